@@ -1,0 +1,176 @@
+namespace Pitr;
+
+/// <summary>Where a commit stands in the WAL. It is durable and visible when a caller gets this.</summary>
+/// <param name="Lsn">Position just past its record.</param>
+/// <param name="Time">Its commit time, UTC, growing along the timeline.</param>
+/// <param name="TransactionId">Its number.</param>
+public readonly record struct CommitResult(Lsn Lsn, DateTimeOffset Time, TransactionId TransactionId);
+
+/// <summary>A table: a named ordered key space in one datafile. A handle stays valid until the table is dropped.</summary>
+/// <param name="Name">Unique in the database.</param>
+/// <param name="Id">Never given twice.</param>
+/// <param name="DatafileId">The file that it lies in.</param>
+public sealed record Table(string Name, TableId Id, FileId DatafileId);
+
+/// <summary>A key and its value.</summary>
+/// <param name="Key">The key.</param>
+/// <param name="Value">The value.</param>
+public readonly record struct KeyValue(byte[] Key, byte[] Value);
+
+/// <summary>What to read of a table, in which direction. Intervals are half open: [from, to).</summary>
+public sealed record ScanRange
+{
+    /// <summary>First key that may be returned; null: the table's first.</summary>
+    public byte[]? From { get; init; }
+
+    /// <summary>First key beyond; null: none.</summary>
+    public byte[]? To { get; init; }
+
+    /// <summary>Only keys that begin with this; null: all.</summary>
+    public byte[]? Prefix { get; init; }
+
+    /// <summary>From the last key to the first.</summary>
+    public bool Reverse { get; init; }
+
+    /// <summary>At most so many rows; null: all.</summary>
+    public long? RowsMax { get; init; }
+
+    /// <summary>The whole table, forwards.</summary>
+    public static ScanRange All { get; } = new();
+}
+
+/// <summary>What a checkpoint did.</summary>
+/// <param name="RedoLsn">Where a replay would begin to read now.</param>
+/// <param name="CheckpointLsn">Every change at or below it is in the files that were not skipped.</param>
+/// <param name="Flushed">Datafiles that are clean up to it.</param>
+/// <param name="Skipped">Datafiles that are fenced, offline or need recovery.</param>
+public sealed record CheckpointResult(Lsn RedoLsn, Lsn CheckpointLsn, IReadOnlyList<string> Flushed, IReadOnlyList<string> Skipped);
+
+/// <summary>A named LSN.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Lsn">Its position.</param>
+/// <param name="Time">Its commit time.</param>
+public sealed record RestorePoint(string Name, Lsn Lsn, DateTimeOffset Time);
+
+/// <summary>A fence that was granted: until it ends, any tool may copy the file.</summary>
+/// <param name="FenceId">The token that proves it.</param>
+/// <param name="Datafile">Name of the datafile.</param>
+/// <param name="Path">The file to copy.</param>
+/// <param name="LengthBytes">Its length.</param>
+/// <param name="CheckpointLsn">The copy holds every change at or below this LSN and none above.</param>
+/// <param name="Until">When the lease ends unless renewed.</param>
+public sealed record FenceGrant(
+    Guid FenceId, string Datafile, string Path, long LengthBytes, Lsn CheckpointLsn, DateTimeOffset Until);
+
+/// <summary>A fence that ended well: the copy is good.</summary>
+/// <param name="Datafile">Name of the datafile.</param>
+/// <param name="FlushedLsn">Every change at or below it is in the file and durable.</param>
+/// <param name="HoldersRemaining">Other fences that still hold the file.</param>
+public sealed record UnfenceResult(string Datafile, Lsn FlushedLsn, int HoldersRemaining);
+
+/// <summary>A backup that was asked for.</summary>
+public sealed record BackupRequest
+{
+    /// <summary>The store to put the set into.</summary>
+    public required string Store { get; init; }
+
+    /// <summary>Bytes a second at most; null: as fast as commits allow.</summary>
+    public long? BytesPerSecondMax { get; init; }
+
+    /// <summary>Files copied at the same time.</summary>
+    public int Jobs { get; init; } = 1;
+
+    /// <summary>Called with what is done so far.</summary>
+    public IProgress<JobProgress>? Progress { get; init; }
+}
+
+/// <summary>How far a long job is.</summary>
+/// <param name="Step">What it is doing, in words.</param>
+/// <param name="DoneBytes">Bytes done.</param>
+/// <param name="TotalBytes">Bytes in all; 0 if not known.</param>
+public readonly record struct JobProgress(string Step, long DoneBytes, long TotalBytes);
+
+/// <summary>A backup set that is complete.</summary>
+/// <param name="BackupId">Its name in the store.</param>
+/// <param name="StartLsn">Replay of it begins here.</param>
+/// <param name="StopLsn">The earliest moment it can be restored to.</param>
+/// <param name="Bytes">Its size.</param>
+/// <param name="Files">Its datafiles.</param>
+/// <param name="Seconds">How long it took.</param>
+public sealed record BackupResult(string BackupId, Lsn StartLsn, Lsn StopLsn, long Bytes, int Files, double Seconds);
+
+/// <summary>What an engine is doing.</summary>
+public sealed record EngineStatus(
+    SystemIdentifier SystemId,
+    string State,
+    TimelineId Timeline,
+    Lsn CurrentLsn,
+    Lsn FlushedLsn,
+    Lsn RedoLsn,
+    IReadOnlyList<DatafileStatus> Datafiles,
+    IReadOnlyList<ArchiveStatus> Archive,
+    RecoveryWindow? RecoveryWindow);
+
+/// <summary>One datafile of an <see cref="EngineStatus"/>.</summary>
+public sealed record DatafileStatus(
+    string Name,
+    string Path,
+    string State,
+    Lsn CheckpointLsn,
+    long Bytes,
+    int Tables,
+    long BufferedBytes,
+    long LiveBytes,
+    long FreeBytes,
+    long PinnedBytes,
+    IReadOnlyList<FenceStatus> Fences);
+
+/// <summary>One fence of a <see cref="DatafileStatus"/>.</summary>
+public sealed record FenceStatus(Guid FenceId, string Holder, string Reason, DateTimeOffset Since, DateTimeOffset Until);
+
+/// <summary>One store of an <see cref="EngineStatus"/>.</summary>
+public sealed record ArchiveStatus(string Store, string? LastSegment, long LagSegments, long LagBytes, double LagSeconds, string? LastError);
+
+/// <summary>The moments that can be restored to.</summary>
+public sealed record RecoveryWindow(DateTimeOffset From, DateTimeOffset To, DateTimeOffset? VerifiedAt);
+
+/// <summary>A restore that was asked for: from which store, into which folder, to which moment.</summary>
+public sealed record RestoreRequest
+{
+    /// <summary>The store that holds the backup set.</summary>
+    public required string Store { get; init; }
+
+    /// <summary>The new database's folder: absent or empty.</summary>
+    public required string Into { get; init; }
+
+    /// <summary>The store that holds the WAL; null: the same store.</summary>
+    public string? Archive { get; init; }
+
+    /// <summary>The set to start from; null: the one that the planner picks.</summary>
+    public string? BackupId { get; init; }
+
+    /// <summary>Where replay stops.</summary>
+    public required Recovery.RecoveryTarget Target { get; init; }
+
+    /// <summary>A timeline's number, <c>latest</c> or <c>current</c>; null: by the branch rule.</summary>
+    public string? Timeline { get; init; }
+
+    /// <summary>Folders of datafiles that lay outside the database's folder: from → to.</summary>
+    public IReadOnlyDictionary<string, string> Map { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>Stay at the target, for reading only, instead of beginning a new timeline.</summary>
+    public bool Pause { get; init; }
+
+    /// <summary>Do not archive into the store that it was restored from.</summary>
+    public bool Detached { get; init; }
+
+    /// <summary>Called with what is done so far.</summary>
+    public IProgress<JobProgress>? Progress { get; init; }
+}
+
+/// <summary>A restore that stands exactly at its target.</summary>
+public sealed record RestoreResult(
+    string BackupId, TimelineId Timeline, Lsn StartLsn, StoppedAt StoppedAt, long RecordsReplayed, double Seconds);
+
+/// <summary>The last transaction that was replayed.</summary>
+public sealed record StoppedAt(Lsn Lsn, DateTimeOffset Time, TransactionId TransactionId);
