@@ -3,9 +3,12 @@ namespace Pitr.Storage;
 /// <summary>Where readers of a tree get pages from. Call only inside an epoch (EpochTable): the memory is not reused before it ends.</summary>
 internal unsafe interface IPageSource
 {
+    /// <summary>The file, for messages.</summary>
+    string Path => "(memory)";
+
     /// <summary>
-    /// The page's verified bytes (checksum, own number, generation at most <paramref name="rootGeneration"/>);
-    /// valid until the caller's epoch ends.
+    /// The page's verified bytes (what <see cref="PageGuard.RequireLoaded"/> requires: once when it is loaded, and the
+    /// generation, at most <paramref name="rootGeneration"/>, each time); valid until the caller's epoch ends.
     /// </summary>
     /// <exception cref="DamageException">The page is not what was written.</exception>
     /// <exception cref="StorageFailedException">The disk could not read it.</exception>
