@@ -1,0 +1,112 @@
+namespace Pitr.Simulation;
+
+/// <summary>The bytes of a simulated file: sparse chunks, copied only when a shared one is written.</summary>
+/// <remarks>
+/// A missing chunk reads as zeroes, and writing zeroes over a missing chunk leaves it missing, so preallocated WAL costs
+/// nothing. <see cref="Clone"/> shares table and chunks; each side copies what it changes: a chunk may be written in
+/// place only by the content whose token it carries. Bytes at or past the length are zero in every chunk.
+/// Not thread-safe: the disk's lock protects it.
+/// </remarks>
+internal sealed class SparseContent
+{
+    private const int ChunkBytes = 4096;
+
+    private Chunk?[] _chunks = [];
+    private bool _tableIsShared;
+    private object _token = new();
+
+    /// <summary>The length of the file.</summary>
+    public long LengthBytes { get; private set; }
+
+    /// <summary>A second content with the same bytes; costs the same at any length.</summary>
+    public SparseContent Clone()
+    {
+        _token = new object();
+        _tableIsShared = true;
+        return new SparseContent { _chunks = _chunks, _tableIsShared = true, LengthBytes = LengthBytes };
+    }
+
+    /// <summary>Reads what there is; returns the bytes read.</summary>
+    public int Read(long offset, Span<byte> buffer)
+    {
+        int total = (int)Math.Clamp(LengthBytes - offset, 0, buffer.Length);
+        for (int done = 0; done < total;)
+        {
+            (int index, int at) = Place(offset + done);
+            int part = Math.Min(ChunkBytes - at, total - done);
+            Span<byte> target = buffer.Slice(done, part);
+            if (index < _chunks.Length && _chunks[index] is { } chunk)
+                chunk.Bytes.AsSpan(at, part).CopyTo(target);
+            else
+                target.Clear();
+            done += part;
+        }
+        return total;
+    }
+
+    /// <summary>Writes, and makes the file longer where needed.</summary>
+    public void Write(long offset, ReadOnlySpan<byte> bytes)
+    {
+        LengthBytes = Math.Max(LengthBytes, offset + bytes.Length);
+        for (int done = 0; done < bytes.Length;)
+        {
+            (int index, int at) = Place(offset + done);
+            int part = Math.Min(ChunkBytes - at, bytes.Length - done);
+            ReadOnlySpan<byte> source = bytes.Slice(done, part);
+            done += part;
+            bool isMissing = index >= _chunks.Length || _chunks[index] is null;
+            if (isMissing && !source.ContainsAnyExcept((byte)0))
+                continue;
+            source.CopyTo(Own(index).AsSpan(at));
+        }
+    }
+
+    /// <summary>Cuts the file or makes it longer with zeroes.</summary>
+    public void SetLength(long lengthBytes)
+    {
+        if (lengthBytes < LengthBytes)
+        {
+            (int index, int at) = Place(lengthBytes);
+            if (at > 0 && index < _chunks.Length && _chunks[index] is not null)
+                Own(index).AsSpan(at).Clear();
+            int first = at > 0 ? index + 1 : index;
+            if (first < _chunks.Length)
+            {
+                OwnTable(_chunks.Length);
+                Array.Clear(_chunks, first, _chunks.Length - first);
+            }
+        }
+        LengthBytes = lengthBytes;
+    }
+
+    private static (int Index, int At) Place(long offset) =>
+        (checked((int)(offset / ChunkBytes)), (int)(offset % ChunkBytes));
+
+    private byte[] Own(int index)
+    {
+        OwnTable(index + 1);
+        Chunk? chunk = _chunks[index];
+        if (chunk is null)
+            chunk = new Chunk(new byte[ChunkBytes], _token);
+        else if (chunk.Token != _token)
+            chunk = new Chunk(chunk.Bytes.AsSpan().ToArray(), _token);
+        _chunks[index] = chunk;
+        return chunk.Bytes;
+    }
+
+    private void OwnTable(int needed)
+    {
+        if (!_tableIsShared && needed <= _chunks.Length)
+            return;
+        var own = new Chunk?[needed <= _chunks.Length ? _chunks.Length : Math.Max(needed, _chunks.Length * 2)];
+        _chunks.AsSpan().CopyTo(own);
+        _chunks = own;
+        _tableIsShared = false;
+    }
+
+    private sealed class Chunk(byte[] bytes, object token)
+    {
+        public readonly byte[] Bytes = bytes;
+        public readonly object Token = token;
+    }
+}
