@@ -1,0 +1,109 @@
+using System.Runtime.InteropServices;
+
+namespace Pitr.Storage;
+
+/// <summary>
+/// Native memory for write buffers: chunks of one size that go round, and single blocks for what is too big for a chunk.
+/// </summary>
+/// <remarks>
+/// STATE  what is rented (counted against the budget), and a list of free chunks, linked through their first 8 bytes.
+///
+/// INVARIANTS
+///   P1  Free chunks are kept only while rented + free bytes ≤ the budget; beyond it they go back to the system.
+///
+/// The budget is a measure, not a wall: renting never refuses, because a commit that is durable has to be applied. Who
+/// slows the commits down (design §3, back pressure) looks at <see cref="RentedBytes"/> / <see cref="BudgetBytes"/>.
+///
+/// THREADS  any. The lock protects the list of free chunks and is taken once a chunk, not once a key.
+/// FAILURE  <see cref="OutOfMemoryException"/> from the system goes to the caller; nothing is counted then.
+/// </remarks>
+internal sealed unsafe class ArenaPool : IDisposable
+{
+    /// <summary>Bytes of a chunk.</summary>
+    public const int ChunkBytes = 1 << 20;
+
+    /// <summary>Chunks and blocks begin at a multiple of a cache line.</summary>
+    public const int Alignment = 64;
+
+    private readonly Lock _lock = new();
+    private byte* _free;
+    private long _freeBytes;
+    private long _rentedBytes;
+    private bool _disposed;
+
+    public ArenaPool(long budgetBytes) => BudgetBytes = budgetBytes;
+
+    /// <summary>How much may be rented before commits are to be slowed down.</summary>
+    public long BudgetBytes { get; }
+
+    /// <summary>Bytes that arenas hold now.</summary>
+    public long RentedBytes => Volatile.Read(ref _rentedBytes);
+
+    /// <summary>Bytes kept for the next arena.</summary>
+    public long FreeBytes => Volatile.Read(ref _freeBytes);
+
+    /// <summary>A chunk with any content.</summary>
+    public byte* RentChunk()
+    {
+        lock (_lock)
+        {
+            if (_free != null)
+            {
+                byte* chunk = _free;
+                _free = *(byte**)chunk;
+                _freeBytes -= ChunkBytes;
+                Interlocked.Add(ref _rentedBytes, ChunkBytes);
+                return chunk;
+            }
+        }
+        var made = (byte*)NativeMemory.AlignedAlloc(ChunkBytes, Alignment);
+        Interlocked.Add(ref _rentedBytes, ChunkBytes);
+        return made;
+    }
+
+    public void ReturnChunk(byte* chunk)
+    {
+        lock (_lock)
+        {
+            Interlocked.Add(ref _rentedBytes, -ChunkBytes);
+            if (!_disposed && _rentedBytes + _freeBytes + ChunkBytes <= BudgetBytes)
+            {
+                *(byte**)chunk = _free;
+                _free = chunk;
+                _freeBytes += ChunkBytes;
+                return;
+            }
+        }
+        NativeMemory.AlignedFree(chunk);
+    }
+
+    /// <summary>A block of its own, with any content.</summary>
+    public byte* RentBlock(long lengthBytes)
+    {
+        var block = (byte*)NativeMemory.AlignedAlloc((nuint)lengthBytes, Alignment);
+        Interlocked.Add(ref _rentedBytes, lengthBytes);
+        return block;
+    }
+
+    public void ReturnBlock(byte* block, long lengthBytes)
+    {
+        NativeMemory.AlignedFree(block);
+        Interlocked.Add(ref _rentedBytes, -lengthBytes);
+    }
+
+    /// <summary>Gives the free chunks back to the system; those that are still rented follow when they are returned.</summary>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            _disposed = true;
+            while (_free != null)
+            {
+                byte* next = *(byte**)_free;
+                NativeMemory.AlignedFree(_free);
+                _free = next;
+            }
+            _freeBytes = 0;
+        }
+    }
+}
