@@ -1,0 +1,132 @@
+namespace Pitr.Recovery;
+
+/// <summary>What backup, restore and recovery can report: one factory per code and situation.</summary>
+internal static class RecoveryErrors
+{
+    /// <summary>No backup set of that id.</summary>
+    public static NotFoundException BackupUnknown(string store, string backupId) =>
+        new(ErrorCode.BackupUnknown,
+            $"Store '{store}' has no backup set '{backupId}'.",
+            $"List the sets that it has: pitr backups {store}");
+
+    /// <summary>The store has no complete set at all.</summary>
+    public static NotFoundException NoBackup(string store) =>
+        new(ErrorCode.BackupUnknown,
+            $"Store '{store}' has no complete backup set.",
+            $"Name the store that has one, or take one: pitr backup --to {store}");
+
+    /// <summary>A set exists but can't be used.</summary>
+    public static RefusedException BackupVoid(string backupId, string why) =>
+        new(ErrorCode.BackupVoid,
+            $"Backup set '{backupId}' is void: {why}.",
+            "Take a new backup, and let it end before the next one begins: pitr backup --to STORE");
+
+    /// <summary>A file of a set is not what its manifest says.</summary>
+    public static DamageException BackupDamaged(string backupId, string name, string why, long offset = -1) =>
+        new(ErrorCode.BackupDamaged,
+            $"File '{name}' of backup set '{backupId}' is damaged: {why}.",
+            "Restore from another set: pitr restore --backup ID; keep this one for inspection.")
+        { Path = name, Offset = offset };
+
+    /// <summary>A newer program wrote it.</summary>
+    public static RefusedException FormatVersion(string name, int found, int newest) =>
+        new(ErrorCode.FormatVersion,
+            $"'{name}' has format version {found}; this program reads up to {newest}.",
+            "Use the program version that wrote it, or a newer one.");
+
+    /// <summary>The target lies before the first moment that a set can reach.</summary>
+    public static RefusedException TargetBeforeSet(RecoveryTarget target, string backupId, Lsn stop, string stopTime) =>
+        new(ErrorCode.TargetUnreachable,
+            $"The target, {target}, lies before the stop of backup set '{backupId}' at {stop}, {stopTime}.",
+            "Choose a later target, or a store with an older backup set: pitr backups STORE");
+
+    /// <summary>The WAL ends before the target is reached.</summary>
+    public static RefusedException TargetBeyondEnd(
+        RecoveryTarget target, TimelineId timeline, Lsn end, string lastTime) =>
+        new(ErrorCode.TargetUnreachable,
+            $"The target, {target}, is not reached: the WAL of timeline {timeline} ends at {end}, {lastTime}.",
+            "Choose an earlier target or none (the end of the WAL), or name the store that has the rest: --archive STORE");
+
+    /// <summary>No set lies on the path.</summary>
+    public static RefusedException NoSetOnPath(RecoveryTarget target, TimelineId timeline) =>
+        new(ErrorCode.TargetUnreachable,
+            $"No backup set that timeline {timeline} goes on from lies at or before the target, {target}.",
+            "List the sets and their timelines: pitr backups STORE");
+
+    /// <summary>A timeline that was asked for is not known.</summary>
+    public static RefusedException TimelineUnknown(string timeline, string known) =>
+        new(ErrorCode.TargetUnreachable,
+            $"Timeline {timeline} is not in the archive; it has {known}.",
+            "Give one of those with --timeline, or name the store that has it: --archive STORE");
+
+    /// <summary>WAL that is needed is not there.</summary>
+    public static RefusedException WalGap(TimelineId timeline, Lsn from, Lsn to, string where) =>
+        new(ErrorCode.WalGap,
+            $"The WAL of timeline {timeline} from {from} to {to} is missing in {where}.",
+            "Name the store that has it: --archive STORE\nOr choose a target before the gap: --target-lsn "
+            + $"{from}");
+
+    /// <summary>More than one branch could be meant (H28).</summary>
+    public static RefusedException BranchAmbiguous(RecoveryTarget target, string branches) =>
+        new(ErrorCode.BranchAmbiguous,
+            $"The target, {target}, is another moment on each of several timelines: {branches}.",
+            "Say which one is meant: --timeline N");
+
+    /// <summary>The clock had stepped (H8).</summary>
+    public static RefusedException TimeAmbiguous(RecoveryTarget target, Lsn cut, string earlier) =>
+        new(ErrorCode.TimeAmbiguous,
+            $"The target, {target}, is ambiguous: it stops at {cut}, but the clock had stepped, and records beyond were made "
+            + $"at or before that time: {earlier}.",
+            $"Choose by LSN: --target-lsn {cut} leaves them out. See what they are: pitr wal dump STORE --from {cut}");
+
+    /// <summary>A time at the very end of the WAL: more of the same moment may be missing (H34).</summary>
+    public static RefusedException TimeAtEnd(RecoveryTarget target, TimelineId timeline, Lsn end, string lastTime) =>
+        new(ErrorCode.TargetUnreachable,
+            $"The target, {target}, is not reached for certain: the last record of timeline {timeline}, at {end}, is of {lastTime}, "
+            + "and more of that moment may be missing.",
+            $"Leave the target out to go to the end of the WAL, or say the position: --target-lsn {end}");
+
+    /// <summary>A record names a file or table that nothing made.</summary>
+    public static DamageException UnknownId(string what, uint id, Lsn lsn) =>
+        new(ErrorCode.WalDamaged,
+            $"The record at {lsn} names {what} {id}, which neither the catalogue nor the WAL before it knows.",
+            "Restore from another backup set, and report this text: the WAL does not belong to these files.")
+        { Path = "wal", Offset = -1 };
+
+    /// <summary>A transaction's body is none.</summary>
+    public static DamageException BodyMalformed(Lsn lsn) =>
+        new(ErrorCode.WalDamaged,
+            $"The body of the record at {lsn} is not a run of operations, though its CRC matches.",
+            "Report this text; restore to a target before it: pitr restore --target-lsn LSN --exclusive")
+        { Path = "wal", Offset = -1 };
+
+    /// <summary>A datafile lies above the cut (H34).</summary>
+    public static RefusedException FileAboveCut(string name, Lsn checkpoint, Lsn cut) =>
+        new(ErrorCode.TargetUnreachable,
+            $"Datafile '{name}' has every change up to {checkpoint}, which is beyond the target at {cut}.",
+            "Restore it from a backup set whose stop lies at or before the target: pitr restore --from STORE --into DIR");
+
+    /// <summary>Replay did not stand where the plan said (I11).</summary>
+    public static RefusedException CutMissed(Lsn cut, Lsn at, string why) =>
+        new(ErrorCode.TargetUnreachable,
+            $"Replay ended at {at}, before the planned target at {cut}: {why}.",
+            "The WAL changed since the plan was made; make a new one: pitr restore --plan");
+
+    /// <summary>A restore goes only into a folder that is absent or empty.</summary>
+    public static RefusedException FolderNotEmpty(string folder) =>
+        new(ErrorCode.FolderNotEmpty,
+            $"Folder '{folder}' is not empty.",
+            "Give a folder that is absent or empty: --into DIR");
+
+    /// <summary>A file would be restored over another one (H30).</summary>
+    public static RefusedException TargetFileExists(string path) =>
+        new(ErrorCode.FolderNotEmpty,
+            $"'{path}' exists; a restore writes over nothing.",
+            "Map it to another folder: --map OLD=NEW");
+
+    /// <summary>The files belong to another database.</summary>
+    public static RefusedException ForeignSystem(string what, SystemIdentifier expected, SystemIdentifier found) =>
+        new(ErrorCode.ForeignSystem,
+            $"{what} belongs to the database {found}; this one is {expected}.",
+            "Name the store and the files of one database.");
+}
