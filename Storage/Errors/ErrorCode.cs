@@ -112,6 +112,12 @@ public enum ErrorCode
     DatafileMissing = 5105,
     /// <summary>The datafile is ahead of the WAL.</summary>
     DatafileAhead = 5106,
+    /// <summary>The file is a spill file or an unfinished copy, not a datafile.</summary>
+    DatafileOtherKind = 5107,
+    /// <summary>The datafile ends before the last page that it should have.</summary>
+    DatafileTooShort = 5108,
+    /// <summary>The chain of free pages is not what was written.</summary>
+    FreeChainInvalid = 5109,
     /// <summary>The control file is damaged.</summary>
     ControlFileDamaged = 5201,
     /// <summary>A WAL record below the known end is damaged.</summary>

@@ -1,0 +1,237 @@
+namespace Pitr.Storage;
+
+/// <summary>
+/// The one way in which a database writes in bulk (flush, move, backup, spill, new segments), so that the WAL's syncs stay
+/// fast beside it.
+/// </summary>
+/// <remarks>
+/// POLICY
+/// <code>
+///   chunk                   at most 1 MiB (256 KiB below 64 MiB/s), each followed by StartWriteback
+///   dirty before a sync     at most 8 MiB per file
+///   rate                    halves, at most each 50 ms, when the WAL's recent sync time is above 2 × its idle median;
+///                           else grows by 5 % each 50 ms; above 4 GiB/s it is no limit; never below 4 MiB/s
+///   no commits              no sync of the WAL for 1 s: no limit
+/// </code>
+/// "Idle" are WAL syncs while nothing was written here for 200 ms; their median is taken over the last 64.
+///
+/// INVARIANTS
+///   W1  After a write-back or a sync of a handle failed, nothing is written to it or synced any more (H11): Linux may
+///       have dropped the dirty pages and would report success the second time.
+///
+/// THREADS  any; one handle is written by one thread at a time. The lock protects the rate and the list of handles and is
+/// not held during I/O. <see cref="ReportWalSync"/> is called once a group and takes the lock for some nanoseconds.
+/// FAILURE  as the handle's; no room on the disk (DiskFull) in a write leaves the handle usable.
+/// </remarks>
+internal sealed class PacedWriter
+{
+    public const int ChunkBytesMax = 1 << 20;
+    public const int ChunkBytesSlow = 256 << 10;
+    public const long DirtyBytesMax = 8L << 20;
+    public const double BytesPerSecondMin = 4.0 * (1 << 20);
+    public const double BytesPerSecondMax = 4.0 * (1L << 30);
+
+    private const double SlowBelow = 64.0 * (1 << 20);
+    private const int IdleSamples = 64;
+    private const int IdleSamplesMin = 8;
+
+    private static readonly TimeSpan Step = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan BusyFor = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan NoCommitsAfter = TimeSpan.FromSeconds(1);
+
+    private readonly TimeProvider _clock;
+    private readonly Action<TimeSpan> _delay;
+    private readonly RateLimit _limit;
+    private readonly Lock _lock = new();
+    private readonly Dictionary<IFileHandle, HandleState> _handles = [];
+    private readonly double[] _idle = new double[IdleSamples];
+    private int _idleCount;
+    private double _idleMedian;
+    private double _recent;
+    private long _lastWalSync;
+    private long _lastWrite;
+    private long _lastStep;
+    private long _writtenInStep;
+    private bool _hasWalSync;
+    private bool _hasWrite;
+
+    /// <param name="clock">The time.</param>
+    /// <param name="delay">Waits; called without locks.</param>
+    public PacedWriter(TimeProvider clock, Action<TimeSpan> delay)
+    {
+        _clock = clock;
+        _delay = delay;
+        _limit = new RateLimit(clock, double.PositiveInfinity);
+        _lastStep = clock.GetTimestamp();
+    }
+
+    /// <summary>The present limit in bytes per second; infinity is none.</summary>
+    public double BytesPerSecond => _limit.BytesPerSecond;
+
+    /// <summary>Writes bytes in chunks, at the pace that the WAL allows and, if given, at the caller's own.</summary>
+    public void Write(IFileHandle handle, long offset, ReadOnlySpan<byte> bytes, RateLimit? callersLimit = null)
+    {
+        HandleState state = StateOf(handle);
+        while (!bytes.IsEmpty)
+        {
+            int length = Math.Min(bytes.Length, BeginChunk());
+            Wait(_limit.Book(length));
+            if (callersLimit is not null)
+                Wait(callersLimit.Book(length));
+            RequireUsable(handle, state);
+            handle.Write(offset, bytes[..length]);
+            RunSync(state, () => handle.StartWriteback(offset, length));
+            state.DirtyBytes += length;
+            if (state.DirtyBytes >= DirtyBytesMax)
+                Sync(handle, state);
+            EndChunk(length);
+            offset += length;
+            bytes = bytes[length..];
+        }
+    }
+
+    /// <summary>Makes all that was written to the handle durable.</summary>
+    public void Sync(IFileHandle handle) => Sync(handle, StateOf(handle));
+
+    /// <summary>Forgets a handle that is about to be closed.</summary>
+    public void Forget(IFileHandle handle)
+    {
+        lock (_lock)
+            _handles.Remove(handle);
+    }
+
+    /// <summary>How long a sync of the WAL took. Called by the WAL's owner after each.</summary>
+    public void ReportWalSync(TimeSpan took)
+    {
+        double seconds = took.TotalSeconds;
+        lock (_lock)
+        {
+            long now = _clock.GetTimestamp();
+            _lastWalSync = now;
+            _hasWalSync = true;
+            bool busy = _hasWrite && _clock.GetElapsedTime(_lastWrite, now) < BusyFor;
+            if (!busy)
+            {
+                NoteIdle(seconds);
+                _recent = 0;
+                return;
+            }
+            _recent = _recent == 0 ? seconds : _recent + (seconds - _recent) / 8;
+        }
+    }
+
+    private void NoteIdle(double seconds)
+    {
+        _idle[_idleCount++ % IdleSamples] = seconds;
+        if (_idleCount % IdleSamplesMin != 0)
+            return;
+        Span<double> sorted = stackalloc double[IdleSamples];
+        sorted = sorted[..Math.Min(_idleCount, IdleSamples)];
+        _idle.AsSpan(0, sorted.Length).CopyTo(sorted);
+        sorted.Sort();
+        _idleMedian = sorted[sorted.Length / 2];
+    }
+
+    // Decides the rate at most once a step; returns how long a chunk may be.
+    private int BeginChunk()
+    {
+        lock (_lock)
+        {
+            long now = _clock.GetTimestamp();
+            _lastWrite = now;
+            _hasWrite = true;
+            TimeSpan passed = _clock.GetElapsedTime(_lastStep, now);
+            if (!_hasWalSync || _clock.GetElapsedTime(_lastWalSync, now) > NoCommitsAfter)
+                _limit.BytesPerSecond = double.PositiveInfinity;
+            else if (passed >= Step)
+            {
+                _limit.BytesPerSecond = NextRate(passed);
+                _lastStep = now;
+                _writtenInStep = 0;
+            }
+            return _limit.BytesPerSecond < SlowBelow ? ChunkBytesSlow : ChunkBytesMax;
+        }
+    }
+
+    private double NextRate(TimeSpan passed)
+    {
+        double rate = _limit.BytesPerSecond;
+        if (_idleMedian > 0 && _recent > 2 * _idleMedian)
+        {
+            // Without a limit yet: half of what went through just now.
+            double from = double.IsPositiveInfinity(rate)
+                ? Math.Min(BytesPerSecondMax, _writtenInStep / passed.TotalSeconds)
+                : rate;
+            return Math.Max(BytesPerSecondMin, from / 2);
+        }
+        double grown = rate * 1.05;
+        return grown > BytesPerSecondMax ? double.PositiveInfinity : grown;
+    }
+
+    private void EndChunk(int length)
+    {
+        lock (_lock)
+        {
+            _lastWrite = _clock.GetTimestamp();
+            _writtenInStep += length;
+        }
+    }
+
+    private void Wait(TimeSpan delay)
+    {
+        if (delay > TimeSpan.Zero)
+            _delay(delay);
+    }
+
+    private HandleState StateOf(IFileHandle handle)
+    {
+        lock (_lock)
+        {
+            if (!_handles.TryGetValue(handle, out HandleState? state))
+                _handles.Add(handle, state = new HandleState());
+            return state;
+        }
+    }
+
+    private static void Sync(IFileHandle handle, HandleState state)
+    {
+        RequireUsable(handle, state);
+        RunSync(state, handle.SyncData);
+        state.DirtyBytes = 0;
+    }
+
+    private static void RunSync(HandleState state, Action sync)
+    {
+        try
+        {
+            sync();
+        }
+        catch
+        {
+            state.Failed = true;
+            throw;
+        }
+    }
+
+    private static void RequireUsable(IFileHandle handle, HandleState state)
+    {
+        if (state.Failed)
+            throw PacedWriterErrors.SyncFailedBefore(handle.Path);
+    }
+
+    private sealed class HandleState
+    {
+        public long DirtyBytes;
+        public volatile bool Failed;
+    }
+}
+
+/// <summary>The failures that bulk writing adds to those of the disk.</summary>
+internal static class PacedWriterErrors
+{
+    public static StorageFailedException SyncFailedBefore(string path) =>
+        new(ErrorCode.FileOperationFailed,
+            $"'{path}' is not written any more, because an earlier sync of it failed.",
+            "Look at the disk, then open the file again or write a new one.")
+        { Path = path };
+}

@@ -1,0 +1,209 @@
+using System.Runtime.InteropServices;
+
+namespace Pitr.Storage;
+
+/// <summary>
+/// The clean pages of all datafiles of a database in native memory, within one budget.
+/// </summary>
+/// <remarks>
+/// STATE  frames (<see cref="PageFrames"/>) and, per file, a page table (<see cref="PagedFile"/>). When fewer than a
+/// reserve of frames is free, the clock's hand takes pages that were not used since it last passed out of their tables;
+/// their frames are reused once the epochs in which they may still be read have ended.
+///
+/// INVARIANTS
+///   C1, C2  see <see cref="PageFrames"/>.
+///   C3  Frames stay within the budget, but for those that are taken while readers keep all others from being reused: a
+///       read never waits for another read. Such extra frames go back to the system when they are free.
+///
+/// THREADS  any. The lock protects the frames' lists; a hit takes no lock.
+/// FAILURE  <see cref="OutOfMemoryException"/> from the system goes to the reader.
+/// </remarks>
+internal sealed unsafe class PageCache : IDisposable
+{
+    /// <summary>Least budget: below it a flush and a few readers would live on extra frames.</summary>
+    public const long BudgetBytesMin = 4L << 20;
+
+    private const int EvictedAtOnceMax = 128;
+
+    private readonly Lock _lock = new();
+    private readonly PageFrames _frames = new();
+    private readonly List<PagedFile?> _files = [];
+    private readonly int _framesMax;
+    private readonly int _reserve;
+    private int _evictingFrames;
+    private long _loads;
+    private long _evictions;
+    private bool _disposed;
+
+    public PageCache(long budgetBytes, EpochTable epochs)
+    {
+        BudgetBytes = Math.Max(budgetBytes, BudgetBytesMin);
+        Epochs = epochs;
+        int slabs = (int)Math.Min(BudgetBytes / PageFrames.SlabBytes, int.MaxValue / PageFrames.FramesPerSlab);
+        _framesMax = slabs * PageFrames.FramesPerSlab;
+        _reserve = Math.Min(_framesMax / 8, EvictedAtOnceMax);
+    }
+
+    /// <summary>How much native memory pages may take.</summary>
+    public long BudgetBytes { get; }
+
+    /// <summary>The epochs in which pages are read.</summary>
+    public EpochTable Epochs { get; }
+
+    /// <summary>Pages read from disk since the start.</summary>
+    public long Loads => Volatile.Read(ref _loads);
+
+    /// <summary>Pages that made room since the start.</summary>
+    public long Evictions => Volatile.Read(ref _evictions);
+
+    /// <summary>Native memory held now.</summary>
+    public long HeldBytes
+    {
+        get
+        {
+            lock (_lock)
+                return (long)_frames.Count * PageFrames.Stride;
+        }
+    }
+
+    /// <summary>Begins to cache a file. The handle stays the caller's; it is closed after the returned object was.</summary>
+    public PagedFile OpenFile(IFileHandle handle, string name)
+    {
+        lock (_lock)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            int index = _files.IndexOf(null);
+            if (index < 0)
+            {
+                index = _files.Count;
+                _files.Add(null);
+            }
+            var file = new PagedFile(this, index, handle, name);
+            _files[index] = file;
+            return file;
+        }
+    }
+
+    /// <summary>Frees all memory. Every file has to be closed before.</summary>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            if (_disposed)
+                return;
+            Invariant.Require(_files.TrueForAll(file => file is null), "C2", "the page cache is closed before its files.");
+            _disposed = true;
+        }
+        Epochs.AwaitAll();
+        lock (_lock)
+            _frames.Dispose();
+    }
+
+    internal void NoteLoad() => Interlocked.Increment(ref _loads);
+
+    /// <summary>A frame to fill. It becomes readable by <see cref="PagedFile"/>, or is given back with <see cref="GiveBack"/>.</summary>
+    internal byte* Take(int file, uint number)
+    {
+        Epochs.Collect();
+        byte* page;
+        lock (_lock)
+        {
+            page = _frames.TryTake();
+            if (page == null && _frames.Count < _framesMax)
+            {
+                _frames.AddSlab();
+                page = _frames.TryTake();
+            }
+            if (_frames.Count >= _framesMax && _frames.FreeCount + _evictingFrames < _reserve)
+                EvictSome();
+        }
+        if (page == null)
+            page = TakeLast();
+        FrameHead* head = PageFrames.HeadOf(page);
+        head->File = file;
+        head->Number = number;
+        head->Referenced = 0;
+        return page;
+    }
+
+    /// <summary>A frame that nobody got to see.</summary>
+    internal void GiveBack(byte* page)
+    {
+        lock (_lock)
+            _frames.GiveBack(page);
+    }
+
+    /// <summary>Frames that no page table names any more.</summary>
+    internal void Retire(List<nint> pages)
+    {
+        foreach (nint page in pages)
+            PageFrames.HeadOf((byte*)page)->State = FrameState.Retired;
+        Epochs.Retire(() =>
+        {
+            lock (_lock)
+            {
+                foreach (nint page in pages)
+                    _frames.GiveBack((byte*)page);
+            }
+        });
+    }
+
+    /// <summary>Ends a file that no reader is in or can enter: its pages leave the cache, its page table is freed.</summary>
+    internal void Close(PagedFile file, nint[] table)
+    {
+        lock (_lock) // the clock's hand, too, is out of the table now
+        {
+            foreach (nint page in _frames.ResidentOf(file.Index))
+            {
+                PageFrames.HeadOf((byte*)page)->State = FrameState.Retired;
+                _frames.GiveBack((byte*)page);
+            }
+            foreach (nint chunk in table)
+                NativeMemory.Free((void*)chunk);
+            _files[file.Index] = null;
+        }
+    }
+
+    // All frames are in use or wait for readers. What is due now comes back; else a frame beyond the budget (C3).
+    private byte* TakeLast()
+    {
+        Epochs.Collect();
+        lock (_lock)
+        {
+            byte* page = _frames.TryTake();
+            return page != null ? page : _frames.TakeExtra();
+        }
+    }
+
+    private void EvictSome()
+    {
+        var victims = new List<nint>(EvictedAtOnceMax);
+        while (victims.Count < EvictedAtOnceMax)
+        {
+            byte* page = _frames.NextVictim();
+            if (page == null)
+                break;
+            FrameHead* head = PageFrames.HeadOf(page);
+            if (_files[head->File]!.TryUnlink(head->Number, page))
+            {
+                head->State = FrameState.Retired;
+                victims.Add((nint)page);
+            }
+        }
+        if (victims.Count == 0)
+            return;
+        _evictingFrames += victims.Count;
+        _evictions += victims.Count;
+        Epochs.Retire(() => Reuse(victims));
+    }
+
+    private void Reuse(List<nint> victims)
+    {
+        lock (_lock)
+        {
+            _evictingFrames -= victims.Count;
+            foreach (nint page in victims)
+                _frames.GiveBack((byte*)page);
+        }
+    }
+}

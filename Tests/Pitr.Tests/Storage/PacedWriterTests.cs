@@ -1,0 +1,119 @@
+using Microsoft.Extensions.Time.Testing;
+using Pitr.Storage;
+
+namespace Pitr.Tests;
+
+public sealed class PacedWriterTests : IDisposable
+{
+    private const int Mebi = 1 << 20;
+
+    private readonly FakeTimeProvider _clock = new();
+    private readonly MemoryFile _file = new();
+    private readonly PacedWriter _writer;
+    private TimeSpan _delayed;
+
+    public PacedWriterTests() => _writer = new PacedWriter(_clock, delay =>
+    {
+        _delayed += delay;
+        _clock.Advance(delay);
+    });
+
+    public void Dispose() => _file.Dispose();
+
+    [Fact]
+    public void Each_chunk_is_at_most_a_mebibyte_and_written_back()
+    {
+        _writer.Write(_file, 4096, new byte[2 * Mebi + 5]);
+        Assert.Equal([(4096L, Mebi), (4096L + Mebi, Mebi), (4096L + 2 * Mebi, 5)], _file.Writes);
+        Assert.Equal([(4096L, Mebi), (4096L + Mebi, Mebi), (4096L + 2 * Mebi, 5L)], _file.Writebacks);
+    }
+
+    [Fact]
+    public void Never_more_than_eight_mebibytes_are_dirty()
+    {
+        _writer.Write(_file, 0, new byte[20 * Mebi]);
+        Assert.Equal(2, _file.Syncs);
+        _writer.Sync(_file);
+        _writer.Write(_file, 0, new byte[7 * Mebi]);
+        Assert.Equal(3, _file.Syncs);
+    }
+
+    /// <summary>H11: an error from the write-back is a failed sync; nothing is written or synced after it.</summary>
+    [Fact]
+    public void After_a_failed_writeback_the_handle_is_not_used_again()
+    {
+        _file.OnWriteback = () => throw MemoryFile.InputOutputError();
+        Assert.Throws<StorageFailedException>(() => _writer.Write(_file, 0, new byte[10]));
+        _file.OnWriteback = null;
+        Assert.Throws<StorageFailedException>(() => _writer.Sync(_file));
+        Assert.Throws<StorageFailedException>(() => _writer.Write(_file, 0, new byte[10]));
+        Assert.Single(_file.Writes);
+        Assert.Equal(0, _file.Syncs);
+    }
+
+    [Fact]
+    public void After_a_failed_sync_the_handle_is_not_used_again()
+    {
+        _file.OnSync = () => throw MemoryFile.InputOutputError();
+        Assert.Throws<StorageFailedException>(() => _writer.Sync(_file));
+        _file.OnSync = null;
+        Assert.Throws<StorageFailedException>(() => _writer.Sync(_file));
+    }
+
+    [Fact]
+    public void Without_commits_there_is_no_limit()
+    {
+        _writer.Write(_file, 0, new byte[100 * Mebi]);
+        Assert.Equal(TimeSpan.Zero, _delayed);
+        Assert.Equal(double.PositiveInfinity, _writer.BytesPerSecond);
+    }
+
+    [Fact]
+    public void The_rate_halves_while_wal_syncs_are_slow_and_recovers_after()
+    {
+        for (int i = 0; i < 64; i++)
+            Commit(0.15);
+        for (int i = 0; i < 20; i++)
+            WriteAndCommit(1.0);
+        double slow = _writer.BytesPerSecond;
+        Assert.True(slow < 64.0 * Mebi, $"{slow} bytes per second.");
+        Assert.True(slow >= PacedWriter.BytesPerSecondMin);
+        for (int i = 0; i < 40; i++)
+            WriteAndCommit(0.15);
+        Assert.True(_writer.BytesPerSecond > slow);
+        _clock.Advance(TimeSpan.FromSeconds(2));
+        _writer.Write(_file, 0, new byte[10]);
+        Assert.Equal(double.PositiveInfinity, _writer.BytesPerSecond);
+    }
+
+    [Fact]
+    public void Wal_syncs_of_the_usual_length_do_not_slow_it_down()
+    {
+        for (int i = 0; i < 64; i++)
+            Commit(0.15);
+        for (int i = 0; i < 20; i++)
+            WriteAndCommit(0.2);
+        Assert.Equal(double.PositiveInfinity, _writer.BytesPerSecond);
+        Assert.Equal(TimeSpan.Zero, _delayed);
+    }
+
+    [Fact]
+    public void A_callers_own_limit_is_kept()
+    {
+        var limit = new RateLimit(_clock, 10.0 * Mebi);
+        _writer.Write(_file, 0, new byte[20 * Mebi], limit);
+        Assert.InRange(_delayed.TotalSeconds, 1.85, 2.0);
+    }
+
+    private void WriteAndCommit(double syncMilliseconds)
+    {
+        _writer.Write(_file, 0, new byte[2 * Mebi]);
+        Commit(syncMilliseconds);
+    }
+
+    private void Commit(double syncMilliseconds)
+    {
+        _clock.Advance(TimeSpan.FromMilliseconds(20));
+        _writer.ReportWalSync(TimeSpan.FromMilliseconds(syncMilliseconds));
+    }
+}
