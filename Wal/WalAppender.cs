@@ -277,7 +277,7 @@ internal sealed class WalAppender : IDisposable
             {
                 _segment.Write(at, bytes[..part]);
             }
-            catch (StorageFailedException cause)
+            catch (Exception cause)
             {
                 throw Fail(cause);
             }
@@ -304,7 +304,7 @@ internal sealed class WalAppender : IDisposable
             {
                 segment.Handle.SyncData();
             }
-            catch (StorageFailedException cause)
+            catch (Exception cause)
             {
                 throw Fail(cause);
             }
@@ -317,7 +317,7 @@ internal sealed class WalAppender : IDisposable
         _touched.Clear();
     }
 
-    private StorageFailedException Fail(StorageFailedException cause)
+    private StorageFailedException Fail(Exception cause)
     {
         _state = State.Failed;
         return WalErrors.WalFailed(_segment!.Handle.Path, cause);
