@@ -36,6 +36,8 @@ public enum ErrorCode
     BackupUnknown = 3101,
     /// <summary>The folder is not a database.</summary>
     NotADatabase = 3201,
+    /// <summary>The archive store has no such object.</summary>
+    ArchiveObjectUnknown = 3301,
 
     // 4xxx  refused: the state does not allow it
     /// <summary>The engine is shutting down.</summary>
@@ -98,6 +100,10 @@ public enum ErrorCode
     NeedsRunningEngine = 4506,
     /// <summary>The caller has not shown the token.</summary>
     NotAuthorized = 4507,
+    /// <summary>The text is not the address of an archive store, or of a kind that is not available.</summary>
+    StoreAddressInvalid = 4511,
+    /// <summary>The store does not honour conditional creates, so no timeline can be claimed in it.</summary>
+    StoreWithoutClaims = 4512,
 
     // 5xxx  damage: bytes are not what was written
     /// <summary>A page's checksum does not match its content.</summary>

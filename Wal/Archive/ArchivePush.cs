@@ -1,0 +1,129 @@
+using Pitr.Storage;
+
+namespace Pitr.Wal;
+
+/// <summary>How a push went.</summary>
+internal enum PushOutcome
+{
+    /// <summary>Written, read back and compared.</summary>
+    Pushed,
+    /// <summary>It was there, with equal plain content; read and compared.</summary>
+    AlreadyThere,
+}
+
+/// <summary>Puts segments and parts into a store so that the local bytes may go.</summary>
+/// <remarks>
+/// ORDER  of one push
+///   1. conditional create of the whole object: durable when it returns, whoever created it (IArchiveStore S2)
+///   2. read back, decompressed, SHA-256 compared: equal is good, other content is a conflict
+/// Only after 2 may the local segment be recycled (the caller's rule), and the segment's parts be deleted (H36).
+///
+/// A crash between 1 and 2, or before the deletes, leaves what a second push finds and accepts.
+///
+/// PARTS  hold bytes below the durable LSN only (H25, P1). Joining writes the longer part, reads it back, and then deletes
+/// the shorter ones; in between, parts overlap and agree.
+/// </remarks>
+internal static class ArchivePush
+{
+    /// <summary>Parts of one segment at which joining begins.</summary>
+    public const int PartsBeforeJoin = 16;
+
+    /// <summary>Pushes a whole segment or a part.</summary>
+    /// <exception cref="RefusedException">ArchiveConflict: other content is there under the name.</exception>
+    /// <exception cref="DamageException">ArchiveDamaged: what is there, or was just written, cannot be read.</exception>
+    public static PushOutcome Push(IArchiveStore store, ArchivedSegment segment)
+    {
+        string name = segment.Name;
+        bool created = store.TryPutIfAbsent(name, segment.Encode());
+        RequireSame(store, name, segment);
+        return created ? PushOutcome.Pushed : PushOutcome.AlreadyThere;
+    }
+
+    /// <summary>Pushes a part of the tail.</summary>
+    /// <param name="store">Where to.</param>
+    /// <param name="part">The stretch.</param>
+    /// <param name="durable">The durable LSN: nothing above it leaves the database (H25).</param>
+    public static PushOutcome PushPart(IArchiveStore store, ArchivedSegment part, Lsn durable)
+    {
+        Invariant.Require(part.IsPart && part.To <= durable, "P1",
+            $"The part '{part.Name}' ends at {part.To}, above the durable LSN {durable}.");
+        return Push(store, part);
+    }
+
+    /// <summary>
+    /// Deletes the parts of a segment that was pushed whole: reads the whole one back first, so that a part never goes before
+    /// what stands for it is proven (H36). Returns how many went.
+    /// </summary>
+    public static int DeleteParts(IArchiveStore store, ArchivedSegment whole)
+    {
+        IReadOnlyList<string> parts = store.List(ObjectName.PartPrefix(whole.Identity.Timeline, whole.Identity.Number));
+        if (parts.Count == 0)
+            return 0;
+        RequireSame(store, whole.Name, whole);
+        foreach (string part in parts)
+            store.Delete(part);
+        return parts.Count;
+    }
+
+    /// <summary>
+    /// Joins the newest parts of a segment into one when there are many. Parts that are much longer than all behind them stay
+    /// as they are, so that a byte is rewritten a logarithmic number of times. Returns the parts that were joined.
+    /// </summary>
+    public static int JoinParts(IArchiveStore store, IReadOnlyList<ArchivedPart> parts)
+    {
+        if (parts.Count < PartsBeforeJoin)
+            return 0;
+        List<ArchivedPart> chain = ArchivedPart.Chain(parts, parts.Min(part => part.From));
+        int first = chain.Count - 1;
+        for (long bytes = chain[first].LengthBytes;
+             first > 0 && chain[first - 1].LengthBytes <= 2 * bytes;
+             bytes += chain[first].LengthBytes)
+            first--;
+        if (chain.Count - first < 2)
+            return DeleteCovered(store, parts, chain);
+
+        var joined = new byte[chain[^1].To - chain[first].From];
+        SegmentTimes times = SegmentTimes.Empty;
+        SegmentIdentity? identity = null;
+        foreach (ArchivedPart part in chain.Skip(first))
+        {
+            ArchivedSegment content = ArchivedSegment.Decode(store.Name, part.Name, store.Get(part.Name).Span);
+            content.Stream.CopyTo(joined.AsMemory((int)(part.From - chain[first].From)));
+            times = SegmentTimes.Join(times, content.Times);
+            identity = content.Identity;
+        }
+        ArchivedSegment whole = ArchivedSegment.Part(identity!, chain[first].From, joined, times);
+        Push(store, whole);
+        foreach (ArchivedPart part in parts)
+        {
+            if (part.Name != whole.Name && whole.From <= part.From && part.To <= whole.To)
+                store.Delete(part.Name);
+        }
+        return chain.Count - first;
+    }
+
+    private static int DeleteCovered(IArchiveStore store, IReadOnlyList<ArchivedPart> parts, List<ArchivedPart> chain)
+    {
+        // Left over from a join that died: what covers them is read before they go.
+        int deleted = 0;
+        foreach (ArchivedPart longer in chain)
+        {
+            List<ArchivedPart> covered =
+                [.. parts.Where(part => part != longer && longer.From <= part.From && part.To <= longer.To)];
+            if (covered.Count == 0)
+                continue;
+            ArchivedSegment.Decode(store.Name, longer.Name, store.Get(longer.Name).Span);
+            foreach (ArchivedPart part in covered)
+                store.Delete(part.Name);
+            deleted += covered.Count;
+        }
+        return deleted;
+    }
+
+    private static void RequireSame(IArchiveStore store, string name, ArchivedSegment segment)
+    {
+        ArchivedSegment there = ArchivedSegment.Decode(store.Name, name, store.Get(name).Span);
+        if (!there.HasSameContent(segment))
+            throw ArchiveErrors.Conflict(store.Name, name, segment.Describe(), there.Describe());
+    }
+}

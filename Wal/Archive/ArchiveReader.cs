@@ -1,0 +1,81 @@
+namespace Pitr.Wal;
+
+/// <summary>Bytes of the WAL stream that came from a store.</summary>
+/// <param name="Source">What they were made of.</param>
+/// <param name="Identity">Checked to be the path's.</param>
+/// <param name="From">The LSN of the first byte: at or below what is needed.</param>
+/// <param name="Stream">The stream's bytes from there, without a segment's header.</param>
+/// <param name="Times">What is known of the times in it.</param>
+internal sealed record FetchedSegment(
+    SegmentSource Source, SegmentIdentity Identity, Lsn From, ReadOnlyMemory<byte> Stream, SegmentTimes Times)
+{
+    public Lsn To => From + Stream.Length;
+}
+
+/// <summary>Fetches WAL from a store, each object wholly checked and known to be of the path that is followed (I10).</summary>
+/// <remarks>
+/// FAILURE  DamageException ArchiveDamaged if an object is not what was written, or is of another database or lineage than
+///          its name promises on this path; StorageFailedException StoreFailed if the store does not give it.
+/// </remarks>
+internal sealed class ArchiveReader(IArchiveStore store, TimelineHistory path)
+{
+    /// <summary>The bytes of one source.</summary>
+    public FetchedSegment Fetch(SegmentSource source)
+    {
+        if (source.IsWhole)
+        {
+            ArchivedSegment whole = Get(ObjectName.Segment(source.Timeline, source.Number), source);
+            return new FetchedSegment(source, whole.Identity, whole.From, whole.Stream, whole.Times);
+        }
+
+        IReadOnlyList<ArchivedPart> parts = source.Parts!;
+        byte[] stream = new byte[parts[^1].To - parts[0].From];
+        SegmentTimes times = SegmentTimes.Empty;
+        SegmentIdentity? identity = null;
+        foreach (ArchivedPart part in parts)
+        {
+            ArchivedSegment content = Get(part.Name, source);
+            content.Stream.CopyTo(stream.AsMemory((int)(part.From - parts[0].From)));
+            times = SegmentTimes.Join(times, content.Times);
+            identity = content.Identity;
+        }
+        return new FetchedSegment(source, identity!, parts[0].From, stream, times);
+    }
+
+    /// <summary>Only the times of a whole segment: its object's first bytes are read.</summary>
+    public SegmentTimes FetchTimes(SegmentSource source)
+    {
+        if (!source.IsWhole)
+            return Fetch(source).Times;
+        string name = ObjectName.Segment(source.Timeline, source.Number);
+        byte[] header = new byte[ArchivedSegment.HeaderBytes];
+        using Stream content = store.OpenRead(name);
+        int read = content.ReadAtLeast(header, header.Length, throwOnEndOfStream: false);
+        ArchivedSegment segment = ArchivedSegment.DecodeHeader(store.Name, name, header.AsSpan(0, read));
+        RequireOnPath(name, segment);
+        return segment.Times;
+    }
+
+    private ArchivedSegment Get(string name, SegmentSource source)
+    {
+        ArchivedSegment segment = ArchivedSegment.Decode(store.Name, name, store.Get(name).Span);
+        RequireOnPath(name, segment);
+        if (segment.Identity.Number != source.Number)
+            throw ArchiveErrors.Damaged(store.Name, name, $"it is of segment {segment.Identity.Number}");
+        return segment;
+    }
+
+    private void RequireOnPath(string name, ArchivedSegment segment)
+    {
+        if (segment.Identity.System != path.System)
+            throw ArchiveErrors.Damaged(store.Name, name,
+                $"it is of the database {segment.Identity.System} instead of {path.System}");
+        foreach (TimelineEntry entry in path.Path)
+        {
+            if (entry.Timeline == segment.Identity.Timeline && entry.Lineage == segment.Identity.Lineage)
+                return;
+        }
+        throw ArchiveErrors.Damaged(store.Name, name,
+            $"its lineage {segment.Identity.Lineage} is not that of timeline {segment.Identity.Timeline} on this path");
+    }
+}
