@@ -22,7 +22,7 @@ internal sealed record SegmentIdentity(SystemIdentifier System, TimelineId Timel
 ///   80 i64 first commit time        88 i64 last commit time
 ///   96 i64 least raw clock         104 u64 0                     (100 ns ticks; see SegmentTimes)
 ///  112 32 SHA-256 of the plain bytes
-///  144 u64 0                       152 u64 XxHash3-64 of the bytes 0 … 151
+///  144 u64 XxHash3-64 of the frame 152 u64 XxHash3-64 of the bytes 0 … 151
 ///  160 …  one zstd frame
 /// </code>
 /// The plain bytes of a whole segment are the segment's file, header included; those of a part are the stream's bytes.
@@ -30,7 +30,8 @@ internal sealed record SegmentIdentity(SystemIdentifier System, TimelineId Timel
 /// INVARIANTS
 ///   A1  Two objects are equal if and only if identity, kind, range and SHA-256 of the plain bytes are: compression (and
 ///       encryption by a store) may give other bytes each time (H25).
-///   A2  Nothing of an object is used before header hash, lengths, decompression and SHA-256 have passed.
+///   A2  Nothing of an object is used before header hash, lengths, frame hash, decompression and SHA-256 have passed; the
+///       frame's hash comes before the decompressor sees a byte.
 ///
 /// FAILURE  DamageException ArchiveDamaged for every byte that is not what was written; RefusedException FormatVersion for
 ///          a newer program's object.
@@ -41,6 +42,7 @@ internal sealed class ArchivedSegment
     private const int Version = 1;
     private const int CompressionLevel = 1;
     private const int PlainBytesMax = 1 << 30;
+    private const int FrameHashAt = 144;
     private const int HashAt = 152;
     private const ulong Magic = 0x4147_4553_5254_4950; // "PITRSEGA"
 
@@ -138,6 +140,8 @@ internal sealed class ArchivedSegment
         BinaryPrimitives.WriteInt64LittleEndian(header[88..], Times.LastCommitTicks);
         BinaryPrimitives.WriteInt64LittleEndian(header[96..], Times.LeastRawClockTicks);
         PlainSha256.Span.CopyTo(header[112..]);
+        BinaryPrimitives.WriteUInt64LittleEndian(
+            header[FrameHashAt..], XxHash3.HashToUInt64(bytes.AsSpan(HeaderBytes, compressedBytes)));
         BinaryPrimitives.WriteUInt64LittleEndian(header[HashAt..], XxHash3.HashToUInt64(header[..HashAt]));
         return bytes.AsMemory(0, HeaderBytes + compressedBytes);
     }
@@ -151,6 +155,8 @@ internal sealed class ArchivedSegment
         if (compressedBytes != bytes.Length - HeaderBytes)
             throw ArchiveErrors.Damaged(store, name,
                 $"it should have {HeaderBytes + compressedBytes} bytes and has {bytes.Length}", bytes.Length);
+        if (XxHash3.HashToUInt64(bytes[HeaderBytes..]) != BinaryPrimitives.ReadUInt64LittleEndian(bytes[FrameHashAt..]))
+            throw ArchiveErrors.Damaged(store, name, "its compressed bytes are not those that were written", HeaderBytes);
 
         byte[] plain = GC.AllocateUninitializedArray<byte>((int)plainBytes);
         using var decompressor = new Decompressor();

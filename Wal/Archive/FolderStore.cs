@@ -26,6 +26,7 @@ internal sealed class FolderStore : IArchiveStore
 {
     private const string TemporaryPrefix = ".tmp-";
     private const int ChunkBytes = 1 << 20;
+    private const int TemporaryNamesTried = 16;
     private const int ErrnoNoEntry = 2;
     private const int ErrnoExists = 17;
 
@@ -242,8 +243,8 @@ internal sealed class FolderStore : IArchiveStore
 
     private void WithTemporary(string path, Action<IFileHandle> write, Action<string> publish)
     {
-        string temporary = $"{ParentOf(path)}/{TemporaryPrefix}{_random():X16}";
-        using IFileHandle file = _files.Open(temporary, FileOpen.CreateNew);
+        using IFileHandle file = CreateTemporary(ParentOf(path));
+        string temporary = file.Path;
         using IDisposable? alive = _files.TryLock(temporary);
         try
         {
@@ -255,6 +256,21 @@ internal sealed class FolderStore : IArchiveStore
         {
             DeleteQuietly(temporary);
             throw;
+        }
+    }
+
+    private IFileHandle CreateTemporary(string folder)
+    {
+        for (int attempt = 1; ; attempt++)
+        {
+            try
+            {
+                return _files.Open($"{folder}/{TemporaryPrefix}{_random():X16}", FileOpen.CreateNew);
+            }
+            catch (StorageFailedException taken) when (taken.Errno == ErrnoExists && attempt < TemporaryNamesTried)
+            {
+                // A stray of a run that drew the same number (the same seed, or a cloned machine): draw again.
+            }
         }
     }
 
