@@ -1,0 +1,86 @@
+using static Pitr.Actors.AdminProtocol;
+
+namespace Pitr.Actors;
+
+/// <summary>Failures of administration: texts and hints, one factory a code.</summary>
+internal static class AdminErrors
+{
+    public static RefusedException NotAuthorized() => new(
+        ErrorCode.NotAuthorized,
+        "The engine does not admit this client: the token is missing or is not its token.",
+        "Run it as the user that runs `pitr serve`, or name the engine's token file with --token-file.");
+
+    public static RefusedException ProtocolVersion(int version) => new(
+        ErrorCode.FormatVersion,
+        $"The client speaks version {version} of the administration protocol, the engine version {AdminProtocol.ProtocolVersion}.",
+        "Use a `pitr` of the same release as the engine.");
+
+    public static RefusedException TooManySessions(int sessionsMax) => new(
+        ErrorCode.NotAuthorized,
+        $"The engine has {sessionsMax} sessions open and takes no more.",
+        "Try again when other clients have ended.");
+
+    public static ArgumentException NotAName(string name) => new(
+        $"'{name}' is not a name: a to z, 0 to 9, _ and -, beginning with a letter, at most 63 characters.");
+
+    public static RefusedException PathOutsideRoots(string path) => new(
+        ErrorCode.NotAuthorized,
+        $"The path '{path}' does not lie under a root of this engine.",
+        "Add its folder to \"roots\" in the database's pitr.json, or name another path.");
+
+    public static StorageFailedException ConnectionLost(string address, string why) => new(
+        ErrorCode.ConnectionLost,
+        $"The connection to the engine at {address} ended: {why}.",
+        "See whether the engine runs (its log says why it stopped), then look at the data before doing it again.");
+
+    public static StorageFailedException NoEngine(string address, string why) => new(
+        ErrorCode.ConnectionLost,
+        $"No engine answers at {address}: {why}.",
+        "Start it with `pitr serve DIR`, or name its address with --host HOST:PORT.");
+
+    public static StorageFailedException StreamCutOff(string address, long rowCount) => new(
+        ErrorCode.ConnectionLost,
+        $"The stream from {address} ended after {rowCount} rows without its closing mark.",
+        "Do not use what was read: it is not whole. See whether the engine runs, and read again.");
+
+    public static RefusedException NeedsRunningEngine(string verb) => new(
+        ErrorCode.NeedsRunningEngine,
+        $"'{verb}' needs a running engine.",
+        "Start one with `pitr serve DIR` and name it with --host HOST:PORT.");
+
+    public static NotFoundException KeyUnknown(string table, string key) => new(
+        ErrorCode.KeyUnknown,
+        $"Table '{table}' has no key '{key}'.",
+        $"List its keys with `pitr scan {table}`.");
+}
+
+/// <summary>Failures as data and back: what crosses the wire is a code, a kind, a text and a hint, never an exception.</summary>
+internal static class AdminProblems
+{
+    /// <summary>The data of a failure.</summary>
+    public static AdminProblem Of(Exception failure) => (failure is AggregateException { InnerException: { } inner } ? inner : failure) switch
+    {
+        PitrException known => new AdminProblem((int)known.Code, known.ExitCode, known.Message, known.Hint),
+        OperationCanceledException => new AdminProblem(
+            (int)ErrorCode.ConnectionLost, 1, "The request was given up, since its client left.", "Send it again."),
+        ArgumentException wrong => new AdminProblem(0, 2, wrong.Message, "Correct the request."),
+        { } unknown => new AdminProblem(
+            (int)ErrorCode.InvariantBroken, 1, $"{unknown.GetType().Name}: {unknown.Message}",
+            "Look into the engine's log, and report this text."),
+    };
+
+    /// <summary>The failure of some data.</summary>
+    public static Exception ToException(AdminProblem problem)
+    {
+        var code = (ErrorCode)problem.Code;
+        return problem.ExitCode switch
+        {
+            2 => new ArgumentException(problem.Message),
+            3 => new NotFoundException(code, problem.Message, problem.Hint),
+            4 when code == ErrorCode.Conflict => new ConflictException(code, problem.Message, problem.Hint),
+            4 => new RefusedException(code, problem.Message, problem.Hint),
+            5 => new DamageException(code, problem.Message, problem.Hint) { Path = "" },
+            _ => new StorageFailedException(code, problem.Message, problem.Hint),
+        };
+    }
+}

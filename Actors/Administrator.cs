@@ -1,0 +1,308 @@
+using System.Security.Cryptography;
+using System.Text;
+using Akka.Actor;
+using Akka.Event;
+using static Pitr.Actors.AdminProtocol;
+
+namespace Pitr.Actors;
+
+/// <summary>What an <see cref="Administrator"/> is told about the engine that it speaks for.</summary>
+/// <param name="SystemId">Which database.</param>
+/// <param name="Folder">Where it lies.</param>
+/// <param name="Http">HOST:PORT of the HTTP endpoint.</param>
+/// <param name="Token">What a client must show.</param>
+/// <param name="PathIsAllowed">Whether a path or store that a client named may be used (the configured roots).</param>
+/// <param name="WhenShutdown">Called once, with "forced", when a client asked for the end; completes when the engine has stopped.</param>
+internal sealed record AdministratorSettings(
+    SystemIdentifier SystemId,
+    string Folder,
+    string Http,
+    string Token,
+    Func<string, bool> PathIsAllowed,
+    Func<bool, Task> WhenShutdown);
+
+/// <summary>The one actor that remote callers reach: admits them by token, carries out their requests on the engine.</summary>
+/// <remarks>
+/// STATE  the open sessions, by the client's reference. A session belongs to exactly one reference; a request from any other
+/// is answered with NotAuthorized (a token that was shown once does not open the door for neighbours).
+/// INVARIANTS
+///   A1  Nothing reaches the engine for a client without an open session.
+///   A2  Every request of an open session is answered exactly once.
+///   A3  A session ends with CloseSession, its client's death, or <see cref="SilenceMax"/> without a message; what it had
+///       running is cancelled then. A fence is not: it ends with its lease or an unfence.
+/// FAILURE  a request's failure is its answer. A crash of this actor ends the sessions, never the engine.
+/// </remarks>
+internal sealed class Administrator : UntypedActor, IWithTimers
+{
+    /// <summary>A session without a message for so long is over. Clients send a Ping every few seconds.</summary>
+    public static readonly TimeSpan SilenceMax = TimeSpan.FromSeconds(60);
+
+    /// <summary>More sessions than this at a time are refused: each is a small record, and a leak would not end.</summary>
+    public const int SessionsMax = 1000;
+
+    private const int PageBytesMax = 64 << 10;
+    private const int ReasonCharactersMax = 500;
+
+    private readonly IDatabaseTarget _engine;
+    private readonly AdministratorSettings _settings;
+    private readonly TimeProvider _clock;
+    private readonly ILoggingAdapter _log = Context.GetLogger();
+    private readonly Dictionary<IActorRef, Session> _sessions = [];
+    private readonly byte[] _tokenDigest;
+
+    /// <summary>Made by <see cref="PropsFor"/>.</summary>
+    public Administrator(IDatabaseTarget engine, AdministratorSettings settings, TimeProvider clock)
+    {
+        _engine = engine;
+        _settings = settings;
+        _clock = clock;
+        _tokenDigest = SHA256.HashData(Encoding.UTF8.GetBytes(settings.Token));
+    }
+
+    /// <inheritdoc/>
+    public ITimerScheduler Timers { get; set; } = null!;
+
+    /// <summary>How it is made.</summary>
+    public static Props PropsFor(IDatabaseTarget engine, AdministratorSettings settings, TimeProvider clock) =>
+        Props.Create(() => new Administrator(engine, settings, clock));
+
+    /// <inheritdoc/>
+    protected override void PreStart() =>
+        Timers.StartPeriodicTimer("silence", new LookForSilentSessions(), SilenceMax / 4);
+
+    /// <inheritdoc/>
+    protected override void PostStop()
+    {
+        foreach (Session session in _sessions.Values)
+            session.Ended.Cancel();
+    }
+
+    /// <inheritdoc/>
+    protected override void OnReceive(object message)
+    {
+        switch (message)
+        {
+            case OpenSession open:
+                Open(open, Sender);
+                break;
+            case Ping:
+                Sender.Tell(new Pong(Touch(Sender) is not null));
+                break;
+            case CloseSession:
+                Close(Sender, "its client left");
+                break;
+            case AdminRequest request when Touch(Sender) is { } session:
+                Start(request, session, Sender);
+                break;
+            case AdminRequest request: // A1
+                Sender.Tell(new Failed(request.RequestId, AdminProblems.Of(AdminErrors.NotAuthorized())));
+                break;
+            case RequestEnded ended:
+                ended.Client.Tell(ended.Answer);
+                break;
+            case Terminated terminated:
+                Close(terminated.ActorRef, "its client died");
+                break;
+            case LookForSilentSessions:
+                CloseSilentSessions();
+                break;
+            default:
+                Unhandled(message);
+                break;
+        }
+    }
+
+    // ---- sessions ----------------------------------------------------------------------------------
+
+    private void Open(OpenSession open, IActorRef client)
+    {
+        PitrException? refusal = open.Version != ProtocolVersion
+            ? AdminErrors.ProtocolVersion(open.Version)
+            : !TokenMatches(open.Token) ? AdminErrors.NotAuthorized()
+            : _sessions.Count >= SessionsMax && !_sessions.ContainsKey(client) ? AdminErrors.TooManySessions(SessionsMax)
+            : null;
+        if (refusal is not null)
+        {
+            _log.Warning("Session refused to {0}: {1}", client.Path, refusal.Message);
+            client.Tell(new SessionRefused(AdminProblems.Of(refusal)));
+            return;
+        }
+        if (!_sessions.ContainsKey(client))
+        {
+            _sessions.Add(client, new Session(_clock.GetTimestamp()));
+            Context.Watch(client);
+            _log.Debug("Session opened for {0} ({1})", client.Path, open.Client);
+        }
+        client.Tell(new SessionOpened(ProtocolVersion, _settings.SystemId, _settings.Folder, _settings.Http));
+    }
+
+    private bool TokenMatches(string token) =>
+        CryptographicOperations.FixedTimeEquals(SHA256.HashData(Encoding.UTF8.GetBytes(token ?? "")), _tokenDigest);
+
+    private Session? Touch(IActorRef client)
+    {
+        if (!_sessions.TryGetValue(client, out Session? session))
+            return null;
+        session.LastHeard = _clock.GetTimestamp();
+        return session;
+    }
+
+    private void Close(IActorRef client, string why)
+    {
+        if (!_sessions.Remove(client, out Session? session))
+            return;
+        Context.Unwatch(client);
+        session.Ended.Cancel(); // A3
+        _log.Debug("Session of {0} ended: {1}", client.Path, why);
+    }
+
+    private void CloseSilentSessions()
+    {
+        foreach ((IActorRef client, Session session) in _sessions.ToArray())
+        {
+            if (_clock.GetElapsedTime(session.LastHeard) > SilenceMax)
+                Close(client, "its client went silent");
+        }
+    }
+
+    // ---- requests ----------------------------------------------------------------------------------
+
+    private void Start(AdminRequest request, Session session, IActorRef client)
+    {
+        IActorRef self = Self;
+        CarryOutAsync(request, client, session.Ended.Token).PipeTo(
+            self,
+            success: answer => new RequestEnded(client, answer),
+            failure: cause => new RequestEnded(client, new Failed(request.RequestId, AdminProblems.Of(cause)))); // A2
+    }
+
+    private async Task<AdminAnswer> CarryOutAsync(AdminRequest request, IActorRef client, CancellationToken ended)
+    {
+        await Task.Yield(); // never on this actor's thread: a synchronous part of the engine must not delay a Pong
+        long id = request.RequestId;
+        switch (request)
+        {
+            case ReadStatus:
+                EngineStatus status = await _engine.GetStatusAsync(ended).ConfigureAwait(false);
+                return new StatusRead(id, status with { Datafiles = [] });
+            case ReadDatafiles read:
+                return await ReadDatafilesAsync(read, ended).ConfigureAwait(false);
+            case ReadTables read:
+                return await ReadTablesAsync(read, ended).ConfigureAwait(false);
+            case Checkpoint:
+                return new Checkpointed(id, await _engine.CheckpointAsync(ended).ConfigureAwait(false));
+            case SwitchWal:
+                return new WalSwitched(id, await _engine.SwitchWalAsync(ended).ConfigureAwait(false));
+            case CreateRestorePoint create:
+                RequireName(create.Name);
+                return new RestorePointCreated(
+                    id, await _engine.CreateRestorePointAsync(create.Name, ended).ConfigureAwait(false));
+            case Shutdown shutdown:
+                await _settings.WhenShutdown(shutdown.Force).ConfigureAwait(false);
+                return new Done(id);
+            case CreateDatafile create:
+                RequireName(create.Name);
+                RequireAllowed(create.Path);
+                return new DatafileCreated(
+                    id, await _engine.CreateDatafileAsync(create.Name, create.Path, ended).ConfigureAwait(false));
+            case DropDatafile drop:
+                await _engine.DropDatafileAsync(drop.Name, ended).ConfigureAwait(false);
+                return new Done(id);
+            case CreateTable create:
+                RequireName(create.Name);
+                return new TableCreated(
+                    id, await _engine.CreateTableAsync(create.Name, create.Datafile, ended).ConfigureAwait(false));
+            case DropTable drop:
+                await _engine.DropTableAsync(drop.Name, ended).ConfigureAwait(false);
+                return new Done(id);
+            case FenceDatafile fence:
+                string reason = fence.Reason.Length <= ReasonCharactersMax ? fence.Reason : fence.Reason[..ReasonCharactersMax];
+                return new DatafileFenced(id, await _engine
+                    .FenceAsync(fence.Datafile, LeaseOf(fence.LeaseSeconds), reason, ended).ConfigureAwait(false));
+            case UnfenceDatafile unfence:
+                return new DatafileUnfenced(
+                    id, await _engine.UnfenceAsync(unfence.Datafile, unfence.FenceId, ended).ConfigureAwait(false));
+            case MakeBackup backup:
+                RequireAllowed(backup.Store);
+                var progress = new TellProgress(id, client);
+                return new BackupMade(id, await _engine.BackupAsync(
+                    new BackupRequest
+                    {
+                        Store = backup.Store,
+                        BytesPerSecondMax = backup.BytesPerSecondMax,
+                        Jobs = Math.Clamp(backup.Jobs, 1, 64),
+                        Progress = progress,
+                    },
+                    ended).ConfigureAwait(false));
+            default:
+                throw new BugException($"The administrator has no answer to '{request.GetType().Name}'.");
+        }
+    }
+
+    private async Task<AdminAnswer> ReadDatafilesAsync(ReadDatafiles read, CancellationToken ended)
+    {
+        EngineStatus status = await _engine.GetStatusAsync(ended).ConfigureAwait(false);
+        IEnumerable<DatafileStatus> rest = status.Datafiles
+            .OrderBy(file => file.Name, StringComparer.Ordinal)
+            .Where(file => read.After is null || string.CompareOrdinal(file.Name, read.After) > 0);
+        (List<DatafileStatus> page, bool more) = Page(
+            rest, file => 400 + 6 * (file.Name.Length + file.Path.Length) + file.Fences.Sum(
+                fence => 200 + 6 * (fence.Holder.Length + fence.Reason.Length)));
+        return new DatafilesRead(read.RequestId, page, more);
+    }
+
+    private async Task<AdminAnswer> ReadTablesAsync(ReadTables read, CancellationToken ended)
+    {
+        IEnumerable<TableEntry> rest = (await _engine.ListTablesAsync(ended).ConfigureAwait(false))
+            .OrderBy(table => table.Name, StringComparer.Ordinal)
+            .Where(table => read.After is null || string.CompareOrdinal(table.Name, read.After) > 0);
+        (List<TableEntry> page, bool more) = Page(rest, table => 40 + table.Name.Length + table.Datafile.Length);
+        return new TablesRead(read.RequestId, page, more);
+    }
+
+    /// <summary>As many rows as stay below a frame, at least one. The size of a row is an upper bound (a character may take 6 bytes).</summary>
+    private static (List<T> Page, bool More) Page<T>(IEnumerable<T> rows, Func<T, int> bytesAtMost)
+    {
+        var page = new List<T>();
+        int bytes = 0;
+        foreach (T row in rows)
+        {
+            bytes += bytesAtMost(row);
+            if (page.Count > 0 && bytes > PageBytesMax)
+                return (page, true);
+            page.Add(row);
+        }
+        return (page, false);
+    }
+
+    private static TimeSpan LeaseOf(double seconds) =>
+        seconds > 0 && seconds <= TimeSpan.FromHours(24).TotalSeconds ? TimeSpan.FromSeconds(seconds) : TimeSpan.Zero;
+
+    private static void RequireName(string name)
+    {
+        if (!Limits.IsName(name))
+            throw AdminErrors.NotAName(name);
+    }
+
+    private void RequireAllowed(string? path)
+    {
+        if (path is not null && !_settings.PathIsAllowed(path))
+            throw AdminErrors.PathOutsideRoots(path);
+    }
+
+    // ---- parts -------------------------------------------------------------------------------------
+
+    private sealed class Session(long openedAt)
+    {
+        public CancellationTokenSource Ended { get; } = new();
+
+        public long LastHeard { get; set; } = openedAt;
+    }
+
+    /// <summary>Passes a job's progress on to its client, on whichever thread it is reported.</summary>
+    private sealed class TellProgress(long requestId, IActorRef client) : IProgress<JobProgress>
+    {
+        public void Report(JobProgress value) =>
+            client.Tell(new Progress(requestId, value.Step, value.DoneBytes, value.TotalBytes));
+    }
+}

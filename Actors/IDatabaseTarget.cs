@@ -1,0 +1,91 @@
+namespace Pitr.Actors;
+
+/// <summary>A table as an operator sees it.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Datafile">The datafile that it lies in.</param>
+internal sealed record TableEntry(string Name, string Datafile);
+
+/// <summary>A datafile as an operator sees it.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Path">Where it lies.</param>
+internal sealed record DatafileEntry(string Name, string Path);
+
+/// <summary>A key that was found.</summary>
+/// <param name="Value">Its value.</param>
+/// <param name="Lsn">The state that it was read from: every change at or below this LSN counts.</param>
+internal sealed record FoundValue(byte[] Value, Lsn Lsn);
+
+/// <summary>What is done for an operator: the same whether the engine is in this process or behind an address.</summary>
+/// <remarks>
+/// The command line and the Administrator speak to this and to nothing else. Implementations: <c>LocalTarget</c>
+/// over <c>PitrDatabase</c>, <c>RemoteTarget</c> (Pitr.Hosting) over administration messages and HTTP, and the tests' own.
+/// FAILURE  every member fails with a <see cref="PitrException"/>; remote ones with the code, text and hint of the engine.
+/// THREADS  any.
+/// </remarks>
+internal interface IDatabaseTarget : IAsyncDisposable
+{
+    /// <summary>What the engine is doing.</summary>
+    Task<EngineStatus> GetStatusAsync(CancellationToken cancellationToken);
+
+    /// <summary>Flushes what is not fenced and moves the redo point.</summary>
+    Task<CheckpointResult> CheckpointAsync(CancellationToken cancellationToken);
+
+    /// <summary>Ends the segment in use; the LSN at which the next one begins.</summary>
+    Task<Lsn> SwitchWalAsync(CancellationToken cancellationToken);
+
+    /// <summary>Names the present moment.</summary>
+    Task<RestorePoint> CreateRestorePointAsync(string name, CancellationToken cancellationToken);
+
+    /// <summary>Stops the engine in order; waits for fences unless forced.</summary>
+    Task ShutdownAsync(bool force, CancellationToken cancellationToken);
+
+    /// <summary>Creates a datafile; <paramref name="path"/> null: in the database's folder.</summary>
+    Task<DatafileEntry> CreateDatafileAsync(string name, string? path, CancellationToken cancellationToken);
+
+    /// <summary>All datafiles.</summary>
+    Task<IReadOnlyList<DatafileEntry>> ListDatafilesAsync(CancellationToken cancellationToken);
+
+    /// <summary>Drops a datafile that has no tables.</summary>
+    Task DropDatafileAsync(string name, CancellationToken cancellationToken);
+
+    /// <summary>Creates a table; <paramref name="datafile"/> null: in <c>main</c>.</summary>
+    Task<TableEntry> CreateTableAsync(string name, string? datafile, CancellationToken cancellationToken);
+
+    /// <summary>All tables.</summary>
+    Task<IReadOnlyList<TableEntry>> ListTablesAsync(CancellationToken cancellationToken);
+
+    /// <summary>Drops a table with all of its keys.</summary>
+    Task DropTableAsync(string name, CancellationToken cancellationToken);
+
+    /// <summary>Holds a datafile still until its lease ends or it is unfenced.</summary>
+    Task<FenceGrant> FenceAsync(string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken);
+
+    /// <summary>Ends the only fence of a datafile, or the one with this id; exactly one of the two is given.</summary>
+    Task<UnfenceResult> UnfenceAsync(string? datafile, Guid? fenceId, CancellationToken cancellationToken);
+
+    /// <summary>Makes a backup set.</summary>
+    Task<BackupResult> BackupAsync(BackupRequest request, CancellationToken cancellationToken);
+
+    /// <summary>Puts one key; durable and visible when it completes.</summary>
+    Task<CommitResult> PutAsync(
+        string table, ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, CancellationToken cancellationToken);
+
+    /// <summary>Deletes one key; durable and visible when it completes.</summary>
+    Task<CommitResult> DeleteAsync(string table, ReadOnlyMemory<byte> key, CancellationToken cancellationToken);
+
+    /// <summary>The value of a key; null if there is none.</summary>
+    Task<FoundValue?> GetAsync(string table, ReadOnlyMemory<byte> key, CancellationToken cancellationToken);
+
+    /// <summary>Rows of one snapshot, in key order. A stream that was cut off throws; it never just ends.</summary>
+    IAsyncEnumerable<KeyValue> ScanAsync(string table, ScanRange range, CancellationToken cancellationToken);
+
+    /// <summary>Keys of a table.</summary>
+    Task<long> CountAsync(string table, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Commits each list as one transaction, in order, many on the way; gives one result for each, in the same order, as
+    /// soon as it is durable. The first failure ends it; what was not answered by then has an unknown fate.
+    /// </summary>
+    IAsyncEnumerable<CommitResult> LoadAsync(
+        string table, IAsyncEnumerable<IReadOnlyList<KeyValue>> transactions, CancellationToken cancellationToken);
+}

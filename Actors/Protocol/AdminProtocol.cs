@@ -1,0 +1,179 @@
+using Akka.Actor;
+
+namespace Pitr.Actors;
+
+/// <summary>What the <see cref="Administrator"/> understands from near and far, and what it answers.</summary>
+/// <remarks>
+/// <code>
+///  client (one actor)                              administrator
+///    | OpenSession(token) ---------------------------> |   the token admits this client's reference, no other
+///    | &lt;---------------- SessionOpened | SessionRefused |   says where the HTTP endpoint is, which has the data
+///    | Ping -----------------------------------------> |   every few seconds, both ways: a silent peer is dead
+///    | &lt;------------------------------------------ Pong |
+///    | a request, with a RequestId ------------------> |   several may be on the way
+///    | &lt;------------------------- Progress, any number |   long jobs only
+///    | &lt;----------- its answer | Failed, same RequestId |
+///    | CloseSession ---------------------------------> |   what the session still had running is given up
+/// </code>
+/// Each message has a manifest of its own in <see cref="AdminSerializer"/>; on the wire it is JSON of at most
+/// <see cref="AdminSerializer.MessageBytesMax"/> bytes. Requests that change something may not be sent twice; all others may.
+/// The same messages serve a local actor: it opens a session with the token as well.
+/// </remarks>
+internal static class AdminProtocol
+{
+    /// <summary>The version that this program speaks. An administrator refuses versions that it does not know.</summary>
+    public const int ProtocolVersion = 1;
+
+    /// <summary>Has a manifest in <see cref="AdminSerializer"/>: the only messages of the remoting system.</summary>
+    internal interface IAdminMessage;
+
+    /// <summary>A request of an open session.</summary>
+    /// <param name="RequestId">Chosen by the client; comes back with the answer.</param>
+    internal abstract record AdminRequest(long RequestId) : IAdminMessage;
+
+    /// <summary>An answer.</summary>
+    /// <param name="RequestId">Of the request that it answers.</param>
+    internal abstract record AdminAnswer(long RequestId) : IAdminMessage;
+
+    /// <summary>A failure as data: the client makes the same exception of it again.</summary>
+    /// <param name="Code">Number of the <see cref="ErrorCode"/>; one that the reader does not know is kept as it is.</param>
+    /// <param name="ExitCode">Its kind, as the command line's exit code.</param>
+    /// <param name="Message">What happened.</param>
+    /// <param name="Hint">What to do.</param>
+    internal sealed record AdminProblem(int Code, int ExitCode, string Message, string Hint);
+
+    // ---- the session ------------------------------------------------------------------------------
+
+    /// <summary>Asks to be admitted. Answers: <see cref="SessionOpened"/>, <see cref="SessionRefused"/>.</summary>
+    internal sealed record OpenSession(int Version, string Token, string Client) : IAdminMessage;
+
+    /// <summary>The session is open, for the sender of <see cref="OpenSession"/> only.</summary>
+    /// <param name="Version">What the administrator speaks.</param>
+    /// <param name="SystemId">Which database it is.</param>
+    /// <param name="Folder">Where it lies, on the engine's machine.</param>
+    /// <param name="Http">HOST:PORT of the HTTP endpoint; the same token opens it.</param>
+    internal sealed record SessionOpened(int Version, SystemIdentifier SystemId, string Folder, string Http) : IAdminMessage;
+
+    /// <summary>No session.</summary>
+    internal sealed record SessionRefused(AdminProblem Why) : IAdminMessage;
+
+    /// <summary>The client is alive. Answer: <see cref="Pong"/>, also without a session.</summary>
+    internal sealed record Ping : IAdminMessage;
+
+    /// <summary>The administrator is alive.</summary>
+    /// <param name="SessionIsOpen">False if the sender has no session (any more).</param>
+    internal sealed record Pong(bool SessionIsOpen) : IAdminMessage;
+
+    /// <summary>The client leaves. No answer.</summary>
+    internal sealed record CloseSession : IAdminMessage;
+
+    // ---- answers that several requests have --------------------------------------------------------
+
+    /// <summary>It was done; there is nothing more to say.</summary>
+    internal sealed record Done(long RequestId) : AdminAnswer(RequestId);
+
+    /// <summary>It was not done.</summary>
+    internal sealed record Failed(long RequestId, AdminProblem Why) : AdminAnswer(RequestId);
+
+    /// <summary>How far a long job is; the answer is still to come.</summary>
+    internal sealed record Progress(long RequestId, string Step, long DoneBytes, long TotalBytes) : AdminAnswer(RequestId);
+
+    // ---- engine -----------------------------------------------------------------------------------
+
+    /// <summary>Answer: <see cref="StatusRead"/>. The datafiles come by <see cref="ReadDatafiles"/>.</summary>
+    internal sealed record ReadStatus(long RequestId) : AdminRequest(RequestId);
+
+    /// <param name="RequestId">Of the request.</param>
+    /// <param name="Status">Without its datafiles.</param>
+    internal sealed record StatusRead(long RequestId, EngineStatus Status) : AdminAnswer(RequestId);
+
+    /// <summary>Datafiles in the order of their names, a page. Answer: <see cref="DatafilesRead"/>.</summary>
+    /// <param name="RequestId">Chosen by the client.</param>
+    /// <param name="After">The last name of the page before; null: from the first.</param>
+    internal sealed record ReadDatafiles(long RequestId, string? After) : AdminRequest(RequestId);
+
+    /// <param name="RequestId">Of the request.</param>
+    /// <param name="Datafiles">As many as fit into a message.</param>
+    /// <param name="More">True if there are more after the last one.</param>
+    internal sealed record DatafilesRead(long RequestId, IReadOnlyList<DatafileStatus> Datafiles, bool More)
+        : AdminAnswer(RequestId);
+
+    /// <summary>Tables in the order of their names, a page. Answer: <see cref="TablesRead"/>.</summary>
+    internal sealed record ReadTables(long RequestId, string? After) : AdminRequest(RequestId);
+
+    /// <summary>A page of tables.</summary>
+    internal sealed record TablesRead(long RequestId, IReadOnlyList<TableEntry> Tables, bool More) : AdminAnswer(RequestId);
+
+    /// <summary>Answer: <see cref="Checkpointed"/>.</summary>
+    internal sealed record Checkpoint(long RequestId) : AdminRequest(RequestId);
+
+    /// <summary>A checkpoint is complete.</summary>
+    internal sealed record Checkpointed(long RequestId, CheckpointResult Result) : AdminAnswer(RequestId);
+
+    /// <summary>Answer: <see cref="WalSwitched"/>.</summary>
+    internal sealed record SwitchWal(long RequestId) : AdminRequest(RequestId);
+
+    /// <summary>The segment has ended.</summary>
+    internal sealed record WalSwitched(long RequestId, Lsn Lsn) : AdminAnswer(RequestId);
+
+    /// <summary>Answer: <see cref="RestorePointCreated"/>.</summary>
+    internal sealed record CreateRestorePoint(long RequestId, string Name) : AdminRequest(RequestId);
+
+    /// <summary>The moment has its name.</summary>
+    internal sealed record RestorePointCreated(long RequestId, RestorePoint Point) : AdminAnswer(RequestId);
+
+    /// <summary>Stops the engine in order. Answer: <see cref="Done"/>, when it has stopped.</summary>
+    internal sealed record Shutdown(long RequestId, bool Force) : AdminRequest(RequestId);
+
+    // ---- datafiles and tables ----------------------------------------------------------------------
+
+    /// <summary>Answer: <see cref="DatafileCreated"/>.</summary>
+    internal sealed record CreateDatafile(long RequestId, string Name, string? Path) : AdminRequest(RequestId);
+
+    /// <summary>The datafile is there.</summary>
+    internal sealed record DatafileCreated(long RequestId, DatafileEntry Datafile) : AdminAnswer(RequestId);
+
+    /// <summary>Answer: <see cref="Done"/>.</summary>
+    internal sealed record DropDatafile(long RequestId, string Name) : AdminRequest(RequestId);
+
+    /// <summary>Answer: <see cref="TableCreated"/>.</summary>
+    internal sealed record CreateTable(long RequestId, string Name, string? Datafile) : AdminRequest(RequestId);
+
+    /// <summary>The table is there.</summary>
+    internal sealed record TableCreated(long RequestId, TableEntry Table) : AdminAnswer(RequestId);
+
+    /// <summary>Answer: <see cref="Done"/>.</summary>
+    internal sealed record DropTable(long RequestId, string Name) : AdminRequest(RequestId);
+
+    // ---- fences and backups ------------------------------------------------------------------------
+
+    /// <summary>A fence that outlives the client: it ends with its lease or an unfence. Answer: <see cref="DatafileFenced"/>.</summary>
+    internal sealed record FenceDatafile(long RequestId, string Datafile, double LeaseSeconds, string Reason)
+        : AdminRequest(RequestId);
+
+    /// <summary>The file is still.</summary>
+    internal sealed record DatafileFenced(long RequestId, FenceGrant Fence) : AdminAnswer(RequestId);
+
+    /// <summary>By the name of the datafile or the id of the fence. Answer: <see cref="DatafileUnfenced"/>.</summary>
+    internal sealed record UnfenceDatafile(long RequestId, string? Datafile, Guid? FenceId) : AdminRequest(RequestId);
+
+    /// <summary>The copy is good.</summary>
+    internal sealed record DatafileUnfenced(long RequestId, UnfenceResult Result) : AdminAnswer(RequestId);
+
+    /// <summary>
+    /// Makes a backup set; given up if the session ends. Answers: <see cref="Progress"/>, then <see cref="BackupMade"/>.
+    /// </summary>
+    internal sealed record MakeBackup(long RequestId, string Store, long? BytesPerSecondMax, int Jobs)
+        : AdminRequest(RequestId);
+
+    /// <summary>The set is complete.</summary>
+    internal sealed record BackupMade(long RequestId, BackupResult Result) : AdminAnswer(RequestId);
+
+    // ---- the administrator to itself ---------------------------------------------------------------
+
+    /// <summary>A request's work has ended.</summary>
+    internal sealed record RequestEnded(IActorRef Client, AdminAnswer Answer) : INoSerializationVerificationNeeded;
+
+    /// <summary>Time to look for sessions whose client went silent.</summary>
+    internal sealed record LookForSilentSessions : INoSerializationVerificationNeeded;
+}

@@ -1,0 +1,188 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using Pitr.Actors;
+
+namespace Pitr.Cli;
+
+/// <summary>Opens what a verb works on; tests have their own.</summary>
+internal interface ITargets
+{
+    /// <summary>Opens the database in this process.</summary>
+    Task<IDatabaseTarget> OpenLocalAsync(string folder, CancellationToken cancellationToken);
+
+    /// <summary>Creates a database.</summary>
+    Task<SystemIdentifier> InitAsync(
+        string folder, int walSegmentBytes, IReadOnlyList<string> stores, CancellationToken cancellationToken);
+
+    /// <summary>Runs the engine until it is told to end, or fails.</summary>
+    Task ServeAsync(
+        string folder, string listen, string http, string? tokenFile, CliConsole console, Interruption interruption);
+
+    /// <summary>Opens a session with a running engine; <paramref name="tokenFile"/> null: the one in the user's runtime folder.</summary>
+    Task<IDatabaseTarget> OpenRemoteAsync(string address, string? tokenFile, CancellationToken cancellationToken);
+}
+
+/// <summary>What the verbs share: the global options, the console, and how a verb is run.</summary>
+internal sealed class CliContext(CliConsole console, ITargets targets, Interruption interruption)
+{
+    private readonly Option<string?> _database = new("--database")
+    {
+        Recursive = true,
+        HelpName = "DIR",
+        Description = "Open the database in this process (else PITR_DATABASE).",
+    };
+
+    private readonly Option<string?> _host = OptionOf("--host", "HOST:PORT", "Talk to a running engine (else PITR_HOST).", TextForms.Address);
+
+    private readonly Option<bool> _json = new("--json")
+    {
+        Recursive = true,
+        Description = "One JSON document on standard output.",
+    };
+
+    private readonly Option<string?> _tokenFile = new("--token-file")
+    {
+        Recursive = true,
+        HelpName = "FILE",
+        Description = "The running engine's token (else the one in the user's runtime folder).",
+    };
+
+    /// <summary>The process's surroundings.</summary>
+    public CliConsole Console { get; } = console;
+
+    /// <summary>Opens databases.</summary>
+    public ITargets Targets { get; } = targets;
+
+    /// <summary>Signals.</summary>
+    public Interruption Interruption { get; } = interruption;
+
+    /// <summary>Where the token is, or where serve writes it.</summary>
+    public Option<string?> TokenFileOption => _tokenFile;
+
+    /// <summary>May stand before or after the verb.</summary>
+    public IEnumerable<Option> GlobalOptions
+    {
+        get
+        {
+            _host.Recursive = true;
+            return [_database, _host, _json, _tokenFile];
+        }
+    }
+
+    /// <summary>An option with a form of its own; the form's FormatException becomes the usage error.</summary>
+    public static Option<T?> OptionOf<T>(string name, string form, string description, Func<string, T> parse) => new(name)
+    {
+        HelpName = form,
+        Description = description,
+        CustomParser = result => Parse(result, parse),
+    };
+
+    /// <summary>An argument with a form of its own.</summary>
+    public static Argument<T> ArgumentOf<T>(string name, string description, Func<string, T> parse) => new(name)
+    {
+        Description = description,
+        CustomParser = result => Parse(result, parse)!,
+    };
+
+    /// <summary>A verb that needs no database.</summary>
+    public Command Verb(
+        string name, string description, Symbol[] symbols, Func<ParseResult, CancellationToken, Task<Answer>> run)
+    {
+        var command = new Command(name, description);
+        foreach (Symbol symbol in symbols)
+        {
+            if (symbol is Argument argument)
+                command.Arguments.Add(argument);
+            else
+                command.Options.Add((Option)symbol);
+        }
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            Answer answer = await run(parsed, cancellationToken).ConfigureAwait(false);
+            answer.WriteTo(Console, AsJson(parsed));
+            return answer.ExitCode;
+        });
+        return command;
+    }
+
+    /// <summary>A verb that works on a database, in this process or behind an address.</summary>
+    public Command TargetVerb(
+        string name,
+        string description,
+        Symbol[] symbols,
+        Func<IDatabaseTarget, ParseResult, CancellationToken, Task<Answer>> run) =>
+        Verb(name, description, symbols, async (parsed, cancellationToken) =>
+        {
+            IDatabaseTarget target = await OpenTargetAsync(parsed, cancellationToken).ConfigureAwait(false);
+            await using (target.ConfigureAwait(false))
+                return await run(target, parsed, cancellationToken).ConfigureAwait(false);
+        });
+
+    /// <summary>A verb that makes sense only while an engine runs elsewhere.</summary>
+    public Command EngineVerb(
+        string name,
+        string description,
+        Symbol[] symbols,
+        Func<IDatabaseTarget, ParseResult, CancellationToken, Task<Answer>> run) =>
+        Verb(name, description, symbols, async (parsed, cancellationToken) =>
+        {
+            (string? _, string? host) = Where(parsed);
+            if (host is null)
+                throw AdminErrors.NeedsRunningEngine(name);
+            IDatabaseTarget target = await Targets
+                .OpenRemoteAsync(host, TokenFile(parsed), cancellationToken).ConfigureAwait(false);
+            await using (target.ConfigureAwait(false))
+                return await run(target, parsed, cancellationToken).ConfigureAwait(false);
+        });
+
+    /// <summary>True if the answer is wanted as JSON.</summary>
+    public bool AsJson(ParseResult parsed) => parsed.GetValue(_json);
+
+    /// <summary>The database's folder, if that is where the verb works; for verbs that know how to read one that is not open.</summary>
+    public string? DatabaseFolder(ParseResult parsed) => Where(parsed).Folder;
+
+    private Task<IDatabaseTarget> OpenTargetAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        (string? folder, string? host) = Where(parsed);
+        return folder is not null
+            ? Targets.OpenLocalAsync(folder, cancellationToken)
+            : Targets.OpenRemoteAsync(
+                host ?? throw new UsageException(
+                    "It is not said which database.",
+                    "Name its folder with --database DIR or a running engine with --host HOST:PORT (or set PITR_DATABASE or PITR_HOST)."),
+                TokenFile(parsed), cancellationToken);
+    }
+
+    private (string? Folder, string? Host) Where(ParseResult parsed)
+    {
+        string? folder = parsed.GetValue(_database);
+        string? host = parsed.GetValue(_host);
+        if (folder is not null && host is not null)
+            throw new UsageException("Both --database and --host are given.", "Give one of them.");
+        if (folder is null && host is null)
+        {
+            folder = NotEmpty(Console.Variable("PITR_DATABASE"));
+            if (folder is null && NotEmpty(Console.Variable("PITR_HOST")) is { } named)
+                host = TextForms.Address(named);
+        }
+        return (folder is null ? null : Console.FullPath(folder), host);
+    }
+
+    private string? TokenFile(ParseResult parsed) =>
+        parsed.GetValue(_tokenFile) is { } file ? Console.FullPath(file) : null;
+
+    private static string? NotEmpty(string? text) => string.IsNullOrEmpty(text) ? null : text;
+
+    private static T? Parse<T>(ArgumentResult result, Func<string, T> parse)
+    {
+        try
+        {
+            return parse(result.Tokens[0].Value);
+        }
+        catch (FormatException wrong)
+        {
+            result.AddError(wrong.Message);
+            return default;
+        }
+    }
+}

@@ -1,0 +1,109 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using System.Text;
+using Pitr.Actors;
+
+namespace Pitr.Cli;
+
+/// <summary>The whole command line: verbs, global options, failures as two lines and an exit code.</summary>
+internal static class CommandLine
+{
+    /// <summary>Parses and runs one command line; returns the exit code.</summary>
+    public static async Task<int> RunAsync(
+        string[] args, CliConsole console, ITargets targets, Interruption interruption)
+    {
+        var cli = new CliContext(console, targets, interruption);
+        RootCommand root = Root(cli);
+        ParseResult parsed = root.Parse(args, new ParserConfiguration
+        {
+            ResponseFileTokenReplacer = null, // a key may begin with @
+            EnablePosixBundling = false,
+        });
+        if (parsed.Errors.Count > 0 && parsed.Action is not HelpAction)
+        {
+            string verb = VerbPath(parsed.CommandResult.Command, root);
+            string message = args.Length == 0 ? "A verb is missing." : parsed.Errors[0].Message;
+            return Report(console, Sentence(message), $"See `{verb} --help`.", ExitCodes.Usage);
+        }
+        try
+        {
+            using var text = new StringWriter();
+            var invocation = new InvocationConfiguration
+            {
+                EnableDefaultExceptionHandler = false,
+                ProcessTerminationTimeout = null,
+                Output = text,
+                Error = console.Error,
+            };
+            int exitCode = await parsed.InvokeAsync(invocation, interruption.Orderly).ConfigureAwait(false);
+            if (text.GetStringBuilder().Length > 0) // help, version
+                await console.Output.WriteAsync(Encoding.UTF8.GetBytes(text.ToString())).ConfigureAwait(false);
+            return exitCode;
+        }
+        catch (Exception failure) when (Describe(failure, interruption) is { } description)
+        {
+            return Report(console, description.Message, description.Hint, description.ExitCode);
+        }
+    }
+
+    private static RootCommand Root(CliContext cli)
+    {
+        var root = new RootCommand("Pitr: an embedded key-value store that goes back to any moment.");
+        root.Directives.Clear();
+        foreach (Option option in cli.GlobalOptions)
+            root.Options.Add(option);
+        foreach (Command command in new[]
+        {
+            InitCommand.Create(cli), ServeCommand.Create(cli), StatusCommand.Create(cli), CheckpointCommand.Create(cli),
+            SwitchWalCommand.Create(cli), RestorePointCommand.Create(cli), ShutdownCommand.Create(cli),
+            DatafileCommand.Create(cli), TableCommand.Create(cli), PutCommand.Create(cli), GetCommand.Create(cli),
+            DeleteCommand.Create(cli), ScanCommand.Create(cli), CountCommand.Create(cli), LoadCommand.Create(cli),
+            DumpCommand.Create(cli), FenceCommand.Create(cli), UnfenceCommand.Create(cli), BackupCommand.Create(cli),
+        })
+            root.Subcommands.Add(command);
+        return root;
+    }
+
+    /// <summary>What is said of a failure; null for one that nobody foresaw while a debugger would like to see it.</summary>
+    private static (string Message, string Hint, int ExitCode)? Describe(Exception failure, Interruption interruption) =>
+        (failure is AggregateException { InnerExceptions.Count: 1 } only ? only.InnerException : failure) switch
+        {
+            PitrException known => (known.Message, known.Hint, known.ExitCode),
+            UsageException usage => (usage.Message, usage.Hint, ExitCodes.Usage),
+            VerbFailedException verb => (verb.Message, verb.Hint, ExitCodes.Failed),
+            OperationCanceledException when interruption.Orderly.IsCancellationRequested =>
+                ("Interrupted.", "What was acknowledged is durable; look at the data before doing it again.", ExitCodes.Failed),
+            ArgumentException wrong => (wrong.Message, "See `pitr --help`.", ExitCodes.Usage),
+            FormatException wrong => (wrong.Message, "See `pitr --help`.", ExitCodes.Usage),
+            UnauthorizedAccessException denied => (denied.Message, "Run it as the user that owns the files.", ExitCodes.Failed),
+            IOException io => (io.Message, "See whether the file or the pipe is there, has room and may be used.", ExitCodes.Failed),
+            { } unforeseen => (
+                $"{unforeseen.GetType().Name}: {unforeseen.Message}",
+                "This is a bug of pitr: report this text and what was run.",
+                ExitCodes.Failed),
+            _ => null,
+        };
+
+    /// <summary>Two lines on standard error, whatever the texts hold.</summary>
+    private static int Report(CliConsole console, string message, string hint, int exitCode)
+    {
+        console.Error.WriteLine($"pitr: {OneLine(message)}");
+        console.Error.WriteLine($"hint: {OneLine(hint)}");
+        console.Error.Flush();
+        return exitCode;
+    }
+
+    private static string OneLine(string text) =>
+        string.Join(' ', text.Split(['\r', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+
+    private static string Sentence(string text) => text.EndsWith('.') ? text : text + ".";
+
+    private static string VerbPath(Command command, RootCommand root)
+    {
+        var names = new List<string>();
+        for (Command? at = command; at is not null && at != root; at = at.Parents.OfType<Command>().FirstOrDefault())
+            names.Insert(0, at.Name);
+        names.Insert(0, "pitr");
+        return string.Join(' ', names);
+    }
+}

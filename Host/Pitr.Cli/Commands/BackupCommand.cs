@@ -1,0 +1,32 @@
+using System.CommandLine;
+
+namespace Pitr.Cli;
+
+/// <summary><c>pitr backup --to STORE</c>: a backup set, while everything goes on.</summary>
+internal static class BackupCommand
+{
+    public static Command Create(CliContext cli)
+    {
+        var to = new Option<string>("--to") { HelpName = "STORE", Description = "Where the set goes.", Required = true };
+        Option<long?> jobs = CliContext.OptionOf<long?>("--jobs", "N", "Datafiles at a time (1).", text => TextForms.Count(text));
+        Option<long?> rate = CliContext.OptionOf<long?>("--rate", "SIZE", "Bytes a second at most.", text => TextForms.Size(text));
+        return cli.TargetVerb(
+            "backup", "Make a backup set while everything goes on.", [to, jobs, rate],
+            async (target, parsed, cancellationToken) =>
+            {
+                using var progress = new ProgressLine(cli.Console);
+                BackupResult backup = await target.BackupAsync(
+                    new BackupRequest
+                    {
+                        Store = cli.Console.FullStore(parsed.GetRequiredValue(to)),
+                        Jobs = (int)Math.Min(parsed.GetValue(jobs) ?? 1, 64),
+                        BytesPerSecondMax = parsed.GetValue(rate),
+                        Progress = progress,
+                    },
+                    cancellationToken).ConfigureAwait(false);
+                return Answer.Line(
+                    json => JsonShapes.Backup(json, backup),
+                    $"backup {backup.BackupId}: {backup.Files} datafiles, {TextShapes.Bytes(backup.Bytes)} in {TextShapes.Seconds(backup.Seconds)}, from {backup.StartLsn} to {backup.StopLsn}");
+            });
+    }
+}

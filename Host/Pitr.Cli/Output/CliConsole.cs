@@ -1,0 +1,41 @@
+namespace Pitr.Cli;
+
+/// <summary>The process's surroundings as the command line sees them; a test gives its own.</summary>
+/// <param name="Output">Standard output: answers, nothing else.</param>
+/// <param name="Error">Standard error: failures, progress, log.</param>
+/// <param name="Input">Standard input.</param>
+/// <param name="Variable">An environment variable; null if there is none.</param>
+/// <param name="CurrentFolder">Where relative paths are taken from.</param>
+/// <param name="OutputIsTerminal">True if somebody looks at standard output.</param>
+/// <param name="ErrorIsTerminal">True if somebody looks at standard error: progress bars make sense.</param>
+internal sealed record CliConsole(
+    Stream Output,
+    TextWriter Error,
+    Func<Stream> Input,
+    Func<string, string?> Variable,
+    string CurrentFolder,
+    bool OutputIsTerminal,
+    bool ErrorIsTerminal)
+{
+    /// <summary>Those of this process.</summary>
+    public static CliConsole OfProcess() => new(
+        Console.OpenStandardOutput(),
+        Console.Error,
+        Console.OpenStandardInput,
+        Environment.GetEnvironmentVariable,
+        Environment.CurrentDirectory,
+        !Console.IsOutputRedirected,
+        !Console.IsErrorRedirected);
+
+    /// <summary>A path that was given on the command line, in full.</summary>
+    public string FullPath(string path) => Path.GetFullPath(path, CurrentFolder);
+
+    /// <summary>
+    /// A store that was given on the command line: a folder's path is taken from where the client runs, and made full, so
+    /// that an engine elsewhere understands the same; an address with a scheme stays as it is.
+    /// </summary>
+    public string FullStore(string store) =>
+        store.Contains("://", StringComparison.Ordinal) || store.StartsWith("command:", StringComparison.Ordinal)
+            ? store
+            : FullPath(store);
+}
