@@ -1,0 +1,20 @@
+using System.Runtime.CompilerServices;
+
+namespace Pitr.Tests;
+
+/// <summary>Compares a text with a file of <c>Golden/</c>; PITR_UPDATE_GOLDEN=1 writes the file instead.</summary>
+internal static class GoldenFile
+{
+    /// <summary>Fails if the text is not what the file holds.</summary>
+    public static void Check(string name, string text, [CallerFilePath] string caller = "")
+    {
+        string path = Path.Combine(Path.GetDirectoryName(Path.GetDirectoryName(caller))!, "Golden", name);
+        if (Environment.GetEnvironmentVariable("PITR_UPDATE_GOLDEN") == "1")
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            File.WriteAllText(path, text);
+        }
+        Assert.True(File.Exists(path), $"There is no golden file '{name}': run with PITR_UPDATE_GOLDEN=1, and read it.");
+        Assert.Equal(File.ReadAllText(path), text);
+    }
+}
