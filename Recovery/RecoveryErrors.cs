@@ -106,6 +106,12 @@ internal static class RecoveryErrors
             $"Datafile '{name}' has every change up to {checkpoint}, which is beyond the target at {cut}.",
             "Restore it from a backup set whose stop lies at or before the target: pitr restore --from STORE --into DIR");
 
+    /// <summary>The catalogue that replay would begin with lies above the cut (H43).</summary>
+    public static RefusedException CatalogueAboveCut(Lsn catalogue, Lsn cut) =>
+        new(ErrorCode.TargetUnreachable,
+            $"The catalogue of files and tables is of {catalogue}, which is beyond the target at {cut}.",
+            "Restore from a backup set whose stop lies at or before the target: pitr restore --from STORE --into DIR");
+
     /// <summary>Replay did not stand where the plan said (I11).</summary>
     public static RefusedException CutMissed(Lsn cut, Lsn at, string why) =>
         new(ErrorCode.TargetUnreachable,
