@@ -37,7 +37,14 @@ internal static unsafe class PageGuard
         {
             case PageKind.Meta or PageKind.FreeChain:
                 break; // their owners look at them field by field
-            case PageKind.Leaf or PageKind.Branch or PageKind.Overflow:
+            case PageKind.Leaf:
+                new LeafPage(page).RequireStructure(path, number);
+                break;
+            case PageKind.Branch:
+                new BranchPage(page).RequireStructure(path, number);
+                break;
+            case PageKind.Overflow:
+                OverflowPage.RequireStructure(path, page, number);
                 break;
             default:
                 throw PageErrors.TreeInvalid(path, number, $"is of the unknown kind {(byte)PageLayout.Kind(page)}");

@@ -32,6 +32,9 @@ internal static unsafe class PageLayout
     /// <summary>Bytes of a page after its header.</summary>
     public const int ContentBytes = PageBytes - HeaderBytes;
 
+    /// <summary>The first page that is not a meta page.</summary>
+    public const uint FirstPage = 2;
+
     public const int ChecksumAt = 0;
     public const int NumberAt = 8;
     public const int KindAt = 12;
