@@ -10,8 +10,6 @@ namespace Pitr.Wal;
 /// <param name="Folder">The absolute path of the folder.</param>
 internal sealed record StoreAddress(string Text, string Folder)
 {
-    private static readonly string[] NotYet = ["s3", "azblob", "command"];
-
     /// <summary>Reads an address.</summary>
     /// <param name="text">What was written.</param>
     /// <param name="baseFolder">What a relative path is relative to; absolute.</param>
@@ -24,7 +22,7 @@ internal sealed record StoreAddress(string Text, string Folder)
             throw ArchiveErrors.AddressInvalid(text.Replace('\0', '?'), "it has a zero character");
         if (Scheme(text) is not { } scheme)
             return new StoreAddress(text, Path.TrimEndingDirectorySeparator(Path.GetFullPath(text, baseFolder)));
-        if (NotYet.Contains(scheme, StringComparer.Ordinal))
+        if (scheme is "s3" or "azblob" or "command")
             throw ArchiveErrors.KindUnavailable(text, scheme);
         if (scheme != "file")
             throw ArchiveErrors.AddressInvalid(text, $"there is no kind of store called '{scheme}'");

@@ -7,7 +7,7 @@ namespace Pitr.Tests;
 /// <summary>Which branch owned which LSN, and who may have a timeline's number.</summary>
 public sealed class TimelineHistoryTests
 {
-    private static readonly Lineage LineageC = new(0xC);
+    private static Lineage LineageC => new(0xC);
 
     private static TimelineHistory Second(ulong fork = 10_000, ulong lineage = 0xB, uint timeline = 2) => First.Fork(
         new TimelineId(timeline), new Lineage(lineage), new Lsn(fork), new Lsn((fork / (ulong)Payload + 1) * (ulong)Payload),
