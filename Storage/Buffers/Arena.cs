@@ -4,8 +4,8 @@ using System.Runtime.InteropServices;
 namespace Pitr.Storage;
 
 /// <summary>
-/// Memory without objects for one write buffer: grows only, is addressed by 4-byte references, and goes back to the pool
-/// as a whole.
+/// Memory without objects for one write buffer: grows only, is addressed by 4-byte references, and goes back to the
+/// pool as a whole.
 /// </summary>
 /// <remarks>
 /// LAYOUT  a reference counts granules of 8 bytes; 0 is "none".
@@ -13,15 +13,15 @@ namespace Pitr.Storage;
 ///   bit 31 … 17   index into the table of chunks          (32,768 chunks of 1 MiB: 32 GiB)
 ///   bit 16 …  0   granule within the chunk
 /// </code>
-/// Nodes and entries are taken from two chunks at a time, so that the nodes, which every search walks, lie close together.
-/// What is longer than <see cref="BlockBytesMin"/> gets a block of its own and one place in the table.
+/// Nodes and entries are taken from two chunks at a time, so that the nodes, which every search walks, lie close
+/// together. What is longer than <see cref="BlockBytesMin"/> gets a block of its own and one place in the table.
 ///
 /// INVARIANTS
 ///   A1  A granule that was given out is not given out again before <see cref="Dispose"/>.
 ///   A2  The table's place is filled before the first reference into its chunk is returned.
 ///
-/// THREADS  one writer takes memory; any thread turns references into pointers that the writer published to it. The table
-/// has its full length from the start (zeroed by the system as it is touched), so it never moves under a reader.
+/// THREADS  one writer takes memory; any thread turns references into pointers that the writer published to it. The
+/// table has its full length from the start (zeroed by the system as it is touched), so it never moves under a reader.
 /// FAILURE  a full table is refused by an invariant: owners seal long before (their limits are below 4 GiB).
 /// </remarks>
 internal sealed unsafe class Arena : IDisposable
@@ -31,7 +31,9 @@ internal sealed unsafe class Arena : IDisposable
     private const uint GranuleMask = (1u << ChunkShift) - 1;
     private const int ChunksMax = 1 << (32 - ChunkShift);
 
-    /// <summary>From this length on an allocation has a block of its own: at most 1/8 of a chunk is left unused.</summary>
+    /// <summary>
+    /// From this length on an allocation has a block of its own: at most 1/8 of a chunk is left unused.
+    /// </summary>
     private const int BlockBytesMin = 128 << 10;
 
     private readonly ArenaPool _pool;
@@ -45,7 +47,7 @@ internal sealed unsafe class Arena : IDisposable
     private bool _disposed;
 
     static Arena() => Invariant.Require(
-        ArenaPool.ChunkBytes == 1 << (ChunkShift + GranuleShift), "A1", "A chunk is not as long as a reference can address.");
+        ArenaPool.ChunkBytes == 1 << (ChunkShift + GranuleShift), "A1", "A chunk is not what a reference can address.");
 
     public Arena(ArenaPool pool)
     {
@@ -108,7 +110,7 @@ internal sealed unsafe class Arena : IDisposable
     private byte* TakeElsewhere(ref Region region, int lengthBytes, out uint reference)
     {
         Invariant.Require(!_disposed, "A1", "Memory is taken from an arena that was returned.");
-        Invariant.Require(_chunkCount < ChunksMax, "A1", "An arena is full; its buffer should have been sealed before.");
+        Invariant.Require(_chunkCount < ChunksMax, "A1", "An arena is full; its buffer was not sealed in time.");
         int place = _chunkCount;
         if (lengthBytes >= BlockBytesMin)
         {

@@ -3,7 +3,8 @@ using System.Runtime.InteropServices;
 namespace Pitr.Storage;
 
 /// <summary>
-/// Native memory for write buffers: chunks of one size that go round, and single blocks for what is too big for a chunk.
+/// Native memory for write buffers: chunks of one size that go round, and single blocks for what is too big for a
+/// chunk.
 /// </summary>
 /// <remarks>
 /// STATE  what is rented (counted against the budget), and a list of free chunks, linked through their first 8 bytes.
@@ -91,7 +92,9 @@ internal sealed unsafe class ArenaPool : IDisposable
         Interlocked.Add(ref _rentedBytes, -lengthBytes);
     }
 
-    /// <summary>Gives the free chunks back to the system; those that are still rented follow when they are returned.</summary>
+    /// <summary>
+    /// Gives the free chunks back to the system; those that are still rented follow when they are returned.
+    /// </summary>
     public void Dispose()
     {
         lock (_lock)

@@ -3,7 +3,9 @@ using System.Runtime.InteropServices;
 
 namespace Pitr.Storage;
 
-/// <summary>One version of one key in a write buffer's arena. Nothing in it changes once a slot or a newer version names it.</summary>
+/// <summary>
+/// One version of one key in a write buffer's arena. Nothing in it changes once a slot or a newer version names it.
+/// </summary>
 /// <remarks>
 /// LAYOUT  (native memory, aligned to 8 bytes)
 /// <code>
@@ -31,6 +33,10 @@ internal unsafe struct BufferEntry
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ReadOnlySpan<byte> ValueOf(BufferEntry* entry) =>
+        new((byte*)entry + HeaderBytes + entry->_keyBytes, entry->ValueBytes);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ValueRef ValueRefOf(BufferEntry* entry) =>
         new((byte*)entry + HeaderBytes + entry->_keyBytes, entry->ValueBytes);
 
     /// <summary>Writes a version that nobody can see yet; its <see cref="Older"/> is none.</summary>

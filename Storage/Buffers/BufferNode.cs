@@ -13,13 +13,14 @@ namespace Pitr.Storage;
 ///     8 i32 count of slots in use                    32 u32 upper fence, exclusive: an entry; 0 = none
 ///    12 i32 level, 0 = leaf; never changes           36 … 63 unused
 ///    16 i32 skipped bytes (see N2)                   64 i64 prefix [64]
-///    20 u32 next leaf                               576 u32 entry  [64]     leaf: the newest version; else: the separator
+///    20 u32 next leaf                               576 u32 entry  [64]     the newest version; or the separator
 ///    24 u32 previous leaf                           832 u32 child  [64]     not in a leaf
 /// </code>
 /// INVARIANTS
-///   N1  Prefixes ascend; those at and above the count are the greatest value, so that a search may look at whole vectors.
-///   N2  The lower and upper fence share at least the first <c>Skip</c> bytes, hence so does every key between them;
-///       a prefix is the 8 bytes after those, big endian, with the sign bit turned (vectors compare signed numbers only).
+///   N1  Prefixes ascend; those at and above the count are the greatest value, so that a search may look at whole
+///        vectors.
+///   N2  The lower and upper fence share at least the first <c>Skip</c> bytes, hence so does every key between them; a
+///       prefix is the 8 bytes after those, big endian, with the sign bit turned (vectors compare signed numbers only).
 ///   N3  child[i] holds the keys in [separator i−1, separator i). A node's lower fence never changes.
 /// </remarks>
 [StructLayout(LayoutKind.Explicit)]
@@ -50,7 +51,7 @@ internal unsafe struct BufferNode
     [FieldOffset(832)] public fixed uint Children[SlotsMax];
 
     static BufferNode() => Invariant.Require(
-        sizeof(BufferNode) == InnerBytes && LeafBytes == 576 + SlotsMax * sizeof(uint), "N1", "A node's layout has gaps.");
+        sizeof(BufferNode) == InnerBytes && LeafBytes == 576 + SlotsMax * sizeof(uint), "N1", "A node has gaps.");
 
     /// <summary>The 8 bytes of a key after the skipped ones, ordered as signed numbers.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -4,8 +4,8 @@ using System.Runtime.CompilerServices;
 namespace Pitr.Storage;
 
 /// <summary>
-/// The ordered index of a write buffer: a B+tree of fixed nodes from keys to the newest entry of each; one writer, readers
-/// without locks.
+/// The ordered index of a write buffer: a B+tree of fixed nodes from keys to the newest entry of each; one writer,
+/// readers without locks.
 /// </summary>
 /// <remarks>
 /// LAYOUT  nodes as in <see cref="BufferNode"/>; leaves are linked both ways; nothing is ever removed or merged.
@@ -22,30 +22,33 @@ namespace Pitr.Storage;
 ///
 /// WHY READERS ARE RIGHT
 ///   (1) One node. Begin() is: version odd, write barrier, changes; End() is: version even and greater, as a release. A
-///       reader reads the version as an acquire, copies what it needs, passes a read barrier, and reads the version again.
-///       If it saw any change of a writer that began after its first read, then, since the odd version was written before
-///       the change and the second read comes after that of the change, the second read differs. If the first read was
-///       even, it saw all that was written before that End(). So equal and even versions mean: the copy is one state of the
-///       node. Barriers are Volatile.Write/WriteBarrier and Volatile.Read/ReadBarrier, which order on arm64 too.
-///   (2) The two changes without a version. Replacing a slot: 4 aligned bytes, written as a release, so a reader has the old
-///       or the new entry, complete (B1), and the old one is behind the new one. Appending: slot first, then the count as a
-///       release; a reader reads the count as an acquire before the slots and ignores what is above it. The prefix that is
-///       just being written there is greater than those below it, so it can't disturb a search among them (N1).
-///   (3) Going down. The reader reads the child's version, and after that validates the parent. At that moment the child
-///       had the range that the parent says, because a split changes parent and child under the parent's odd version. If the
-///       child splits later its version changes, and the reader starts again. The reference of the root is read again after
-///       the version of the root, because a split publishes the new root before it ends the change of the old one. So by
-///       induction the leaf, at the version at which it validates, covered the key.
-///   (4) Nothing is missed. An insert that ended before the read began is in the leaf that covers the key at every later
-///       time: a split moves slots under the versions of both, and (3) finds the covering leaf.
-///   (5) Scans. A cursor copies a leaf under one version. Forward, the next leaf begins at the upper fence of the copy (B3:
-///       a split leaves the lower part in place). Backward it begins at the previous leaf and goes right until the next leaf
-///       is the one that it came from: leaves between were split off the previous one. So the copies join without overlap or
-///       gap, and hold each key whose insert ended before the scan began.
-///   (6) It ends. A reader waits only for a version to become even, which takes the writer a bounded number of steps, and
-///       starts again only if the writer got on.
+///       reader reads the version as an acquire, copies what it needs, passes a read barrier, and reads the version
+///       again. If it saw any change of a writer that began after its first read, then, since the odd version was
+///       written before the change and the second read comes after that of the change, the second read differs. If the
+///       first read was even, it saw all that was written before that End(). So equal and even versions mean: the copy
+///       is one state of the node. Barriers are Volatile.Write/WriteBarrier and Volatile.Read/ReadBarrier, which order
+///       on arm64 too.
+///   (2) The two changes without a version. Replacing a slot: 4 aligned bytes, written as a release, so a reader has
+///       the old or the new entry, complete (B1), and the old one is behind the new one. Appending: slot first, then
+///       the count as a release; a reader reads the count as an acquire before the slots and ignores what is above it.
+///       The prefix that is just being written there is not less than those below it, so it can't disturb a search
+///       among them (N1). Numbers of up to 8 bytes at their own alignment are read and written whole.
+///   (3) Going down. The reader reads the child's version, and after that validates the parent. At that moment the
+///       child had the range that the parent says, because a split changes parent and child under the parent's odd
+///       version. If the child splits later its version changes, and the reader starts again. The reference of the root
+///       is read again after the version of the root, because a split publishes the new root before it ends the change
+///       of the old one. So by induction the leaf, at the version at which it validates, covered the key.
+///   (4) Nothing is missed. An insert that ended before the read began is in the leaf that covers the key at every
+///       later time: a split moves slots under the versions of both, and (3) finds the covering leaf.
+///   (5) Scans. A cursor copies a leaf under one version. Forward, the next leaf begins at the upper fence of the copy
+///       (B3: a split leaves the lower part in place). Backward it begins at the previous leaf and goes right until the
+///       next leaf is the one that it came from: leaves between were split off the previous one. So the copies join
+///       without overlap or gap, and hold each key whose insert ended before the scan began.
+///   (6) It ends. A reader waits only for a version to become even, which takes the writer a bounded number of steps,
+///       and starts again only if the writer got on.
 ///
-/// THREADS  one writer; any number of readers, until the arena is returned. Versions have 64 bits and do not come round.
+/// THREADS  one writer; any number of readers, until the arena is returned. Versions have 64 bits and do not come
+/// round.
 /// </remarks>
 internal sealed unsafe class BufferTree
 {
@@ -118,7 +121,9 @@ internal sealed unsafe class BufferTree
         _runSlot = slot;
     }
 
-    /// <summary>True if the key is the last one that was inserted or comes right behind it: then no search is needed.</summary>
+    /// <summary>
+    /// True if the key is the last one that was inserted or comes right behind it: then no search is needed.
+    /// </summary>
     private bool TryRun(BufferNode* leaf, ReadOnlySpan<byte> key, out Place place, out bool isSame)
     {
         int slot = _runSlot;
@@ -175,8 +180,8 @@ internal sealed unsafe class BufferTree
     }
 
     /// <summary>
-    /// Moves the upper part of a full leaf into a new one and inserts the key. In the middle, but where a sorted run goes on,
-    /// right there: so runs leave full leaves behind.
+    /// Moves the upper part of a full leaf into a new one and inserts the key. In the middle, but where a sorted run
+    /// goes on, right there: so runs leave full leaves behind.
     /// </summary>
     private BufferNode* SplitLeaf(
         BufferNode* leaf, int slot, ReadOnlySpan<byte> key, uint entry, out uint rightReference)
@@ -288,7 +293,9 @@ internal sealed unsafe class BufferTree
         Unsafe.CopyBlock(to->Entries + toSlot, from->Entries + fromSlot, (uint)count * sizeof(uint));
     }
 
-    /// <summary>After a fence came closer: skip what both fences share, and take the prefixes anew if that is more (N2).</summary>
+    /// <summary>
+    /// After a fence came closer: skip what both fences share, and take the prefixes anew if that is more (N2).
+    /// </summary>
     private void RenewSkip(BufferNode* node)
     {
         if (node->LowerFence == 0 || node->UpperFence == 0)
@@ -303,7 +310,8 @@ internal sealed unsafe class BufferTree
 
     private BufferNode* NewNode(int level, out uint reference)
     {
-        var node = (BufferNode*)_arena.TakeNode(level == 0 ? BufferNode.LeafBytes : BufferNode.InnerBytes, out reference);
+        int lengthBytes = level == 0 ? BufferNode.LeafBytes : BufferNode.InnerBytes;
+        var node = (BufferNode*)_arena.TakeNode(lengthBytes, out reference);
         Unsafe.InitBlock(node, 0, 64);
         node->Level = level;
         ClearPrefixes(node, 0, BufferNode.SlotsMax);
@@ -438,7 +446,9 @@ internal sealed unsafe class BufferTree
         return true;
     }
 
-    /// <summary>Which child covers the key: as many as there are separators ≤ the key. −1 if the node changed meanwhile.</summary>
+    /// <summary>
+    /// Which child covers the key: as many as there are separators ≤ the key. −1 if the node changed meanwhile.
+    /// </summary>
     private int ChildSlot(BufferNode* node, ulong version, ReadOnlySpan<byte> key)
     {
         int count = Volatile.Read(ref node->Count);
@@ -462,8 +472,8 @@ internal sealed unsafe class BufferTree
     }
 
     /// <summary>
-    /// The first slot whose key is not less. 1 if it is the key, 0 if not, −1 if the leaf changed meanwhile; for 0 and 1 the
-    /// caller still validates.
+    /// The first slot whose key is not less. 1 if it is the key, 0 if not, −1 if the leaf changed meanwhile; for 0 and
+    /// 1 the caller still validates.
     /// </summary>
     public int FindInLeaf(BufferNode* leaf, ulong version, ReadOnlySpan<byte> key, out int slot)
     {

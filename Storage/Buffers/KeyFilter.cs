@@ -4,19 +4,24 @@ using System.Runtime.InteropServices;
 
 namespace Pitr.Storage;
 
-/// <summary>A blocked Bloom filter over the keys of one write buffer, which grows with it: "surely not here" or "look".</summary>
+/// <summary>
+/// A blocked Bloom filter over the keys of one write buffer, which grows with it: "surely not here" or "look".
+/// </summary>
 /// <remarks>
 /// LAYOUT  blocks of 64 bytes; the upper bits of a key's hash choose the block, and a remix of the hash 6 bits in it.
 ///
-/// A table has room for one key per 16 bits. When it is full a table of four times the length is begun; each later key goes into
-/// both, and carries some hashes of earlier keys over (their 4 bytes each are kept for that), until the new table has all of them
-/// and is published. So no single insert pays for the growth, and the old table is overfull by a quarter at most.
+/// A table has room for one key per 16 bits. When it is full a table of four times the length is begun; each later key
+/// goes into both, and carries some hashes of earlier keys over (their 4 bytes each are kept for that), until the new
+/// table has all of them and is published. So no single insert pays for the growth, and the old table is overfull by a
+/// quarter at most.
 ///
 /// INVARIANTS
-///   K1  The published table has the bits of every key whose <see cref="Add"/> ended. (An error is possible only towards "look".)
+///   K1  The published table has the bits of every key whose <see cref="Add"/> ended. (An error is possible only
+///        towards "look".)
 ///
-/// THREADS  one writer; readers on any thread. Bits are only ever set; a key's bits are set before its slot is published, so who
-/// must see the key sees its bits. Superseded tables live as long as the buffer, because a reader may still be in one.
+/// THREADS  one writer; readers on any thread. Bits are only ever set; a key's bits are set before its slot is
+/// published, so who must see the key sees its bits. Superseded tables live as long as the buffer, because a reader may
+/// still be in one.
 /// </remarks>
 internal sealed unsafe class KeyFilter : IDisposable
 {
@@ -24,6 +29,7 @@ internal sealed unsafe class KeyFilter : IDisposable
     private const int KeysPerBlock = BlockBytes * 8 / 16;
     private const int FirstBlocks = 64;
     private const int Growth = 4;
+    private const int GrowingBlocksMax = int.MaxValue / BlockBytes / Growth;
     private const int CarriedPerKey = 5;
     private const int HashesPerPart = 4096;
 
@@ -45,7 +51,9 @@ internal sealed unsafe class KeyFilter : IDisposable
     /// <summary>Bytes of all tables and kept hashes.</summary>
     public long LengthBytes { get; private set; }
 
-    /// <summary>The hash that <see cref="Add"/> and <see cref="MayContain"/> take: one for all buffers of a view.</summary>
+    /// <summary>
+    /// The hash that <see cref="Add"/> and <see cref="MayContain"/> take: one for all buffers of a view.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static uint HashOf(ReadOnlySpan<byte> key)
     {
@@ -69,7 +77,7 @@ internal sealed unsafe class KeyFilter : IDisposable
         Set(_table.BlockOf(hash), hash);
         if (_next is { } next)
             Carry(next, hash);
-        else if (_keyCount == (long)_table.BlockCount * KeysPerBlock && _table.BlockCount <= int.MaxValue / BlockBytes / Growth)
+        else if (_keyCount == (long)_table.BlockCount * KeysPerBlock && _table.BlockCount <= GrowingBlocksMax)
             _next = NewTable(_table.BlockCount * Growth);
     }
 
@@ -145,6 +153,7 @@ internal sealed unsafe class KeyFilter : IDisposable
         public readonly int BlockCount = blockCount;
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public ulong* BlockOf(uint hash) => Blocks + (((ulong)hash * (uint)BlockCount) >> 32) * (BlockBytes / sizeof(ulong));
+        public ulong* BlockOf(uint hash) =>
+            Blocks + (((ulong)hash * (uint)BlockCount) >> 32) * (BlockBytes / sizeof(ulong));
     }
 }

@@ -16,23 +16,26 @@ internal enum BufferHit
 }
 
 /// <summary>
-/// Committed changes that are not in the datafile yet: an ordered map in memory from keys to their versions, newest first.
+/// Committed changes that are not in the datafile yet: an ordered map in memory from keys to their versions, newest
+/// first.
 /// </summary>
 /// <remarks>
-/// STATE  an <see cref="Arena"/> of nodes and entries; the <see cref="BufferTree"/> over it, one slot a key; behind each slot the
-/// chain of versions; a <see cref="KeyFilter"/>. Open until <see cref="Seal"/>, then only read, then disposed as a whole.
-/// With keepVersions = false (replay; nobody reads the file then) a newer version takes the place of the older one, no chain.
+/// STATE  an <see cref="Arena"/> of nodes and entries; the <see cref="BufferTree"/> over it, one slot a key; behind
+/// each slot the chain of versions; a <see cref="KeyFilter"/>. Open until <see cref="Seal"/>, then only read, then
+/// disposed as a whole. With keepVersions = false (replay; nobody reads the file then) a newer version takes the place
+/// of the older one, no chain.
 ///
 /// INVARIANTS
 ///   W1  Along a chain LSNs fall. Of several changes of a key at one LSN (one transaction) only the last one counts.
 ///   W2  A sealed buffer does not change.                                             (asserted in every write)
 ///   W3  A key's bits are in the filter before its slot is published.
 ///
-/// THREADS  one writer, which is the owner of the datafile; any number of readers. The argument why readers are right without a
-/// lock is in the header of <see cref="BufferTree"/>; the chain adds nothing to it: an entry is written before it is
-/// published, and never changed after that. What a reader is promised: it sees each version whose write ended before the
-/// read began (the read view with that visible LSN was published after it), and, at a given LSN at or below the
-/// visible one, the same answer for ever. Spans point into the arena: they are valid as long as the reader's epoch or pin.
+/// THREADS  one writer, which is the owner of the datafile; any number of readers. The argument why readers are right
+/// without a lock is in the header of <see cref="BufferTree"/>; the chain adds nothing to it: an entry is written
+/// before it is published, and never changed after that. What a reader is promised: it sees each version whose write
+/// ended before the read began (the read view with that visible LSN was published after it), and, at a given LSN at or
+/// below the visible one, the same answer for ever. Spans point into the arena: they are valid as long as the reader's
+/// epoch or pin.
 /// FAILURE  none but a lack of memory, which leaves the buffer as it was.
 /// </remarks>
 internal sealed unsafe class WriteBuffer : IDisposable
@@ -65,7 +68,9 @@ internal sealed unsafe class WriteBuffer : IDisposable
 
     public bool IsSealed => Volatile.Read(ref _isSealed);
 
-    /// <summary>Every change at or below it, and none above, is here or in what is older; Zero while the buffer is open.</summary>
+    /// <summary>
+    /// Every change at or below it, and none above, is here or in what is older; Zero while the buffer is open.
+    /// </summary>
     public Lsn SealedAt => new(Volatile.Read(ref _sealedAt));
 
     /// <summary>The LSN of the first change; Zero if there is none.</summary>
@@ -79,12 +84,15 @@ internal sealed unsafe class WriteBuffer : IDisposable
     // ---- writer ----------------------------------------------------------------------------------
 
     /// <summary>Sets a key. Keys that ascend from call to call cost a quarter of others. Writer only.</summary>
-    public void Put(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, Lsn lsn) => Write(key, value, lsn, isDelete: false);
+    public void Put(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, Lsn lsn) =>
+        Write(key, value, lsn, isDelete: false);
 
     /// <summary>Deletes a key, whether it is here or not. Writer only.</summary>
     public void Delete(ReadOnlySpan<byte> key, Lsn lsn) => Write(key, default, lsn, isDelete: true);
 
-    /// <summary>Ends the writing: the buffer then holds exactly its changes at or below this LSN. Writer only.</summary>
+    /// <summary>
+    /// Ends the writing: the buffer then holds exactly its changes at or below this LSN. Writer only.
+    /// </summary>
     public void Seal(Lsn at)
     {
         Invariant.Require(!_isSealed, "W2", "A write buffer is sealed twice.");
@@ -96,8 +104,10 @@ internal sealed unsafe class WriteBuffer : IDisposable
     private void Write(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, Lsn lsn, bool isDelete)
     {
         Invariant.Require(!_isSealed, "W2", "A sealed write buffer is written.");
-        Invariant.Require(key.Length <= KeyBytesMax && value.Length <= Limits.ValueBytesMax, "W1", "A change is out of bounds.");
-        var entry = (BufferEntry*)_arena.TakeEntry(BufferEntry.HeaderBytes + key.Length + value.Length, out uint reference);
+        Invariant.Require(
+            key.Length <= KeyBytesMax && value.Length <= Limits.ValueBytesMax, "W1", "A change is out of bounds.");
+        int lengthBytes = BufferEntry.HeaderBytes + key.Length + value.Length;
+        var entry = (BufferEntry*)_arena.TakeEntry(lengthBytes, out uint reference);
         BufferEntry.Write(entry, lsn.Value, key, value, isDelete);
         if (_tree.Find(key, out BufferTree.Place place))
         {
@@ -122,7 +132,9 @@ internal sealed unsafe class WriteBuffer : IDisposable
             Volatile.Write(ref _lastLsn, lsn.Value);
     }
 
-    /// <summary>Returns the memory. The caller made sure that every epoch and pin that could reach it has ended.</summary>
+    /// <summary>
+    /// Returns the memory. The caller made sure that every epoch and pin that could reach it has ended.
+    /// </summary>
     public void Dispose()
     {
         _arena.Dispose();
@@ -148,6 +160,14 @@ internal sealed unsafe class WriteBuffer : IDisposable
         value = BufferEntry.ValueOf(version);
         lsn = new Lsn(version->Lsn);
         return version->IsDelete ? BufferHit.Delete : BufferHit.Put;
+    }
+
+    /// <summary>The same, for a read view: the value as the tree gives it.</summary>
+    public BufferHit TryGet(ReadOnlySpan<byte> key, Lsn at, out ValueRef value)
+    {
+        BufferEntry* version = VersionAt(_tree.Lookup(key), at.Value);
+        value = version == null ? default : BufferEntry.ValueRefOf(version);
+        return version == null ? BufferHit.None : version->IsDelete ? BufferHit.Delete : BufferHit.Put;
     }
 
     /// <summary>The first version of a chain at or below an LSN; null if there is none.</summary>

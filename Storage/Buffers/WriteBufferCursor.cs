@@ -3,13 +3,18 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Pitr.Storage;
 
-/// <summary>Walks a write buffer in key order, both ways, as of one LSN: each key's newest version at or below it, deletes included.</summary>
+/// <summary>
+/// Walks a write buffer in key order, both ways, as of one LSN: each key's newest version at or below it, deletes
+/// included.
+/// </summary>
 /// <remarks>
-/// STATE  a copy of one leaf's entry references, taken under one version of the leaf, and a slot in it. Keys without a version at
-/// or below the LSN are passed over. How copies join without a gap: (5) in the header of <see cref="BufferTree"/>.
+/// STATE  a copy of one leaf's entry references, taken under one version of the leaf, and a slot in it. Keys without a
+/// version at or below the LSN are passed over. How copies join without a gap: (5) in the header of <see
+/// cref="BufferTree"/>.
 ///
-/// THREADS  a cursor belongs to one thread at a time; the buffer may be written meanwhile. Key and value point into the arena, and
-/// a moved cursor leaves them valid: as long as the buffer is pinned. Can be used again for another scan by seeking.
+/// THREADS  a cursor belongs to one thread at a time; the buffer may be written meanwhile. Key and value point into the
+/// arena, and a moved cursor leaves them valid: as long as the buffer is pinned. Can be used again for another scan by
+/// seeking.
 /// </remarks>
 internal sealed unsafe class WriteBufferCursor
 {
@@ -38,6 +43,7 @@ internal sealed unsafe class WriteBufferCursor
 
     public ReadOnlySpan<byte> Key => BufferEntry.KeyOf(_version);
     public ReadOnlySpan<byte> Value => BufferEntry.ValueOf(_version);
+    public ValueRef ValueRef => BufferEntry.ValueRefOf(_version);
     public bool IsDelete => _version->IsDelete;
     public Lsn Lsn => new(_version->Lsn);
 
@@ -79,13 +85,10 @@ internal sealed unsafe class WriteBufferCursor
     private bool SeekEdge(bool last)
     {
         BufferNode* leaf;
+        ulong version;
         do
-        {
-            leaf = _tree.EdgeLeaf(last, out ulong version);
-            if (TryCopy(leaf, version))
-                break;
-        }
-        while (true);
+            leaf = _tree.EdgeLeaf(last, out version);
+        while (!TryCopy(leaf, version));
         _leaf = leaf;
         if (!last)
         {
@@ -157,7 +160,9 @@ internal sealed unsafe class WriteBufferCursor
         }
     }
 
-    /// <summary>The leaf that ends where this one begins: the previous one, or one that was split off it since.</summary>
+    /// <summary>
+    /// The leaf that ends where this one begins: the previous one, or one that was split off it since.
+    /// </summary>
     private bool CopyPrevious()
     {
         BufferNode* home = _leaf;
@@ -186,7 +191,8 @@ internal sealed unsafe class WriteBufferCursor
     private bool TryCopy(BufferNode* leaf, ulong version)
     {
         int count = BufferTree.CountOf(leaf);
-        Unsafe.CopyBlock(ref Unsafe.As<uint, byte>(ref _slots[0]), ref *(byte*)leaf->Entries, (uint)count * sizeof(uint));
+        for (int slot = 0; slot < count; slot++) // not as a block: each number must be read whole, see (2) of the tree
+            _slots[slot] = leaf->Entries[slot];
         uint next = leaf->Next;
         if (!BufferTree.IsStill(leaf, version))
             return false;

@@ -2,7 +2,9 @@ using Pitr.Storage;
 
 namespace Pitr.Tests;
 
-/// <summary>What a write buffer should hold: all versions of all keys, in ordered collections of the base class library.</summary>
+/// <summary>
+/// What a write buffer should hold: all versions of all keys, in ordered collections of the base class library.
+/// </summary>
 internal sealed class BufferModel
 {
     private readonly SortedDictionary<byte[], List<(Lsn Lsn, byte[]? Value)>> _keys = new(ByteOrder.Instance);
@@ -19,7 +21,9 @@ internal sealed class BufferModel
     }
 
     public (BufferHit Hit, byte[] Value, Lsn Lsn) Get(byte[] key, Lsn at) =>
-        _keys.TryGetValue(key, out List<(Lsn, byte[]?)>? versions) ? NewestOf(versions, at) : (BufferHit.None, [], Lsn.Zero);
+        _keys.TryGetValue(key, out List<(Lsn, byte[]?)>? versions)
+            ? NewestOf(versions, at)
+            : (BufferHit.None, [], Lsn.Zero);
 
     /// <summary>All keys with a version at or below the LSN, in order.</summary>
     public List<(byte[] Key, BufferHit Hit, byte[] Value, Lsn Lsn)> Scan(Lsn at)

@@ -4,8 +4,8 @@ using Pitr.Storage;
 namespace Pitr.Tests;
 
 /// <summary>
-/// One writer and many readers of one write buffer, without a lock (the argument is in the header of BufferTree).
-/// What is written follows from its LSN alone, so a reader can tell of every answer whether it is the right one: not only
+/// One writer and many readers of one write buffer, without a lock (the argument is in the header of BufferTree). What
+/// is written follows from its LSN alone, so a reader can tell of every answer whether it is the right one: not only
 /// that it was written at some time, but that it is what a read at this LSN must give.
 /// </summary>
 public sealed class WriteBufferStressTests
@@ -100,7 +100,7 @@ public sealed class WriteBufferStressTests
         BufferHit hit = buffer.TryGet(key, new Lsn(at), out ReadOnlySpan<byte> value, out Lsn lsn);
         Assert.Equal(HitOf(expected), hit);
         Assert.Equal(expected, lsn.Value);
-        Assert.True(expected == 0 || buffer.MayContain(KeyFilter.HashOf(key)), "The filter denies a key that is there.");
+        Assert.True(expected == 0 || buffer.MayContain(KeyFilter.HashOf(key)), "The filter denies a key.");
         if (hit == BufferHit.Put)
             Assert.True(value.SequenceEqual(History.ValueOf(expected, wanted)), "A value that was never written.");
     }
@@ -109,7 +109,8 @@ public sealed class WriteBufferStressTests
     {
         var cursor = new WriteBufferCursor(buffer, new Lsn(at));
         int number = backward ? History.KeyCount : -1;
-        for (bool more = backward ? cursor.SeekLast() : cursor.SeekFirst(); more; more = backward ? cursor.Prev() : cursor.Next())
+        bool more = backward ? cursor.SeekLast() : cursor.SeekFirst();
+        for (; more; more = backward ? cursor.Prev() : cursor.Next())
             number = AssertNext(cursor, history, number, at, backward);
         AssertNoneBetween(history, number, backward ? -1 : History.KeyCount, at);
     }
@@ -136,7 +137,7 @@ public sealed class WriteBufferStressTests
         Assert.Equal(expected, cursor.Lsn.Value);
         Assert.Equal(History.IsDelete(expected), cursor.IsDelete);
         if (!cursor.IsDelete)
-            Assert.True(cursor.Value.SequenceEqual(History.ValueOf(expected, wanted)), "A value that was never written.");
+            Assert.True(cursor.Value.SequenceEqual(History.ValueOf(expected, wanted)), "A value that was not written.");
         return number;
     }
 

@@ -136,7 +136,9 @@ public sealed class WriteBufferTests : IDisposable
         }
     }
 
-    /// <summary>Random changes against a model: every key, every version, every scan at several LSNs, both ways.</summary>
+    /// <summary>
+    /// Random changes against a model: every key, every version, every scan at several LSNs, both ways.
+    /// </summary>
     [Theory]
     [InlineData(1, KeyShape.SharedPrefix, true)]
     [InlineData(2, KeyShape.SharedPrefix, false)]
