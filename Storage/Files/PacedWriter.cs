@@ -93,6 +93,9 @@ internal sealed class PacedWriter
     /// <summary>Makes all that was written to the handle durable.</summary>
     public void Sync(IFileHandle handle) => Sync(handle, StateOf(handle));
 
+    /// <summary>True if a write-back or sync of the handle failed.</summary>
+    public bool HasFailed(IFileHandle handle) => StateOf(handle).Failed;
+
     /// <summary>Forgets a handle that is about to be closed.</summary>
     public void Forget(IFileHandle handle)
     {

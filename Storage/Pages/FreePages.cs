@@ -47,6 +47,7 @@ internal sealed class FreePages
     private uint _longRunsFrom;
     private uint _smallRunsFrom;
     private bool _freedAreListed;
+    private bool _isBegun;
     private long _waitingPages;
 
     public FreePages(uint pageCount) => _pageCount = pageCount;
@@ -97,7 +98,8 @@ internal sealed class FreePages
     /// <summary>Begins a flush.</summary>
     public void Begin()
     {
-        Invariant.Require(IsLoaded && _taken.Count == 0 && _freed.Count == 0, "F1", "a flush begins within another one.");
+        Invariant.Require(IsLoaded && !_isBegun, "F1", "a flush begins within another one.");
+        _isBegun = true;
         while (_released.TryDequeue(out uint[]? pages))
         {
             foreach (uint page in pages)
@@ -185,12 +187,16 @@ internal sealed class FreePages
         _chain = chain;
         _freed.Clear();
         _taken.Clear();
+        _isBegun = false;
         return waiting;
     }
 
     /// <summary>The flush is dropped before its meta page: all is as before. Returns the pages that it may have written.</summary>
     public uint[] Drop()
     {
+        if (!_isBegun)
+            return [];
+        _isBegun = false;
         if (_freedAreListed)
         {
             foreach (uint page in _freed)
