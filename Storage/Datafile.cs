@@ -481,10 +481,10 @@ internal sealed class Datafile : IDisposable
 
     private void BeginJob()
     {
-        Invariant.Require(_job is null, "J1", "a flush is prepared while another one is in the making.");
-        Invariant.Require(!_isStill, "D3", "a flush of a file that is held still is prepared.");
         if (_hasFailed)
             throw DatafileErrors.Offline(Name);
+        Invariant.Require(_job is null, "J1", "a flush is prepared while another one is in the making.");
+        Invariant.Require(!_isStill, "D3", "a flush of a file that is held still is prepared.");
     }
 
     private void RequireOwn(FlushJob job) =>

@@ -274,9 +274,10 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
                 else
                     file.Load(first, rootGeneration);
             }
-            catch (PitrException)
+            catch (Exception)
             {
-                // A hint that could not be followed: whoever asks for the page gets the error.
+                // A hint that could not be followed. Whoever asks for the page meets the same failure; here, on a thread of
+                // the pool, it would end the process.
             }
             finally
             {

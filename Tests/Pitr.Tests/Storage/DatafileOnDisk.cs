@@ -60,8 +60,8 @@ internal sealed class DatafileOnDisk : IDisposable
         }
         catch
         {
-            opened._closed = true;
-            opened.Dispose();
+            opened.Environment.Cache.Dispose();
+            opened._arenas.Dispose();
             throw;
         }
         opened.Lsn = opened.File.CheckpointLsn;
@@ -118,6 +118,13 @@ internal sealed class DatafileOnDisk : IDisposable
     {
         File.Seal(Lsn);
         AtSeal[Lsn] = new SortedDictionary<string, byte[]>(_model, StringComparer.Ordinal);
+    }
+
+    /// <summary>Seals some way on, as a checkpoint does to an idle file.</summary>
+    public void SealLater(long bytes)
+    {
+        Lsn += bytes;
+        Seal();
     }
 
     public FlushJob Prepare()
