@@ -80,7 +80,7 @@ internal static class ArchivePush
              bytes += chain[first].LengthBytes)
             first--;
         if (chain.Count - first < 2)
-            return DeleteCovered(store, parts, chain);
+            return chain.Sum(longer => DeleteCovered(store, parts, longer)); // left over from a join that died
 
         var joined = new byte[chain[^1].To - chain[first].From];
         SegmentTimes times = SegmentTimes.Empty;
@@ -102,22 +102,17 @@ internal static class ArchivePush
         return chain.Count - first;
     }
 
-    private static int DeleteCovered(IArchiveStore store, IReadOnlyList<ArchivedPart> parts, List<ArchivedPart> chain)
+    /// <summary>Deletes the parts that lie within a longer one, which is read first; returns how many went.</summary>
+    public static int DeleteCovered(IArchiveStore store, IReadOnlyList<ArchivedPart> parts, ArchivedPart longer)
     {
-        // Left over from a join that died: what covers them is read before they go.
-        int deleted = 0;
-        foreach (ArchivedPart longer in chain)
-        {
-            List<ArchivedPart> covered =
-                [.. parts.Where(part => part != longer && longer.From <= part.From && part.To <= longer.To)];
-            if (covered.Count == 0)
-                continue;
-            ArchivedSegment.Decode(store.Name, longer.Name, store.Get(longer.Name).Span);
-            foreach (ArchivedPart part in covered)
-                store.Delete(part.Name);
-            deleted += covered.Count;
-        }
-        return deleted;
+        List<ArchivedPart> covered =
+            [.. parts.Where(part => part != longer && longer.From <= part.From && part.To <= longer.To)];
+        if (covered.Count == 0)
+            return 0;
+        ArchivedSegment.Decode(store.Name, longer.Name, store.Get(longer.Name).Span);
+        foreach (ArchivedPart part in covered)
+            store.Delete(part.Name);
+        return covered.Count;
     }
 
     private static void RequireSame(IArchiveStore store, string name, ArchivedSegment segment)

@@ -56,6 +56,25 @@ internal sealed class ArchiveReader(IArchiveStore store, TimelineHistory path)
         return segment.Times;
     }
 
+    /// <summary>
+    /// The sources as pieces that a <see cref="StreamWalBytes"/> reads one after the other, each fetched when its turn comes;
+    /// all of one timeline.
+    /// </summary>
+    public StreamWalBytes Bytes(IEnumerable<SegmentSource> sources) => new([.. sources.Select(source => new WalPiece(
+        source.From, source.To, $"{store.Name}/{ObjectName.Segment(source.Timeline, source.Number)}", SkipBytes: 0,
+        () => Open(source)))]);
+
+    private MemoryStream Open(SegmentSource source)
+    {
+        FetchedSegment fetched = Fetch(source);
+        if (fetched.From > source.From || fetched.To < source.To)
+        {
+            throw ArchiveErrors.Damaged(store.Name, ObjectName.Segment(source.Timeline, source.Number),
+                $"it holds {fetched.From} to {fetched.To} instead of {source.From} to {source.To}");
+        }
+        return new MemoryStream(fetched.Stream[(int)(source.From - fetched.From)..(int)(source.To - fetched.From)].ToArray());
+    }
+
     private ArchivedSegment Get(string name, SegmentSource source)
     {
         ArchivedSegment segment = ArchivedSegment.Decode(store.Name, name, store.Get(name).Span);

@@ -1,0 +1,404 @@
+using Pitr.Storage;
+
+namespace Pitr.Wal;
+
+/// <summary>What a step of shipping did.</summary>
+internal enum ShipStep
+{
+    /// <summary>Everything up to the durable LSN is in the store.</summary>
+    Nothing,
+    /// <summary>The store was checked, the timeline claimed and taken.</summary>
+    Prepared,
+    /// <summary>A whole segment is there, read back.</summary>
+    Segment,
+    /// <summary>A part of the tail is there, read back.</summary>
+    Tail,
+    /// <summary>It is not yet time to try again.</summary>
+    Waiting,
+    /// <summary>The step failed; <see cref="StoreShipper.Retry"/> says why and when it is tried again.</summary>
+    Failed,
+}
+
+/// <summary>How far a store is behind.</summary>
+/// <param name="Segments">Finished segments that it lacks.</param>
+/// <param name="Bytes">Bytes up to the durable LSN that it lacks.</param>
+/// <param name="Age">For how long it has lacked the oldest of them.</param>
+internal sealed record ArchiveLag(long Segments, long Bytes, TimeSpan Age);
+
+/// <summary>Ships a database's WAL into one store, a step at a time; the actor that drives it owns timers and threads.</summary>
+/// <remarks>
+/// STEPS  <see cref="Ship"/> does the first of these that there is to do
+///   1. prepare    the store is this database's archive; it is not ahead of the local log (H7); the timeline's number is
+///                 claimed (H27) and its owner object taken (H26); strays removed
+///   2. parents    WAL of ancestors that is still here, up to the fork: whole segments whole, the fork's as a part (H31);
+///                 while another database owns the ancestor, only whether that one has shipped it is looked at
+///   3. segments   finished ones, in order: push, read back, delete their parts (H36)
+///   4. tail       what is durable of the unfinished one, as a part; joined when there are many (H25)
+/// Before each push the owner object is read (H26, O1).
+///
+/// INVARIANTS
+///   P1  Nothing above the durable LSN is shipped (H25).
+///   P2  A segment may be recycled only if this engine start has pushed it or found it equal, and read it back (H39).
+///       What another start says it shipped does not count: it may have died before it was sure.
+///   P3  What came from a store is never pushed: the caller says which segments did (H31).
+///
+/// THREADS  one at a time, a worker. <see cref="MayRecycle"/>, <see cref="Lag"/> and <see cref="Retry"/>: between steps.
+/// FAILURE  a step that fails leaves the state as it was; <see cref="Retry"/> holds the typed error. Bugs and crashes of the
+///          simulated disk pass through.
+/// </remarks>
+internal sealed class StoreShipper
+{
+    private const int HeaderBytesAhead = 64;
+    private static TimeSpan RenewEvery => TimeSpan.FromMinutes(1);
+
+    private readonly IArchiveStore _store;
+    private readonly WalFolder _folder;
+    private readonly TimelineHistory _path;
+    private readonly EngineStart _start;
+    private readonly TimeProvider _clock;
+    private readonly Func<SegmentName, bool> _cameFromStore;
+    private readonly HashSet<SegmentName> _parentsDone = [];
+    private readonly HashSet<SegmentName> _parentsWaiting = [];
+    private readonly List<(Lsn Durable, DateTimeOffset Time)> _seen = [];
+    private readonly List<ArchiveGap> _dropped = [];
+    private List<ArchivedPart> _parts = [];
+    private TimelineOwner? _owner;
+    private DateTimeOffset _renewed;
+    private DateTimeOffset _parentsAsked;
+    private ulong _next; // the first segment that is not known to be in the store
+    private Lsn _shipped;
+
+    /// <param name="store">Where to.</param>
+    /// <param name="folder">The local WAL; its identity is the timeline that is written.</param>
+    /// <param name="path">The history of that timeline.</param>
+    /// <param name="start">This engine start.</param>
+    /// <param name="clock">For renewals, pauses and the age of the lag.</param>
+    /// <param name="cameFromStore">Says of a local segment that it was fetched from a store (P3); none if null.</param>
+    public StoreShipper(
+        IArchiveStore store, WalFolder folder, TimelineHistory path, EngineStart start, TimeProvider clock,
+        Func<SegmentName, bool>? cameFromStore = null)
+    {
+        Invariant.Require(path.Last.Lineage == folder.Identity.Lineage && path.Last.Timeline == folder.Identity.Timeline,
+            "P1", $"The history ends in timeline {path.Last.Timeline}, the WAL is of {folder.Identity.Timeline}.");
+        (_store, _folder, _path, _start, _clock) = (store, folder, path, start, clock);
+        _cameFromStore = cameFromStore ?? (static _ => false);
+    }
+
+    public string StoreName => _store.Name;
+
+    /// <summary>Failures and when to try again.</summary>
+    public ShipRetry Retry { get; } = new();
+
+    /// <summary>True once the timeline is taken in this store.</summary>
+    public bool IsPrepared => _owner is not null;
+
+    /// <summary>Everything of this timeline below it, from where the local WAL begins, is in the store, read back.</summary>
+    public Lsn ShippedLsn => _shipped;
+
+    /// <summary>The last whole segment that is in the store; 0 if none is known.</summary>
+    public ulong LastSegment => _next == 0 ? 0 : _next - 1;
+
+    /// <summary>What was given up by <see cref="DropUpTo"/>.</summary>
+    public IReadOnlyList<ArchiveGap> Dropped => _dropped;
+
+    /// <summary>Does one step.</summary>
+    /// <param name="durable">The durable LSN, read before the call.</param>
+    /// <param name="withTail">False to ship finished segments only.</param>
+    public ShipStep Ship(Lsn durable, bool withTail = true)
+    {
+        DateTimeOffset now = _clock.GetUtcNow();
+        NoteDurable(durable, now);
+        if (now < Retry.NextAttempt)
+            return ShipStep.Waiting;
+        try
+        {
+            ShipStep step = ShipNext(durable, withTail, now);
+            Retry.Succeeded();
+            return step;
+        }
+        catch (PitrException error) when (error is not BugException)
+        {
+            Retry.Failed(error, now);
+            return ShipStep.Failed;
+        }
+    }
+
+    /// <summary>P2: true if the store has what of this segment it can ever want.</summary>
+    public bool MayRecycle(SegmentName name)
+    {
+        if (name.Timeline == _folder.Identity.Timeline)
+            return name.Number < _next;
+        return _parentsDone.Contains(name) || ParentStretch(name) is null;
+    }
+
+    /// <summary>How far the store is behind.</summary>
+    public ArchiveLag Lag(Lsn durable)
+    {
+        ulong unfinished = _folder.Geometry.NumberOf(durable);
+        ulong next = _next > 0 ? _next : FirstLocal() ?? unfinished;
+        Lsn shipped = _next > 0 ? _shipped : _folder.Geometry.StartOf(next);
+        TimeSpan age = TimeSpan.Zero;
+        foreach ((Lsn seen, DateTimeOffset time) in _seen)
+        {
+            if (seen > _shipped)
+            {
+                age = _clock.GetUtcNow() - time;
+                break;
+            }
+        }
+        return new ArchiveLag(
+            unfinished > next ? (long)(unfinished - next) : 0, durable > shipped ? durable - shipped : 0, age);
+    }
+
+    /// <summary>Gives up segments below a number that the store lacks, by the operator's choice; the gap is kept in mind.</summary>
+    public void DropUpTo(ulong number)
+    {
+        ulong from = _next > 0 ? _next : FirstLocal() ?? number;
+        if (number <= from)
+            return;
+        _dropped.Add(new ArchiveGap(
+            _folder.Identity.Timeline, _folder.Geometry.StartOf(from), _folder.Geometry.StartOf(number)));
+        ContinueAt(number);
+    }
+
+    /// <summary>Notes in the store that this engine was stopped in order (H26); nothing if it had not taken the timeline.</summary>
+    public void Release()
+    {
+        _owner?.Release(_clock.GetUtcNow());
+        _owner = null;
+    }
+
+    private ShipStep ShipNext(Lsn durable, bool withTail, DateTimeOffset now)
+    {
+        if (_owner is null)
+        {
+            Prepare(durable, now);
+            return ShipStep.Prepared;
+        }
+        if (now - _renewed >= RenewEvery)
+        {
+            _owner.Renew(now);
+            _renewed = now;
+        }
+        if (NextParent() is { } parent)
+        {
+            ShipParent(parent, now);
+            return ShipStep.Segment;
+        }
+        if (_folder.Geometry.StartOf(_next + 1) <= durable)
+        {
+            ShipSegment(durable);
+            return ShipStep.Segment;
+        }
+        if (withTail && durable > _shipped)
+        {
+            ShipTail(durable);
+            return ShipStep.Tail;
+        }
+        if (now - _parentsAsked >= RenewEvery)
+            _parentsWaiting.Clear();
+        return ShipStep.Nothing;
+    }
+
+    private void Prepare(Lsn durable, DateTimeOffset now)
+    {
+        WalIdentity identity = _folder.Identity;
+        ArchiveIdentity.Check(_store, identity.System);
+        if (TimelineClaim.Claim(_store, _path) == ClaimOutcome.Taken)
+        {
+            TimelineHistory there = ArchiveCatalog.Load(_store).History(identity.Timeline)!;
+            throw ArchiveErrors.TimelineTaken(_store.Name, identity.Timeline, identity.Lineage, there.Last.Lineage);
+        }
+        RequireNotAhead(_store, identity.Timeline, _folder.Geometry, durable);
+        TimelineOwner owner = TimelineOwner.Take(_store, identity.System, identity.Timeline, identity.Lineage, _start, now);
+        _store.RemoveStrays();
+        if (_next == 0)
+            ContinueAt(FirstLocal() ?? _folder.Geometry.NumberOf(durable));
+        (_owner, _renewed) = (owner, now);
+    }
+
+    /// <summary>H7: that a store has nothing of a timeline beyond the end of the local log.</summary>
+    /// <exception cref="RefusedException">WalTooShort.</exception>
+    public static void RequireNotAhead(IArchiveStore store, TimelineId timeline, WalGeometry geometry, Lsn localEnd)
+    {
+        Lsn archived = ArchiveCatalog.Load(store).HighestEnd(timeline, geometry.PayloadBytes);
+        if (archived > localEnd)
+            throw ArchiveErrors.StoreAhead(store.Name, timeline, localEnd, archived);
+    }
+
+    private void ShipSegment(Lsn durable)
+    {
+        ArchivedSegment whole = Whole(_folder.Identity, _next, durable);
+        if (!_cameFromStore(new SegmentName(_folder.Identity.Timeline, _next)))
+        {
+            _owner!.RequireStillMine();
+            ArchivePush.Push(_store, whole);
+            ArchivePush.DeleteParts(_store, whole);
+        }
+        ContinueAt(_next + 1);
+    }
+
+    private void ShipTail(Lsn durable)
+    {
+        Lsn start = _folder.Geometry.StartOf(_next);
+        Lsn from = Lsn.Max(start, _shipped);
+        _owner!.RequireStillMine();
+        ArchivedSegment part = Stretch(_folder.Identity, _next, from, durable);
+        ArchivePush.PushPart(_store, part, durable);
+        _parts.Add(new ArchivedPart(part.Name, part.Identity.Timeline, part.Identity.Number, part.From, part.To));
+        _shipped = durable;
+        if (from == start || _parts.Count >= ArchivePush.PartsBeforeJoin)
+            TidyParts();
+    }
+
+    /// <summary>Joins many parts, and removes those that an earlier engine start left within the first part of this one.</summary>
+    private void TidyParts()
+    {
+        TimelineId timeline = _folder.Identity.Timeline;
+        List<ArchivedPart> there = ListParts(timeline);
+        ArchivePush.JoinParts(_store, there);
+        if (_parts is [ArchivedPart mine])
+            ArchivePush.DeleteCovered(_store, there, mine);
+        _parts = ListParts(timeline);
+    }
+
+    private List<ArchivedPart> ListParts(TimelineId timeline)
+    {
+        var parts = new List<ArchivedPart>();
+        foreach (string name in _store.List(ObjectName.PartPrefix(timeline, _next)))
+        {
+            if (ObjectName.TryParsePart(name, out _, out ulong number, out Lsn from, out Lsn to))
+                parts.Add(new ArchivedPart(name, timeline, number, from, to));
+        }
+        return parts;
+    }
+
+    // ---- parents (H31) -----------------------------------------------------------------------------
+
+    private SegmentName? NextParent()
+    {
+        foreach (SegmentName name in _folder.List())
+        {
+            if (name.Timeline != _folder.Identity.Timeline && ParentStretch(name) is not null
+                && !_parentsDone.Contains(name) && !_parentsWaiting.Contains(name))
+                return name;
+        }
+        return null;
+    }
+
+    /// <summary>What of an ancestor's segment lies on the path: null if nothing, or if it came from a store.</summary>
+    private (TimelineEntry Entry, Lsn From, Lsn To)? ParentStretch(SegmentName name)
+    {
+        TimelineEntry? entry = _path.Path.FirstOrDefault(ancestor => ancestor.Timeline == name.Timeline);
+        if (entry is null || entry == _path.Last || _cameFromStore(name))
+            return null;
+        Lsn from = _folder.Geometry.StartOf(name.Number);
+        Lsn to = Lsn.Min(_folder.Geometry.StartOf(name.Number + 1), _path.LimitOf(entry.Lineage)!.Value);
+        return to > from ? (entry, from, to) : null;
+    }
+
+    private void ShipParent(SegmentName name, DateTimeOffset now)
+    {
+        (TimelineEntry entry, Lsn from, Lsn to) = ParentStretch(name)!.Value;
+        var identity = new WalIdentity(_folder.Identity.System, entry.Timeline, entry.Lineage);
+        _owner!.RequireStillMine();
+        if (IsOwnedElsewhere(entry.Timeline))
+        {
+            // Another database goes on with the parent: its archive is not ours to write. It ships the same bytes itself.
+            _parentsAsked = now;
+            bool isThere = IsInStore(Stretch(identity, name.Number, from, to));
+            (isThere ? _parentsDone : _parentsWaiting).Add(name);
+            return;
+        }
+        bool isWhole = to == _folder.Geometry.StartOf(name.Number + 1);
+        ArchivedSegment stretch = isWhole ? Whole(identity, name.Number, to) : Stretch(identity, name.Number, from, to);
+        ArchivePush.Push(_store, stretch);
+        if (isWhole)
+            ArchivePush.DeleteParts(_store, stretch);
+        _parentsDone.Add(name);
+    }
+
+    private bool IsOwnedElsewhere(TimelineId timeline) =>
+        TimelineOwner.Read(_store, timeline) is { Released: null } owner && !owner.Start.IsSamePlaceAs(_start);
+
+    private bool IsInStore(ArchivedSegment local)
+    {
+        ArchivedRange range = ArchiveCatalog.Load(_store).Along(_path, local.From, local.To, _folder.Geometry.PayloadBytes);
+        if (range.Sources is not [SegmentSource source] || range.Gaps.Count > 0)
+            return false;
+        FetchedSegment there = new ArchiveReader(_store, _path).Fetch(source);
+        ReadOnlySpan<byte> bytes = there.Stream.Span.Slice((int)(local.From - there.From), local.Stream.Length);
+        return bytes.SequenceEqual(local.Stream.Span)
+            ? true
+            : throw ArchiveErrors.Conflict(_store.Name, local.Name, local.Describe(), "other bytes of the same LSNs");
+    }
+
+    // ---- local bytes -------------------------------------------------------------------------------
+
+    private ArchivedSegment Whole(WalIdentity identity, ulong number, Lsn durable)
+    {
+        byte[] file = GC.AllocateUninitializedArray<byte>(_folder.Geometry.SegmentBytes);
+        using (IFileHandle handle = _folder.Open(number, identity, FileOpen.Read))
+            ReadExactly(handle, 0, file);
+        return ArchivedSegment.Whole(
+            IdentityOf(identity, number), _folder.Geometry.StartOf(number), SegmentHeader.Bytes, file,
+            After(identity, _folder.Geometry.StartOf(number + 1), durable));
+    }
+
+    private ArchivedSegment Stretch(WalIdentity identity, ulong number, Lsn from, Lsn to)
+    {
+        byte[] stream = GC.AllocateUninitializedArray<byte>((int)(to - from));
+        using (IFileHandle handle = _folder.Open(number, identity, FileOpen.Read))
+            ReadExactly(handle, _folder.Geometry.OffsetOf(from), stream);
+        return ArchivedSegment.Part(IdentityOf(identity, number), from, stream);
+    }
+
+    /// <summary>The durable bytes that follow a segment's end: they complete the header of a record that the end cuts.</summary>
+    private byte[] After(WalIdentity identity, Lsn end, Lsn durable)
+    {
+        if (durable < end + HeaderBytesAhead)
+            return [];
+        byte[] after = new byte[HeaderBytesAhead];
+        using var next = new FolderWalBytes(_folder, identity);
+        return next.Read(end, after) == after.Length ? after : [];
+    }
+
+    private static void ReadExactly(IFileHandle handle, long offset, byte[] to)
+    {
+        int read = handle.Read(offset, to);
+        if (read < to.Length)
+            throw WalErrors.SegmentHeaderDamaged(handle.Path, $"it ends at byte {offset + read}, before {offset + to.Length}");
+    }
+
+    private static SegmentIdentity IdentityOf(WalIdentity identity, ulong number) =>
+        new(identity.System, identity.Timeline, identity.Lineage, number);
+
+    // ---- state -------------------------------------------------------------------------------------
+
+    private void ContinueAt(ulong number)
+    {
+        _next = number;
+        _shipped = Lsn.Max(_shipped, _folder.Geometry.StartOf(number));
+        _parts = [];
+        _seen.RemoveAll(seen => seen.Durable <= _shipped);
+    }
+
+    private ulong? FirstLocal()
+    {
+        foreach (SegmentName name in _folder.List())
+        {
+            if (name.Timeline == _folder.Identity.Timeline)
+                return name.Number;
+        }
+        return null;
+    }
+
+    /// <summary>Remembers when which LSN became durable, once a second, so that the age of the lag is known.</summary>
+    private void NoteDurable(Lsn durable, DateTimeOffset now)
+    {
+        _seen.RemoveAll(seen => seen.Durable <= _shipped);
+        if (durable > _shipped && (_seen.Count == 0
+            || (durable > _seen[^1].Durable && now - _seen[^1].Time >= TimeSpan.FromSeconds(1) && _seen.Count < 4096)))
+            _seen.Add((durable, now));
+    }
+}
