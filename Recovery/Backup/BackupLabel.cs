@@ -1,6 +1,8 @@
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization;
+using Pitr.Wal;
 
 namespace Pitr.Recovery;
 
@@ -24,6 +26,9 @@ internal sealed record BackupLabel
     /// <summary>The timeline that the set was taken on, and its lineage.</summary>
     public required TimelineId Timeline { get; init; }
     public required Lineage Lineage { get; init; }
+
+    /// <summary>The path of timelines up to that one.</summary>
+    public required IReadOnlyList<TimelineEntry> Path { get; init; }
 
     /// <summary>C: the LSN of the catalogue in the set's control file.</summary>
     public required Lsn CatalogueLsn { get; init; }
@@ -52,7 +57,10 @@ internal sealed record BackupLabel
     /// <summary>Files alive at the stop that the set lacks (L3).</summary>
     public IReadOnlyList<FileId> MissingFiles { get; init; } = [];
 
+    [JsonIgnore]
     public bool IsPartial => MissingFiles.Count > 0;
+
+    public TimelineHistory History() => TimelineHistory.Of(SystemId, Path);
 
     /// <summary>L1.</summary>
     public static Lsn StartOf(Lsn catalogueLsn, IEnumerable<LabelledFile> files)
@@ -116,6 +124,7 @@ internal sealed record BackupManifest
     /// <summary>SHA-256 over a line <c>name length sha256</c> for each object, in order, each ended by a line feed.</summary>
     public required string Digest { get; init; }
 
+    [JsonIgnore]
     public long LengthBytes => Objects.Sum(entry => entry.LengthBytes);
 
     public static BackupManifest Of(string backupId, IEnumerable<ManifestEntry> objects)

@@ -1,0 +1,164 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Pitr.Recovery;
+
+/// <summary>
+/// What a recovery will do, decided before anything is touched: which set, which files, which WAL along which timelines,
+/// and where it stops. The run carries out exactly this; the control file keeps it while the recovery lasts.
+/// </summary>
+/// <remarks>Immutable data, as JSON and as text. A plan exists only if its target can be reached and nothing is missing.</remarks>
+public sealed record RecoveryPlan
+{
+    /// <summary>Names this recovery in restore stamps; random.</summary>
+    public required string RecoveryId { get; init; }
+
+    /// <summary>The backup set; null if the files that are there are enough.</summary>
+    public string? BackupId { get; init; }
+
+    /// <summary>The database.</summary>
+    public required SystemIdentifier SystemId { get; init; }
+
+    /// <summary>What was asked for.</summary>
+    public required RecoveryTarget Target { get; init; }
+
+    /// <summary>Where replay reads from.</summary>
+    public required Lsn StartLsn { get; init; }
+
+    /// <summary>The stop of the set: nothing before it is a result.</summary>
+    public required Lsn SetStopLsn { get; init; }
+
+    /// <summary>The cut: the last record that is applied.</summary>
+    public required PlannedRecord StopsAt { get; init; }
+
+    /// <summary>The last transaction that will be there; null if there is none above the start.</summary>
+    public PlannedRecord? LastTransaction { get; init; }
+
+    /// <summary>The first transaction that will not be there; null if none is known.</summary>
+    public PlannedRecord? NextTransaction { get; init; }
+
+    /// <summary>The timeline that is followed, and how the path leads to it.</summary>
+    public required TimelineId Timeline { get; init; }
+
+    /// <summary>From the first timeline to the one that is followed.</summary>
+    public required IReadOnlyList<PlannedTimeline> Path { get; init; }
+
+    /// <summary>The datafiles that are copied from the set.</summary>
+    public required IReadOnlyList<PlannedFile> Files { get; init; }
+
+    /// <summary>Datafiles that replay makes, because they were created after the set's catalogue was read.</summary>
+    public required IReadOnlyList<string> MadeByReplay { get; init; }
+
+    /// <summary>Where the WAL comes from, segment by segment.</summary>
+    public required IReadOnlyList<PlannedWal> Wal { get; init; }
+
+    /// <summary>Bytes of a WAL segment of the database.</summary>
+    public required long WalSegmentBytes { get; init; }
+
+    /// <summary>Records between start and cut, all of them read and proven.</summary>
+    public required long Records { get; init; }
+
+    /// <summary>True if the result begins a new timeline (a stop before the end of the WAL, or a control file from a set).</summary>
+    public required bool BeginsTimeline { get; init; }
+
+    /// <summary>What the operator should know: parts that stand in for whole segments, WAL that could not be looked at.</summary>
+    public required IReadOnlyList<string> Findings { get; init; }
+
+    /// <summary>Bytes that are copied.</summary>
+    [JsonIgnore]
+    public long BytesToCopy => Files.Sum(file => file.LengthBytes);
+
+    /// <summary>The document of <c>--plan --json</c>, and what the control file keeps.</summary>
+    public string ToJson() => JsonSerializer.Serialize(this, RecoveryJson.Default.RecoveryPlan);
+
+    /// <summary>Reads <see cref="ToJson"/>.</summary>
+    /// <param name="json">As it was written.</param>
+    /// <exception cref="FormatException">It is no plan.</exception>
+    public static RecoveryPlan Parse(string json)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(json, RecoveryJson.Default.RecoveryPlan)
+                ?? throw new FormatException("The text is no recovery plan.");
+        }
+        catch (JsonException bad)
+        {
+            throw new FormatException($"The text is no recovery plan: {bad.Message}", bad);
+        }
+    }
+
+    /// <summary>For people: what <c>--plan</c> prints.</summary>
+    public string ToText()
+    {
+        var text = new StringBuilder();
+        Line(text, "target", Target.ToString());
+        Line(text, "from", BackupId is null ? $"the files that are there, from {StartLsn}" : $"backup set {BackupId}, WAL from {StartLsn}");
+        foreach (PlannedTimeline step in Path)
+        {
+            Line(text, "timeline", step.ToLsn is { } fork
+                ? $"{step.Timeline} ({step.Lineage}) up to its fork at {fork}"
+                : $"{step.Timeline} ({step.Lineage})");
+        }
+        Line(text, "stops at", StopsAt.ToString());
+        Line(text, "last transaction in", LastTransaction?.ToString() ?? "none after the start");
+        Line(text, "first transaction out", NextTransaction?.ToString() ?? "none known");
+        foreach (PlannedFile file in Files)
+            Line(text, "copies", $"{file.Name}, {file.LengthBytes} bytes, as of {file.CheckpointLsn}, to {file.Path}");
+        foreach (string name in MadeByReplay)
+            Line(text, "makes by replay", name);
+        Line(text, "WAL", $"{Wal.Count} segments, {Records} records, all read and proven");
+        Line(text, "then", BeginsTimeline ? "begins a new timeline" : $"goes on with timeline {Timeline}");
+        foreach (string finding in Findings)
+            Line(text, "note", finding);
+        return text.ToString();
+    }
+
+    private static void Line(StringBuilder text, string label, string what) =>
+        text.Append(CultureInfo.InvariantCulture, $"{label,-22}{what}\n");
+}
+
+/// <summary>A record at the cut.</summary>
+/// <param name="Lsn">Its LSN.</param>
+/// <param name="Time">Its commit time.</param>
+/// <param name="TransactionId">Its transaction; 0 if it is none.</param>
+public sealed record PlannedRecord(Lsn Lsn, DateTimeOffset Time, TransactionId TransactionId)
+{
+    /// <inheritdoc/>
+    public override string ToString() => TransactionId.Value == 0
+        ? $"{Lsn}, {UtcText.Of(Time)}"
+        : $"{Lsn}, {UtcText.Of(Time)}, transaction {TransactionId}";
+}
+
+/// <summary>A timeline on the way.</summary>
+/// <param name="Timeline">Its number.</param>
+/// <param name="Lineage">Its lineage.</param>
+/// <param name="Parent">Where it forked from; null for the first.</param>
+/// <param name="ForkLsn">Where it forked from its parent.</param>
+/// <param name="StartLsn">Where its own records begin.</param>
+/// <param name="Reason">Why it was begun.</param>
+/// <param name="Time">When it was begun.</param>
+/// <param name="ToLsn">Where the next one on the path forks from it; null for the last.</param>
+public sealed record PlannedTimeline(
+    TimelineId Timeline, Lineage Lineage, TimelineId? Parent, Lsn ForkLsn, Lsn StartLsn, string Reason, DateTimeOffset Time,
+    Lsn? ToLsn);
+
+/// <summary>A datafile that is copied from the set.</summary>
+/// <param name="FileId">Its id.</param>
+/// <param name="Name">Its name.</param>
+/// <param name="ObjectName">The object in the set.</param>
+/// <param name="Path">Where it goes: relative to the new folder, or absolute by a mapping.</param>
+/// <param name="LengthBytes">Its length.</param>
+/// <param name="CheckpointLsn">The LSN that it is the state of.</param>
+public sealed record PlannedFile(
+    FileId FileId, string Name, string ObjectName, string Path, long LengthBytes, Lsn CheckpointLsn);
+
+/// <summary>Where a stretch of WAL comes from.</summary>
+/// <param name="Source">The store or folder.</param>
+/// <param name="Timeline">Its timeline.</param>
+/// <param name="Number">Its segment.</param>
+/// <param name="FromLsn">From here.</param>
+/// <param name="ToLsn">To here, exclusive.</param>
+/// <param name="IsParts">Parts stand in for the whole segment.</param>
+public sealed record PlannedWal(string Source, TimelineId Timeline, ulong Number, Lsn FromLsn, Lsn ToLsn, bool IsParts);

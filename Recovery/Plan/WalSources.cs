@@ -1,0 +1,206 @@
+using Pitr.Storage;
+using Pitr.Wal;
+
+namespace Pitr.Recovery;
+
+/// <summary>One segment's bytes of a path, in one place.</summary>
+/// <param name="Source">The store or folder, for people.</param>
+/// <param name="Timeline">Whose segment.</param>
+/// <param name="Number">Which.</param>
+/// <param name="From">The first LSN that is needed.</param>
+/// <param name="To">Just past the last that is needed and there.</param>
+/// <param name="IsParts">Parts stand in for the whole segment (H36).</param>
+/// <param name="Open">The stream's bytes from a position at or below <paramref name="From"/>, which it returns.</param>
+/// <param name="LeastRawClock">The least raw clock in it, or 0 if that is not known.</param>
+internal sealed record WalStretch(
+    string Source, TimelineId Timeline, ulong Number, Lsn From, Lsn To, bool IsParts,
+    Func<(Lsn From, ReadOnlyMemory<byte> Stream)> Open, Func<long> LeastRawClock);
+
+/// <summary>A place with WAL: an archive store, a backup set's own, a local folder.</summary>
+internal interface IWalSource
+{
+    string Name { get; }
+
+    /// <summary>True if all that it holds was durable in the database that wrote it (H25).</summary>
+    bool IsDurable { get; }
+
+    /// <summary>Just past the highest LSN of a timeline that is there, gaps or not; zero if there is nothing.</summary>
+    Lsn HighestEnd(TimelineId timeline);
+
+    /// <summary>What there is of one segment of a path from an LSN on; null if nothing.</summary>
+    WalStretch? Find(TimelineHistory path, ulong number, Lsn from, Lsn to);
+}
+
+/// <summary>The WAL of an archive store, or of a backup set seen as one.</summary>
+internal sealed class ArchiveWalSource(IArchiveStore store, ArchiveCatalog catalog, WalGeometry geometry) : IWalSource
+{
+    public string Name => store.Name;
+
+    public bool IsDurable => true;
+
+    public Lsn HighestEnd(TimelineId timeline) => catalog.HighestEnd(timeline, geometry.PayloadBytes);
+
+    public WalStretch? Find(TimelineHistory path, ulong number, Lsn from, Lsn to)
+    {
+        ArchivedRange range = catalog.Along(path, from, to, geometry.PayloadBytes);
+        if (range.Sources.Count == 0 || range.Sources[0].Number != number)
+            return null;
+        SegmentSource source = range.Sources[0];
+        return new WalStretch(
+            Name, source.Timeline, number, source.From, source.To, !source.IsWhole,
+            () =>
+            {
+                FetchedSegment fetched = new ArchiveReader(store, path).Fetch(source);
+                return (fetched.From, fetched.Stream);
+            },
+            () => new ArchiveReader(store, path).FetchTimes(source).LeastRawClockTicks);
+    }
+}
+
+/// <summary>A database's own WAL folder: its bytes count up to where their chain of records ends.</summary>
+internal sealed class FolderWalSource(WalFolder folder, string name) : IWalSource
+{
+    private readonly IReadOnlyList<SegmentName> _names = folder.List();
+
+    public string Name => name;
+
+    public bool IsDurable => false;
+
+    public Lsn HighestEnd(TimelineId timeline) => _names
+        .Where(segment => segment.Timeline == timeline)
+        .Select(segment => folder.Geometry.StartOf(segment.Number + 1)).DefaultIfEmpty().Max();
+
+    public WalStretch? Find(TimelineHistory path, ulong number, Lsn from, Lsn to)
+    {
+        TimelineEntry owner = path.OwnerOf(folder.Geometry.StartOf(number));
+        if (!_names.Contains(new SegmentName(owner.Timeline, number)))
+            return null;
+        var identity = new WalIdentity(path.System, owner.Timeline, owner.Lineage);
+        return new WalStretch(Name, owner.Timeline, number, from, to, IsParts: false,
+            () =>
+            {
+                using IFileHandle handle = folder.Open(number, identity, FileOpen.Read);
+                byte[] bytes = new byte[to - from];
+                int read = handle.Read(folder.Geometry.OffsetOf(from), bytes);
+                return (from, bytes.AsMemory(0, read));
+            },
+            () => 0);
+    }
+}
+
+/// <summary>WAL that is needed and in none of the places: [From, To).</summary>
+internal sealed record WalHole(TimelineId Timeline, Lsn From, Lsn To);
+
+/// <summary>What all places together have of a path.</summary>
+/// <param name="Stretches">Segment by segment, up to the first hole.</param>
+/// <param name="End">Just past the last LSN that is there without a hole before it.</param>
+/// <param name="DurableEnd">The same, as far as every byte is known to have been durable.</param>
+/// <param name="Hole">The first hole: there is WAL of the path beyond it, or it was asked for; null if there is none.</param>
+internal sealed record WalCoverage(IReadOnlyList<WalStretch> Stretches, Lsn End, Lsn DurableEnd, WalHole? Hole);
+
+/// <summary>Several places with WAL as one: for each segment the best of them.</summary>
+/// <remarks>
+/// A whole segment goes before a local one, a local one before parts, and longer parts before shorter ones. Only what is on
+/// the path counts: an ancestor's WAL up to the fork (I10).
+/// </remarks>
+internal sealed class WalSources(IReadOnlyList<IWalSource> sources, WalGeometry geometry)
+{
+    public WalGeometry Geometry => geometry;
+
+    public string Names => string.Join(", ", sources.Select(source => $"'{source.Name}'"));
+
+    /// <summary>Just past the highest LSN of a timeline in any place.</summary>
+    public Lsn HighestEnd(TimelineId timeline) =>
+        sources.Select(source => source.HighestEnd(timeline)).DefaultIfEmpty().Max();
+
+    /// <summary>What there is of a path.</summary>
+    /// <param name="path">Whose timelines to follow.</param>
+    /// <param name="from">Where reading begins.</param>
+    /// <param name="to">Where it may end; MaxValue: with the last that there is.</param>
+    public WalCoverage Along(TimelineHistory path, Lsn from, Lsn to)
+    {
+        Lsn highest = Lsn.Zero;
+        foreach (TimelineEntry entry in path.Path)
+            highest = Lsn.Max(highest, Lsn.Min(HighestEnd(entry.Timeline), path.LimitOf(entry.Lineage)!.Value));
+        Lsn last = to < Lsn.MaxValue ? to : Lsn.Max(from, highest);
+
+        var stretches = new List<WalStretch>();
+        Lsn end = from;
+        Lsn durableEnd = from;
+        bool isDurable = true;
+        for (ulong number = geometry.NumberOf(from); geometry.StartOf(number) < last; number++)
+        {
+            Lsn start = geometry.StartOf(number);
+            TimelineEntry owner = path.OwnerOf(start);
+            Lsn needFrom = Lsn.Max(from, start);
+            Lsn needTo = Lsn.Min(Lsn.Min(last, start + geometry.PayloadBytes), path.LimitOf(owner.Lineage)!.Value);
+            if (needTo <= needFrom)
+            {
+                // Between a fork and the start of the next timeline there is nothing to need.
+                end = Lsn.Max(end, needFrom);
+                durableEnd = isDurable ? end : durableEnd;
+                continue;
+            }
+            (WalStretch? best, bool bestIsDurable) = Best(path, number, needFrom, needTo);
+            Lsn reached = best?.To ?? needFrom;
+            if (best is not null)
+            {
+                stretches.Add(best);
+                end = reached;
+                isDurable &= bestIsDurable;
+                durableEnd = isDurable ? end : durableEnd;
+            }
+            if (reached < needTo)
+            {
+                // Nothing is needed that lies beyond all there is, unless it was asked for: so it is a hole.
+                return new WalCoverage(stretches, end, durableEnd, new WalHole(owner.Timeline, reached, needTo));
+            }
+        }
+        return new WalCoverage(stretches, end, durableEnd, Hole: null);
+    }
+
+    /// <summary>Reads what is covered.</summary>
+    public static PathReader Open(TimelineHistory path, WalCoverage coverage, Lsn from)
+    {
+        var legs = new List<PathLeg>();
+        for (int n = 0; n < path.Path.Count; n++)
+        {
+            TimelineEntry entry = path.Path[n];
+            Lsn legFrom = Lsn.Max(from, entry.StartLsn);
+            Lsn legTo = path.LimitOf(entry.Lineage)!.Value;
+            bool isLast = n == path.Path.Count - 1;
+            if (legFrom >= legTo && !isLast)
+                continue;
+            WalPiece[] pieces = [.. coverage.Stretches.Where(stretch => stretch.Timeline == entry.Timeline).Select(Piece)];
+            if (pieces.Length == 0 && legs.Count > 0)
+                break;
+            Lsn known = Lsn.Min(legTo, Lsn.Max(legFrom, coverage.DurableEnd));
+            legs.Add(new PathLeg(entry, () => new StreamWalBytes(pieces), legFrom, legTo, known));
+        }
+        return new PathReader(legs);
+    }
+
+    private (WalStretch? Best, bool IsDurable) Best(TimelineHistory path, ulong number, Lsn from, Lsn to)
+    {
+        WalStretch? best = null;
+        bool isDurable = true;
+        foreach (IWalSource source in sources)
+        {
+            if (source.Find(path, number, from, to) is not { } found)
+                continue;
+            if (source.IsDurable && !found.IsParts)
+                return (found, true);
+            if (best is null || found.To > best.To)
+                (best, isDurable) = (found, source.IsDurable);
+        }
+        return (best, isDurable);
+    }
+
+    private static WalPiece Piece(WalStretch stretch) => new(
+        stretch.From, stretch.To, $"segment {stretch.Number:X} of timeline {stretch.Timeline} in {stretch.Source}", 0,
+        () =>
+        {
+            (Lsn from, ReadOnlyMemory<byte> bytes) = stretch.Open();
+            return new MemoryStream(bytes[(int)(stretch.From - from)..].ToArray(), writable: false);
+        });
+}
