@@ -28,6 +28,20 @@ internal static class RecoveryErrors
             "Restore from another set: pitr restore --backup ID; keep this one for inspection.")
         { Path = name, Offset = offset };
 
+    /// <summary>A page that counts is damaged in the database itself.</summary>
+    public static DamageException PageOfCopy(string path, string name, uint page) =>
+        new(ErrorCode.PageChecksum,
+            $"Page {page} of datafile '{name}' at '{path}' fails its checksum, so no backup of it can be made.",
+            $"Bring the file up from an earlier backup while the others keep serving: pitr datafile recover {name}")
+        { Path = path, Offset = (long)page * Storage.PageLayout.PageBytes };
+
+    /// <summary>A fenced file ended before its length.</summary>
+    public static DamageException CopyTooShort(string path, string name, long found, long expected) =>
+        new(ErrorCode.BackupDamaged,
+            $"Datafile '{name}' at '{path}' ends at byte {found} instead of {expected}, though it is fenced.",
+            "See what else writes to the file; then take the backup again.")
+        { Path = path, Offset = found };
+
     /// <summary>A newer program wrote it.</summary>
     public static RefusedException FormatVersion(string name, int found, int newest) =>
         new(ErrorCode.FormatVersion,
@@ -117,6 +131,13 @@ internal static class RecoveryErrors
         new(ErrorCode.TargetUnreachable,
             $"Replay ended at {at}, before the planned target at {cut}: {why}.",
             "The WAL changed since the plan was made; make a new one: pitr restore --plan");
+
+    /// <summary>A file of the catalogue has no content to begin with.</summary>
+    public static DamageException FileWithoutContent(string name, string path) =>
+        new(ErrorCode.DatafileMissing,
+            $"Datafile '{name}' is not at '{path}', and replay can't begin without it.",
+            $"Restore it from a backup set first: pitr datafile recover {name} --from STORE")
+        { Path = path };
 
     /// <summary>A restore goes only into a folder that is absent or empty.</summary>
     public static RefusedException FolderNotEmpty(string folder) =>

@@ -1,3 +1,4 @@
+using Pitr.Storage;
 using Pitr.Wal;
 
 namespace Pitr.Recovery;

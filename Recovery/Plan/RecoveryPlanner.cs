@@ -377,7 +377,7 @@ internal sealed class RecoveryPlanner
         bool isCurrent = _request.LocalHistory is not null && _request.Target.Kind == RecoveryTarget.Form.Latest;
         var plan = new RecoveryPlan
         {
-            RecoveryId = string.Create(CultureInfo.InvariantCulture, $"{_request.Random():X16}{_request.Random():X16}"),
+            RecoveryId = string.Create(CultureInfo.InvariantCulture, $"{_request.Random():x16}{_request.Random():x16}"),
             BackupId = set.Id,
             SystemId = set.Label.SystemId,
             Target = _request.Target,

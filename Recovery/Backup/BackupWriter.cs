@@ -1,0 +1,274 @@
+using System.Security.Cryptography;
+using Pitr.Storage;
+using Pitr.Wal;
+
+namespace Pitr.Recovery;
+
+/// <summary>What a backup knows when it begins: read at one moment from the control file's owner.</summary>
+/// <param name="BackupId">The new set's id.</param>
+/// <param name="Control">The control file at LSN C, when the list of files was read (H29).</param>
+/// <param name="CatalogueLsn">C: the durable LSN at that moment; at or above the catalogue's own LSN.</param>
+/// <param name="BeganAt">Now.</param>
+internal sealed record BackupStart(string BackupId, ControlFile Control, Lsn CatalogueLsn, DateTimeOffset BeganAt);
+
+/// <summary>A fenced file, as the fence's answer describes it.</summary>
+/// <param name="Id">Its id.</param>
+/// <param name="Name">Its name.</param>
+/// <param name="Path">Where it is now.</param>
+/// <param name="LengthBytes">Its length.</param>
+/// <param name="CheckpointLsn">The LSN that it is the state of.</param>
+/// <param name="Incarnation">Its incarnation.</param>
+/// <param name="Generation">Of its root.</param>
+/// <param name="Lineage">Of the checkpoint LSN (H14).</param>
+/// <param name="OutsidePath">The same path if it lies outside the database's folder; else null.</param>
+internal sealed record FencedFile(
+    FileId Id, string Name, string Path, long LengthBytes, Lsn CheckpointLsn, Incarnation Incarnation, ulong Generation,
+    Lineage Lineage, string? OutsidePath = null);
+
+/// <summary>The <c>BackupEnd</c> record, logged after the last unfence.</summary>
+/// <param name="StopLsn">Its LSN.</param>
+/// <param name="StopTime">Its commit time.</param>
+/// <param name="LastTransactionId">The last transaction at or below it; 0 if not known.</param>
+/// <param name="LiveFiles">The datafiles that are there at the stop.</param>
+internal sealed record BackupStop(
+    Lsn StopLsn, DateTimeOffset StopTime, TransactionId LastTransactionId, IReadOnlySet<FileId> LiveFiles);
+
+/// <summary>Writes one backup set into a store, step by step; the fences are the caller's.</summary>
+/// <remarks>
+/// ORDER  (each step durable before the next: H39 makes every object as H27 does)
+/// <code>
+///   1. Begin          the intent into the set's own and every archive store (H35)
+///   2. Copy           one file, while it is fenced; for each file: fence, Copy, unfence; a broken fence: Discard
+///   3. (the caller logs BackupEnd)
+///   4. IncludeWal     the WAL from start to stop, or …
+///      WalIsArchived  … asked until the archive has it
+///   5. Complete       intents checked again; control file, label, and last the manifest
+/// </code>
+/// INVARIANTS
+///   S1  The set's control file is the catalogue at C, marked backup: it can never be opened as if it had crashed.
+///   S2  Start = min(C, the files' checkpoint LSNs); stop = LSN of BackupEnd (H29).
+///   S3  A page that the file's root reaches and that fails its checksum makes the copy void: it is damage of the
+///       database, told at once. Pages that no root reaches may hold anything (a flush that died).
+///   S4  Without manifest there is no set: a crash at any step leaves one that is unfinished, which expire removes.
+///
+/// THREADS  one. FAILURE  DamageException for a bad page; StorageFailedException from disk and stores: Copy may be tried
+/// again under a new fence, whole; RefusedException BackupVoid if an intent is gone.
+/// </remarks>
+internal sealed class BackupWriter
+{
+    private readonly IFileSystem _disk;
+    private readonly IArchiveStore _store;
+    private readonly IReadOnlyList<IArchiveStore> _archives;
+    private readonly BackupStart _start;
+    private readonly IReachablePages _reachable;
+    private readonly Action<long> _pace;
+    private readonly string _prefix;
+    private readonly Dictionary<FileId, LabelledFile> _files = [];
+    private readonly Dictionary<string, ManifestEntry> _objects = [];
+    private bool _includesWal;
+
+    /// <param name="disk">Where the datafiles are.</param>
+    /// <param name="store">The set's own store.</param>
+    /// <param name="archives">The archive stores of the database.</param>
+    /// <param name="start">What was read when it began.</param>
+    /// <param name="reachable">Tells which pages count, asked only when one fails.</param>
+    /// <param name="pace">Called with the bytes just copied; may wait (rate limit) and count (progress).</param>
+    public BackupWriter(
+        IFileSystem disk, IArchiveStore store, IReadOnlyList<IArchiveStore> archives, BackupStart start,
+        IReachablePages reachable, Action<long>? pace = null)
+    {
+        Invariant.Require(start.CatalogueLsn >= start.Control.Catalogue.Lsn, "S2", "C lies below the catalogue's own LSN.");
+        (_disk, _store, _archives, _start, _reachable) = (disk, store, archives, start, reachable);
+        _pace = pace ?? (static _ => { });
+        _prefix = BackupSet.PrefixOf(start.BackupId);
+    }
+
+    /// <summary>Bytes of all objects written so far.</summary>
+    public long BytesWritten => _objects.Values.Sum(entry => entry.LengthBytes);
+
+    /// <summary>Where the set's WAL begins, as far as it is known.</summary>
+    public Lsn StartLsn => BackupLabel.StartOf(_start.CatalogueLsn, _files.Values);
+
+    /// <summary>Step 1. From here on expire keeps what the set needs.</summary>
+    public void Begin()
+    {
+        byte[] intent = Intent().ToBytes();
+        foreach (IArchiveStore store in Stores())
+        {
+            if (!store.TryPutIfAbsent(_prefix + BackupSet.IntentName, intent))
+                throw RecoveryErrors.BackupVoid(_start.BackupId, $"store '{store.Name}' has a set of that id already");
+        }
+    }
+
+    /// <summary>Step 2, for one file that is fenced from before the call until after it.</summary>
+    public void Copy(FencedFile file, CancellationToken cancellation)
+    {
+        string name = BackupSet.DatafileName(file.Name);
+        using IFileHandle handle = _disk.Open(file.Path, FileOpen.Read);
+        using var pages = new PageCopyStream(handle, file, _pace, cancellation);
+        _store.Put(_prefix + name, pages);
+        pages.RequireSound(_reachable);
+        _objects[name] = new ManifestEntry(name, file.LengthBytes, pages.Sha256());
+        _files[file.Id] = new LabelledFile
+        {
+            Id = file.Id,
+            Name = file.Name,
+            ObjectName = name,
+            LengthBytes = file.LengthBytes,
+            Incarnation = file.Incarnation,
+            Generation = file.Generation,
+            CheckpointLsn = file.CheckpointLsn,
+            Lineage = file.Lineage,
+            OutsidePath = file.OutsidePath,
+        };
+    }
+
+    /// <summary>The copy is void, because the file's fence was broken while it was made.</summary>
+    public void Discard(FencedFile file)
+    {
+        _objects.Remove(BackupSet.DatafileName(file.Name));
+        _files.Remove(file.Id);
+        _store.Delete(_prefix + BackupSet.DatafileName(file.Name));
+    }
+
+    /// <summary>Step 4: puts the WAL from start to stop into the set.</summary>
+    /// <param name="history">The database's path.</param>
+    /// <param name="sources">Where the WAL is: the local folder, the archive.</param>
+    /// <param name="stop">The stop LSN; durable.</param>
+    /// <param name="cancellation">Ends the copying.</param>
+    public void IncludeWal(TimelineHistory history, WalSources sources, Lsn stop, CancellationToken cancellation)
+    {
+        var own = new PrefixedStore(_store, _prefix);
+        WalCoverage coverage = sources.Along(history, StartLsn, stop);
+        if (coverage.Hole is { } hole)
+            throw RecoveryErrors.WalGap(hole.Timeline, hole.From, hole.To, sources.Names);
+        foreach (WalStretch stretch in coverage.Stretches)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            (Lsn from, ReadOnlyMemory<byte> bytes) = stretch.Open();
+            ReadOnlyMemory<byte> needed = bytes[(int)(stretch.From - from)..(int)(stretch.To - from)];
+            TimelineEntry owner = history.OwnerOf(stretch.From);
+            var identity = new SegmentIdentity(history.System, owner.Timeline, owner.Lineage, stretch.Number);
+            ArchivedSegment part = ArchivedSegment.Part(identity, stretch.From, needed);
+            ArchivePush.PushPart(own, part, stop);
+            NoteObject(part.Name, own.Get(part.Name).Span);
+            _pace(needed.Length);
+        }
+        _includesWal = true;
+    }
+
+    /// <summary>Step 4 otherwise: true once every archive store has the WAL from start to stop.</summary>
+    public bool WalIsArchived(TimelineHistory history, Lsn stop)
+    {
+        var geometry = new WalGeometry((int)_start.Control.WalSegmentBytes);
+        foreach (IArchiveStore store in _archives)
+        {
+            ArchivedRange range = ArchiveCatalog.Load(store).Along(history, StartLsn, stop, geometry.PayloadBytes);
+            if (range.Gaps.Count > 0 || range.End < stop)
+                return false;
+        }
+        return _archives.Count > 0;
+    }
+
+    /// <summary>Step 5. The set is there when it returns.</summary>
+    /// <exception cref="RefusedException">BackupVoid: an intent is gone, or the stop lies before a file.</exception>
+    public BackupSet Complete(BackupStop stop)
+    {
+        RequireIntents();
+        Catalogue catalogue = _start.Control.Catalogue;
+        FileId[] lacking = [.. catalogue.Files.Select(file => file.Id).Where(id => !_files.ContainsKey(id))];
+        var label = new BackupLabel
+        {
+            BackupId = _start.BackupId,
+            SystemId = _start.Control.SystemId,
+            Timeline = _start.Control.Timeline,
+            Lineage = _start.Control.Lineage,
+            Path = [.. _start.Control.History],
+            CatalogueLsn = _start.CatalogueLsn,
+            StartLsn = StartLsn,
+            StopLsn = stop.StopLsn,
+            StopTime = stop.StopTime,
+            StopTransactionId = stop.LastTransactionId,
+            BeganAt = _start.BeganAt,
+            WalSegmentBytes = _start.Control.WalSegmentBytes,
+            IncludesWal = _includesWal,
+            Files = [.. _files.Values.OrderBy(file => file.Id.Value)],
+            DroppedFiles = [.. lacking.Where(id => !stop.LiveFiles.Contains(id))],
+            MissingFiles = [.. lacking.Where(stop.LiveFiles.Contains)],
+        };
+        if (_files.Values.Any(file => file.CheckpointLsn > stop.StopLsn))
+            throw RecoveryErrors.BackupVoid(_start.BackupId, $"a file was copied after its stop at {stop.StopLsn}");
+        PutObject(BackupSet.ControlName, ControlFileStore.Encode(MarkedControl()));
+        PutObject(BackupSet.LabelName, label.ToBytes());
+        BackupManifest manifest = BackupManifest.Of(_start.BackupId, _objects.Values);
+        _store.Put(_prefix + BackupSet.ManifestName, manifest.ToBytes());
+        return new BackupSet(_store, _prefix, label, manifest);
+    }
+
+    /// <summary>The backup ends without a set: everything of it goes, the intents last.</summary>
+    public void Abandon()
+    {
+        foreach (string name in _store.List(_prefix).Where(name => name != _prefix + BackupSet.IntentName))
+            _store.Delete(name);
+        foreach (IArchiveStore store in Stores())
+            store.Delete(_prefix + BackupSet.IntentName);
+    }
+
+    /// <summary>S1: what each file is follows the copies, not the moment when the list was read.</summary>
+    private ControlFile MarkedControl()
+    {
+        Catalogue catalogue = _start.Control.Catalogue;
+        foreach (LabelledFile copy in _files.Values)
+        {
+            if (catalogue.File(copy.Id) is { } file)
+            {
+                catalogue = catalogue.WithFile(file with
+                {
+                    Incarnation = copy.Incarnation, Generation = copy.Generation, CheckpointLsn = copy.CheckpointLsn,
+                    CleanUpTo = copy.CheckpointLsn, NeedsRecovery = null,
+                });
+            }
+        }
+        return _start.Control with
+        {
+            Kind = ControlFileKind.Backup,
+            BackupId = _start.BackupId,
+            Catalogue = catalogue,
+            Recovery = null,
+            PromotionIntent = null,
+            Moves = [],
+        };
+    }
+
+    private void RequireIntents()
+    {
+        foreach (IArchiveStore store in Stores())
+        {
+            if (store.Stat(_prefix + BackupSet.IntentName) is null)
+                throw RecoveryErrors.BackupVoid(_start.BackupId, $"its intent in store '{store.Name}' is gone");
+        }
+    }
+
+    private BackupIntent Intent() => new()
+    {
+        BackupId = _start.BackupId,
+        SystemId = _start.Control.SystemId,
+        Timeline = _start.Control.Timeline,
+        Lineage = _start.Control.Lineage,
+        HoldFromLsn = Lsn.Min(_start.Control.RedoLsn, _start.CatalogueLsn),
+        BeganAt = _start.BeganAt,
+        SetStore = _store.Name,
+    };
+
+    private IEnumerable<IArchiveStore> Stores() =>
+        _archives.Where(archive => archive.Name != _store.Name).Prepend(_store);
+
+    private void PutObject(string name, byte[] bytes)
+    {
+        _store.Put(_prefix + name, bytes);
+        NoteObject(name, bytes);
+    }
+
+    private void NoteObject(string name, ReadOnlySpan<byte> bytes) =>
+        _objects[name] = new ManifestEntry(name, bytes.Length, Convert.ToHexString(SHA256.HashData(bytes)));
+}

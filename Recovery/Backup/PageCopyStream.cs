@@ -1,0 +1,117 @@
+using System.Security.Cryptography;
+using Pitr.Storage;
+
+namespace Pitr.Recovery;
+
+/// <summary>Tells which pages of a datafile count: those that its believed meta page reaches.</summary>
+internal interface IReachablePages
+{
+    /// <summary>The pages that the file's root and free chain reach; asked only while the file is still.</summary>
+    IReadOnlySet<uint> Of(string path);
+}
+
+/// <summary>The bytes of a still datafile, read forward once; checks each page's checksum and number on the way, and hashes.</summary>
+/// <remarks>
+/// A page that fails is only a suspect: one that no root reaches may be the rest of a flush that died. Who copies asks
+/// <see cref="RequireSound"/> at the end. THREADS  one.
+/// </remarks>
+internal sealed class PageCopyStream : Stream
+{
+    private const int BlockBytes = 128 * PageLayout.PageBytes;
+
+    private readonly IFileHandle _handle;
+    private readonly FencedFile _file;
+    private readonly Action<long> _pace;
+    private readonly CancellationToken _cancellation;
+    private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+    private readonly byte[] _block = GC.AllocateUninitializedArray<byte>(BlockBytes);
+    private readonly List<uint> _suspects = [];
+    private long _read;
+    private int _filled;
+    private int _given;
+
+    public PageCopyStream(IFileHandle handle, FencedFile file, Action<long> pace, CancellationToken cancellation) =>
+        (_handle, _file, _pace, _cancellation) = (handle, file, pace, cancellation);
+
+    public override bool CanRead => true;
+    public override bool CanSeek => false;
+    public override bool CanWrite => false;
+    public override long Length => _file.LengthBytes;
+
+    public override long Position
+    {
+        get => _read - _filled + _given;
+        set => throw new NotSupportedException();
+    }
+
+    public override int Read(Span<byte> buffer)
+    {
+        if (_given == _filled && !Fill())
+            return 0;
+        int part = Math.Min(buffer.Length, _filled - _given);
+        _block.AsSpan(_given, part).CopyTo(buffer);
+        _given += part;
+        return part;
+    }
+
+    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
+
+    /// <summary>SHA-256 of everything read; once, at the end.</summary>
+    public string Sha256() => Convert.ToHexString(_hash.GetHashAndReset());
+
+    /// <summary>Requires that no page that counts has failed.</summary>
+    /// <exception cref="DamageException">PageChecksum.</exception>
+    public void RequireSound(IReachablePages reachable)
+    {
+        if (_suspects.Count == 0)
+            return;
+        IReadOnlySet<uint> pages = reachable.Of(_file.Path);
+        foreach (uint number in _suspects)
+        {
+            if (pages.Contains(number))
+                throw RecoveryErrors.PageOfCopy(_file.Path, _file.Name, number);
+        }
+    }
+
+    public override void Flush()
+    {
+    }
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+            _hash.Dispose();
+        base.Dispose(disposing);
+    }
+
+    private bool Fill()
+    {
+        _cancellation.ThrowIfCancellationRequested();
+        int want = (int)Math.Min(BlockBytes, _file.LengthBytes - _read);
+        if (want == 0)
+            return false;
+        int read = _handle.Read(_read, _block.AsSpan(0, want));
+        if (read < want)
+            throw RecoveryErrors.CopyTooShort(_file.Path, _file.Name, _read + read, _file.LengthBytes);
+        for (int at = 0; at + PageLayout.PageBytes <= read; at += PageLayout.PageBytes)
+        {
+            ReadOnlySpan<byte> page = _block.AsSpan(at, PageLayout.PageBytes);
+            uint number = (uint)((_read + at) / PageLayout.PageBytes);
+            if (!PageChecksum.Matches(page) || PageNumber(page) != number)
+                _suspects.Add(number);
+        }
+        _hash.AppendData(_block, 0, read);
+        (_read, _filled, _given) = (_read + read, read, 0);
+        _pace(read);
+        return true;
+    }
+
+    private static uint PageNumber(ReadOnlySpan<byte> page) =>
+        System.Buffers.Binary.BinaryPrimitives.ReadUInt32LittleEndian(page[PageLayout.NumberAt..]);
+}
