@@ -6,8 +6,19 @@ namespace Pitr.Recovery;
 /// <summary>Tells which pages of a datafile count: those that its believed meta page reaches.</summary>
 internal interface IReachablePages
 {
-    /// <summary>The pages that the file's root and free chain reach; asked only while the file is still.</summary>
-    IReadOnlySet<uint> Of(string path);
+    /// <summary>True for pages that the file's meta page reaches; asked only while the file is still.</summary>
+    Predicate<uint> Of(string path);
+}
+
+/// <summary>Finds the pages that count by reading the file's tree.</summary>
+internal sealed class ReachablePages(DatafileEnvironment environment, CancellationToken cancellation) : IReachablePages
+{
+    /// <exception cref="DamageException">The meta page or the chain of free pages is damaged.</exception>
+    public Predicate<uint> Of(string path)
+    {
+        DatafileReport report = DatafileCheck.Run(environment, path, cancellation);
+        return page => page == report.Meta.Generation % MetaPage.Slots || report.Tree.Reachable.Contains(page);
+    }
 }
 
 /// <summary>The bytes of a still datafile, read forward once; checks each page's checksum and number on the way, and hashes.</summary>
@@ -65,10 +76,10 @@ internal sealed class PageCopyStream : Stream
     {
         if (_suspects.Count == 0)
             return;
-        IReadOnlySet<uint> pages = reachable.Of(_file.Path);
+        Predicate<uint> counts = reachable.Of(_file.Path);
         foreach (uint number in _suspects)
         {
-            if (pages.Contains(number))
+            if (counts(number))
                 throw RecoveryErrors.PageOfCopy(_file.Path, _file.Name, number);
         }
     }

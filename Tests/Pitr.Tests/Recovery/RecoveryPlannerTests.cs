@@ -1,0 +1,247 @@
+using Pitr.Recovery;
+using Pitr.Wal;
+
+namespace Pitr.Tests;
+
+public sealed class RecoveryPlannerTests
+{
+    private readonly RecoveryFixture _fixture = new();
+
+    [Fact]
+    public void A_plan_names_set_cut_and_the_transactions_on_both_sides()
+    {
+        Commits(3);
+        BackupSet set = _fixture.Backup("b1");
+        Lsn four = Commits(1);
+        Lsn five = Commits(1);
+        Commits(40);
+        _fixture.Ship(_fixture.Wal);
+
+        RecoveryPlan plan = _fixture.Plan(RecoveryTarget.Including(four));
+
+        Assert.Equal("b1", plan.BackupId);
+        Assert.Equal(set.Label.StartLsn, plan.StartLsn);
+        Assert.Equal(four, plan.StopsAt.Lsn);
+        Assert.Equal(new TransactionId(4), plan.LastTransaction?.TransactionId);
+        Assert.Equal(five, plan.NextTransaction?.Lsn);
+        Assert.Equal("main.pitr", Assert.Single(plan.Files).Path);
+        Assert.True(plan.BeginsTimeline);
+    }
+
+    [Fact]
+    public void A_plan_reads_back_from_its_json()
+    {
+        Commits(2);
+        _fixture.Backup("b1");
+        Commits(2);
+        _fixture.Ship(_fixture.Wal);
+        RecoveryPlan plan = _fixture.Plan(RecoveryTarget.Latest);
+
+        RecoveryPlan again = RecoveryPlan.Parse(plan.ToJson());
+
+        Assert.Equal(plan.ToJson(), again.ToJson());
+        Assert.Contains("stops at", again.ToText(), StringComparison.Ordinal);
+    }
+
+    /// <summary>H34: inclusive needs stop ≤ target, exclusive stop &lt; target; an older set is taken where the newest can't.</summary>
+    [Fact]
+    public void A_set_reaches_only_targets_at_or_after_its_stop()
+    {
+        Commits(2);
+        Lsn firstStop = _fixture.Backup("b1").Label.StopLsn;
+        Lsn between = Commits(1);
+        Lsn secondStop = _fixture.Backup("b2").Label.StopLsn;
+        Commits(2);
+        _fixture.Ship(_fixture.Wal);
+
+        Assert.Equal("b1", _fixture.Plan(RecoveryTarget.Including(firstStop)).BackupId);
+        Assert.Equal("b1", _fixture.Plan(RecoveryTarget.Including(between)).BackupId);
+        Assert.Equal("b1", _fixture.Plan(RecoveryTarget.Before(secondStop)).BackupId);
+        Assert.Equal("b2", _fixture.Plan(RecoveryTarget.Including(secondStop)).BackupId);
+        Assert.Equal(ErrorCode.TargetUnreachable, _fixture.RefusalOf(RecoveryTarget.Before(firstStop)));
+        Assert.Equal(
+            ErrorCode.TargetUnreachable, _fixture.RefusalOf(RecoveryTarget.Including(new TransactionId(1))));
+        Assert.Equal("b1", _fixture.Plan(RecoveryTarget.Including(new TransactionId(3))).BackupId);
+    }
+
+    [Fact]
+    public void Without_a_set_nothing_can_be_planned()
+    {
+        Commits(1);
+        _fixture.Ship(_fixture.Wal);
+
+        Assert.Equal(ErrorCode.BackupUnknown, _fixture.RefusalOf(RecoveryTarget.Latest));
+    }
+
+    /// <summary>H34: at the very end more of the same moment may be missing.</summary>
+    [Fact]
+    public void A_time_at_or_beyond_the_end_of_the_WAL_is_refused()
+    {
+        _fixture.Backup("b1");
+        Commits(2);
+        _fixture.Ship(_fixture.Wal);
+
+        Assert.Equal(ErrorCode.TargetUnreachable, _fixture.RefusalOf(RecoveryTarget.Including(_fixture.Wal.Time)));
+        Assert.Equal(
+            ErrorCode.TargetUnreachable, _fixture.RefusalOf(RecoveryTarget.Including(_fixture.Wal.Time.AddHours(1))));
+        Assert.Equal(
+            new TransactionId(1), _fixture.Plan(RecoveryTarget.Before(_fixture.Wal.Time)).LastTransaction?.TransactionId);
+    }
+
+    /// <summary>H8: also when the record in question lies segments further on.</summary>
+    [Fact]
+    public void A_time_is_refused_if_the_clock_had_stepped_back_beyond_the_cut()
+    {
+        _fixture.Backup("b1");
+        Commits(2);
+        DateTimeOffset target = _fixture.Wal.Time;
+        Commits(200);
+        _fixture.Wal.RawClock = target.AddMinutes(-5);
+        Commits(1);
+        _fixture.Wal.RawClock = null;
+        Commits(100);
+        _fixture.Ship(_fixture.Wal);
+
+        Assert.Equal(ErrorCode.TimeAmbiguous, _fixture.RefusalOf(RecoveryTarget.Including(target)));
+    }
+
+    [Fact]
+    public void WAL_beyond_a_gap_is_a_refusal_not_an_end()
+    {
+        _fixture.Backup("b1");
+        Lsn before = Commits(2);
+        Commits(200);
+        _fixture.Ship(_fixture.Wal);
+        _fixture.Store.Delete(ObjectName.Segment(TimelineId.First, 3));
+
+        Assert.Equal(ErrorCode.WalGap, _fixture.RefusalOf(RecoveryTarget.Latest));
+        Assert.Equal(before, _fixture.Plan(RecoveryTarget.Including(before)).StopsAt.Lsn);
+    }
+
+    [Fact]
+    public void A_damaged_segment_before_the_target_is_damage()
+    {
+        _fixture.Backup("b1");
+        Commits(200);
+        _fixture.Ship(_fixture.Wal);
+        _fixture.Disk.Damage("/store/" + ObjectName.Segment(TimelineId.First, 2), offset: 200);
+
+        Assert.Equal(ErrorCode.ArchiveDamaged, _fixture.RefusalOf(RecoveryTarget.Latest));
+    }
+
+    [Fact]
+    public void A_damaged_file_of_the_set_is_damage()
+    {
+        _fixture.Backup("b1");
+        Commits(2);
+        _fixture.Ship(_fixture.Wal);
+        _fixture.Disk.Damage("/store/backups/b1/datafiles/main.pitr", offset: 9000);
+
+        Assert.Equal(ErrorCode.BackupDamaged, _fixture.RefusalOf(RecoveryTarget.Latest));
+    }
+
+    /// <summary>H36: what stands in for a whole segment is named.</summary>
+    [Fact]
+    public void Parts_that_stand_in_for_a_whole_segment_are_named()
+    {
+        _fixture.Backup("b1");
+        Commits(2);
+        _fixture.Ship(_fixture.Wal);
+
+        RecoveryPlan plan = _fixture.Plan(RecoveryTarget.Latest);
+
+        Assert.Contains(plan.Findings, finding => finding.Contains("stand in", StringComparison.Ordinal));
+        Assert.Contains(plan.Wal, wal => wal.IsParts);
+    }
+
+    /// <summary>H29: a set that lacks a file that lived at its stop does not count.</summary>
+    [Fact]
+    public void A_partial_set_does_not_count()
+    {
+        Commits(1);
+        Lsn c = _fixture.Wal.End;
+        var writer = new BackupWriter(
+            _fixture.Disk, _fixture.Store, [_fixture.Store],
+            new BackupStart("partial", RecoveryFixture.ControlOf(_fixture.Wal, c), c, _fixture.Wal.Time),
+            new RecoveryFixture.EveryPage());
+        writer.Begin();
+        Lsn stop = _fixture.Wal.Log(new WalEvent.BackupEnd("partial", writer.StartLsn));
+        writer.Complete(new BackupStop(stop, _fixture.Wal.Time, new TransactionId(1), new HashSet<FileId> { FileId.Main }));
+        _fixture.Ship(_fixture.Wal);
+
+        Assert.Equal(ErrorCode.BackupUnknown, _fixture.RefusalOf(RecoveryTarget.Latest));
+        Assert.Equal(
+            ErrorCode.BackupVoid,
+            Assert.ThrowsAny<PitrException>(() => RecoveryPlanner.Plan(
+                _fixture.Request(RecoveryTarget.Latest) with { BackupId = "partial" })).Code);
+    }
+
+    /// <summary>H28: both branches have transactions of their own.</summary>
+    [Fact]
+    public void Two_branches_with_transactions_of_their_own_must_agree_on_the_target()
+    {
+        (Lsn shared, MemoryWal drill) = Branch(transactionsOnDrill: 2);
+
+        Assert.Equal(ErrorCode.BranchAmbiguous, _fixture.RefusalOf(RecoveryTarget.Latest));
+        Assert.Equal(shared, _fixture.Plan(RecoveryTarget.Including(shared)).StopsAt.Lsn);
+        Assert.Equal(drill.End, _fixture.Plan(RecoveryTarget.Latest, "2").StopsAt.Lsn);
+        Assert.Equal(drill.End, _fixture.Plan(RecoveryTarget.Latest, "latest").StopsAt.Lsn);
+        Assert.Equal(_fixture.Wal.End, _fixture.Plan(RecoveryTarget.Latest, "current").StopsAt.Lsn);
+        Assert.Equal(ErrorCode.TargetUnreachable, _fixture.RefusalOf(RecoveryTarget.Latest, "9"));
+    }
+
+    /// <summary>H28: a drill that wrote nothing hides nobody's week.</summary>
+    [Fact]
+    public void A_branch_without_transactions_of_its_own_is_not_followed()
+    {
+        Branch(transactionsOnDrill: 0);
+
+        RecoveryPlan plan = _fixture.Plan(RecoveryTarget.Latest);
+
+        Assert.Equal(TimelineId.First, plan.Timeline);
+        Assert.Equal(_fixture.Wal.End, plan.StopsAt.Lsn);
+    }
+
+    /// <summary>H14: a set from the abandoned future does not lie on the new branch.</summary>
+    [Fact]
+    public void A_set_of_the_abandoned_future_is_not_used_on_another_branch()
+    {
+        _fixture.Backup("b1");
+        Lsn fork = Commits(2);
+        Commits(2);
+        _fixture.Backup("abandoned");
+        Commits(1);
+        MemoryWal drill = RecoveryFixture.Fork(_fixture.Wal, 2, fork);
+        drill.Put(1, 1, "x"u8, "y"u8).Commit();
+        _fixture.Ship(_fixture.Wal);
+        _fixture.Ship(drill, _fixture.Wal.Timeline);
+
+        Assert.Equal("b1", _fixture.Plan(RecoveryTarget.Latest, "2").BackupId);
+        Assert.Equal("abandoned", _fixture.Plan(RecoveryTarget.Latest, "1").BackupId);
+    }
+
+    private (Lsn Shared, MemoryWal Drill) Branch(int transactionsOnDrill)
+    {
+        _fixture.Backup("b1");
+        Lsn shared = Commits(2);
+        Lsn fork = Commits(1);
+        MemoryWal drill = RecoveryFixture.Fork(_fixture.Wal, 2, fork);
+        drill.Log(new WalEvent.TimelineStart(
+            drill.Timeline.Timeline, drill.Timeline.Lineage, TimelineId.First, _fixture.Wal.Timeline.Lineage, fork,
+            drill.Timeline.StartLsn, "drill"));
+        for (int n = 0; n < transactionsOnDrill; n++)
+            drill.Put(1, 1, "drill"u8, "1"u8).Commit();
+        Commits(30);
+        _fixture.Ship(_fixture.Wal);
+        _fixture.Ship(drill, _fixture.Wal.Timeline);
+        return (shared, drill);
+    }
+
+    private Lsn Commits(int count)
+    {
+        Lsn last = _fixture.Wal.End;
+        for (int n = 0; n < count; n++)
+            last = _fixture.Wal.Put(1, 1, "k"u8, "v"u8).Commit();
+        return last;
+    }
+}
