@@ -81,8 +81,9 @@ internal sealed class CommitValidation
     {
         if (!IsTracking)
             StartTracking(lastStamped);
-        Invariant.Require(_newest is null || lastStamped >= _newest.Begin, "V3",
-            $"A transaction begins at {lastStamped}, below one that began before it.");
+        if (lastStamped < (_newest?.Begin ?? Lsn.Zero))
+            Invariant.Require(false, "V3",
+                $"A transaction begins at {lastStamped}, below one that began before it.");
         var ticket = new TransactionTicket(lastStamped) { Older = _newest };
         if (_newest is null)
             _oldest = ticket;
@@ -117,8 +118,9 @@ internal sealed class CommitValidation
     {
         Invariant.Require(ticket.IsOpen, "V1", "A transaction that ended is validated.");
         Lsn snapshot = reads.SnapshotLsn.IsZero ? ticket.Begin : reads.SnapshotLsn;
-        Invariant.Require(snapshot >= ticket.Begin, "V1",
-            $"A snapshot at {snapshot} was taken below its transaction's begin {ticket.Begin} (H37).");
+        if (snapshot < ticket.Begin)
+            Invariant.Require(false, "V1",
+                $"A snapshot at {snapshot} was taken below its transaction's begin {ticket.Begin} (H37).");
         conflict = WhyNot(reads, snapshot);
         return conflict is null;
     }
@@ -131,14 +133,16 @@ internal sealed class CommitValidation
     {
         if (!IsTracking)
             return;
-        Invariant.Require(lsn > _lastNoted, "V1", $"{lsn} is noted after {_lastNoted}.");
+        if (lsn <= _lastNoted) // the text is made only when it is needed: this runs for every commit
+            Invariant.Require(false, "V1", $"{lsn} is noted after {_lastNoted}.");
         var operations = new OperationReader(body, operationCount);
         while (operations.MoveNext())
         {
             NoteKey(ReadSet.HashOf(operations.Key), lsn);
             NoteForRanges(operations.Key, lsn);
         }
-        Invariant.Require(!operations.IsMalformed, "V1", $"The transaction at {lsn} holds bytes that are no operation.");
+        if (operations.IsMalformed)
+            Invariant.Require(false, "V1", $"The transaction at {lsn} holds bytes that are no operation.");
         _lastNoted = lsn;
     }
 
