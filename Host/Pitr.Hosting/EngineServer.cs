@@ -1,0 +1,147 @@
+using System.Net;
+using Pitr.Actors;
+
+namespace Pitr.Hosting;
+
+/// <summary>Where and how a running engine is reached.</summary>
+internal sealed record EngineServerSettings
+{
+    /// <summary>Which database.</summary>
+    public required SystemIdentifier SystemId { get; init; }
+
+    /// <summary>Where it lies.</summary>
+    public required string Folder { get; init; }
+
+    /// <summary>Administration; port 0: any.</summary>
+    public required string Listen { get; init; }
+
+    /// <summary>Data; port 0: any.</summary>
+    public required string Http { get; init; }
+
+    /// <summary>Where the token is written; null: in the user's runtime folder.</summary>
+    public string? TokenFile { get; init; }
+
+    /// <summary>Folders under which paths of remote callers must lie; empty: anywhere, since the token makes them this user.</summary>
+    public IReadOnlyList<string> Roots { get; init; } = [];
+
+    /// <summary>Environment variables.</summary>
+    public Func<string, string?> Variable { get; init; } = Environment.GetEnvironmentVariable;
+}
+
+/// <summary>What makes an engine reachable: administration, HTTP endpoint, token. The engine itself is given.</summary>
+/// <remarks>
+/// ORDER  both listen first (the ports are known then), the token is written, then clients are admitted; the end is the other
+/// way round. Only loopback addresses: others need TLS and roles, which are not there yet.
+/// </remarks>
+internal sealed class EngineServer : IAsyncDisposable
+{
+    private readonly IDatabaseTarget _engine;
+    private readonly RemoteAdministration _administration;
+    private readonly HttpEndpoint _http;
+    private readonly string _token;
+    private readonly string _tokenFile;
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    private EngineServer(
+        IDatabaseTarget engine, RemoteAdministration administration, HttpEndpoint http, string token, string tokenFile)
+    {
+        _engine = engine;
+        _administration = administration;
+        _http = http;
+        _token = token;
+        _tokenFile = tokenFile;
+    }
+
+    /// <summary>HOST:PORT of the administration.</summary>
+    public string Listen => _administration.Address;
+
+    /// <summary>HOST:PORT of the HTTP endpoint.</summary>
+    public string Http => _http.Address;
+
+    /// <summary>Where the token is.</summary>
+    public string TokenFilePath => _tokenFile;
+
+    /// <summary>Completes when the engine was stopped through <see cref="ShutdownAsync"/>, by whomever.</summary>
+    public Task Ended => _ended.Task;
+
+    /// <summary>Makes an engine reachable.</summary>
+    public static async Task<EngineServer> StartAsync(
+        IDatabaseTarget engine, EngineServerSettings settings, Serilog.ILogger log, CancellationToken cancellationToken)
+    {
+        IPEndPoint listen = Loopback(settings.Listen);
+        IPEndPoint httpListen = Loopback(settings.Http);
+        string token = Hosting.TokenFile.NewToken();
+        RemoteAdministration administration = RemoteAdministration.Listen(listen, log);
+        try
+        {
+            HttpEndpoint http = await HttpEndpoint.StartAsync(httpListen, engine, token, cancellationToken).ConfigureAwait(false);
+            string file = Hosting.TokenFile.Write(settings.TokenFile, administration.Address, token, settings.Variable);
+            var server = new EngineServer(engine, administration, http, token, file);
+            var roots = new AllowedRoots(settings.Roots);
+            administration.Admit(engine, new AdministratorSettings(
+                settings.SystemId, settings.Folder, http.Address, token, roots.Allows, server.ShutdownAsync));
+            return server;
+        }
+        catch
+        {
+            await administration.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Stops the engine in order; a second, forced call breaks the fences that the first one waits for.</summary>
+    public async Task ShutdownAsync(bool force)
+    {
+        await _engine.ShutdownAsync(force, CancellationToken.None).ConfigureAwait(false);
+        _ended.TrySetResult();
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        Hosting.TokenFile.Remove(_tokenFile, _token);
+        await _http.DisposeAsync().ConfigureAwait(false);
+        await _administration.DisposeAsync().ConfigureAwait(false);
+    }
+
+    private static IPEndPoint Loopback(string address) =>
+        IPEndPoint.TryParse(address, out IPEndPoint? endPoint) && IPAddress.IsLoopback(endPoint.Address)
+            ? endPoint
+            : throw new ArgumentException(
+                $"The address '{address}' is not a loopback address with a port, such as 127.0.0.1:4053; others need TLS, which is not there yet.");
+}
+
+/// <summary>The folders under which paths that remote callers name must lie.</summary>
+internal sealed class AllowedRoots(IReadOnlyList<string> roots)
+{
+    private readonly string[] _roots = [.. roots.Select(root => Path.TrimEndingDirectorySeparator(Resolve(root)))];
+
+    /// <summary>True if a path, or the folder of a store, lies under a root. Links on the way are followed first.</summary>
+    public bool Allows(string pathOrStore)
+    {
+        if (_roots.Length == 0)
+            return true;
+        string path = pathOrStore.StartsWith("file://", StringComparison.Ordinal)
+            ? new Uri(pathOrStore).LocalPath
+            : pathOrStore;
+        if (path.Contains("://", StringComparison.Ordinal) || !Path.IsPathFullyQualified(path))
+            return false;
+        string resolved = Resolve(path);
+        return _roots.Any(root =>
+            resolved == root || resolved.StartsWith(root + Path.DirectorySeparatorChar, StringComparison.Ordinal));
+    }
+
+    /// <summary>The path with every link in it followed, as far as it is there.</summary>
+    private static string Resolve(string path)
+    {
+        string full = Path.GetFullPath(path);
+        string resolved = Path.GetPathRoot(full)!;
+        foreach (string part in full[resolved.Length..].Split(Path.DirectorySeparatorChar, StringSplitOptions.RemoveEmptyEntries))
+        {
+            string next = Path.Combine(resolved, part);
+            var name = new FileInfo(next);
+            resolved = name.LinkTarget is null ? next : name.ResolveLinkTarget(returnFinalTarget: true)!.FullName;
+        }
+        return resolved;
+    }
+}

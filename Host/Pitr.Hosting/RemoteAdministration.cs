@@ -1,0 +1,55 @@
+using System.Globalization;
+using System.Net;
+using Akka.Actor;
+using Akka.Actor.Setup;
+using Akka.Configuration;
+using Pitr.Actors;
+
+namespace Pitr.Hosting;
+
+/// <summary>The engine's remoting system, with the Administrator as its only actor.</summary>
+internal sealed class RemoteAdministration : IAsyncDisposable
+{
+    private readonly ActorSystem _system;
+
+    private RemoteAdministration(ActorSystem system, string address) => (_system, Address) = (system, address);
+
+    /// <summary>HOST:PORT that it listens on.</summary>
+    public string Address { get; }
+
+    /// <summary>Begins to listen. The Administrator comes when <see cref="Admit"/> is called: the port is known before.</summary>
+    /// <exception cref="StorageFailedException">The address cannot be listened on.</exception>
+    public static RemoteAdministration Listen(IPEndPoint listen, Serilog.ILogger log)
+    {
+        Config config = SerilogLogger.Config().WithFallback(RemotingConfig.ForEngine(listen));
+        ActorSystem system;
+        try
+        {
+            system = ActorSystem.Create(
+                RemotingConfig.SystemName, ActorSystemSetup.Create(BootstrapSetup.Create().WithConfig(config), new SerilogSetup(log)));
+        }
+        catch (Exception failure) when (failure is not PitrException)
+        {
+            throw ListenFailed(listen, failure);
+        }
+        Address bound = ((ExtendedActorSystem)system).Provider.DefaultAddress;
+        return new RemoteAdministration(system, string.Create(CultureInfo.InvariantCulture, $"{bound.Host}:{bound.Port}"));
+    }
+
+    /// <summary>Admits clients from now on.</summary>
+    public void Admit(IDatabaseTarget engine, AdministratorSettings settings) =>
+        _system.ActorOf(Administrator.PropsFor(engine, settings, TimeProvider.System), RemotingConfig.AdministratorName);
+
+    /// <summary>Ends it; answers that were given are sent first.</summary>
+    public async ValueTask DisposeAsync() => await _system.Terminate().ConfigureAwait(false);
+
+    /// <summary>The failure to listen on an address.</summary>
+    public static StorageFailedException ListenFailed(IPEndPoint listen, Exception cause)
+    {
+        Exception root = cause.GetBaseException();
+        return new StorageFailedException(
+            ErrorCode.FileOperationFailed,
+            $"The address {listen} cannot be listened on: {root.Message}.",
+            "Stop what listens there, or choose another port (0: any).", root);
+    }
+}

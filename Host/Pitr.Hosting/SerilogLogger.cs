@@ -1,0 +1,59 @@
+using Akka.Actor;
+using Akka.Actor.Setup;
+using Akka.Configuration;
+using Akka.Dispatch;
+using Akka.Event;
+using Serilog.Events;
+using LogEvent = Akka.Event.LogEvent;
+
+namespace Pitr.Hosting;
+
+/// <summary>Gives an actor system the logger that <see cref="SerilogLogger"/> writes to.</summary>
+internal sealed class SerilogSetup(Serilog.ILogger log) : Setup
+{
+    /// <summary>Where its events go.</summary>
+    public Serilog.ILogger Log { get; } = log;
+}
+
+/// <summary>Writes an actor system's log to Serilog. The system needs a <see cref="SerilogSetup"/> and <see cref="Config"/>.</summary>
+internal sealed class SerilogLogger : UntypedActor, IRequiresMessageQueue<ILoggerMessageQueueSemantics>
+{
+    private readonly Serilog.ILogger _log = Context.System.Settings.Setup.Get<SerilogSetup>() is { HasValue: true } setup
+        ? setup.Value.Log
+        : Serilog.Core.Logger.None;
+
+    /// <summary>Makes it the only logger of a system: nothing of Akka's goes to standard output.</summary>
+    public static Config Config() => ConfigurationFactory.ParseString("""
+        akka {
+          loggers = ["Pitr.Hosting.SerilogLogger, Pitr.Hosting"]
+          logger-startup-timeout = 30s
+          stdout-loglevel = OFF
+        }
+        """);
+
+    /// <inheritdoc/>
+    protected override void OnReceive(object message)
+    {
+        switch (message)
+        {
+            case InitializeLogger:
+                Sender.Tell(new LoggerInitialized());
+                break;
+            case LogEvent entry:
+                _log.ForContext("Source", entry.LogSource)
+                    .Write(LevelOf(entry.LogLevel()), entry.Cause, "{Message:l}", entry.Message);
+                break;
+            default:
+                Unhandled(message);
+                break;
+        }
+    }
+
+    private static LogEventLevel LevelOf(LogLevel level) => level switch
+    {
+        LogLevel.DebugLevel => LogEventLevel.Debug,
+        LogLevel.InfoLevel => LogEventLevel.Information,
+        LogLevel.WarningLevel => LogEventLevel.Warning,
+        _ => LogEventLevel.Error,
+    };
+}

@@ -1,0 +1,419 @@
+using System.Net;
+using System.Net.Http.Headers;
+using System.Net.Sockets;
+using System.Text;
+using Akka.Actor;
+using Akka.Configuration;
+using Pitr.Actors;
+using Pitr.Hosting;
+using static Pitr.Actors.AdminProtocol;
+
+namespace Pitr.Tests;
+
+/// <summary>
+/// A running engine as its clients see it (design §11): only the Administrator, only our messages, only with the token. Real
+/// sockets on loopback, with an engine of dictionaries behind them.
+/// </summary>
+public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
+{
+    private static readonly CancellationToken None = CancellationToken.None;
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("pitr-remote-").FullName;
+    private readonly MemoryTarget _engine = new();
+    private EngineServer _server = null!;
+
+    public async Task InitializeAsync() => _server = await StartAsync();
+
+    Task IAsyncLifetime.DisposeAsync() => DisposeAsync().AsTask();
+
+    public async ValueTask DisposeAsync()
+    {
+        await _server.DisposeAsync();
+        await _engine.DisposeAsync();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task A_remote_target_answers_like_the_engine_behind_it()
+    {
+        await using RemoteTarget remote = await ConnectAsync();
+        _engine.AddTable("t", ("a", "1"), ("b", "2"), ("c", "3"));
+
+        EngineStatus here = await _engine.GetStatusAsync(None);
+        EngineStatus there = await remote.GetStatusAsync(None);
+        Assert.Equal(
+            here with { Datafiles = [], Archive = [] },
+            there with { Datafiles = [], Archive = [] });
+        Assert.Equal(here.Archive, there.Archive);
+        Assert.Equal(here.Datafiles[0].Fences, there.Datafiles[0].Fences);
+        Assert.Equal(here.Datafiles[0] with { Fences = [] }, there.Datafiles[0] with { Fences = [] });
+
+        CheckpointResult checkpoint = await remote.CheckpointAsync(None);
+        Assert.Equal(["main"], checkpoint.Flushed);
+        Assert.Equal(["orders"], checkpoint.Skipped);
+        Assert.Equal(await _engine.SwitchWalAsync(None), await remote.SwitchWalAsync(None));
+        Assert.Equal(await _engine.CreateRestorePointAsync("x", None), await remote.CreateRestorePointAsync("x", None));
+        Assert.Equal(new DatafileEntry("orders", "/data/orders"), await remote.CreateDatafileAsync("orders", "/data/orders", None));
+        Assert.Equal(new TableEntry("u", "main"), await remote.CreateTableAsync("u", null, None));
+        await remote.DropTableAsync("u", None);
+        Assert.Equal([new TableEntry("t", "main")], await remote.ListTablesAsync(None));
+        FenceGrant fence = await remote.FenceAsync("main", TimeSpan.FromMinutes(10), "a copy", None);
+        Assert.Equal(await _engine.FenceAsync("main", TimeSpan.FromMinutes(10), "a copy", None), fence);
+        Assert.Equal("main", (await remote.UnfenceAsync(null, fence.FenceId, None)).Datafile);
+
+        Assert.Equal(1ul, (await remote.PutAsync("t", "d"u8.ToArray(), "4"u8.ToArray(), None)).TransactionId.Value);
+        Assert.Equal("4"u8.ToArray(), (await remote.GetAsync("t", "d"u8.ToArray(), None))!.Value);
+        await remote.DeleteAsync("t", "d"u8.ToArray(), None);
+        Assert.Null(await remote.GetAsync("t", "d"u8.ToArray(), None));
+        Assert.Equal(3, await remote.CountAsync("t", None));
+        var range = new ScanRange { From = "b"u8.ToArray(), Reverse = true, RowsMax = 2 };
+        Assert.Equal(["c=3", "b=2"], await RowsAsync(remote, range));
+    }
+
+    [Fact]
+    public async Task A_failure_keeps_its_kind_its_number_and_its_hint()
+    {
+        await using RemoteTarget remote = await ConnectAsync();
+        var unknown = await Assert.ThrowsAsync<NotFoundException>(() => remote.CountAsync("nope", None));
+        Assert.Equal(ErrorCode.TableUnknown, unknown.Code);
+        Assert.Equal("List them with `pitr table list`.", unknown.Hint);
+        Assert.Equal(
+            ErrorCode.DatafileUnknown,
+            (await Assert.ThrowsAsync<NotFoundException>(() => remote.DropDatafileAsync("nope", None))).Code);
+        await Assert.ThrowsAsync<ArgumentException>(() => remote.CreateTableAsync("No Name", null, None));
+    }
+
+    [Fact]
+    public async Task Without_the_token_nobody_is_admitted()
+    {
+        var refused = await Assert.ThrowsAsync<RefusedException>(
+            () => RemoteTarget.ConnectAsync(_server.Listen, () => "another", None));
+        Assert.Equal(ErrorCode.NotAuthorized, refused.Code);
+
+        _engine.AddTable("t");
+        using var http = new HttpClient();
+        foreach (string? token in new[] { null, "another" })
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Get, $"http://{_server.Http}/v1/tables/t/count");
+            request.Headers.Authorization = token is null ? null : new AuthenticationHeaderValue("Bearer", token);
+            using HttpResponseMessage response = await http.SendAsync(request);
+            Assert.Equal(HttpStatusCode.Unauthorized, response.StatusCode);
+        }
+    }
+
+    [Fact]
+    public async Task A_token_opens_the_door_for_the_reference_that_showed_it_only()
+    {
+        using ActorSystem system = ActorSystem.Create("other", RemotingConfig.ForClient(IPAddress.Loopback));
+        var first = new Inbox(system);
+        var second = new Inbox(system);
+        ActorSelection administrator = system.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen));
+        administrator.Tell(new OpenSession(ProtocolVersion, Token, "first"), first.Ref);
+        Assert.IsType<SessionOpened>(await first.NextAsync());
+        administrator.Tell(new SwitchWal(7), second.Ref);
+        Failed failed = Assert.IsType<Failed>(await second.NextAsync());
+        Assert.Equal((7, (int)ErrorCode.NotAuthorized), (failed.RequestId, failed.Why.Code));
+        administrator.Tell(new OpenSession(99, Token, "second"), second.Ref);
+        Assert.Equal((int)ErrorCode.FormatVersion, Assert.IsType<SessionRefused>(await second.NextAsync()).Why.Code);
+        await system.Terminate();
+    }
+
+    [Fact]
+    public async Task Messages_of_other_serializers_and_to_other_actors_do_not_arrive()
+    {
+        // An ordinary remoting system, as an attacker would have one, which can speak our protocol too.
+        using ActorSystem system = ActorSystem.Create("attacker", ConfigurationFactory.ParseString("""
+            akka {
+              loglevel = OFF
+              stdout-loglevel = OFF
+              actor.provider = remote
+              actor.serializers.pitr-admin = "Pitr.Actors.AdminSerializer, Pitr.Actors"
+              actor.serialization-bindings { "Pitr.Actors.AdminProtocol+IAdminMessage, Pitr.Actors" = pitr-admin }
+              remote.dot-netty.tcp { hostname = "127.0.0.1", port = 0 }
+            }
+            """));
+        var inbox = new Inbox(system);
+        string path = RemotingConfig.AdministratorPath(_server.Listen);
+        ActorSelection administrator = system.ActorSelection(path);
+        administrator.Tell("text", inbox.Ref);
+        administrator.Tell(new UriBuilder("http://x"), inbox.Ref); // by the default serializer: type names on the wire
+        administrator.Tell(new Identify(1), inbox.Ref);
+        administrator.Tell(PoisonPill.Instance, inbox.Ref);
+        administrator.Tell(Kill.Instance, inbox.Ref);
+        system.ActorSelection(path.Replace("/user/admin", "/system", StringComparison.Ordinal)).Tell(new Ping(), inbox.Ref);
+        system.ActorSelection(path.Replace("/user/admin", "/user", StringComparison.Ordinal)).Tell(new Ping(), inbox.Ref);
+
+        // The Administrator lives and hears ours; nothing else has been answered.
+        administrator.Tell(new Ping(), inbox.Ref);
+        Assert.Equal(new Pong(SessionIsOpen: false), await inbox.NextAsync());
+        await using RemoteTarget remote = await ConnectAsync();
+        await remote.SwitchWalAsync(None);
+        Assert.Empty(inbox.Rest());
+        await system.Terminate();
+    }
+
+    [Fact]
+    public async Task Long_lists_come_in_pages()
+    {
+        for (int n = 0; n < 1500; n++)
+        {
+            _engine.AddDatafile($"f{n:0000}", $"/data/{new string('ä', 200)}/{n}");
+            _engine.AddTable($"t{n:0000}");
+        }
+        await using RemoteTarget remote = await ConnectAsync();
+        Assert.Equal(1501, (await remote.GetStatusAsync(None)).Datafiles.Count);
+        Assert.Equal(
+            await _engine.ListTablesAsync(None),
+            await remote.ListTablesAsync(None));
+    }
+
+    [Fact]
+    public async Task Progress_of_a_backup_reaches_the_client()
+    {
+        await using RemoteTarget remote = await ConnectAsync();
+        var reported = new List<JobProgress>();
+        BackupResult backup = await remote.BackupAsync(
+            new BackupRequest { Store = "/backups", Jobs = 3, BytesPerSecondMax = 5, Progress = new Reports(reported) }, None);
+        Assert.Equal("20261122T140500Z", backup.BackupId);
+        Assert.Equal([new JobProgress("copying", 1, 2)], reported);
+        Assert.Equal((3, 5L), (_engine.LastBackup!.Jobs, _engine.LastBackup.BytesPerSecondMax));
+    }
+
+    [Fact]
+    public async Task A_path_outside_the_roots_is_refused()
+    {
+        await _server.DisposeAsync();
+        Directory.CreateDirectory(Path.Combine(_folder, "root"));
+        File.CreateSymbolicLink(Path.Combine(_folder, "root", "out"), "/tmp");
+        _server = await StartAsync(Path.Combine(_folder, "root"));
+        await using RemoteTarget remote = await ConnectAsync();
+        await remote.CreateDatafileAsync("a", Path.Combine(_folder, "root", "a.pitr"), None);
+        await remote.BackupAsync(new BackupRequest { Store = "file://" + Path.Combine(_folder, "root", "sets") }, None);
+        foreach (string path in new[] { "/etc/x", Path.Combine(_folder, "root", "..", "x"), Path.Combine(_folder, "root", "out", "x") })
+        {
+            var refused = await Assert.ThrowsAsync<RefusedException>(() => remote.CreateDatafileAsync("b", path, None));
+            Assert.Equal(ErrorCode.NotAuthorized, refused.Code);
+        }
+    }
+
+    [Fact]
+    public async Task What_a_session_had_running_is_given_up_when_it_ends()
+    {
+        _engine.CheckpointGate = new TaskCompletionSource();
+        RemoteTarget remote = await ConnectAsync();
+        Task<CheckpointResult> checkpoint = remote.CheckpointAsync(None);
+        await remote.SwitchWalAsync(None); // the checkpoint was taken up before
+        await remote.DisposeAsync();
+        await _engine.CheckpointCancelled.Task.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal(ErrorCode.ConnectionLost, (await Assert.ThrowsAsync<StorageFailedException>(() => checkpoint)).Code);
+    }
+
+    [Fact]
+    public async Task A_client_whose_engine_ends_is_told()
+    {
+        _engine.CheckpointGate = new TaskCompletionSource();
+        await using RemoteTarget remote = await ConnectAsync();
+        Task<CheckpointResult> checkpoint = remote.CheckpointAsync(None);
+        await _server.DisposeAsync();
+        var lost = await Assert.ThrowsAsync<StorageFailedException>(() => checkpoint.WaitAsync(TimeSpan.FromSeconds(30)));
+        Assert.Equal(ErrorCode.ConnectionLost, lost.Code);
+        Assert.False(File.Exists(_server.TokenFilePath));
+        _server = await StartAsync();
+    }
+
+    [Fact]
+    public async Task A_shutdown_is_answered_when_the_engine_has_stopped()
+    {
+        await using RemoteTarget remote = await ConnectAsync();
+        await remote.ShutdownAsync(force: true, None);
+        Assert.True(_engine.ShutdownForced);
+        await _server.Ended.WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
+    public async Task Nobody_listening_is_said_at_once()
+    {
+        using var probe = new TcpListener(IPAddress.Loopback, 0);
+        probe.Start();
+        string address = probe.LocalEndpoint.ToString()!;
+        probe.Stop();
+        var failed = await Assert.ThrowsAsync<StorageFailedException>(() => RemoteTarget.ConnectAsync(address, () => "x", None));
+        Assert.Equal(ErrorCode.ConnectionLost, failed.Code);
+        Assert.StartsWith($"No engine answers at {address}", failed.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Only_loopback_addresses_are_listened_on() =>
+        await Assert.ThrowsAsync<ArgumentException>(() => EngineServer.StartAsync(
+            _engine, Settings() with { Listen = "0.0.0.0:0" }, Serilog.Core.Logger.None, None));
+
+    [Fact]
+    public void The_token_is_readable_by_its_owner_only()
+    {
+        if (OperatingSystem.IsWindows())
+            return;
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(_server.TokenFilePath));
+        Assert.Equal(
+            UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute,
+            File.GetUnixFileMode(Path.GetDirectoryName(_server.TokenFilePath)!));
+        Assert.Equal($"{_server.Listen.Replace(':', '_')}.token", Path.GetFileName(_server.TokenFilePath));
+        Assert.Equal(64, Token.Length);
+    }
+
+    // ---- streams -----------------------------------------------------------------------------------
+
+    [Fact]
+    public async Task A_scan_that_fails_on_its_way_ends_with_the_engines_failure()
+    {
+        _engine.AddTable("t", [.. Enumerable.Range(0, 5000).Select(n => ($"{n:0000}", new string('v', 100)))]);
+        _engine.ScanFailsAfterRows = 4000;
+        await using RemoteTarget remote = await ConnectAsync();
+        var damage = await Assert.ThrowsAsync<DamageException>(() => RowsAsync(remote, ScanRange.All));
+        Assert.Equal(ErrorCode.PageChecksum, damage.Code);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(5)]
+    [InlineData(40)]
+    [InlineData(-1)]
+    public async Task A_stream_that_was_cut_off_is_never_taken_for_whole(int keptBytes)
+    {
+        var bytes = new System.Buffers.ArrayBufferWriter<byte>();
+        for (int n = 0; n < 10; n++)
+            StreamFrames.WriteRow(bytes, [(byte)n], "value"u8);
+        StreamFrames.WriteEnd(bytes, 10);
+        byte[] cut = bytes.WrittenSpan[..(keptBytes < 0 ? bytes.WrittenCount + keptBytes : keptBytes)].ToArray();
+        await Assert.ThrowsAsync<TimeZoneNotFoundException>(async () =>
+        {
+            await foreach (KeyValue row in StreamFrames.ReadRowsAsync(
+                new MemoryStream(cut), count => new TimeZoneNotFoundException($"{count}"), None))
+                Assert.Equal("value"u8.ToArray(), row.Value);
+        });
+    }
+
+    [Fact]
+    public async Task A_scan_is_written_as_fast_as_it_is_read()
+    {
+        _engine.AddTable("t", [.. Enumerable.Range(0, 20_000).Select(n => ($"{n:00000}", new string('v', 1000)))]);
+        await using RemoteTarget remote = await ConnectAsync();
+        Assert.Equal(20_000, (await RowsAsync(remote, ScanRange.All)).Count);
+    }
+
+    [Fact]
+    public async Task A_load_gives_a_commit_for_each_transaction_in_order()
+    {
+        _engine.AddTable("t");
+        await using RemoteTarget remote = await ConnectAsync();
+        var commits = new List<ulong>();
+        await foreach (CommitResult commit in remote.LoadAsync("t", Transactions(300), None))
+            commits.Add(commit.TransactionId.Value);
+        Assert.Equal(Enumerable.Range(1, 300).Select(n => (ulong)n), commits);
+        Assert.Equal(600, await remote.CountAsync("t", None));
+    }
+
+    [Fact]
+    public async Task A_load_whose_source_fails_answers_what_was_sent_first()
+    {
+        _engine.AddTable("t");
+        await using RemoteTarget remote = await ConnectAsync();
+        int commits = 0;
+        await Assert.ThrowsAsync<TimeZoneNotFoundException>(async () =>
+        {
+            await foreach (CommitResult _ in remote.LoadAsync("t", Transactions(10, failAt: 7), None))
+                commits++;
+        });
+        Assert.Equal(7, commits);
+    }
+
+    [Fact]
+    public async Task A_load_that_the_engine_refuses_ends_with_its_failure()
+    {
+        await using RemoteTarget remote = await ConnectAsync();
+        await Assert.ThrowsAsync<NotFoundException>(() => DrainAsync(remote.LoadAsync("nope", Transactions(10), None)));
+        _engine.AddTable("t");
+        _engine.LoadFailsAtTransaction = 5;
+        var refused = await Assert.ThrowsAsync<RefusedException>(() => DrainAsync(remote.LoadAsync("t", Transactions(1000), None)));
+        Assert.Equal(ErrorCode.ShuttingDown, refused.Code);
+    }
+
+    // ---- parts -------------------------------------------------------------------------------------
+
+    private string Token => File.ReadAllText(_server.TokenFilePath).Trim();
+
+    private EngineServerSettings Settings(params string[] roots) => new()
+    {
+        SystemId = new SystemIdentifier(0x0123456789ABCDEF),
+        Folder = "/db",
+        Listen = "127.0.0.1:0",
+        Http = "127.0.0.1:0",
+        Roots = roots,
+        Variable = name => name == "XDG_RUNTIME_DIR" ? Path.Combine(_folder, "run") : null,
+    };
+
+    private Task<EngineServer> StartAsync(params string[] roots) =>
+        EngineServer.StartAsync(_engine, Settings(roots), Serilog.Core.Logger.None, None);
+
+    private Task<RemoteTarget> ConnectAsync() => RemoteTarget.ConnectAsync(_server.Listen, () => Token, None);
+
+    private static async IAsyncEnumerable<IReadOnlyList<KeyValue>> Transactions(int count, int? failAt = null)
+    {
+        for (int n = 0; n < count; n++)
+        {
+            await Task.Yield();
+            if (n == failAt)
+                throw new TimeZoneNotFoundException("the source");
+            yield return [new KeyValue(Encoding.ASCII.GetBytes($"{n}a"), [1]), new KeyValue(Encoding.ASCII.GetBytes($"{n}b"), [2])];
+        }
+    }
+
+    private static async Task<List<string>> RowsAsync(RemoteTarget remote, ScanRange range)
+    {
+        var rows = new List<string>();
+        await foreach (KeyValue row in remote.ScanAsync("t", range, None))
+            rows.Add($"{Encoding.UTF8.GetString(row.Key)}={Encoding.UTF8.GetString(row.Value)}");
+        return rows;
+    }
+
+    private static async Task DrainAsync<T>(IAsyncEnumerable<T> items)
+    {
+        await foreach (T _ in items)
+        {
+        }
+    }
+
+    private sealed class Reports(List<JobProgress> reported) : IProgress<JobProgress>
+    {
+        public void Report(JobProgress value) => reported.Add(value);
+    }
+
+    /// <summary>A reference that keeps what it is sent.</summary>
+    private sealed class Inbox
+    {
+        private readonly System.Threading.Channels.Channel<object> _messages =
+            System.Threading.Channels.Channel.CreateUnbounded<object>();
+
+        public Inbox(ActorSystem system) => Ref = system.ActorOf(Props.Create(() => new Keeper(_messages.Writer)));
+
+        public IActorRef Ref { get; }
+
+        public async Task<object> NextAsync()
+        {
+            using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+            return await _messages.Reader.ReadAsync(patience.Token);
+        }
+
+        public List<object> Rest()
+        {
+            var rest = new List<object>();
+            while (_messages.Reader.TryRead(out object? message))
+                rest.Add(message);
+            return rest;
+        }
+    }
+
+    private sealed class Keeper(System.Threading.Channels.ChannelWriter<object> messages) : UntypedActor
+    {
+        protected override void OnReceive(object message) => messages.TryWrite(message);
+    }
+}
