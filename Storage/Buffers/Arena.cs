@@ -36,6 +36,11 @@ internal sealed unsafe class Arena : IDisposable
     /// </summary>
     private const int BlockBytesMin = 128 << 10;
 
+    /// <summary>
+    /// What nodes and entries begin with, so that the buffer of an idle datafile does not hold whole chunks.
+    /// </summary>
+    private const int FirstBytes = 64 << 10;
+
     private readonly ArenaPool _pool;
     private readonly byte** _chunks;
     private readonly List<(int Place, long LengthBytes)> _blocks = [];
@@ -111,33 +116,46 @@ internal sealed unsafe class Arena : IDisposable
     {
         Invariant.Require(!_disposed, "A1", "Memory is taken from an arena that was returned.");
         Invariant.Require(_chunkCount < ChunksMax, "A1", "An arena is full; its buffer was not sealed in time.");
-        int place = _chunkCount;
         if (lengthBytes >= BlockBytesMin)
         {
-            // Reference 0 is "none", so the first place is a chunk's, which leaves its first line unused.
-            if (place == 0)
-                NewChunk(ref region);
-            place = _chunkCount++;
-            _chunks[place] = _pool.RentBlock(lengthBytes);
-            _blocks.Add((place, lengthBytes));
+            Invariant.Require(_chunkCount != 0, "A1", "An entry would have the reference that means none.");
+            int place = NewBlock(lengthBytes);
             _usedBytes += lengthBytes;
-            _reservedBytes += lengthBytes;
             reference = (uint)place << ChunkShift;
             return _chunks[place];
         }
-        NewChunk(ref region);
+        if (region.Memory == null && lengthBytes <= FirstBytes - ArenaPool.Alignment)
+            Fill(ref region, NewBlock(FirstBytes), FirstBytes);
+        else
+            Fill(ref region, NewChunk(), ArenaPool.ChunkBytes);
         return Take(ref region, lengthBytes, out reference);
     }
 
-    private void NewChunk(ref Region region)
+    /// <summary>
+    /// Takes from a chunk or block from now on. A first line stays unused, because reference 0 is "none".
+    /// </summary>
+    private void Fill(ref Region region, int place, int lengthBytes)
+    {
+        region.Memory = _chunks[place] + ArenaPool.Alignment;
+        region.Reference = ((uint)place << ChunkShift) + (ArenaPool.Alignment >> GranuleShift);
+        region.LeftBytes = lengthBytes - ArenaPool.Alignment;
+    }
+
+    private int NewChunk()
     {
         int place = _chunkCount++;
-        int skipped = place == 0 ? ArenaPool.Alignment : 0;
         _chunks[place] = _pool.RentChunk();
-        region.Memory = _chunks[place] + skipped;
-        region.Reference = ((uint)place << ChunkShift) + (uint)(skipped >> GranuleShift);
-        region.LeftBytes = ArenaPool.ChunkBytes - skipped;
         _reservedBytes += ArenaPool.ChunkBytes;
+        return place;
+    }
+
+    private int NewBlock(int lengthBytes)
+    {
+        int place = _chunkCount++;
+        _chunks[place] = _pool.RentBlock(lengthBytes);
+        _blocks.Add((place, lengthBytes));
+        _reservedBytes += lengthBytes;
+        return place;
     }
 
     /// <summary>What is left of the chunk that is being filled.</summary>

@@ -12,83 +12,116 @@ public sealed class WriteBufferStressTests
 {
     private const int Readers = 3;
 
+    /// <summary>
+    /// A few leaves, again and again, so that reads and changes meet in the same leaf, in splits, and in the split of
+    /// the root; and one large buffer, with inner nodes that split.
+    /// </summary>
     [Theory]
-    [InlineData(Order.Random)]
-    [InlineData(Order.Ascending)]
-    [InlineData(Order.Descending)]
-    [InlineData(Order.Runs)]
-    public void Readers_see_all_of_the_past_and_nothing_else_while_the_writer_works(Order order)
+    [InlineData(Order.Random, 250, 300)]
+    [InlineData(Order.Ascending, 250, 300)]
+    [InlineData(Order.Descending, 250, 300)]
+    [InlineData(Order.Runs, 100, 1_500)]
+    [InlineData(Order.Random, 1, 20_000)]
+    [InlineData(Order.Runs, 1, 20_000)]
+    public void Readers_see_all_of_the_past_and_nothing_else_while_the_writer_works(
+        Order order, int roundCount, int keyCount)
     {
         using var pool = new ArenaPool(256 << 20);
-        using var buffer = new WriteBuffer(pool, keepVersions: true);
-        var history = new History(order);
-        ulong visible = 0;
-        var threads = new List<Thread>();
+        var rounds = new Round[roundCount];
+        for (int round = 0; round < roundCount; round++)
+            rounds[round] = new Round(pool, new History(order, keyCount, round));
         var failures = new List<Exception>();
+        var threads = new List<Thread>();
         for (int reader = 0; reader < Readers; reader++)
         {
             int seed = reader;
-            var thread = new Thread(() => Guarded(failures, () => Read(buffer, history, ref visible, seed)));
+            var thread = new Thread(() => Guarded(failures, rounds, () =>
+            {
+                foreach (Round round in rounds)
+                    Read(round, new Random(seed));
+            }));
             threads.Add(thread);
             thread.Start();
         }
-        Guarded(failures, () => Write(buffer, history, ref visible));
-        Volatile.Write(ref visible, History.Changes);
+        Guarded(failures, rounds, () =>
+        {
+            foreach (Round round in rounds)
+                Write(round);
+        });
         foreach (Thread thread in threads)
             thread.Join();
 
         Assert.Empty(failures);
-        AssertScan(buffer, history, History.Changes, backward: false);
-        AssertScan(buffer, history, History.Changes, backward: true);
+        foreach (Round round in rounds)
+        {
+            AssertScan(round.Buffer, round.History, round.History.Changes, backward: false);
+            AssertScan(round.Buffer, round.History, round.History.Changes, backward: true);
+            round.Buffer.Dispose();
+        }
     }
 
-    private static void Guarded(List<Exception> failures, Action action)
+    /// <summary>Keeps a failure for the test's thread, and lets everybody end.</summary>
+    private static void Guarded(List<Exception> failures, Round[] rounds, Action action)
     {
         try
         {
             action();
         }
-        catch (Exception failure) // handed to the test's thread, which asserts that there is none
+        catch (Exception failure) // the test's thread asserts that there is none
         {
             lock (failures)
                 failures.Add(failure);
+            foreach (Round round in rounds)
+                round.IsGivenUp = true;
         }
     }
 
-    private static void Write(WriteBuffer buffer, History history, ref ulong visible)
+    private static void Write(Round round)
     {
         Span<byte> key = stackalloc byte[History.KeyBytes];
         Span<byte> value = stackalloc byte[History.ValueBytesMax];
-        for (ulong lsn = 1; lsn <= History.Changes; lsn++)
+        var spin = new SpinWait();
+        while (!round.HasReader && !round.IsGivenUp)
+            spin.SpinOnce(sleep1Threshold: -1);
+        for (ulong lsn = 1; lsn <= round.History.Changes && !round.IsGivenUp; lsn++)
         {
-            History.WriteKey(key, history.KeyOf(lsn));
+            History.WriteKey(key, round.History.KeyOf(lsn));
             if (History.IsDelete(lsn))
-                buffer.Delete(key, new Lsn(lsn));
+                round.Buffer.Delete(key, new Lsn(lsn));
             else
-                buffer.Put(key, History.ValueOf(lsn, value), new Lsn(lsn));
-            Volatile.Write(ref visible, lsn);
+                round.Buffer.Put(key, History.ValueOf(lsn, value), new Lsn(lsn));
+            round.VisibleLsn = lsn;
         }
     }
 
-    private static void Read(WriteBuffer buffer, History history, ref ulong visible, int seed)
+    private static void Read(Round round, Random random)
     {
-        var random = new Random(seed);
+        History history = round.History;
+        round.HasReader = true;
         ulong at;
         do
         {
-            at = Volatile.Read(ref visible);
-            for (int get = 0; get < 400; get++)
-                AssertGet(buffer, history, (int)(random.NextInt64(History.KeyCount)), at);
-            ulong past = (ulong)random.NextInt64((long)at + 1);
             for (int get = 0; get < 100; get++)
-                AssertGet(buffer, history, (int)(random.NextInt64(History.KeyCount)), past);
-            // The key that was written last: its leaf is the one that is changing.
-            if (at > 0)
-                AssertGet(buffer, history, history.KeyOf(at), at);
-            AssertScan(buffer, history, random.Next(2) == 0 ? at : past, backward: random.Next(2) == 0);
-            AssertRange(buffer, history, at, random.Next(History.KeyCount), backward: random.Next(2) == 0);
+            {
+                // The keys around the last change: their leaf is the one that is changing.
+                at = round.VisibleLsn;
+                int near = at == 0 ? 0 : history.KeyOf(at) + random.Next(-20, 20);
+                AssertGet(round.Buffer, history, Math.Clamp(near, 0, history.KeyCount - 1), at);
+                AssertGet(round.Buffer, history, random.Next(history.KeyCount), at);
+            }
+            at = round.VisibleLsn;
+            ulong past = (ulong)random.NextInt64((long)at + 1);
+            for (int get = 0; get < 20; get++)
+                AssertGet(round.Buffer, history, random.Next(history.KeyCount), past);
+            for (int range = 0; range < 4; range++)
+            {
+                at = round.VisibleLsn;
+                int near = at == 0 ? 0 : history.KeyOf(at);
+                AssertRange(round.Buffer, history, at, near, backward: range % 2 == 0);
+            }
+            AssertScan(round.Buffer, history, random.Next(2) == 0 ? at : past, backward: random.Next(2) == 0);
         }
-        while (at < History.Changes);
+        while (at < history.Changes && !round.IsGivenUp);
     }
 
     private static void AssertGet(WriteBuffer buffer, History history, int number, ulong at)
@@ -98,21 +131,22 @@ public sealed class WriteBufferStressTests
         History.WriteKey(key, number);
         ulong expected = history.NewestOf(number, at);
         BufferHit hit = buffer.TryGet(key, new Lsn(at), out ReadOnlySpan<byte> value, out Lsn lsn);
-        Assert.Equal(HitOf(expected), hit);
-        Assert.Equal(expected, lsn.Value);
-        Assert.True(expected == 0 || buffer.MayContain(KeyFilter.HashOf(key)), "The filter denies a key.");
-        if (hit == BufferHit.Put)
-            Assert.True(value.SequenceEqual(History.ValueOf(expected, wanted)), "A value that was never written.");
+        if (hit != HitOf(expected) || lsn.Value != expected)
+            Assert.Fail($"Key {number} at {at} is {hit} of {lsn.Value}, not {HitOf(expected)} of {expected}.");
+        if (expected != 0 && !buffer.MayContain(KeyFilter.HashOf(key)))
+            Assert.Fail("The filter denies a key.");
+        if (hit == BufferHit.Put && !value.SequenceEqual(History.ValueOf(expected, wanted)))
+            Assert.Fail("A value that was not written.");
     }
 
     private static void AssertScan(WriteBuffer buffer, History history, ulong at, bool backward)
     {
         var cursor = new WriteBufferCursor(buffer, new Lsn(at));
-        int number = backward ? History.KeyCount : -1;
+        int number = backward ? history.KeyCount : -1;
         bool more = backward ? cursor.SeekLast() : cursor.SeekFirst();
         for (; more; more = backward ? cursor.Prev() : cursor.Next())
             number = AssertNext(cursor, history, number, at, backward);
-        AssertNoneBetween(history, number, backward ? -1 : History.KeyCount, at);
+        AssertNoneBetween(history, number, backward ? -1 : history.KeyCount, at);
     }
 
     private static void AssertRange(WriteBuffer buffer, History history, ulong at, int from, bool backward)
@@ -153,36 +187,62 @@ public sealed class WriteBufferStressTests
     public enum Order { Random, Ascending, Descending, Runs }
 
     /// <summary>What the writer does at each LSN, known to everybody beforehand.</summary>
+    private sealed class Round(ArenaPool pool, History history)
+    {
+        private ulong _visibleLsn;
+        private volatile bool _hasReader;
+        private volatile bool _isGivenUp;
+
+        public WriteBuffer Buffer { get; } = new(pool, keepVersions: true);
+        public History History { get; } = history;
+
+        public ulong VisibleLsn
+        {
+            get => Volatile.Read(ref _visibleLsn);
+            set => Volatile.Write(ref _visibleLsn, value);
+        }
+
+        public bool HasReader { get => _hasReader; set => _hasReader = value; }
+        public bool IsGivenUp { get => _isGivenUp; set => _isGivenUp = value; }
+    }
+
     private sealed class History
     {
-        public const int KeyCount = 20_000;
-        public const ulong Changes = 60_000;
         public const int KeyBytes = 24;
         public const int ValueBytesMax = 48;
 
-        private readonly int[] _keyOfLsn = new int[Changes + 1];
-        private readonly List<ulong>[] _lsnsOfKey = new List<ulong>[KeyCount];
+        private readonly int[] _keyOfLsn;
+        private readonly List<ulong>[] _lsnsOfKey;
 
-        public History(Order order)
+        public History(Order order, int keyCount, int seed)
         {
-            var random = new Random(4711);
-            for (int key = 0; key < KeyCount; key++)
+            var random = new Random(seed);
+            KeyCount = keyCount;
+            Changes = (ulong)keyCount * 3;
+            _keyOfLsn = new int[Changes + 1];
+            _lsnsOfKey = new List<ulong>[keyCount];
+            for (int key = 0; key < keyCount; key++)
                 _lsnsOfKey[key] = [];
+            int run = Math.Max(10, keyCount / 40);
             for (ulong lsn = 1; lsn <= Changes; lsn++)
             {
-                // A third of the changes meets one of ten keys: long chains.
-                int step = (int)(lsn * KeyCount / (Changes + 1));
-                int key = random.Next(3) == 0 ? random.Next(10) * (KeyCount / 10) : order switch
+                // A sixth of the changes meets one of ten keys: long chains. The others walk through the keys.
+                int step = (int)((lsn - 1) * (ulong)keyCount / Changes);
+                int key = random.Next(6) == 0 ? random.Next(10) * (keyCount / 10) : order switch
                 {
                     Order.Ascending => step,
-                    Order.Descending => KeyCount - 1 - step,
-                    Order.Runs => (step / 500 * 7919 % (KeyCount / 500) * 500) + (step % 500),
-                    _ => random.Next(KeyCount),
+                    Order.Descending => keyCount - 1 - step,
+                    Order.Runs => (step / run * 7919 % (keyCount / run) * run) + (step % run),
+                    _ => random.Next(keyCount),
                 };
                 _keyOfLsn[lsn] = key;
                 _lsnsOfKey[key].Add(lsn);
             }
         }
+
+        public int KeyCount { get; }
+
+        public ulong Changes { get; }
 
         public int KeyOf(ulong lsn) => _keyOfLsn[lsn];
 
