@@ -74,7 +74,7 @@ internal sealed class WalAppender : IDisposable
         _folder = folder;
         _segment = segment;
         _lineage = folder.Identity.Lineage.Value;
-        _durable = _next = _written = tail.Next.Value;
+        _durable = _next = _written = _groupStart = tail.Next.Value;
         _lastCrc = tail.LastCrc;
         _commitTimeTicks = tail.LastTime.CommitTime.UtcTicks;
         _rawClockTicks = tail.LastTime.RawClock.UtcTicks;
@@ -85,6 +85,9 @@ internal sealed class WalAppender : IDisposable
 
     /// <summary>Where the next record begins; the LSN of the last one staged.</summary>
     public Lsn NextLsn => new(_next);
+
+    /// <summary>Where the last group began; before the first one, where the appender began.</summary>
+    public Lsn LastGroupStart => new(_groupStart);
 
     /// <summary>The CRC of the last record staged or durable.</summary>
     public uint LastCrc => _lastCrc;
