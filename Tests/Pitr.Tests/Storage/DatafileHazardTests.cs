@@ -56,35 +56,28 @@ public sealed class DatafileHazardTests : IDisposable
     {
         for (int round = 0; round < 4; round++)
         {
-            _it.PutMany(0, 300, fill: (byte)round);
+            _it.PutMany(0, 4000, fill: (byte)round);
             _it.Flush();
         }
-        _it.PutMany(0, 300, fill: 50);
+        _it.PutMany(0, 4000, fill: 50);
         FlushJob job = _it.Prepare();
         job.WritePages();
         SimulatedDisk killed = KilledBeforeTheMetaSync(job);
-        for (long crash = 1; crash < 40; crash++)
+        for (long crash = 1; crash < 6; crash++) // the flush has no more operations
         {
             SimulatedDisk disk = killed.KillCopy();
-            SimulatedDisk lost;
             using (DatafileOnDisk again = _it.OpenOn(disk))
             {
                 Assert.Equal(job.Generation, again.File.Generation);
-                again.PutMany(0, 300, fill: 60);
+                again.PutMany(0, 4000, fill: 60);
                 disk.CrashAt(disk.OperationCount + crash);
-                try
-                {
-                    again.Flush();
-                    crash = 40;
-                }
-                catch (SimulatedCrashException)
-                {
-                    // the power is off
-                }
-                lost = disk.CrashCopy(crash);
+                Assert.Throws<SimulatedCrashException>(again.Flush);
             }
-            using DatafileOnDisk after = _it.OpenOn(lost);
-            after.Check();
+            for (long seed = 0; seed < 10; seed++)
+            {
+                using DatafileOnDisk after = _it.OpenOn(disk.CrashCopy(seed));
+                after.Check();
+            }
         }
     }
 
