@@ -186,7 +186,7 @@ public sealed class WriteBufferStressTests
 
     public enum Order { Random, Ascending, Descending, Runs }
 
-    /// <summary>What the writer does at each LSN, known to everybody beforehand.</summary>
+    /// <summary>One buffer, and how far its writer has come.</summary>
     private sealed class Round(ArenaPool pool, History history)
     {
         private ulong _visibleLsn;
@@ -206,6 +206,7 @@ public sealed class WriteBufferStressTests
         public bool IsGivenUp { get => _isGivenUp; set => _isGivenUp = value; }
     }
 
+    /// <summary>What the writer does at each LSN, known to everybody beforehand.</summary>
     private sealed class History
     {
         public const int KeyBytes = 24;
