@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Pitr.Storage;
 
@@ -26,6 +27,11 @@ internal static unsafe class KeySlots
 
     // Below this many heads the count of lesser ones is taken without a branch; above it the range is halved.
     private const int CountedHeads = 32;
+
+    private const int LineBytes = 64;
+
+    // A leaf of rows of 100 bytes has its heads and offsets in these.
+    private const int ApproachedBytes = 7 * LineBytes;
 
     /// <summary>The head of a suffix: its first four bytes, big endian, zeroes where it is shorter.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -66,8 +72,10 @@ internal static unsafe class KeySlots
     /// <param name="restAt">Where in a cell the rest begins.</param>
     /// <param name="key">The whole key.</param>
     /// <param name="exact">True if the slot's key is the key.</param>
+    /// <param name="first">The search begins here: the caller knows that all slots before are less.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static int LowerBound(byte* page, ushort* offsets, int restAt, ReadOnlySpan<byte> key, out bool exact)
+    public static int LowerBound(
+        byte* page, ushort* offsets, int restAt, ReadOnlySpan<byte> key, out bool exact, int first = 0)
     {
         exact = false;
         int count = PageLayout.Count(page);
@@ -76,12 +84,15 @@ internal static unsafe class KeySlots
         {
             ReadOnlySpan<byte> prefix = Prefix(page);
             if (!key.StartsWith(prefix))
-                return key.SequenceCompareTo(prefix) < 0 ? 0 : count;
+                return key.SequenceCompareTo(prefix) < 0 ? first : count;
             key = key[prefixBytes..];
         }
         uint* heads = (uint*)(page + PageLayout.HeaderBytes);
         uint head = HeadOf(key);
-        int slot = LowerBoundOfHeads(heads, count, head);
+        int left = count - first;
+        if (first != 0 && left > Vector256<uint>.Count && heads[first + Vector256<uint>.Count - 1] >= head)
+            left = Vector256<uint>.Count; // keys looked up in order are mostly near
+        int slot = first + LowerBoundOfHeads(heads + first, left, head);
         return slot == count || heads[slot] != head ? slot : ResolveTie(page, heads, offsets, count, slot, restAt, key, out exact);
     }
 
@@ -158,6 +169,21 @@ internal static unsafe class KeySlots
         int prefixBytes = PrefixBytes(page);
         Prefix(page).CopyTo(to);
         return prefixBytes + CopySuffix(cell, head, restAt, to[prefixBytes..]);
+    }
+
+    /// <summary>
+    /// Asks the processor for the lines of a page that a search looks at first: header, heads, and the prefix at its
+    /// end, so that the waits for them overlap.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Approach(byte* page)
+    {
+        if (!Sse.IsSupported)
+            return;
+        Sse.Prefetch0(page);
+        Sse.Prefetch0(page + PageLayout.PageBytes - LineBytes);
+        for (int at = LineBytes; at < ApproachedBytes; at += LineBytes)
+            Sse.Prefetch0(page + at);
     }
 
     /// <summary>Writes a slot's suffix and returns its bytes.</summary>

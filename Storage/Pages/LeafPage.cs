@@ -56,6 +56,10 @@ internal readonly unsafe struct LeafPage(byte* page)
     public int LowerBound(ReadOnlySpan<byte> key, out bool exact) =>
         KeySlots.LowerBound(page, Offsets, RestAt, key, out exact);
 
+    /// <summary>The same among the rows from <paramref name="from"/> on; fast if it is one of the next few.</summary>
+    public int LowerBoundFrom(int from, ReadOnlySpan<byte> key, out bool exact) =>
+        KeySlots.LowerBound(page, Offsets, RestAt, key, out exact, from);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public byte* Cell(int row) => page + Offsets[row];
 

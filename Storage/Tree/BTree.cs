@@ -24,7 +24,9 @@ internal static unsafe class BTree
                 BranchPage branch = BranchPage.Require(source, source.Page(number, root.Generation), number, level);
                 number = branch.Child(branch.ChildIndex(key));
             }
-            LeafPage leaf = LeafPage.Require(source, source.Page(number, root.Generation), number);
+            byte* page = source.Page(number, root.Generation);
+            KeySlots.Approach(page);
+            LeafPage leaf = LeafPage.Require(source, page, number);
             int row = leaf.LowerBound(key, out bool exact);
             if (exact)
             {

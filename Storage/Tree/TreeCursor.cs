@@ -1,4 +1,7 @@
+using System.Buffers.Binary;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 
 namespace Pitr.Storage;
 
@@ -21,7 +24,7 @@ internal sealed unsafe class TreeCursor(IPageSource source, TreeRoot root)
 
     private readonly uint[] _pages = new uint[PageLayout.LevelMax + 1];
     private readonly int[] _indexes = new int[PageLayout.LevelMax + 1];
-    private readonly byte[] _key = new byte[KeySlots.KeyBytesMax];
+    private readonly byte[] _key = GC.AllocateArray<byte>(KeySlots.KeyBytesMax + 2 * Vector128<byte>.Count, pinned: true);
 
     private byte* _leaf; // null: no row, or suspended
     private int _row;
@@ -298,8 +301,22 @@ internal sealed unsafe class TreeCursor(IPageSource source, TreeRoot root)
         if (_leaf == null)
             throw new InvalidOperationException("The cursor has no row.");
         var leaf = new LeafPage(_leaf);
-        _keyBytes = _prefixBytes
-            + KeySlots.CopySuffix(leaf.Cell(_row), leaf.Heads[_row], LeafPage.RestAt, _key.AsSpan(_prefixBytes));
+        byte* cell = leaf.Cell(_row);
+        int suffixBytes = *(ushort*)cell;
+        byte* rest = cell + LeafPage.RestAt;
+        byte* to = (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_key)) + _prefixBytes; // pinned
+        if (suffixBytes - KeySlots.HeadBytes <= Vector128<byte>.Count
+            && rest + Vector128<byte>.Count <= _leaf + PageLayout.PageBytes)
+        {
+            // Copies more than the key has, which ends within the page and within the buffer's slack.
+            *(uint*)to = BinaryPrimitives.ReverseEndianness(leaf.Heads[_row]);
+            Vector128.Load(rest).Store(to + KeySlots.HeadBytes);
+        }
+        else
+        {
+            KeySlots.CopySuffix(cell, leaf.Heads[_row], LeafPage.RestAt, _key.AsSpan(_prefixBytes));
+        }
+        _keyBytes = _prefixBytes + suffixBytes;
         _keyRow = _row;
     }
 }

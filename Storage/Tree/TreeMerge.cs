@@ -182,12 +182,12 @@ internal sealed class TreeMerge : IDisposable
             _dropped.FindRows(leaf, low, high, _droppedRows);
         _levels.BeginLeaf(low);
         int row = 0;
-        while (IsChangedBelow(high))
+        int changes = _changes.FirstNotBelow(high, from: 0);
+        while (changes != 0)
         {
-            int at = leaf.LowerBound(_changes.Current.Key, out bool exact);
-            if (at < row)
-                throw PageErrors.TreeInvalid(_source.Path, number, $"has keys that do not ascend near row {at}");
-            Keep(leaf, row, at);
+            int at = leaf.LowerBoundFrom(row, _changes.Current.Key, out bool exact);
+            if (at != row)
+                Keep(leaf, row, at);
             row = at;
             if (exact)
             {
@@ -195,7 +195,11 @@ internal sealed class TreeMerge : IDisposable
                 row++;
             }
             AppendIfPut();
-            if (_changes.Advance() && _lowestBranch != 0)
+            changes--;
+            if (!_changes.Advance())
+                continue;
+            changes = _changes.FirstNotBelow(high, changes);
+            if (_lowestBranch != 0)
                 ReadAhead(_lowestBranch, level: 1, _readAheadTo, _changes.Count - _changes.NewCount);
         }
         Keep(leaf, row, leaf.Count);
