@@ -171,11 +171,11 @@ internal sealed class WalSources(IReadOnlyList<IWalSource> sources, WalGeometry 
             bool isLast = n == path.Path.Count - 1;
             if (legFrom >= legTo && !isLast)
                 continue;
-            WalPiece[] pieces = [.. coverage.Stretches.Where(stretch => stretch.Timeline == entry.Timeline).Select(Piece)];
-            if (pieces.Length == 0 && legs.Count > 0)
+            WalStretch[] stretches = [.. coverage.Stretches.Where(stretch => stretch.Timeline == entry.Timeline)];
+            if (stretches.Length == 0 && legs.Count > 0)
                 break;
             Lsn known = Lsn.Min(legTo, Lsn.Max(legFrom, coverage.DurableEnd));
-            legs.Add(new PathLeg(entry, () => new StreamWalBytes(pieces), legFrom, legTo, known));
+            legs.Add(new PathLeg(entry, () => new StretchWalBytes(stretches), legFrom, legTo, known));
         }
         return new PathReader(legs);
     }
@@ -195,12 +195,79 @@ internal sealed class WalSources(IReadOnlyList<IWalSource> sources, WalGeometry 
         }
         return (best, isDurable);
     }
+}
 
-    private static WalPiece Piece(WalStretch stretch) => new(
-        stretch.From, stretch.To, $"segment {stretch.Number:X} of timeline {stretch.Timeline} in {stretch.Source}", 0,
-        () =>
+/// <summary>The bytes of one timeline out of several places; the stretch that is read is held, so any LSN in it may be read again.</summary>
+/// <remarks>
+/// A stretch that can't be read fails only the read that begins in it: bytes before it are given first, so that the damage
+/// is told at its own place. THREADS  one.
+/// </remarks>
+internal sealed class StretchWalBytes(IReadOnlyList<WalStretch> stretches) : IWalBytes
+{
+    private WalStretch? _held;
+    private Lsn _heldFrom;
+    private ReadOnlyMemory<byte> _bytes;
+
+    public bool MayEndInRecord => true;
+
+    public int Read(Lsn at, Span<byte> to)
+    {
+        int total = 0;
+        while (total < to.Length && Find(at) is { } stretch)
         {
-            (Lsn from, ReadOnlyMemory<byte> bytes) = stretch.Open();
-            return new MemoryStream(bytes[(int)(stretch.From - from)..].ToArray(), writable: false);
-        });
+            try
+            {
+                Hold(stretch);
+            }
+            catch (PitrException) when (total > 0)
+            {
+                return total;
+            }
+            ReadOnlySpan<byte> from = _bytes.Span[(int)(at - _heldFrom)..];
+            int part = (int)Math.Min(Math.Min(from.Length, to.Length - total), stretch.To - at);
+            if (part == 0)
+                break;
+            from[..part].CopyTo(to[total..]);
+            total += part;
+            at += part;
+        }
+        return total;
+    }
+
+    public Lsn NextAfter(Lsn hole)
+    {
+        foreach (WalStretch stretch in stretches)
+        {
+            if (hole < stretch.To)
+                return Lsn.Max(hole, stretch.From);
+        }
+        return Lsn.MaxValue;
+    }
+
+    public (string Path, long Offset) Place(Lsn at)
+    {
+        WalStretch? stretch = Find(at) ?? (stretches.Count > 0 ? stretches[^1] : null);
+        return stretch is null
+            ? ("archive", -1)
+            : ($"segment {stretch.Number:X} of timeline {stretch.Timeline} in {stretch.Source}", at - stretch.From);
+    }
+
+    public void Dispose()
+    {
+    }
+
+    private WalStretch? Find(Lsn at)
+    {
+        if (_held is { } held && at >= held.From && at < held.To)
+            return held;
+        return stretches.FirstOrDefault(stretch => at >= stretch.From && at < stretch.To);
+    }
+
+    private void Hold(WalStretch stretch)
+    {
+        if (ReferenceEquals(_held, stretch))
+            return;
+        (_heldFrom, _bytes) = stretch.Open();
+        _held = stretch;
+    }
 }
