@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Pitr.Storage;
 
-/// <summary>The failures that Storage reports, one factory per code: the only place where their text is made.</summary>
+/// <summary>The failures of files, names and the control file, one factory per code; pages and datafiles have their own.</summary>
 /// <remarks>
 /// A message is one sentence with the object in quotes, found and expected; a hint says what the reader can do now, with
 /// the command where there is one, and following it never destroys data. No side effects.
@@ -26,12 +26,6 @@ internal static class StorageErrors
             "Make room on that file system or raise the quota; work goes on by itself. What fills it: pitr status")
         { Path = path, Errno = errno };
 
-    public static StorageFailedException DatafileWriteFailed(string name, string path, StorageFailedException cause) =>
-        new(ErrorCode.DatafileWriteFailed,
-            $"Datafile '{name}' is offline because a write or sync of it was refused: {cause.Message}",
-            $"Look at the disk (kernel log), then: pitr datafile recover {name}", cause)
-        { Path = path, Errno = cause.Errno };
-
     // 3xxx  not found
 
     public static NotFoundException TableUnknown(string name) =>
@@ -52,11 +46,6 @@ internal static class StorageErrors
             $"Database '{folder}' is open in another engine ({holder}).",
             "Stop that engine, or talk to it instead of opening the folder.");
 
-    public static RefusedException FolderNotEmpty(string folder, string found) =>
-        new(ErrorCode.FolderNotEmpty,
-            $"Folder '{folder}' is not empty: it holds '{found}'.",
-            "Name a folder that is empty or not there yet; Pitr removes nothing that it did not make.");
-
     public static RefusedException FormatVersion(string path, uint found, uint newest) =>
         new(ErrorCode.FormatVersion,
             $"'{path}' has format version {Text(found)}, this program reads up to version {Text(newest)}.",
@@ -75,19 +64,6 @@ internal static class StorageErrors
             $"The {what} '{name}' is in use by {by}.",
             "Wait for it to end, or end it; then ask again.");
 
-    public static RefusedException DatafileNeedsRecovery(string name, string why) =>
-        new(ErrorCode.DatafileNeedsRecovery,
-            $"Datafile '{name}' needs recovery: {why}",
-            $"Bring it up while the others keep serving: pitr datafile recover {name}");
-
-    public static RefusedException DatafileOffline(string name) =>
-        new(ErrorCode.DatafileOffline,
-            $"Datafile '{name}' is offline: it takes no commits, its reads go on.",
-            $"Look at the disk (kernel log), then: pitr datafile recover {name}");
-
-    public static RefusedException SnapshotTooOld(string what) =>
-        new(ErrorCode.SnapshotTooOld, $"The snapshot is too old: {what}", "Open a new snapshot and read again.");
-
     public static RefusedException ForeignSystem(string path, SystemIdentifier found, SystemIdentifier expected) =>
         new(ErrorCode.ForeignSystem,
             $"'{path}' belongs to database {found}, this is database {expected}.",
@@ -100,30 +76,6 @@ internal static class StorageErrors
 
     // 5xxx  damage
 
-    public static DamageException PageChecksum(string path, long page, int pageSizeBytes, ulong expected, ulong found) =>
-        new(ErrorCode.PageChecksum,
-            $"Page {Text(page)} of datafile '{path}' has checksum {found:X16}, its content gives {expected:X16}.",
-            RecoverFile)
-        { Path = path, Offset = page * pageSizeBytes };
-
-    public static DamageException PageMisplaced(string path, long page, int pageSizeBytes, string why) =>
-        new(ErrorCode.PageMisplaced,
-            $"Page {Text(page)} of datafile '{path}' is not the page that belongs there: {why}.", RecoverFile)
-        { Path = path, Offset = page * pageSizeBytes };
-
-    public static DamageException TreeInvalid(string path, long page, int pageSizeBytes, string why) =>
-        new(ErrorCode.TreeInvalid, $"The tree of datafile '{path}' is invalid at page {Text(page)}: {why}.", RecoverFile)
-        { Path = path, Offset = page * pageSizeBytes };
-
-    public static DamageException MetaPageDamaged(string path, string why) =>
-        new(ErrorCode.MetaPageDamaged, $"Datafile '{path}' has no meta page that can be believed: {why}.", RecoverFile)
-        { Path = path, Offset = 0 };
-
-    public static DamageException DatafileMissing(string name, string path) =>
-        new(ErrorCode.DatafileMissing, $"Datafile '{name}' is not at '{path}'.",
-            $"Is its disk mounted? If the file is lost: pitr datafile recover {name}")
-        { Path = path };
-
     public static DamageException DatafileAhead(string name, string path, Lsn found, Lsn walEnd) =>
         new(ErrorCode.DatafileAhead,
             $"Datafile '{name}' at '{path}' has changes up to {found}, but the WAL ends at {walEnd}.",
@@ -134,11 +86,8 @@ internal static class StorageErrors
     public static DamageException ControlFileDamaged(string path, string why, long offset = -1) =>
         new(ErrorCode.ControlFileDamaged,
             $"Control file '{path}' is damaged: {why}.",
-            "It can be made again from datafiles and WAL, which stay as they are: pitr control rebuild")
+            "Take the one of the newest backup set; datafiles and WAL stay as they are: pitr recover DIR --control-file backup")
         { Path = path, Offset = offset };
-
-    private const string RecoverFile = "Bring this file up from a backup while the others keep serving: "
-        + "pitr datafile recover NAME";
 
     private static string HintFor(int errno) => errno switch
     {
