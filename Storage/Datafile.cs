@@ -356,7 +356,7 @@ internal sealed class Datafile : IDisposable
         _views.WaitToReuse(job.Generation, _free.Complete(job.Chain));
         _views.Publish(ViewOf(job.Meta));
         view.Unpin();
-        Environment.Epochs.Collect();
+        Environment.Epochs.CollectSoon();
     }
 
     /// <summary>

@@ -35,6 +35,8 @@ internal sealed class EpochTable
     private int _holdCount;
     private long _clock = 1;
     private int _retiredCount;
+    private int _running;
+    private int _isSoon;
 
     /// <summary>Actions that have not run yet.</summary>
     public int Waiting => Volatile.Read(ref _retiredCount);
@@ -100,13 +102,34 @@ internal sealed class EpochTable
                     return ran;
                 release = _retired.Dequeue().Release;
                 Volatile.Write(ref _retiredCount, _retired.Count);
+                _running++;
             }
-            release();
+            try
+            {
+                release();
+            }
+            finally
+            {
+                lock (_lock)
+                    _running--;
+            }
             ran++;
         }
     }
 
-    /// <summary>Waits until all guards and holds that are entered now have ended, then runs what is due (H41).</summary>
+    /// <summary>
+    /// Lets a thread of the pool run what is due, for callers that have no time for it: an emptied write buffer takes
+    /// milliseconds to give back. What is not due within some tries is left to whoever collects next.
+    /// </summary>
+    public void CollectSoon()
+    {
+        if (Interlocked.Exchange(ref _isSoon, 1) == 0)
+            ThreadPool.UnsafeQueueUserWorkItem(static table => table.CollectNow(), this, preferLocal: false);
+    }
+
+    /// <summary>
+    /// Waits until all guards and holds that are entered now have ended, and until every action retired before has run (H41).
+    /// </summary>
     public void AwaitAll()
     {
         Invariant.Require(!IsInside, "E1", "a thread inside an epoch waits for all epochs to end.");
@@ -115,6 +138,8 @@ internal sealed class EpochTable
         while (OldestRunning() <= epoch)
             spin.SpinOnce();
         Collect();
+        while (IsRunning()) // on another thread
+            spin.SpinOnce();
     }
 
     /// <summary>True if the calling thread is inside a guard.</summary>
@@ -140,6 +165,23 @@ internal sealed class EpochTable
     {
         int thread = Environment.CurrentManagedThreadId;
         return _threads[thread / SlotsPerChunk][thread % SlotsPerChunk].Epoch;
+    }
+
+    private void CollectNow()
+    {
+        Volatile.Write(ref _isSoon, 0);
+        var spin = new SpinWait();
+        for (int tries = 0; tries < 20 && Waiting > 0; tries++)
+        {
+            Collect();
+            spin.SpinOnce();
+        }
+    }
+
+    private bool IsRunning()
+    {
+        lock (_lock)
+            return _running > 0;
     }
 
     private ref Slot HoldSlot(int index) => ref _holds[index / SlotsPerChunk][index % SlotsPerChunk];

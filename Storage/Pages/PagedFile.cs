@@ -104,6 +104,7 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
     public void Forget(ReadOnlySpan<uint> numbers)
     {
         List<nint>? retired = null;
+        using EpochGuard guard = _cache.Epochs.Enter(); // closing frees the table after it
         foreach (uint number in numbers)
         {
             nint* entry = EntryIfAny(number);

@@ -63,7 +63,8 @@ public sealed class DatafileHazardTests : IDisposable
         FlushJob job = _it.Prepare();
         job.WritePages();
         SimulatedDisk killed = KilledBeforeTheMetaSync(job);
-        for (long crash = 1; crash < 6; crash++) // the flush has no more operations
+        bool ended = false;
+        for (long crash = 1; !ended; crash++)
         {
             SimulatedDisk disk = killed.KillCopy();
             using (DatafileOnDisk again = _it.OpenOn(disk))
@@ -71,7 +72,10 @@ public sealed class DatafileHazardTests : IDisposable
                 Assert.Equal(job.Generation, again.File.Generation);
                 again.PutMany(0, 4000, fill: 60);
                 disk.CrashAt(disk.OperationCount + crash);
-                Assert.Throws<SimulatedCrashException>(again.Flush);
+                Exception? crashed = Record.Exception(again.Flush);
+                Assert.True(crashed is null or SimulatedCrashException, $"{crashed}");
+                ended = crashed is null;
+                disk.PowerOff();
             }
             for (long seed = 0; seed < 10; seed++)
             {

@@ -71,6 +71,18 @@ public sealed class EpochTableTests
         }
     }
 
+    [Fact]
+    public void What_a_caller_has_no_time_for_is_collected_by_the_pool()
+    {
+        for (int i = 0; i < 100; i++)
+        {
+            _epochs.Retire(() => Interlocked.Increment(ref _released));
+            _epochs.CollectSoon();
+        }
+        _epochs.AwaitAll();
+        Assert.Equal(100, _released);
+    }
+
     /// <summary>H41: waiting for all epochs ends only when the readers that are inside have left.</summary>
     [Fact]
     public async Task Awaiting_all_ends_when_the_last_reader_has_left()
