@@ -132,6 +132,10 @@ internal sealed class WalFolder : IDisposable
     /// Lets segments go that nobody needs any more (the caller knows: redo point, stores, backups, parents): some are kept as
     /// spares for new ones, the others removed. The names are gone durably when it returns.
     /// </summary>
+    /// <remarks>
+    /// The record that ends at the redo point stays until one above it is durable (a checkpoint's own record is): an opening that
+    /// finds nothing above the redo point continues the chain from it.
+    /// </remarks>
     public void Recycle(IReadOnlyCollection<SegmentName> segments)
     {
         if (segments.Count == 0)
