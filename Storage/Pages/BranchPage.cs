@@ -58,7 +58,8 @@ internal readonly unsafe struct BranchPage(byte* page)
 
     /// <summary>Where the arrays of a branch end.</summary>
     public static int ArraysEnd(int count, int level) =>
-        PageLayout.HeaderBytes + count * (2 * sizeof(uint) + sizeof(ushort)) + sizeof(uint) + KeysBytes(level) * (count + 1);
+        PageLayout.HeaderBytes + count * (2 * sizeof(uint) + sizeof(ushort))
+        + sizeof(uint) + KeysBytes(level) * (count + 1);
 
     /// <summary>Index of the child that holds the key, if any does.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -84,7 +85,10 @@ internal readonly unsafe struct BranchPage(byte* page)
     public static ushort LeafKeys(ulong keys) =>
         (ushort)((keys & ~OverflowsBelow) | ((keys & OverflowsBelow) != 0 ? LeafOverflows : 0u));
 
-    /// <summary>Writes the separator before child <paramref name="index"/> + 1 into a buffer of <see cref="KeySlots.KeyBytesMax"/> bytes.</summary>
+    /// <summary>
+    /// Writes the separator before child <paramref name="index"/> + 1 into a buffer of <see
+    /// cref="KeySlots.KeyBytesMax"/> bytes.
+    /// </summary>
     public int CopySeparator(int index, Span<byte> to) =>
         KeySlots.CopyKey(page, page + Offsets[index], Heads[index], RestAt, to);
 
@@ -109,7 +113,9 @@ internal readonly unsafe struct BranchPage(byte* page)
     public static BranchPage Require(IPageSource source, byte* page, uint number, int level)
     {
         if (PageLayout.Kind(page) != PageKind.Branch || PageLayout.Level(page) != level)
-            throw PageErrors.TreeInvalid(source.Path, number, $"is a {PageLayout.Kind(page)} page on level {PageLayout.Level(page)}; a Branch on level {level} was expected");
+            throw PageErrors.TreeInvalid(source.Path, number,
+                $"is a {PageLayout.Kind(page)} page on level {PageLayout.Level(page)}; a Branch on level {level} was "
+                + $"expected");
         return new BranchPage(page);
     }
 }

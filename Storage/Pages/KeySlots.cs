@@ -7,9 +7,9 @@ namespace Pitr.Storage;
 
 /// <summary>The search that leaf and branch pages share: an array of key heads, then the few cells that tie.</summary>
 /// <remarks>
-/// LAYOUT  A page stores the prefix that its keys have in common once, at its very end. What follows the prefix in a key
-/// is its suffix. The first four bytes of a suffix, big endian and padded with zeroes, are its head, kept in an array of
-/// integers that compare as the bytes do. The bytes after the head are its rest, kept in the key's cell:
+/// LAYOUT  A page stores the prefix that its keys have in common once, at its very end. What follows the prefix in a
+/// key is its suffix. The first four bytes of a suffix, big endian and padded with zeroes, are its head, kept in an
+/// array of integers that compare as the bytes do. The bytes after the head are its rest, kept in the key's cell:
 /// <code>
 ///   key = prefix (once a page) ++ suffix          suffix = head (4 bytes) ++ rest
 ///   cell: u16 suffix length · … (leaf: u16 value field) · rest · … (leaf: value)
@@ -93,7 +93,9 @@ internal static unsafe class KeySlots
         if (first != 0 && left > Vector256<uint>.Count && heads[first + Vector256<uint>.Count - 1] >= head)
             left = Vector256<uint>.Count; // keys looked up in order are mostly near
         int slot = first + LowerBoundOfHeads(heads + first, left, head);
-        return slot == count || heads[slot] != head ? slot : ResolveTie(page, heads, offsets, count, slot, restAt, key, out exact);
+        return slot == count || heads[slot] != head
+            ? slot
+            : ResolveTie(page, heads, offsets, count, slot, restAt, key, out exact);
     }
 
     /// <summary>How many of the ascending heads are less than one.</summary>
@@ -138,12 +140,17 @@ internal static unsafe class KeySlots
     }
 
     private static int ResolveTie(
-        byte* page, uint* heads, ushort* offsets, int count, int slot, int restAt, ReadOnlySpan<byte> suffix, out bool exact)
+        byte* page, uint* heads, ushort* offsets, int count, int slot, int restAt, ReadOnlySpan<byte> suffix,
+        out bool exact)
     {
         int from = slot;
         int to = slot + 1;
         if (to < count && heads[to] == heads[slot]) // many equal heads: search among them
-            to = heads[slot] == uint.MaxValue ? count : slot + LowerBoundOfHeads(heads + slot, count - slot, heads[slot] + 1);
+        {
+            to = heads[slot] == uint.MaxValue
+                ? count
+                : slot + LowerBoundOfHeads(heads + slot, count - slot, heads[slot] + 1);
+        }
         while (from < to)
         {
             int middle = (from + to) >> 1;
@@ -162,7 +169,9 @@ internal static unsafe class KeySlots
         return from;
     }
 
-    /// <summary>Writes a slot's whole key; the buffer holds <see cref="KeyBytesMax"/> bytes. Returns the key's bytes.</summary>
+    /// <summary>
+    /// Writes a slot's whole key; the buffer holds <see cref="KeyBytesMax"/> bytes. Returns the key's bytes.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static int CopyKey(byte* page, byte* cell, uint head, int restAt, Span<byte> to)
     {
@@ -208,22 +217,26 @@ internal static unsafe class KeySlots
     /// Requires what leaf and branch pages have in common: arrays, cells and prefix lie in the page in this order and
     /// no key is too long.
     /// </summary>
-    public static void RequireStructure(string path, byte* page, uint number, int arraysEnd, ushort* offsets, int restAt)
+    public static void RequireStructure(
+        string path, byte* page, uint number, int arraysEnd, ushort* offsets, int restAt)
     {
         int prefixBytes = PrefixBytes(page);
         int lowest = LowestCell(page);
         int cellsEnd = PageLayout.PageBytes - prefixBytes;
         if (prefixBytes > KeyBytesMax || lowest < arraysEnd || lowest > cellsEnd)
-            throw PageErrors.TreeInvalid(path, number, $"has arrays to {arraysEnd}, cells from {lowest} and a prefix of {prefixBytes} bytes, which overlap");
+            throw PageErrors.TreeInvalid(path, number,
+                $"has arrays to {arraysEnd}, cells from {lowest} and a prefix of {prefixBytes} bytes, which overlap");
         int count = PageLayout.Count(page);
         for (int slot = 0; slot < count; slot++)
         {
             int at = offsets[slot];
             if (at < lowest || at + restAt > cellsEnd)
-                throw PageErrors.TreeInvalid(path, number, $"has slot {slot} at {at}, outside of its cells [{lowest}, {cellsEnd})");
+                throw PageErrors.TreeInvalid(path, number,
+                    $"has slot {slot} at {at}, outside of its cells [{lowest}, {cellsEnd})");
             int suffixBytes = *(ushort*)(page + at);
             if (prefixBytes + suffixBytes > KeyBytesMax || at + restAt + RestBytes(suffixBytes) > cellsEnd)
-                throw PageErrors.TreeInvalid(path, number, $"has a key of {prefixBytes + suffixBytes} bytes in slot {slot}, which ends outside of its cells");
+                throw PageErrors.TreeInvalid(path, number,
+                    $"has a key of {prefixBytes + suffixBytes} bytes in slot {slot}, which ends outside of its cells");
         }
     }
 }

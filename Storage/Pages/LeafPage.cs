@@ -19,7 +19,9 @@ namespace Pitr.Storage;
 /// </remarks>
 internal readonly unsafe struct LeafPage(byte* page)
 {
-    /// <summary>A value above this many bytes goes to overflow pages, so that a leaf holds four rows or more of usual keys.</summary>
+    /// <summary>
+    /// A value above this many bytes goes to overflow pages, so that a leaf holds four rows or more of usual keys.
+    /// </summary>
     public const int InlineValueBytesMax = 2000;
 
     /// <summary>Bit 15 of the value field: an overflow reference follows instead of the value.</summary>
@@ -49,7 +51,8 @@ internal readonly unsafe struct LeafPage(byte* page)
     public bool HasOverflow => (PageLayout.Flags(page) & PageLayout.HasOverflow) != 0;
 
     /// <summary>Bytes in use, header included.</summary>
-    public int UsedBytes => PageLayout.HeaderBytes + SlotBytes * Count + PageLayout.PageBytes - KeySlots.LowestCell(page);
+    public int UsedBytes =>
+        PageLayout.HeaderBytes + SlotBytes * Count + PageLayout.PageBytes - KeySlots.LowestCell(page);
 
     /// <summary>The first row whose key is not less than the key, and whether it is equal.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -73,7 +76,9 @@ internal readonly unsafe struct LeafPage(byte* page)
     public static int StoredValueBytes(ushort valueField) =>
         (valueField & Overflows) != 0 ? ReferenceBytes : valueField;
 
-    /// <summary>Writes a row's key into a buffer of <see cref="KeySlots.KeyBytesMax"/> bytes and returns its bytes.</summary>
+    /// <summary>
+    /// Writes a row's key into a buffer of <see cref="KeySlots.KeyBytesMax"/> bytes and returns its bytes.
+    /// </summary>
     public int CopyKey(int row, Span<byte> to) => KeySlots.CopyKey(page, Cell(row), Heads[row], RestAt, to);
 
     /// <summary>A row's value.</summary>
@@ -113,11 +118,13 @@ internal readonly unsafe struct LeafPage(byte* page)
         {
             byte* cell = Cell(row);
             if (Offsets[row] + CellBytes(cell) != end)
-                throw PageErrors.TreeInvalid(path, number, $"has a cell of {CellBytes(cell)} bytes at {Offsets[row]} in row {row}; it should end at {end}");
+                throw PageErrors.TreeInvalid(path, number,
+                    $"has a cell of {CellBytes(cell)} bytes at {Offsets[row]} in row {row}; it should end at {end}");
             end = Offsets[row];
             if (TryOverflow(row, out uint first, out int lengthBytes)
                 && (first < PageLayout.FirstPage || lengthBytes is <= 0 or > Limits.ValueBytesMax))
-                throw PageErrors.TreeInvalid(path, number, $"has in row {row} a value of {lengthBytes} bytes in overflow page {first}");
+                throw PageErrors.TreeInvalid(path, number,
+                    $"has in row {row} a value of {lengthBytes} bytes in overflow page {first}");
         }
     }
 
@@ -127,7 +134,8 @@ internal readonly unsafe struct LeafPage(byte* page)
     public static LeafPage Require(IPageSource source, byte* page, uint number)
     {
         if (PageLayout.Kind(page) != PageKind.Leaf)
-            throw PageErrors.TreeInvalid(source.Path, number, $"is a {PageLayout.Kind(page)} page; a Leaf was expected");
+            throw PageErrors.TreeInvalid(source.Path, number,
+                $"is a {PageLayout.Kind(page)} page; a Leaf was expected");
         return new LeafPage(page);
     }
 }

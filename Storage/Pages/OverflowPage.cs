@@ -5,15 +5,15 @@ namespace Pitr.Storage;
 
 /// <summary>Values that are too large for a leaf: written, read and listed.</summary>
 /// <remarks>
-/// LAYOUT  (after the header; count = page numbers listed, FieldA = next listing page, FieldB = value bytes in this page)
+/// LAYOUT  (after the header; count = page numbers listed, FieldA = next listing page, FieldB = value bytes here)
 /// <code>
 ///   listing page:  u32 number[count] · value bytes
 ///   data page:     value bytes (count 0)
 /// </code>
-/// A value is the bytes of its first listing page, then those of the pages listed there in order, then the same from the
-/// next listing page on. The length of what remains fixes each listing page: a page lists no more than it needs, and has
-/// a successor only if 2040 pages do not hold the rest (then it lists 2040 and carries no bytes itself). So a value of
-/// 16 MiB is freed by reading one page, and its pages can be read ahead all at once.
+/// A value is the bytes of its first listing page, then those of the pages listed there in order, then the same from
+/// the next listing page on. The length of what remains fixes each listing page: a page lists no more than it needs,
+/// and has a successor only if 2040 pages do not hold the rest (then it lists 2040 and carries no bytes itself). So a
+/// value of 16 MiB is freed by reading one page, and its pages can be read ahead all at once.
 /// INVARIANTS
 ///   V1  A page of a value carries exactly the bytes that the value's length gives it.
 /// </remarks>
@@ -23,7 +23,7 @@ internal static unsafe class OverflowPage
     public const int ListedMax = PageLayout.ContentBytes / sizeof(uint);
 
     /// <summary>What a listing page holds of the <paramref name="remainingBytes"/> of a value.</summary>
-    /// <returns>Pages listed, bytes carried in the listing page itself, and whether another listing page follows.</returns>
+    /// <returns>Pages listed, bytes carried in the listing page itself, whether another one follows.</returns>
     public static (int Listed, int OwnBytes, bool HasNext) Plan(int remainingBytes)
     {
         if (remainingBytes <= PageLayout.ContentBytes)
@@ -87,7 +87,8 @@ internal static unsafe class OverflowPage
             byte* page = RequireListing(source, rootGeneration, listing, left.Length, out var plan, out uint next);
             source.Prefetch(Numbers(page), rootGeneration);
             ReadOnlySpan<uint> listed = Numbers(page);
-            new ReadOnlySpan<byte>(page + PageLayout.HeaderBytes + listed.Length * sizeof(uint), plan.OwnBytes).CopyTo(left);
+            byte* own = page + PageLayout.HeaderBytes + listed.Length * sizeof(uint);
+            new ReadOnlySpan<byte>(own, plan.OwnBytes).CopyTo(left);
             left = left[plan.OwnBytes..];
             foreach (uint number in listed)
             {
@@ -123,7 +124,9 @@ internal static unsafe class OverflowPage
     {
         long used = (long)PageLayout.Count(page) * sizeof(uint) + PageLayout.FieldB(page);
         if (used > PageLayout.ContentBytes)
-            throw PageErrors.TreeInvalid(path, number, $"is an overflow page with {PageLayout.Count(page)} pages listed and {PageLayout.FieldB(page)} bytes, more than fit");
+            throw PageErrors.TreeInvalid(path, number,
+                $"is an overflow page with {PageLayout.Count(page)} pages listed and {PageLayout.FieldB(page)} bytes, "
+                + $"more than fit");
         foreach (uint listed in Numbers(page))
         {
             if (listed < PageLayout.FirstPage)
@@ -143,20 +146,25 @@ internal static unsafe class OverflowPage
         byte* page = RequireOverflow(source, rootGeneration, number, plan.Listed, plan.OwnBytes);
         next = PageLayout.FieldA(page);
         if (next != 0 != plan.HasNext)
-            throw PageErrors.TreeInvalid(source.Path, number, $"names page {next} as the next part of a value of which {remainingBytes} bytes remain");
+            throw PageErrors.TreeInvalid(source.Path, number,
+                $"names page {next} as the next part of a value of which {remainingBytes} bytes remain");
         return page;
     }
 
     private static byte* RequireData(IPageSource source, ulong rootGeneration, uint number, int bytes) =>
         RequireOverflow(source, rootGeneration, number, listed: 0, bytes);
 
-    private static byte* RequireOverflow(IPageSource source, ulong rootGeneration, uint number, int listed, int ownBytes)
+    private static byte* RequireOverflow(
+        IPageSource source, ulong rootGeneration, uint number, int listed, int ownBytes)
     {
         byte* page = source.Page(number, rootGeneration);
         if (PageLayout.Kind(page) != PageKind.Overflow)
-            throw PageErrors.TreeInvalid(source.Path, number, $"is a {PageLayout.Kind(page)} page; an Overflow was expected");
+            throw PageErrors.TreeInvalid(source.Path, number,
+                $"is a {PageLayout.Kind(page)} page; an Overflow was expected");
         if (PageLayout.Count(page) != listed || PageLayout.FieldB(page) != (uint)ownBytes)
-            throw PageErrors.TreeInvalid(source.Path, number, $"lists {PageLayout.Count(page)} pages and carries {PageLayout.FieldB(page)} bytes; {listed} and {ownBytes} were expected");
+            throw PageErrors.TreeInvalid(source.Path, number,
+                $"lists {PageLayout.Count(page)} pages and carries {PageLayout.FieldB(page)} bytes; {listed} and "
+                + $"{ownBytes} were expected");
         return page;
     }
 }

@@ -5,7 +5,8 @@ namespace Pitr.Storage;
 /// <summary>The failures that reading a page can have: one factory a code.</summary>
 internal static class PageErrors
 {
-    private const string Hint = "Restore this file alone while the others keep serving: pitr datafile recover NAME --from STORE";
+    private const string Hint =
+        "Restore this file alone while the others keep serving: pitr datafile recover NAME --from STORE";
 
     public static DamageException Checksum(string path, uint page, ulong stored, ulong computed) =>
         new(ErrorCode.PageChecksum,
@@ -24,7 +25,7 @@ internal static class PageErrors
     public static DamageException FromTheFuture(string path, uint page, ulong rootGeneration, ulong found) =>
         new(ErrorCode.PageMisplaced,
             string.Create(CultureInfo.InvariantCulture,
-                $"Page {page} of '{path}' was written by generation {found}; the root that leads to it is of generation {rootGeneration}."),
+                $"Page {page} of '{path}' is of generation {found}; its root is of generation {rootGeneration}."),
             Hint)
         { Path = path, Offset = OffsetOf(page) };
 

@@ -23,7 +23,9 @@ internal static unsafe class PageGuard
         RequireStructure(path, page, number);
     }
 
-    /// <summary>Requires what depends on the root through which a page was reached; also for a page that is cached.</summary>
+    /// <summary>
+    /// Requires what depends on the root through which a page was reached; also for a page that is cached.
+    /// </summary>
     public static void RequireGeneration(string path, byte* page, uint number, ulong rootGeneration)
     {
         if (PageLayout.Generation(page) > rootGeneration)

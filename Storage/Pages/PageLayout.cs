@@ -13,7 +13,7 @@ namespace Pitr.Storage;
 ///   13 u8  flags          bit 0: a value below or in this page overflows · bits 4–7: level (leaf 0, its parent 1 …)
 ///   14 u16 count          leaf: rows · branch: separators · overflow: page numbers listed · others: theirs
 ///   16 u64 generation     of the flush that wrote it
-///   24 u32 FieldA         leaf, branch: u16 prefix length, u16 lowest cell · overflow: next listing page · others: theirs
+///   24 u32 FieldA         leaf, branch: u16 prefix length, u16 lowest cell · overflow: next listing page
 ///   28 u32 FieldB         overflow: bytes of the value in this page · leaf, branch: 0 · others: theirs
 ///   32     content
 /// </code>
@@ -74,7 +74,8 @@ internal static unsafe class PageLayout
 
     public static uint FieldB(byte* page) => *(uint*)(page + FieldBAt);
 
-    public static ulong Checksum(ReadOnlySpan<byte> page) => BinaryPrimitives.ReadUInt64LittleEndian(page[ChecksumAt..]);
+    public static ulong Checksum(ReadOnlySpan<byte> page) =>
+        BinaryPrimitives.ReadUInt64LittleEndian(page[ChecksumAt..]);
 
     public static uint Number(ReadOnlySpan<byte> page) => BinaryPrimitives.ReadUInt32LittleEndian(page[NumberAt..]);
 
@@ -82,13 +83,17 @@ internal static unsafe class PageLayout
 
     public static int Count(ReadOnlySpan<byte> page) => BinaryPrimitives.ReadUInt16LittleEndian(page[CountAt..]);
 
-    public static ulong Generation(ReadOnlySpan<byte> page) => BinaryPrimitives.ReadUInt64LittleEndian(page[GenerationAt..]);
+    public static ulong Generation(ReadOnlySpan<byte> page) =>
+        BinaryPrimitives.ReadUInt64LittleEndian(page[GenerationAt..]);
 
     public static uint FieldA(ReadOnlySpan<byte> page) => BinaryPrimitives.ReadUInt32LittleEndian(page[FieldAAt..]);
 
     public static uint FieldB(ReadOnlySpan<byte> page) => BinaryPrimitives.ReadUInt32LittleEndian(page[FieldBAt..]);
 
-    /// <summary>Writes the fields that a page's author knows; number, generation and checksum come with <see cref="PageChecksum.Stamp"/>.</summary>
+    /// <summary>
+    /// Writes the fields that a page's author knows; number, generation and checksum come with <see
+    /// cref="PageChecksum.Stamp"/>.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Describe(Span<byte> page, PageKind kind, byte flags, int count, uint fieldA, uint fieldB)
     {

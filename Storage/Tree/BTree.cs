@@ -1,10 +1,13 @@
 namespace Pitr.Storage;
 
-/// <summary>Finds keys in the tree below one root. Allocates nothing; checks nothing that <see cref="PageGuard"/> has required.</summary>
+/// <summary>
+/// Finds keys in the tree below one root. Allocates nothing; checks nothing that <see cref="PageGuard"/> has
+/// required.
+/// </summary>
 /// <remarks>
 /// THREADS  any number, each inside an epoch; a root's pages do not change.
-/// FAILURE  a page of another kind or level than the height asks for is a <see cref="DamageException"/>; the height bounds
-/// every descent, whatever the pages say.
+/// FAILURE  a page of another kind or level than the height asks for is a <see cref="DamageException"/>; the height
+/// bounds every descent, whatever the pages say.
 /// </remarks>
 internal static unsafe class BTree
 {

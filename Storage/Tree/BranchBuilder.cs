@@ -35,7 +35,9 @@ internal sealed unsafe class BranchBuilder(int level)
         }
     }
 
-    /// <summary>Appends a child if it fits. The first one's bound becomes the page's <see cref="PageBuilder.Low"/>.</summary>
+    /// <summary>
+    /// Appends a child if it fits. The first one's bound becomes the page's <see cref="PageBuilder.Low"/>.
+    /// </summary>
     public bool TryAppend(ReadOnlySpan<byte> low, uint child, ulong keys)
     {
         if (_children.Count == 0)
@@ -53,7 +55,8 @@ internal sealed unsafe class BranchBuilder(int level)
         int keysAt = PageLayout.HeaderBytes + 2 * sizeof(uint) * Count + sizeof(uint);
         FinishKeys(keysAt + BranchPage.KeysBytes(level) * _children.Count);
         var page = new Span<byte>(Image, PageLayout.PageBytes);
-        MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(_children)).CopyTo(page[(PageLayout.HeaderBytes + sizeof(uint) * Count)..]);
+        MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(_children))
+            .CopyTo(page[(PageLayout.HeaderBytes + sizeof(uint) * Count)..]);
         bool hasOverflow = false;
         for (int i = 0; i < _keys.Count; i++)
         {

@@ -78,7 +78,10 @@ internal sealed unsafe class ChangeWindow : IDisposable
             : _changes[(_half ^ 1) * ChangesPerHalf + at - _counts[_half]].Key;
     }
 
-    /// <summary>The first change from <paramref name="from"/> on that is not below the bound; <see cref="Count"/> if there is none.</summary>
+    /// <summary>
+    /// The first change from <paramref name="from"/> on that is not below the bound; <see cref="Count"/> if there is
+    /// none.
+    /// </summary>
     public int FirstNotBelow(KeyBuffer bound, int from)
     {
         int low = from;
@@ -128,7 +131,8 @@ internal sealed unsafe class ChangeWindow : IDisposable
             ReadOnlySpan<byte> key = _stream.Key;
             if (!_dropped.IsEmpty && _dropped.Contains(key))
                 continue;
-            bool isInOrder = key.Length <= KeySlots.KeyBytesMax && (_lastBytes < 0 || new ReadOnlySpan<byte>(_last, _lastBytes).SequenceCompareTo(key) < 0);
+            bool isInOrder = key.Length <= KeySlots.KeyBytesMax
+                && (_lastBytes < 0 || new ReadOnlySpan<byte>(_last, _lastBytes).SequenceCompareTo(key) < 0);
             Invariant.Require(isInOrder, "L1", "a merge was given a key that is too long or does not ascend.");
             ref Change change = ref _changes[half * ChangesPerHalf + count];
             change.Bytes = to;

@@ -67,7 +67,7 @@ internal abstract unsafe class PageBuilder : IDisposable
 
     /// <summary>Bytes that the first <paramref name="keys"/> keys use.</summary>
     public int UsedByFirst(int keys) =>
-        _fixedBytes + _slotBytes * keys + PageLayout.PageBytes - (keys == 0 ? PageLayout.PageBytes - _prefixBytes : Offsets[keys - 1]);
+        _fixedBytes + _slotBytes * keys + (keys == 0 ? _prefixBytes : PageLayout.PageBytes - Offsets[keys - 1]);
 
     public virtual void Dispose()
     {

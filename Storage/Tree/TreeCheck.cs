@@ -36,8 +36,8 @@ internal sealed class TreeReport
 
 /// <summary>Reads every page below a root and looks at every invariant of the tree.</summary>
 /// <remarks>
-/// What is checked: P1, P2 (by the source); L1–L4; B1, B3, B4; V1; that a page is not newer than the page that names it;
-/// that no page is reached twice; that heads are padded with zeroes; the height; the number of keys.
+/// What is checked: P1, P2 (by the source); L1–L4; B1, B3, B4; V1; that a page is not newer than the page that
+/// names it; that no page is reached twice; that heads are padded with zeroes; the height; the number of keys.
 /// FAILURE  damage becomes a problem of the report, and the check goes on beside it. A disk that cannot be read throws.
 /// THREADS  one, in an epoch that it may leave at `betweenLeaves`.
 /// </remarks>
@@ -92,7 +92,9 @@ internal sealed class TreeCheck
         }
         try
         {
-            return level == 0 ? CheckLeaf(number, generation, low, high) : CheckBranch(number, level, generation, low, high);
+            return level == 0
+                ? CheckLeaf(number, generation, low, high)
+                : CheckBranch(number, level, generation, low, high);
         }
         catch (DamageException damage)
         {
@@ -152,7 +154,9 @@ internal sealed class TreeCheck
         {
             int keyBytes = leaf.CopyKey(row, _key);
             ReadOnlySpan<byte> key = _key.AsSpan(0, keyBytes);
-            if (row == 0 ? key.SequenceCompareTo(low.Span) < 0 : key.SequenceCompareTo(_previous.AsSpan(0, previousBytes)) <= 0)
+            if (row == 0
+                ? key.SequenceCompareTo(low.Span) < 0
+                : key.SequenceCompareTo(_previous.AsSpan(0, previousBytes)) <= 0)
                 Problem(number, $"has keys that do not ascend at row {row}");
             if (keyBytes < OperationCodec.TableIdBytes)
                 Problem(number, $"has a key without a whole table id in row {row}");
@@ -200,7 +204,9 @@ internal sealed class TreeCheck
     {
         ulong generation = PageLayout.Generation(page);
         if (generation > parentGeneration)
-            Problem(number, $"was written by generation {generation}, after {parentGeneration}, which wrote the page that names it");
+            Problem(number,
+                $"was written by generation {generation}, after {parentGeneration}, which wrote the page that names "
+                + $"it");
         return generation;
     }
 

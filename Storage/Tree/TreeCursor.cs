@@ -5,16 +5,19 @@ using System.Runtime.Intrinsics;
 
 namespace Pitr.Storage;
 
-/// <summary>Walks the rows below one root in key order, in both directions. Within a leaf it copies and locks nothing.</summary>
+/// <summary>
+/// Walks the rows below one root in key order, in both directions. Within a leaf it copies and locks nothing.
+/// </summary>
 /// <remarks>
 /// STATE  no row (before a seek, or past an end) · on a row · suspended on a row.
 /// While it is on a row it holds a pointer into a leaf, so the caller stays in one epoch from the seek to
-/// <see cref="Suspend"/>. Suspended it holds numbers and a copy of the key only; the caller may end the epoch, as long as
-/// the root stays pinned, since the pages of a pinned root are not written (I4). The next move, in a new epoch, fetches the
-/// leaf again by its number. Callers suspend at the latest when <see cref="IsLastOfLeaf"/>, so that no epoch outlives a
-/// leaf of a long scan.
+/// <see cref="Suspend"/>. Suspended it holds numbers and a copy of the key only; the caller may end the epoch, as
+/// long as the root stays pinned, since the pages of a pinned root are not written (I4). The next move, in a new
+/// epoch, fetches the leaf again by its number. Callers suspend at the latest when <see cref="IsLastOfLeaf"/>,
+/// so that no epoch outlives a leaf of a long scan.
 /// THREADS  one.
-/// FAILURE  <see cref="DamageException"/> and <see cref="StorageFailedException"/> from a move; the cursor then has no row.
+/// FAILURE  <see cref="DamageException"/> and <see cref="StorageFailedException"/> from a move; the cursor then has
+/// no row.
 /// </remarks>
 internal sealed unsafe class TreeCursor(IPageSource source, TreeRoot root)
 {
@@ -24,7 +27,9 @@ internal sealed unsafe class TreeCursor(IPageSource source, TreeRoot root)
 
     private readonly uint[] _pages = new uint[PageLayout.LevelMax + 1];
     private readonly int[] _indexes = new int[PageLayout.LevelMax + 1];
-    private readonly byte[] _key = GC.AllocateArray<byte>(KeySlots.KeyBytesMax + 2 * Vector128<byte>.Count, pinned: true);
+    private readonly byte[] _key =
+        GC.AllocateArray<byte>(KeySlots.KeyBytesMax + 2 * Vector128<byte>.Count, pinned: true);
+
 
     private byte* _leaf; // null: no row, or suspended
     private int _row;

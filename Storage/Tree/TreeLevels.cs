@@ -11,7 +11,8 @@ namespace Pitr.Storage;
 ///   T1  Rows and subtrees are appended in key order.
 ///   T2  Before a subtree of level n is appended, every page that is open on levels 0 … n is closed.
 ///   T3  A page below a third full is closed only where it has no neighbour to share with: before a subtree the caller
-///       asks <see cref="WantsNeighbour"/> and gives the subtree's parts instead; so only the right edge has small pages.
+///       asks <see cref="WantsNeighbour"/> and gives the subtree's parts instead; so only the right edge has small
+///       pages, and places where the next key would shorten a long prefix too much.
 /// THREADS  one.
 /// </remarks>
 internal sealed class TreeLevels(IPageSink sink) : IDisposable
@@ -58,8 +59,8 @@ internal sealed class TreeLevels(IPageSink sink) : IDisposable
     }
 
     /// <summary>
-    /// True if a page that is open on levels 0 … <paramref name="level"/> would be closed too small if a subtree of that
-    /// level were appended now.
+    /// True if a page that is open on levels 0 … <paramref name="level"/> would be closed too small if a subtree of
+    /// that level were appended now.
     /// </summary>
     public bool WantsNeighbour(int level)
     {
@@ -89,7 +90,10 @@ internal sealed class TreeLevels(IPageSink sink) : IDisposable
         Branch(level + 1).Append(low, page, keys, isOld: true);
     }
 
-    /// <summary>Closes everything and returns the root's page, its height and whether it is a page of the old tree; 0 if there is none.</summary>
+    /// <summary>
+    /// Closes everything and returns the root's page, its height and whether it is a page of the old tree; 0 if there
+    /// is none.
+    /// </summary>
     public (uint Page, int Height, bool IsOld) Finish()
     {
         CloseLeaves();

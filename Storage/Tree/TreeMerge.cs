@@ -24,14 +24,14 @@ internal interface IChangeStream
 /// INVARIANTS
 ///   M1  No page of the old tree is written. What the new root does not reach of it is given to the sink's Free, each
 ///       page exactly once; so pages of the new tree = pages of the old one − freed + allocated.
-///   M2  The new tree holds the old rows outside of dropped tables, with the changes applied, and <see cref="TreeRoot.Keys"/>
-///       counts them.
+///   M2  The new tree holds the old rows outside of dropped tables, with the changes applied, and
+///       <see cref="TreeRoot.Keys"/> counts them.
 ///   M3  Dropped tables are cut as whole subtrees: only branches are read for it, leaves at the cut's edges, and leaves
 ///       that have overflowing values.
 /// DURABILITY  none here: until the meta page names the new root, everything written is free space. A merge that throws
 ///   leaves the old tree as it was; its sink's allocations and frees are void.
-/// THREADS  one. Pages are held within a leaf only: `betweenLeaves` is called when none is held, so that the caller may end
-///   its epoch and begin another. The old root stays pinned.
+/// THREADS  one. Pages are held within a leaf only: `betweenLeaves` is called when none is held, so that the caller may
+///   end its epoch and begin another. The old root stays pinned.
 /// FAILURE  damage in the old tree is a <see cref="DamageException"/>; a sink's exceptions pass through.
 /// </remarks>
 internal sealed class TreeMerge : IDisposable
@@ -163,7 +163,8 @@ internal sealed class TreeMerge : IDisposable
             DroppedTables.Overlap dropped = _dropped.OverlapWith(childLow, childHigh);
             if (dropped == DroppedTables.Overlap.All)
                 Cut(child, level - 1, keys);
-            else if (dropped == DroppedTables.Overlap.Some || IsChangedBelow(childHigh) || _levels.WantsNeighbour(level - 1))
+            else if (dropped == DroppedTables.Overlap.Some || IsChangedBelow(childHigh)
+                || _levels.WantsNeighbour(level - 1))
                 Merge(child, level - 1, childLow, childHigh);
             else
                 _levels.AppendSubtree(level - 1, childLow.Span, child, keys);
@@ -316,5 +317,6 @@ internal sealed class TreeMerge : IDisposable
     private unsafe BranchPage Branch(uint number, int level) =>
         BranchPage.Require(_source, _source.Page(number, _old.Generation), number, level);
 
-    private unsafe LeafPage Leaf(uint number) => LeafPage.Require(_source, _source.Page(number, _old.Generation), number);
+    private unsafe LeafPage Leaf(uint number) =>
+        LeafPage.Require(_source, _source.Page(number, _old.Generation), number);
 }

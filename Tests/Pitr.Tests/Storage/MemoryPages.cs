@@ -4,8 +4,8 @@ using Pitr.Storage;
 namespace Pitr.Tests;
 
 /// <summary>
-/// Pages in memory that keep account of what a merge allocates and frees: a page is freed once, and only if it was there
-/// before the generation that frees it.
+/// Pages in memory that keep account of what a merge allocates and frees: a page is freed once, and only if it was
+/// there before the generation that frees it.
 /// </summary>
 internal sealed unsafe class MemoryPages : IPageSource, IPageSink, IDisposable
 {
@@ -180,15 +180,19 @@ internal sealed class ModelTree : IDisposable
         }
     }
 
-    /// <summary>The tree holds what the model holds, every invariant holds, and no page is lost or reached by mistake.</summary>
+    /// <summary>
+    /// The tree holds what the model holds, every invariant holds, and no page is lost or reached by mistake.
+    /// </summary>
     /// <param name="hasLongKeys">True if a key may not fit a small leaf, since the prefix would become shorter.</param>
     public TreeReport RequireEqual(bool hasLongKeys = false)
     {
         TreeReport report = TreeCheck.Run(Pages, Root);
         Assert.Empty(report.Problems);
         Assert.Equal((ulong)Model.Count, Root.Keys);
-        Assert.True(Pages.Live.SetEquals(report.Reachable.Pages()), "reachable pages are not those allocated and not freed");
-        Assert.True(hasLongKeys || report.SmallPages <= Math.Max(1, Root.Height) + report.Leaves / 100, $"{report.SmallPages} pages are below a third full");
+        Assert.True(
+            Pages.Live.SetEquals(report.Reachable.Pages()), "reachable pages are not those allocated and not freed");
+        Assert.True(hasLongKeys || report.SmallPages <= Math.Max(1, Root.Height) + report.Leaves / 100,
+            $"{report.SmallPages} pages are below a third full");
         var cursor = new TreeCursor(Pages, Root);
         bool hasRow = cursor.SeekFirst();
         foreach ((byte[] key, byte[] value) in Model)

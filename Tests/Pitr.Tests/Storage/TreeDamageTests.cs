@@ -46,13 +46,14 @@ public sealed class TreeDamageTests
     {
         using ModelTree tree = SomeTree();
         TreeRoot older = tree.Root with { Generation = tree.Root.Generation - 1 };
-        DamageException damage = Assert.Throws<DamageException>(() => BTree.TryGet(tree.Pages, older, [0, 0, 0, 1], out _));
+        DamageException damage = Assert.Throws<DamageException>(
+            () => BTree.TryGet(tree.Pages, older, [0, 0, 0, 1], out _));
         Assert.Equal(ErrorCode.PageMisplaced, damage.Code);
     }
 
     /// <summary>
-    /// Bytes changed at random and the checksum made to match: every way of reading ends, in an answer or in damage, and
-    /// never outside of the page.
+    /// Bytes changed at random and the checksum made to match: every way of reading ends, in an answer or in damage,
+    /// and never outside of the page.
     /// </summary>
     [Theory]
     [InlineData(1)]
@@ -83,13 +84,15 @@ public sealed class TreeDamageTests
     public void A_branch_that_names_an_ancestor_ends_as_damage()
     {
         using ModelTree tree = SomeTree();
-        uint branch = tree.Pages.Live.First(page => PageLayout.Kind(tree.Pages.Bytes(page)) == PageKind.Branch && page != tree.Root.Page);
+        uint branch = tree.Pages.Live.First(page =>
+            PageLayout.Kind(tree.Pages.Bytes(page)) == PageKind.Branch && page != tree.Root.Page);
         Span<byte> bytes = tree.Pages.Bytes(branch);
         int childAt = PageLayout.HeaderBytes + sizeof(uint) * PageLayout.Count(bytes);
         BinaryPrimitives.WriteUInt32LittleEndian(bytes[childAt..], tree.Root.Page);
         PageChecksum.Stamp(bytes, branch, PageLayout.Generation(bytes));
         TreeReport report = TreeCheck.Run(tree.Pages, tree.Root);
-        Assert.Contains(report.Problems, problem => problem.What == "is reached twice" && problem.Page == tree.Root.Page);
+        Assert.Contains(
+            report.Problems, problem => problem.What == "is reached twice" && problem.Page == tree.Root.Page);
         Assert.Throws<DamageException>(() =>
         {
             var cursor = new TreeCursor(tree.Pages, tree.Root);
@@ -102,7 +105,8 @@ public sealed class TreeDamageTests
     public void A_check_names_every_damaged_page_and_goes_on_beside_it()
     {
         using ModelTree tree = SomeTree();
-        uint[] leaves = [.. tree.Pages.Live.Where(page => PageLayout.Kind(tree.Pages.Bytes(page)) == PageKind.Leaf).Take(3)];
+        uint[] leaves =
+            [.. tree.Pages.Live.Where(page => PageLayout.Kind(tree.Pages.Bytes(page)) == PageKind.Leaf).Take(3)];
         foreach (uint leaf in leaves)
             tree.Pages.Bytes(leaf)[4000] ^= 1;
         TreeReport report = TreeCheck.Run(tree.Pages, tree.Root);
@@ -116,7 +120,8 @@ public sealed class TreeDamageTests
         using ModelTree tree = SomeTree();
         uint leaf = tree.Pages.Live.First(page => PageLayout.Kind(tree.Pages.Bytes(page)) == PageKind.Leaf);
         tree.Pages.Bytes(leaf)[5000] ^= 1;
-        KeyValuePair<byte[], byte[]?>[] all = [.. tree.Model.Keys.Select(key => new KeyValuePair<byte[], byte[]?>(key, null))];
+        KeyValuePair<byte[], byte[]?>[] all =
+            [.. tree.Model.Keys.Select(key => new KeyValuePair<byte[], byte[]?>(key, null))];
         Assert.Throws<DamageException>(() =>
             TreeMerge.Run(tree.Pages, tree.Root, new ListedChanges(all), [], tree.Pages, CancellationToken.None));
         tree.Pages.DropFlush();
@@ -164,7 +169,8 @@ public sealed class TreeDamageTests
                     random.NextBytes(page.Slice(at, random.Next(1, 8)));
                 break;
             case 3:
-                BinaryPrimitives.WriteUInt16LittleEndian(page[PageLayout.CountAt..], (ushort)random.Next(ushort.MaxValue + 1));
+                ushort count = (ushort)random.Next(ushort.MaxValue + 1);
+                BinaryPrimitives.WriteUInt16LittleEndian(page[PageLayout.CountAt..], count);
                 break;
             default:
                 page[random.Next(PageLayout.PageBytes)] = (byte)random.Next(256);
@@ -198,7 +204,8 @@ public sealed class TreeDamageTests
         Allow(() =>
         {
             using var pages = new UncheckedSink(tree.Root.Generation + 1);
-            var changes = tree.Model.Keys.Where((_, i) => i % 50 == 0).Select(key => new KeyValuePair<byte[], byte[]?>(key, [1]));
+            var changes = tree.Model.Keys.Where((_, i) => i % 50 == 0)
+                .Select(key => new KeyValuePair<byte[], byte[]?>(key, [1]));
             TreeMerge.Run(tree.Pages, tree.Root, new ListedChanges(changes), [2], pages, CancellationToken.None);
         });
     }

@@ -140,7 +140,7 @@ public sealed class TreeMergeTests
             {
                 bool isDelete = random.Next(100) < deletePercent;
                 byte[] key = isDelete && known.Count > 0 && random.Next(10) != 0
-                    ? known[shape.ClustersDeletes ? (int)((run + (ulong)i) % (ulong)known.Count) : random.Next(known.Count)]
+                    ? known[(int)((shape.ClustersDeletes ? run + (ulong)i : (uint)random.Next()) % (uint)known.Count)]
                     : shape.NextKey(run + (ulong)i);
                 changes.Add(isDelete ? Delete(key) : Put(key, shape.NextValue()));
             }
@@ -163,7 +163,8 @@ public sealed class TreeMergeTests
         using var cancelled = new CancellationTokenSource();
         int leaves = 0;
         Assert.Throws<OperationCanceledException>(() => TreeMerge.Run(
-            tree.Pages, tree.Root, new ListedChanges(Enumerable.Range(0, 10_000).Select(i => Put(Key(1, (ulong)i), [1]))), [],
+            tree.Pages, tree.Root,
+            new ListedChanges(Enumerable.Range(0, 10_000).Select(i => Put(Key(1, (ulong)i), [1]))), [],
             tree.Pages, cancelled.Token, () =>
             {
                 if (++leaves == 20)
@@ -178,7 +179,8 @@ public sealed class TreeMergeTests
     {
         using var pages = new MemoryPages();
         Assert.Throws<BugException>(() => TreeMerge.Run(
-            pages, TreeRoot.Empty(0), new ListedChanges([Put(Key(1, 2), [1]), Put(Key(1, 2), [1])]), [], pages, CancellationToken.None));
+            pages, TreeRoot.Empty(0), new ListedChanges([Put(Key(1, 2), [1]), Put(Key(1, 2), [1])]), [], pages,
+            CancellationToken.None));
     }
 
     private static void RequireSeeks(ModelTree tree, Random random, Shape shape)
@@ -187,7 +189,9 @@ public sealed class TreeMergeTests
         var cursor = new TreeCursor(tree.Pages, tree.Root);
         for (int i = 0; i < 40; i++)
         {
-            byte[] key = keys.Count > 0 && random.Next(2) == 0 ? keys[random.Next(keys.Count)] : shape.NextKey((ulong)random.Next(1 << 21));
+            byte[] key = keys.Count > 0 && random.Next(2) == 0
+                ? keys[random.Next(keys.Count)]
+                : shape.NextKey((ulong)random.Next(1 << 21));
             int at = keys.BinarySearch(key, KeyOrder.Instance);
             Assert.Equal(at >= 0, BTree.TryGet(tree.Pages, tree.Root, key, out ValueRef value));
             if (at >= 0)
@@ -260,7 +264,9 @@ public sealed class TreeMergeTests
                 2 => Bytes(random, random.Next(0, 7)),
                 3 => [.. _common, .. Big(sequence, 3), .. Bytes(random, random.Next(0, 22))],
                 4 => [.. new byte[random.Next(0, 12)], .. Bytes(random, random.Next(0, 2))],
-                _ => random.Next(8) == 0 ? Bytes(random, random.Next(0, 1025)) : [.. "user:"u8, .. Big((ulong)random.Next(1 << 16), 4)],
+                _ => random.Next(8) == 0
+                    ? Bytes(random, random.Next(0, 1025))
+                    : [.. "user:"u8, .. Big((ulong)random.Next(1 << 16), 4)],
             };
             var key = new byte[4 + user.Length];
             BinaryPrimitives.WriteUInt32BigEndian(key, _firstTable + (uint)random.Next((int)_tables));
