@@ -1,8 +1,8 @@
 namespace Pitr.Storage;
 
 /// <summary>
-/// START HERE. One datafile: an ordered tree of pages which on disk is, at every instant, exactly the state as of one LSN,
-/// and above it, in memory, the committed changes that are not in it yet.
+/// START HERE. One datafile: an ordered tree of pages which on disk is, at every instant, exactly the state as of one
+/// LSN, and above it, in memory, the committed changes that are not in it yet.
 /// </summary>
 /// <remarks>
 /// LAYOUT  (page n begins at n × 8192; see <c>docs/formats/datafile.md</c>)
@@ -12,13 +12,16 @@ namespace Pitr.Storage;
 ///  | meta, even gen | meta, odd gen  | branch · leaf · overflow · free chain · free, mixed |
 ///  +----------------+----------------+------------------------------------------------+
 /// </code>
-/// STATE  in memory: the active write buffer, at most two sealed ones, the published read view over them and the tree, the
-/// free pages (read by the first flush), at most one flush in the making.
+/// STATE  in memory: the active write buffer, at most two sealed ones, the published read view over them and the tree,
+/// the free pages (read by the first flush), at most one flush in the making.
 ///
 /// INVARIANTS
-///   D1  No page that the current root, a pinned view or a running epoch reaches is written.   (I4; FreePages, FlushSink)
-///   D2  CheckpointLsn is below the LSN of every change in a write buffer.                     (asserted in Apply, PrepareFlush)
-///   D3  While <see cref="IsStill"/>, neither a byte nor the length of the file changes.       (asserted before each write)
+///   D1  No page that the current root, a pinned view or a running epoch reaches is written.   (I4; FreePages,
+///       FlushSink)
+///   D2  CheckpointLsn is below the LSN of every change in a write buffer.                     (asserted in Apply,
+///       PrepareFlush)
+///   D3  While <see cref="IsStill"/>, neither a byte nor the length of the file changes.       (asserted before each
+///       write)
 ///   D4  The file is written under its lock, and the lock is released after the last worker has ended (H13).
 ///
 /// DURABILITY  a flush: see <see cref="FlushJob"/>. Opening writes the believed meta page again and syncs it before any
@@ -26,9 +29,9 @@ namespace Pitr.Storage;
 ///
 /// THREADS  one owner (the DatafileActor) calls Apply … DropFlush and Dispose; a worker runs a job's WritePages and
 /// WriteMeta; <see cref="View"/> and the properties: any thread.
-/// FAILURE  after a failed write or sync <see cref="HasFailed"/>: nothing is written any more, since Linux may have dropped
-/// the dirty pages and would report success the second time. Apply and reads go on (Offline). No room on the disk, met
-/// before the meta page, leaves the old root: drop the flush and try later.
+/// FAILURE  after a failed write or sync <see cref="HasFailed"/>: nothing is written any more, since Linux may have
+/// dropped the dirty pages and would report success the second time. Apply and reads go on (Offline). No room on the
+/// disk, met before the meta page, leaves the old root: drop the flush and try later.
 /// </remarks>
 internal sealed class Datafile : IDisposable
 {
@@ -96,7 +99,9 @@ internal sealed class Datafile : IDisposable
     /// <summary>The LSN of the last seal. Owner only.</summary>
     public Lsn SealedUpTo => _sealedUpTo;
 
-    /// <summary>False while there are two sealed buffers: the owner waits with a seal until a flush is complete. Owner only.</summary>
+    /// <summary>
+    /// False while there are two sealed buffers: the owner waits with a seal until a flush is complete. Owner only.
+    /// </summary>
     public bool CanSeal => _sealed.Count < SealedMax || _active.Keys == 0;
 
     /// <summary>Changes that are not in the file, in bytes of memory.</summary>
@@ -146,8 +151,8 @@ internal sealed class Datafile : IDisposable
     }
 
     /// <summary>
-    /// False while the file is replayed and nobody reads it: its buffers keep one version a key. Takes effect with the next
-    /// seal, or at once if nothing is buffered. Owner only.
+    /// False while the file is replayed and nobody reads it: its buffers keep one version a key. Takes effect with the
+    /// next seal, or at once if nothing is buffered. Owner only.
     /// </summary>
     public bool KeepVersions
     {
@@ -177,7 +182,8 @@ internal sealed class Datafile : IDisposable
     /// <summary>
     /// Makes a new, empty file (O_EXCL) and opens it. When it returns, file and name are durable.
     /// </summary>
-    /// <exception cref="StorageFailedException">There is something at the path (EEXIST), or the disk said no.</exception>
+    /// <exception cref="StorageFailedException">There is something at the path (EEXIST), or the disk said
+    /// no.</exception>
     public static Datafile Create(
         DatafileEnvironment environment, string path, string name, SystemIdentifier systemId, FileId fileId,
         Incarnation incarnation, Lineage lineage, Lsn checkpointLsn, DatafileKind kind = DatafileKind.Datafile,
@@ -219,7 +225,8 @@ internal sealed class Datafile : IDisposable
     /// Opens an existing file: locks it, decides which meta page to believe, requires that it is the expected file, and
     /// makes that meta page durable (H10). Takes the same time at any size.
     /// </summary>
-    /// <exception cref="RefusedException">Locked; of another database, file, kind or format; or it needs recovery.</exception>
+    /// <exception cref="RefusedException">Locked; of another database, file, kind or format; or it needs
+    /// recovery.</exception>
     /// <exception cref="DamageException">Missing, too short, or no meta page is valid.</exception>
     public static Datafile Open(
         DatafileEnvironment environment, string path, string name, DatafileExpectation expected, bool keepVersions = true)
@@ -291,8 +298,8 @@ internal sealed class Datafile : IDisposable
     }
 
     /// <summary>
-    /// Begins a flush of everything that is sealed. Null if there is nothing: then the file is <see cref="CleanUpTo"/> the
-    /// last seal. The job is given to a worker, and then to <see cref="CompleteFlush"/> or <see cref="DropFlush"/>.
+    /// Begins a flush of everything that is sealed. Null if there is nothing: then the file is <see cref="CleanUpTo"/>
+    /// the last seal. The job is given to a worker, and then to <see cref="CompleteFlush"/> or <see cref="DropFlush"/>.
     /// </summary>
     /// <param name="lineage">The lineage of the last seal's LSN.</param>
     /// <exception cref="RefusedException">The file has failed.</exception>
@@ -324,7 +331,8 @@ internal sealed class Datafile : IDisposable
         Lineage lineage, Lsn? checkpointLsn = null, Incarnation? incarnation = null, Guid? restoreStamp = null)
     {
         if (checkpointLsn is { } lsn)
-            Invariant.Require(lsn >= CheckpointLsn && lsn <= CleanUpTo, "D2", "a meta page speaks of changes that the file lacks.");
+            Invariant.Require(
+                lsn >= CheckpointLsn && lsn <= CleanUpTo, "D2", "a meta page speaks of changes that the file lacks.");
         BeginJob();
         MetaPage next = NextMeta(checkpointLsn ?? CheckpointLsn, lineage);
         _job = new FlushJob(this, next with
@@ -336,7 +344,8 @@ internal sealed class Datafile : IDisposable
     }
 
     /// <summary>
-    /// Publishes the new root. To be called once the job is durable and the visible LSN is at or above its checkpoint LSN.
+    /// Publishes the new root. To be called once the job is durable and the visible LSN is at or above its checkpoint
+    /// LSN.
     /// </summary>
     public void CompleteFlush(FlushJob job)
     {
@@ -374,7 +383,8 @@ internal sealed class Datafile : IDisposable
     }
 
     /// <summary>
-    /// Closes the file: cancels what can be cancelled, waits for workers and readers, and then releases the lock (H13, H41).
+    /// Closes the file: cancels what can be cancelled, waits for workers and readers, and then releases the lock (H13,
+    /// H41).
     /// Views that are pinned go on reading their buffers; their pages give a typed error. Not inside an epoch.
     /// </summary>
     public void Dispose()
@@ -422,7 +432,9 @@ internal sealed class Datafile : IDisposable
         return _free;
     }
 
-    /// <summary>Runs something that writes, and remembers a failure of the disk for ever, but for a lack of room.</summary>
+    /// <summary>
+    /// Runs something that writes, and remembers a failure of the disk for ever, but for a lack of room.
+    /// </summary>
     internal void Write(Action write)
     {
         Invariant.Require(!_isStill, "D3", "a file that is held still is written.");
@@ -488,7 +500,9 @@ internal sealed class Datafile : IDisposable
     }
 
     private void RequireOwn(FlushJob job) =>
-        Invariant.Require(ReferenceEquals(job, _job) && !IsWorking, "J1", "a flush ends that is not this file's, or whose worker runs (H13).");
+        Invariant.Require(
+            ReferenceEquals(job, _job) && !IsWorking, "J1",
+            "a flush ends that is not this file's, or whose worker runs (H13).");
 
     private MetaPage NextMeta(Lsn checkpointLsn, Lineage lineage) => _meta with
     {

@@ -5,23 +5,27 @@ namespace Pitr.Storage;
 /// <summary>What a check of a whole datafile found.</summary>
 /// <param name="Meta">The meta page that opening would believe.</param>
 /// <param name="Tree">What was found in the tree.</param>
-/// <param name="Problems">Everything wrong, the tree's problems included, one sentence each; empty if all is well.</param>
+/// <param name="Problems">Everything wrong, the tree's problems included, one sentence each; empty if all is
+/// well.</param>
 internal sealed record DatafileReport(MetaPage Meta, TreeReport Tree, IReadOnlyList<string> Problems)
 {
     public bool IsSound => Problems.Count == 0;
 }
 
-/// <summary>Re-reads every page that a datafile's meta page reaches, and requires that every page has exactly one use.</summary>
+/// <summary>
+/// Re-reads every page that a datafile's meta page reaches, and requires that every page has exactly one use.
+/// </summary>
 /// <remarks>
-/// What is checked: the meta page; the chain of free pages (F2, F3); the tree (<see cref="TreeCheck"/>); and that each page
-/// in [2, page count) is exactly one of: reached by the root, listed as free, of the chain itself.
+/// What is checked: the meta page; the chain of free pages (F2, F3); the tree (<see cref="TreeCheck"/>); and that each
+/// page in [2, page count) is exactly one of: reached by the root, listed as free, of the chain itself.
 /// THREADS  one, not inside an epoch. The file may be open elsewhere, if nothing is flushed into it meanwhile.
 /// </remarks>
 internal static class DatafileCheck
 {
     private const int ProblemsMax = 100;
 
-    /// <exception cref="DamageException">No meta page is valid, or the chain of free pages is not what was written.</exception>
+    /// <exception cref="DamageException">No meta page is valid, or the chain of free pages is not what was
+    /// written.</exception>
     /// <exception cref="StorageFailedException">The disk could not be read.</exception>
     public static DatafileReport Run(DatafileEnvironment environment, string path, CancellationToken cancellation = default)
     {

@@ -11,7 +11,8 @@ namespace Pitr.Storage;
 ///   M3  one valid, its generation &lt; known     needs recovery: the newer one was damaged after its pages may have been reused
 ///   M4  none valid                            damage
 /// </code>
-/// CASES  of the believed one, in this order (H14 and "ahead of the WAL" are the caller's: they need the path and the WAL)
+/// CASES  of the believed one, in this order (H14 and "ahead of the WAL" are the caller's: they need the path and the
+/// WAL)
 /// <code>
 ///   A1  newer format                          refused
 ///   A2  other system identifier or file id    refused
@@ -47,7 +48,10 @@ internal static class DatafileOpening
         return only;
     }
 
-    /// <summary>Requires that a believed meta page is that of the expected file (A2 … A7), and that the file is as long as it says.</summary>
+    /// <summary>
+    /// Requires that a believed meta page is that of the expected file (A2 … A7), and that the file is as long as it
+    /// says.
+    /// </summary>
     public static void RequireExpected(IFileHandle handle, MetaPage meta, DatafileExpectation expected)
     {
         string path = handle.Path;

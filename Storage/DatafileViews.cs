@@ -1,20 +1,21 @@
 namespace Pitr.Storage;
 
 /// <summary>
-/// The read views of a datafile that somebody may still hold, and what waits for them: pages that a flush freed, and write
-/// buffers that a flush emptied.
+/// The read views of a datafile that somebody may still hold, and what waits for them: pages that a flush freed, and
+/// write buffers that a flush emptied.
 /// </summary>
 /// <remarks>
 /// STATE  the published view; the views that are not released; per flush the pages it freed with the generation of its
 /// root; the buffers it emptied.
 ///
 /// INVARIANTS
-///   R1  Pages freed by generation g are released after every view with a root below g was, and after the epochs that ran
+///   R1  Pages freed by generation g are released after every view with a root below g was, and after the epochs that
+///       ran
 ///       then have ended (H12). A reader without a pin found the view inside such an epoch.
 ///   R2  The same holds for a buffer and the views that name it.
 ///
-/// THREADS  <see cref="Current"/>: any. Publish, Wait…: the owner. Views are released on the thread of their last pin: the
-/// lock protects the lists against it.
+/// THREADS  <see cref="Current"/>: any. Publish, Wait…: the owner. Views are released on the thread of their last pin:
+/// the lock protects the lists against it.
 /// </remarks>
 internal sealed class DatafileViews
 {
@@ -56,7 +57,9 @@ internal sealed class DatafileViews
         before.Supersede(WhenReleased);
     }
 
-    /// <summary>Says what the root of a generation does not reach any more. Before that root's view is published.</summary>
+    /// <summary>
+    /// Says what the root of a generation does not reach any more. Before that root's view is published.
+    /// </summary>
     public void WaitToReuse(ulong generation, uint[] pages)
     {
         if (pages.Length == 0)
@@ -72,7 +75,9 @@ internal sealed class DatafileViews
             _buffers.Add(buffer);
     }
 
-    /// <summary>The file is closed: nothing is published any more, and buffers go when their last view is released.</summary>
+    /// <summary>
+    /// The file is closed: nothing is published any more, and buffers go when their last view is released.
+    /// </summary>
     public void End()
     {
         lock (_lock)

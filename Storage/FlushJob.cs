@@ -11,13 +11,16 @@ namespace Pitr.Storage;
 ///   WriteMeta    3. meta page of generation g+1, slot (g+1) mod 2  4. SyncData      5. cut what is free at the file's end
 /// </code>
 /// INVARIANTS
-///   J1  Once step 3 was begun the job cannot be dropped: the kernel may write the meta page at any time (H9). It ends with
+///   J1  Once step 3 was begun the job cannot be dropped: the kernel may write the meta page at any time (H9). It ends
+///       with
 ///       <see cref="IsDurable"/>, or the file is written never again.
-///   J2  Step 5 cuts pages that were available when the job began, so that nobody can read them, and after step 4 (H41).
+///   J2  Step 5 cuts pages that were available when the job began, so that nobody can read them, and after step 4
+///       (H41).
 ///
-/// THREADS  WritePages and WriteMeta: one worker, one after the other. The owner waits for it to end before it completes
-/// or drops (H13); closing the file waits for it too.
-/// FAILURE  no room on the disk, damage and cancellation in WritePages: drop it. Any failure of a write or sync: the datafile
+/// THREADS  WritePages and WriteMeta: one worker, one after the other. The owner waits for it to end before it
+/// completes or drops (H13); closing the file waits for it too.
+/// FAILURE  no room on the disk, damage and cancellation in WritePages: drop it. Any failure of a write or sync: the
+/// datafile
 /// <see cref="Datafile.HasFailed"/>.
 /// </remarks>
 internal sealed class FlushJob

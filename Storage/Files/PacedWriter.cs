@@ -1,8 +1,8 @@
 namespace Pitr.Storage;
 
 /// <summary>
-/// The one way in which a database writes in bulk (flush, move, backup, spill, new segments), so that the WAL's syncs stay
-/// fast beside it.
+/// The one way in which a database writes in bulk (flush, move, backup, spill, new segments), so that the WAL's syncs
+/// stay fast beside it.
 /// </summary>
 /// <remarks>
 /// POLICY
@@ -19,8 +19,8 @@ namespace Pitr.Storage;
 ///   W1  After a write-back or a sync of a handle failed, nothing is written to it or synced any more (H11): Linux may
 ///       have dropped the dirty pages and would report success the second time.
 ///
-/// THREADS  any; one handle is written by one thread at a time. The lock protects the rate and the list of handles and is
-/// not held during I/O. <see cref="ReportWalSync"/> is called once a group and takes the lock for some nanoseconds.
+/// THREADS  any; one handle is written by one thread at a time. The lock protects the rate and the list of handles and
+/// is not held during I/O. <see cref="ReportWalSync"/> is called once a group and takes the lock for some nanoseconds.
 /// FAILURE  as the handle's; no room on the disk (DiskFull) in a write leaves the handle usable.
 /// </remarks>
 internal sealed class PacedWriter

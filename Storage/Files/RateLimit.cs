@@ -4,7 +4,8 @@ namespace Pitr.Storage;
 /// Bytes per second for one caller, such as a backup with a limit: says how long to wait before the next bytes.
 /// </summary>
 /// <remarks>
-/// STATE  the instant from which the next bytes may go. Time that passed unused is not saved up, so there are no bursts.
+/// STATE  the instant from which the next bytes may go. Time that passed unused is not saved up, so there are no
+/// bursts.
 /// THREADS  any.
 /// </remarks>
 internal sealed class RateLimit

@@ -8,9 +8,10 @@ namespace Pitr.Storage;
 /// who may still look at them has left (H12).
 /// </summary>
 /// <remarks>
-/// STATE  a clock of epochs, and one slot a thread with the epoch in which its outermost guard was entered; 0 is "outside".
-/// A retired action carries the epoch in which its object was taken out of sight; it is due when no slot holds that epoch
-/// or an earlier one.
+/// STATE  a clock of epochs, and one slot a thread with the epoch in which its outermost guard was entered; 0 is
+/// "outside".
+/// A retired action carries the epoch in which its object was taken out of sight; it is due when no slot holds that
+/// epoch or an earlier one.
 ///
 /// INVARIANTS
 ///   E1  An action runs only after every guard and hold that was entered before <see cref="Retire"/> has ended.
@@ -18,7 +19,8 @@ namespace Pitr.Storage;
 ///
 /// PROOF  A reader stores its slot, then a full fence, then reads what is published. A retirer takes the object out of
 /// sight, then moves the clock (a full fence), and whoever collects reads the slots after that. So either the collector
-/// sees the reader's slot and waits, or the reader's fence comes after the collector's look and it cannot find the object.
+/// sees the reader's slot and waits, or the reader's fence comes after the collector's look and it cannot find the
+/// object.
 ///
 /// THREADS  any. The lock protects the queue and the tables' growth, never a guard.
 /// FAILURE  actions must not throw: what they free would be lost for the rest of the batch.
@@ -76,7 +78,9 @@ internal sealed class EpochTable
         return new EpochHold(this, index);
     }
 
-    /// <summary>Runs <paramref name="release"/> some time after every guard that was entered before this call has ended.</summary>
+    /// <summary>
+    /// Runs <paramref name="release"/> some time after every guard that was entered before this call has ended.
+    /// </summary>
     public void Retire(Action release)
     {
         lock (_lock)
@@ -128,7 +132,8 @@ internal sealed class EpochTable
     }
 
     /// <summary>
-    /// Waits until all guards and holds that are entered now have ended, and until every action retired before has run (H41).
+    /// Waits until all guards and holds that are entered now have ended, and until every action retired before has run
+    /// (H41).
     /// </summary>
     public void AwaitAll()
     {

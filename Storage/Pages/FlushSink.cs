@@ -3,18 +3,20 @@ using System.Runtime.InteropServices;
 namespace Pitr.Storage;
 
 /// <summary>
-/// Where a flush puts its pages: stamps them, collects them into long writes, and puts them into the cache once written.
+/// Where a flush puts its pages: stamps them, collects them into long writes, and puts them into the cache once
+/// written.
 /// </summary>
 /// <remarks>
-/// STATE  256 pages (2 MiB) of native memory, in the order in which they came, with their numbers. Full, they are written
-/// in ascending order, neighbours with one call; a merge allocates and finishes pages nearly in order, so the writes are
-/// as long as the runs that <see cref="FreePages"/> gives, 256 KiB to 1 MiB.
+/// STATE  256 pages (2 MiB) of native memory, in the order in which they came, with their numbers. Full, they are
+/// written in ascending order, neighbours with one call; a merge allocates and finishes pages nearly in order, so the
+/// writes are as long as the runs that <see cref="FreePages"/> gives, 256 KiB to 1 MiB.
 ///
 /// INVARIANTS
 ///   I4  Only pages that this flush took are written.
-///   S1  A page enters the cache after its bytes were written: what makes room for it and comes back reads the new ones.
-/// THREADS  one, the worker of the flush. FAILURE  as <see cref="PacedWriter"/>'s; the flush is dropped or the file taken
-/// offline by the owner.
+///   S1  A page enters the cache after its bytes were written: what makes room for it and comes back reads the new
+///       ones.
+/// THREADS  one, the worker of the flush. FAILURE  as <see cref="PacedWriter"/>'s; the flush is dropped or the file
+/// taken offline by the owner.
 /// </remarks>
 internal sealed unsafe class FlushSink : IPageSink, IDisposable
 {
@@ -59,7 +61,8 @@ internal sealed unsafe class FlushSink : IPageSink, IDisposable
     /// <inheritdoc/>
     public void Write(uint number, Span<byte> page)
     {
-        Invariant.Require(_free.IsTaken(number), "I4", $"page {number} is written, but was not taken by this flush.");
+        if (!_free.IsTaken(number))
+            throw new BugException($"Invariant I4 does not hold: page {number} is written, but was not taken by this flush.");
         PageChecksum.Stamp(page, number, Generation);
         page[..PageLayout.PageBytes].CopyTo(PageAt(_count));
         _numbers[_count++] = number;

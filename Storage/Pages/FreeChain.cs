@@ -13,8 +13,8 @@ internal sealed record FreeChainContent(IReadOnlyList<PageRun> Runs, IReadOnlyLi
 
 /// <summary>The bytes of the chain of free pages, which the meta page names.</summary>
 /// <remarks>
-/// LAYOUT  (little endian; the page's header as in <see cref="PageLayout"/>, kind FreeChain, generation: the meta page's
-/// FreeChainGeneration)
+/// LAYOUT  (little endian; the page's header as in <see cref="PageLayout"/>, kind FreeChain, generation: the meta
+/// page's FreeChainGeneration)
 /// <code>
 ///   14 u16  runs in this page (at most 1,020)
 ///   24 u32  next page of the chain (0: the last)
@@ -27,7 +27,8 @@ internal sealed record FreeChainContent(IReadOnlyList<PageRun> Runs, IReadOnlyLi
 ///
 /// INVARIANTS
 ///   F2  Runs ascend, do not touch, and lie in [2, page count).
-///   F3  Each page of the chain has the generation that the meta page names: an older chain page in its place, though its
+///   F3  Each page of the chain has the generation that the meta page names: an older chain page in its place, though
+///       its
 ///       checksum matches, is damage (H38).
 /// </remarks>
 internal static class FreeChain

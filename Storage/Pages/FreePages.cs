@@ -14,18 +14,21 @@ namespace Pitr.Storage;
 ///       │◀───────────────────┘                                         ▼
 ///       └───────────── Release: views and epochs have ended ──────── waiting
 /// </code>
-/// <c>_free</c> holds available and waiting ones: what the file's free chain lists. Pages at or above the page count were
-/// never used, or were cut off.
+/// <c>_free</c> holds available and waiting ones: what the file's free chain lists. Pages at or above the page count
+/// were never used, or were cut off.
 ///
 /// INVARIANTS
-///   I4 (design §13)  Only a page that was taken by the running flush is written.   (asserted in <see cref="FlushSink"/>)
-///   F1  A page is in one of these states only.                                     (asserted in <see cref="PageBits"/>)
-///   F4  A page that a flush of generation g freed is available only after every view of a root below g was released and
+///   I4 (design §13)  Only a page that was taken by the running flush is written.   (asserted in <see
+///       cref="FlushSink"/>)
+///   F1  A page is in one of these states only.                                     (asserted in <see
+///       cref="PageBits"/>)
+///   F4  A page that a flush of generation g freed is available only after every view of a root below g was released
+///       and
 ///       every epoch that was running then has ended (H12); nothing else is cut off the file's end (H41).
 ///
-/// POLICY  a flush takes the lowest run of at least 32 pages (256 KiB), at most 128. If there is none: single pages, when
-/// more than a quarter of the file (and 64 pages) is available; else the file grows by 128 pages at a time, and what is
-/// not used of them is given back at the end of the flush.
+/// POLICY  a flush takes the lowest run of at least 32 pages (256 KiB), at most 128. If there is none: single pages,
+/// when more than a quarter of the file (and 64 pages) is available; else the file grows by 128 pages at a time, and
+/// what is not used of them is given back at the end of the flush.
 ///
 /// THREADS  one at a time: the worker of the running flush, or the owner when none runs. <see cref="Release"/> and the
 /// counters: any.
@@ -142,13 +145,15 @@ internal sealed class FreePages
     /// <summary>The new root does not reach this page.</summary>
     public void Free(uint page)
     {
-        Invariant.Require(page >= MetaPage.Slots && page < _pageCount && !_free.Contains(page), "F1", $"page {page} is freed twice.");
+        if (page < MetaPage.Slots || page >= _pageCount || _free.Contains(page))
+            throw new BugException($"Invariant F1 does not hold: page {page} is freed, but was not in use.");
         _freed.Add(page);
     }
 
     /// <summary>
-    /// Ends the taking for the tree: cuts what is available at the file's end, lists what was freed, and takes the pages
-    /// of the new chain. After it <see cref="PageCount"/> and <see cref="Listed"/> are those of the new meta page.
+    /// Ends the taking for the tree: cuts what is available at the file's end, lists what was freed, and takes the
+    /// pages of the new chain. After it <see cref="PageCount"/> and <see cref="Listed"/> are those of the new meta
+    /// page.
     /// </summary>
     public List<uint> EndWithChain()
     {
@@ -191,7 +196,9 @@ internal sealed class FreePages
         return waiting;
     }
 
-    /// <summary>The flush is dropped before its meta page: all is as before. Returns the pages that it may have written.</summary>
+    /// <summary>
+    /// The flush is dropped before its meta page: all is as before. Returns the pages that it may have written.
+    /// </summary>
     public uint[] Drop()
     {
         if (!_isBegun)

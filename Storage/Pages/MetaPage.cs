@@ -36,12 +36,13 @@ internal enum DatafileKind : byte
 ///   88 u64  lineage of that LSN          152 16 bytes: restore stamp (zero: none)
 ///                                        168 zero to the end
 /// </code>
-/// A meta page is valid if and only if (1) its checksum matches and its number is its place, (2) magic, version and page
-/// size are known, (3) its generation is that of its header and generation mod 2 is its place, (4) nothing that it names
-/// lies outside of its page count.
+/// A meta page is valid if and only if (1) its checksum matches and its number is its place, (2) magic, version and
+/// page size are known, (3) its generation is that of its header and generation mod 2 is its place, (4) nothing that it
+/// names lies outside of its page count.
 ///
 /// DURABILITY  the meta page of generation g+1 is written into slot (g+1) mod 2 after all its pages were synced, then
-/// synced itself. Every change is a generation of its own (H22); only opening writes one in place, the same bytes (H10).
+/// synced itself. Every change is a generation of its own (H22); only opening writes one in place, the same bytes
+/// (H10).
 /// </remarks>
 internal sealed record MetaPage
 {
@@ -122,7 +123,9 @@ internal sealed record MetaPage
         PageChecksum.Stamp(page, Slot, Generation);
     }
 
-    /// <summary>Reads a meta page. Null if it is not valid; then <paramref name="why"/> ends the sentence "page n …".</summary>
+    /// <summary>
+    /// Reads a meta page. Null if it is not valid; then <paramref name="why"/> ends the sentence "page n …".
+    /// </summary>
     public static MetaPage? TryRead(ReadOnlySpan<byte> page, uint slot, out string why)
     {
         why = "";

@@ -66,7 +66,9 @@ internal sealed unsafe class PageCache : IDisposable
         }
     }
 
-    /// <summary>Begins to cache a file. The handle stays the caller's; it is closed after the returned object was.</summary>
+    /// <summary>
+    /// Begins to cache a file. The handle stays the caller's; it is closed after the returned object was.
+    /// </summary>
     public PagedFile OpenFile(IFileHandle handle, string name)
     {
         lock (_lock)
@@ -101,7 +103,9 @@ internal sealed unsafe class PageCache : IDisposable
 
     internal void NoteLoad() => Interlocked.Increment(ref _loads);
 
-    /// <summary>A frame to fill. It becomes readable by <see cref="PagedFile"/>, or is given back with <see cref="GiveBack"/>.</summary>
+    /// <summary>
+    /// A frame to fill. It becomes readable by <see cref="PagedFile"/>, or is given back with <see cref="GiveBack"/>.
+    /// </summary>
     internal byte* Take(int file, uint number)
     {
         Epochs.Collect();
@@ -148,7 +152,9 @@ internal sealed unsafe class PageCache : IDisposable
         });
     }
 
-    /// <summary>Ends a file that no reader is in or can enter: its pages leave the cache, its page table is freed.</summary>
+    /// <summary>
+    /// Ends a file that no reader is in or can enter: its pages leave the cache, its page table is freed.
+    /// </summary>
     internal void Close(PagedFile file, nint[] table)
     {
         lock (_lock) // the clock's hand, too, is out of the table now

@@ -31,19 +31,24 @@ internal struct FrameHead
     /// <summary>Place in the clock.</summary>
     [FieldOffset(12)] public int Place;
 
-    /// <summary>1 if the frame is a block of its own, beyond the budget, and goes back to the system when it is free.</summary>
+    /// <summary>
+    /// 1 if the frame is a block of its own, beyond the budget, and goes back to the system when it is free.
+    /// </summary>
     [FieldOffset(16)] public int IsExtra;
 
-    /// <summary>Set by a hit, cleared by the clock's hand. The neighbour of the page's header, which every hit reads.</summary>
+    /// <summary>
+    /// Set by a hit, cleared by the clock's hand. The neighbour of the page's header, which every hit reads.
+    /// </summary>
     [FieldOffset(63)] public byte Referenced;
 }
 
 /// <summary>
-/// The native memory of cached pages: frames in slabs up to the budget, and single ones beyond it while readers hold on.
+/// The native memory of cached pages: frames in slabs up to the budget, and single ones beyond it while readers hold
+/// on.
 /// </summary>
 /// <remarks>
-/// LAYOUT  a frame is 8,320 bytes: 64 of head, 8,192 of page, 64 unused. The odd stride spreads the headers of pages over
-/// the sets of the processor's caches; head and page header lie in one aligned pair of cache lines.
+/// LAYOUT  a frame is 8,320 bytes: 64 of head, 8,192 of page, 64 unused. The odd stride spreads the headers of pages
+/// over the sets of the processor's caches; head and page header lie in one aligned pair of cache lines.
 /// <code>
 ///   frame ─▶ +0 FrameHead · +64 page (the address that readers get) · +8256 unused
 ///   slab   =  126 frames in 1 MiB

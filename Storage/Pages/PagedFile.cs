@@ -5,7 +5,8 @@ using System.Runtime.InteropServices;
 namespace Pitr.Storage;
 
 /// <summary>
-/// One file's pages as readers see them: a table from page number to the page's bytes in memory, filled from disk on a miss.
+/// One file's pages as readers see them: a table from page number to the page's bytes in memory, filled from disk on a
+/// miss.
 /// </summary>
 /// <remarks>
 /// STATE  two levels of native memory; a hit costs three loads and no lock, pin or dictionary.
@@ -19,8 +20,8 @@ namespace Pitr.Storage;
 ///       reads what was written before Install, and whoever read it earlier was in an epoch that ended before the disk
 ///       page was reused (H12).
 ///
-/// THREADS  <see cref="Page"/> and <see cref="Prefetch"/>: any, inside an epoch. Install and Forget: any, for pages that
-/// no reader can reach. The lock protects the growth of the table.
+/// THREADS  <see cref="Page"/> and <see cref="Prefetch"/>: any, inside an epoch. Install and Forget: any, for pages
+/// that no reader can reach. The lock protects the growth of the table.
 /// FAILURE  a page that is not what was written is never put into the table: each read of it throws again.
 /// </remarks>
 internal sealed unsafe class PagedFile : IPageSource, IDisposable

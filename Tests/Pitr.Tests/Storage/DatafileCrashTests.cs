@@ -4,8 +4,8 @@ using Pitr.Storage;
 namespace Pitr.Tests;
 
 /// <summary>
-/// I3, I4: whatever instant the power fails at, the file on disk is exactly the state as of its checkpoint LSN; and no page
-/// that a pinned view reaches is ever written.
+/// I3, I4: whatever instant the power fails at, the file on disk is exactly the state as of its checkpoint LSN; and no
+/// page that a pinned view reaches is ever written.
 /// </summary>
 public sealed class DatafileCrashTests
 {

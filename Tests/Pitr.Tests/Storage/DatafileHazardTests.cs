@@ -10,7 +10,9 @@ public sealed class DatafileHazardTests : IDisposable
 
     public void Dispose() => _it.Dispose();
 
-    /// <summary>H9: once the meta page was submitted the flush is not dropped, and after its failed sync nothing is written.</summary>
+    /// <summary>
+    /// H9: once the meta page was submitted the flush is not dropped, and after its failed sync nothing is written.
+    /// </summary>
     [Fact]
     public void A_flush_whose_meta_page_was_submitted_cannot_be_dropped()
     {
@@ -48,8 +50,8 @@ public sealed class DatafileHazardTests : IDisposable
     }
 
     /// <summary>
-    /// H10: killed between the write of the meta page and its sync, the file is opened from the page cache and flushed again;
-    /// after a power loss at any moment of that flush it is whole.
+    /// H10: killed between the write of the meta page and its sync, the file is opened from the page cache and flushed
+    /// again; after a power loss at any moment of that flush it is whole.
     /// </summary>
     [Fact]
     public void A_meta_page_believed_from_the_page_cache_is_durable_before_pages_are_reused()
@@ -85,7 +87,9 @@ public sealed class DatafileHazardTests : IDisposable
         }
     }
 
-    /// <summary>H10: the meta page that is believed is written again, the same bytes, and synced, before anything else.</summary>
+    /// <summary>
+    /// H10: the meta page that is believed is written again, the same bytes, and synced, before anything else.
+    /// </summary>
     [Fact]
     public void Opening_writes_the_believed_meta_page_again_and_syncs_it()
     {
@@ -100,7 +104,10 @@ public sealed class DatafileHazardTests : IDisposable
             disk.Log.Operations.Select(operation => operation.Op).Where(op => op is FileOp.Write or FileOp.SyncData));
     }
 
-    /// <summary>H12: a reader inside an epoch that took the view two flushes ago reads right pages, and no page is reused meanwhile.</summary>
+    /// <summary>
+    /// H12: a reader inside an epoch that took the view two flushes ago reads right pages, and no page is reused
+    /// meanwhile.
+    /// </summary>
     [Fact]
     public void A_descheduled_reader_reads_its_old_root_after_many_flushes()
     {
@@ -123,7 +130,9 @@ public sealed class DatafileHazardTests : IDisposable
         _it.Check();
     }
 
-    /// <summary>H13: while a worker is inside a flush the owner cannot end it, closing waits, and nobody else gets the file.</summary>
+    /// <summary>
+    /// H13: while a worker is inside a flush the owner cannot end it, closing waits, and nobody else gets the file.
+    /// </summary>
     [Fact]
     public async Task The_lock_is_released_after_the_last_worker_has_ended()
     {
@@ -159,7 +168,9 @@ public sealed class DatafileHazardTests : IDisposable
         Assert.Equal(operations, _it.Disk.OperationCount);
     }
 
-    /// <summary>H16: a generation above the control file's is normal; a lower one, or the same with another LSN, is not.</summary>
+    /// <summary>
+    /// H16: a generation above the control file's is normal; a lower one, or the same with another LSN, is not.
+    /// </summary>
     [Fact]
     public void An_older_or_foreign_copy_needs_recovery()
     {
@@ -175,7 +186,9 @@ public sealed class DatafileHazardTests : IDisposable
         RequireNeedsRecovery(DatafileOnDisk.Expected(3) with { Incarnation = new Incarnation(9) }, "incarnation");
     }
 
-    /// <summary>H16: if the newer meta page is damaged, the older one is believed only if the control file knows no newer one.</summary>
+    /// <summary>
+    /// H16: if the newer meta page is damaged, the older one is believed only if the control file knows no newer one.
+    /// </summary>
     [Theory]
     [InlineData(1UL, true)]
     [InlineData(2UL, false)]
@@ -239,7 +252,9 @@ public sealed class DatafileHazardTests : IDisposable
             () => Datafile.Open(_it.Environment, "/db/other", "other", DatafileOnDisk.Expected())).Code);
     }
 
-    /// <summary>H22: a change of the meta page is a generation of its own in the other slot; the old one stays until then.</summary>
+    /// <summary>
+    /// H22: a change of the meta page is a generation of its own in the other slot; the old one stays until then.
+    /// </summary>
     [Fact]
     public void A_change_of_the_meta_page_is_a_flush_without_pages()
     {
@@ -271,7 +286,9 @@ public sealed class DatafileHazardTests : IDisposable
         Assert.Throws<BugException>(() => _it.File.PrepareMetaFlush(DatafileOnDisk.Lineage, _it.Lsn));
     }
 
-    /// <summary>H38: an older page of the free chain, valid by itself, in the place of the present one is damage.</summary>
+    /// <summary>
+    /// H38: an older page of the free chain, valid by itself, in the place of the present one is damage.
+    /// </summary>
     [Fact]
     public void An_older_page_of_the_free_chain_is_damage()
     {

@@ -6,8 +6,8 @@ using Pitr.Storage;
 namespace Pitr.Tests;
 
 /// <summary>
-/// A datafile on a simulated disk, with what it should contain: applies changes to both, compares them, and can be opened
-/// again on a copy of the disk after a crash.
+/// A datafile on a simulated disk, with what it should contain: applies changes to both, compares them, and can be
+/// opened again on a copy of the disk after a crash.
 /// </summary>
 internal sealed class DatafileOnDisk : IDisposable
 {
@@ -150,7 +150,9 @@ internal sealed class DatafileOnDisk : IDisposable
         return view.TryGet(KeyOf(key), at, out ValueRef value) ? value.ToArray() : null;
     }
 
-    /// <summary>Everything readable is what was put, and the file on disk is sound and as of its checkpoint LSN (I3).</summary>
+    /// <summary>
+    /// Everything readable is what was put, and the file on disk is sound and as of its checkpoint LSN (I3).
+    /// </summary>
     public void Check()
     {
         RequireEqual(_model, Scan(File.View));
