@@ -224,8 +224,11 @@ internal sealed class BackupWriter
             {
                 catalogue = catalogue.WithFile(file with
                 {
-                    Incarnation = copy.Incarnation, Generation = copy.Generation, CheckpointLsn = copy.CheckpointLsn,
-                    CleanUpTo = copy.CheckpointLsn, NeedsRecovery = null,
+                    Incarnation = copy.Incarnation,
+                    Generation = copy.Generation,
+                    CheckpointLsn = copy.CheckpointLsn,
+                    CleanUpTo = copy.CheckpointLsn,
+                    NeedsRecovery = null,
                 });
             }
         }

@@ -99,8 +99,12 @@ internal sealed class RestoreWriter
                 ? catalogue.WithFile(file with { Path = $"{file.Name}.pitr", NeedsRecovery = DroppedBeforeCopy })
                 : catalogue.WithFile(file with
                 {
-                    Path = copy.Path, Incarnation = label.Incarnation, Generation = label.Generation,
-                    CheckpointLsn = label.CheckpointLsn, CleanUpTo = label.CheckpointLsn, NeedsRecovery = null,
+                    Path = copy.Path,
+                    Incarnation = label.Incarnation,
+                    Generation = label.Generation,
+                    CheckpointLsn = label.CheckpointLsn,
+                    CleanUpTo = label.CheckpointLsn,
+                    NeedsRecovery = null,
                 });
         }
         return source with

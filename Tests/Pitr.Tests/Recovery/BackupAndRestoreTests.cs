@@ -140,8 +140,15 @@ public sealed class BackupAndRestoreTests
     {
         var file = new LabelledFile
         {
-            Id = FileId.Main, Name = "orders", ObjectName = "datafiles/orders.pitr", LengthBytes = 0, Generation = 1,
-            Incarnation = new Incarnation(1), CheckpointLsn = Lsn.Zero, Lineage = new Lineage(1), OutsidePath = "/data2/x/orders.pitr",
+            Id = FileId.Main,
+            Name = "orders",
+            ObjectName = "datafiles/orders.pitr",
+            LengthBytes = 0,
+            Generation = 1,
+            Incarnation = new Incarnation(1),
+            CheckpointLsn = Lsn.Zero,
+            Lineage = new Lineage(1),
+            OutsidePath = "/data2/x/orders.pitr",
         };
 
         Assert.Equal("orders.pitr", RestorePaths.Of(file, new Dictionary<string, string>()));

@@ -200,7 +200,10 @@ public sealed class ReplayStreamTests
         parent.Put(1, 1, "a"u8, "abandoned"u8).Commit();
         var child = new MemoryWal(parent.Timeline with
         {
-            Timeline = new TimelineId(2), Lineage = new Lineage(0xB2), Parent = TimelineId.First, ForkLsn = fork,
+            Timeline = new TimelineId(2),
+            Lineage = new Lineage(0xB2),
+            Parent = TimelineId.First,
+            ForkLsn = fork,
             StartLsn = new Lsn(2 * 65_024),
         });
         child.Put(1, 1, "b"u8, "new"u8).Commit();
