@@ -96,6 +96,12 @@ internal sealed class Datafile : IDisposable
     /// </summary>
     public Lsn CleanUpTo => _sealed.Count == 0 && _job is null && !_dropped.Exists(IsDue) ? _sealedUpTo : CheckpointLsn;
 
+    /// <summary>True if there is something that the file lacks, sealed or not. Owner only.</summary>
+    public bool HasChanges => _active.Keys > 0 || _sealed.Count > 0 || _dropped.Count > 0;
+
+    /// <summary>True if the next flush has something to write. Owner only.</summary>
+    public bool HasSealed => _sealed.Count > 0 || _dropped.Exists(IsDue);
+
     /// <summary>The LSN of the last seal. Owner only.</summary>
     public Lsn SealedUpTo => _sealedUpTo;
 

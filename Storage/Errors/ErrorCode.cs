@@ -60,6 +60,12 @@ public enum ErrorCode
     NameTaken = 4009,
     /// <summary>The object is still in use.</summary>
     StillInUse = 4010,
+    /// <summary>Changes wait to be flushed, and memory for more is not allowed.</summary>
+    BuffersFull = 4011,
+    /// <summary>The settings file can't be read.</summary>
+    SettingsInvalid = 4012,
+    /// <summary>There is no recovery to go on with.</summary>
+    NotInRecovery = 4013,
     /// <summary>A fence's token is not known (any more).</summary>
     FenceUnknown = 4101,
     /// <summary>The fence was broken; the copy is void.</summary>
