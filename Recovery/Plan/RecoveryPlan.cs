@@ -51,6 +51,12 @@ public sealed record RecoveryPlan
     /// <summary>Datafiles that replay makes, because they were created after the set's catalogue was read.</summary>
     public required IReadOnlyList<string> MadeByReplay { get; init; }
 
+    /// <summary>The stores that hold the set and the WAL: absolute paths or addresses, so that a run can be continued.</summary>
+    public IReadOnlyList<string> Places { get; init; } = [];
+
+    /// <summary>Where datafiles go that lay outside the database's folder, from → to: also those that replay makes.</summary>
+    public IReadOnlyDictionary<string, string> Map { get; init; } = new Dictionary<string, string>();
+
     /// <summary>Where the WAL comes from, segment by segment.</summary>
     public required IReadOnlyList<PlannedWal> Wal { get; init; }
 

@@ -390,6 +390,8 @@ internal sealed class RecoveryPlanner
             Path = PathOf(branch),
             Files = [.. set.Label.Files.Select(file => new PlannedFile(
                 file.Id, file.Name, file.ObjectName, RestorePaths.Of(file, _request.Map), file.LengthBytes, file.CheckpointLsn))],
+            Map = _request.Map,
+            Places = [.. _request.Archives.Append(_request.SetStore).Select(store => store.Name).Distinct()],
             MadeByReplay = [.. scan.Made.Values],
             Wal = [.. wal.Select(stretch => new PlannedWal(
                 stretch.Source, stretch.Timeline, stretch.Number, stretch.From, Lsn.Min(stretch.To, search.Cut), stretch.IsParts))],
