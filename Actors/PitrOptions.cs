@@ -62,4 +62,10 @@ public sealed record PitrOptions
 
     /// <summary>Draws the random numbers (identifiers, incarnations); tests give a seeded one.</summary>
     internal Func<ulong>? DrawRandom { get; init; }
+
+    /// <summary>Where long work runs; a simulation runs it in an order of its own.</summary>
+    internal Actors.IWorkers? Workers { get; init; }
+
+    /// <summary>How a worker pauses between paced writes.</summary>
+    internal Action<TimeSpan>? Delay { get; init; }
 }

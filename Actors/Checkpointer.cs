@@ -1,0 +1,184 @@
+using Akka.Actor;
+using Akka.Event;
+using Pitr.Storage;
+using static Pitr.Actors.CheckpointProtocol;
+using static Pitr.Actors.ControlFileProtocol;
+using static Pitr.Actors.DatafileProtocol;
+using static Pitr.Actors.WalProtocol;
+
+namespace Pitr.Actors;
+
+/// <summary>
+/// Coordinates checkpoints (design §7): a barrier through WalWriter, the reports of the files, then the checkpoint record
+/// and the control file. Fenced, offline and recovering files are skipped and hold the redo point back.
+/// </summary>
+/// <remarks>
+/// States: Idle → Sealing → Flushing → Recording → Idle. One checkpoint at a time; whoever asks meanwhile gets the next.
+/// Triggers: WAL volume, time, buffered bytes (told by a datafile), or by hand.
+/// A crash of it loses nothing: the redo point stays. It is restarted by the supervisor.
+/// </remarks>
+internal sealed class Checkpointer : UntypedActor, IWithTimers
+{
+    private static readonly TimeSpan LookInterval = TimeSpan.FromSeconds(1);
+
+    private readonly EngineContext _engine;
+    private readonly IActorRef _walWriter;
+    private readonly IActorRef _controlFile;
+    private readonly IActorRef _folder;
+    private readonly ILoggingAdapter _log = Context.GetLogger();
+    private readonly List<IActorRef> _askers = [];
+    private readonly List<IActorRef> _next = [];
+    private readonly Dictionary<FileId, FileClean> _clean = [];
+    private readonly Dictionary<FileId, SealSkipped> _skipped = [];
+    private HashSet<FileId> _awaited = [];
+    private Lsn _lsn;
+    private Lsn _lastLsn;
+    private long _lastAt;
+    private bool _isRunning;
+    private bool _isDue;
+
+    public Checkpointer(EngineContext engine, IActorRef walWriter, IActorRef controlFile, IActorRef folder)
+    {
+        _engine = engine;
+        _walWriter = walWriter;
+        _controlFile = controlFile;
+        _folder = folder;
+        _lastLsn = engine.DurableLsn;
+        _lastAt = engine.Clock.GetTimestamp();
+    }
+
+    public ITimerScheduler Timers { get; set; } = null!;
+
+    public static Props PropsFor(EngineContext engine, IActorRef walWriter, IActorRef controlFile, IActorRef folder) =>
+        Props.Create(() => new Checkpointer(engine, walWriter, controlFile, folder));
+
+    protected override void PreStart() => Timers.StartPeriodicTimer(nameof(Look), new Look(), LookInterval);
+
+    protected override void OnReceive(object message)
+    {
+        switch (message)
+        {
+            case RunCheckpoint when _isRunning:
+                _next.Add(Sender);
+                break;
+            case RunCheckpoint:
+                _askers.Add(Sender);
+                Begin("asked for");
+                break;
+            case CheckpointWanted wanted:
+                if (_isRunning)
+                    _isDue = true;
+                else
+                    Begin(wanted.Why);
+                break;
+            case Look:
+                if (!_isRunning && WhyDue() is { } why)
+                    Begin(why);
+                break;
+            case SealSent sent:
+                _lsn = sent.Lsn;
+                _awaited = [.. sent.Files.Where(file => !_clean.ContainsKey(file) && !_skipped.ContainsKey(file))];
+                EndIfComplete();
+                break;
+            case FileClean clean:
+                _clean[clean.File] = clean;
+                _awaited.Remove(clean.File);
+                EndIfComplete();
+                break;
+            case SealSkipped skipped:
+                _skipped[skipped.File] = skipped;
+                _awaited.Remove(skipped.File);
+                EndIfComplete();
+                break;
+            case DatafileFailed failed: // told by the supervisor: it will not report
+                if (_isRunning && _awaited.Remove(failed.File))
+                    EndIfComplete();
+                break;
+            case CheckpointRecorded recorded:
+                End(recorded);
+                break;
+            case RequestRefused refused:
+                Fail(refused);
+                break;
+            default:
+                Unhandled(message);
+                break;
+        }
+    }
+
+    private string? WhyDue()
+    {
+        long buffered = _engine.Slots.BufferedBytes;
+        if (buffered > _engine.WriteBufferBytesMax / 2)
+            return $"{buffered} bytes are buffered";
+        long bytes = _engine.DurableLsn - _lastLsn;
+        if (bytes >= _engine.Options.CheckpointWalBytes)
+            return $"{bytes} bytes of WAL";
+        return bytes > 0 && _engine.Clock.GetElapsedTime(_lastAt) >= _engine.Options.CheckpointInterval
+            ? $"{_engine.Options.CheckpointInterval} since the last one"
+            : null;
+    }
+
+    private void Begin(string why)
+    {
+        _log.Debug("Checkpoint begins: {0}", why);
+        _isRunning = true;
+        _isDue = false;
+        _sealSent = false;
+        _clean.Clear();
+        _skipped.Clear();
+        _awaited.Clear();
+        _walWriter.Tell(new RequestSeal([.. _engine.Slots.All.Select(slot => slot.Id)]));
+    }
+
+    private bool _sealSent;
+
+    private void EndIfComplete()
+    {
+        if (!_isRunning || _awaited.Count > 0 || _lsn.IsZero)
+            return;
+        if (_sealSent)
+            return;
+        _sealSent = true;
+        _controlFile.Tell(new RecordCheckpoint(_lsn, [.. _clean.Values]));
+    }
+
+    private void End(CheckpointRecorded recorded)
+    {
+        string[] flushed = [.. _clean.Values.Select(file => file.Name).Order(StringComparer.Ordinal)];
+        string[] skipped = [.. _engine.Slots.All.Where(slot => !_clean.ContainsKey(slot.Id)).Select(slot => slot.Name).Order(StringComparer.Ordinal)];
+        _folder.Tell(new WalFolderProtocol.RedoMoved(recorded.RedoLsn));
+        _log.Info(
+            "Checkpoint at {0}: redo point {1}; skipped: {2}", recorded.CheckpointLsn, recorded.RedoLsn,
+            skipped.Length == 0 ? "none" : string.Join(", ", skipped));
+        _lastLsn = _engine.DurableLsn;
+        var result = new CheckpointEnded(new CheckpointResult(recorded.RedoLsn, recorded.CheckpointLsn, flushed, skipped));
+        foreach (IActorRef asker in _askers)
+            asker.Tell(result);
+        Settle();
+    }
+
+    private void Fail(RequestRefused refused)
+    {
+        _log.Warning("Checkpoint failed: {0}", refused.Why.Message);
+        foreach (IActorRef asker in _askers)
+            asker.Tell(refused);
+        Settle();
+    }
+
+    private void Settle()
+    {
+        _isRunning = false;
+        _lastAt = _engine.Clock.GetTimestamp();
+        _lsn = default;
+        _askers.Clear();
+        _askers.AddRange(_next);
+        _next.Clear();
+        if (_askers.Count > 0)
+            Begin("asked for");
+        else if (_isDue)
+            Begin("asked for by a datafile");
+    }
+
+    private sealed record Look : ILocalMessage;
+}

@@ -1,0 +1,38 @@
+using Pitr.Storage;
+using static Pitr.Actors.DatafileProtocol;
+
+namespace Pitr.Actors;
+
+/// <summary>What the engine notes in the control file, as functions of its present state (H23).</summary>
+internal static class ControlFileChanges
+{
+    /// <summary>With what a datafile reported; nothing changes for one that was dropped meanwhile.</summary>
+    public static ControlFile WithFile(this ControlFile control, FileClean clean)
+    {
+        if (control.Catalogue.File(clean.File) is not { } known)
+            return control;
+        CatalogueFile next = known with
+        {
+            Incarnation = clean.Incarnation, Generation = clean.Generation, CheckpointLsn = clean.CheckpointLsn,
+            CleanUpTo = Lsn.Max(known.CleanUpTo, clean.CleanUpTo),
+        };
+        return next == known ? control : control with { Catalogue = control.Catalogue.WithFile(next) };
+    }
+
+    /// <summary>
+    /// In a replay: the catalogue as replayed, the files as flushed, and the redo point where the next try may begin (H21: no
+    /// WAL record says so).
+    /// </summary>
+    public static ControlFile AfterReplay(
+        this ControlFile control, Catalogue replayed, IReadOnlyList<FileClean> clean, Lsn through)
+    {
+        ControlFile next = control with { Catalogue = replayed };
+        foreach (FileClean file in clean)
+            next = next.WithFile(file);
+        return next with
+        {
+            RedoLsn = Lsn.Max(control.RedoLsn, Lsn.Min(through, next.Catalogue.LeastCleanUpTo)),
+            KnownEndOfWal = Lsn.Max(control.KnownEndOfWal, through),
+        };
+    }
+}

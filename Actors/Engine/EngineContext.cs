@@ -1,0 +1,57 @@
+using Pitr.Storage;
+
+namespace Pitr.Actors;
+
+/// <summary>
+/// What the parts of one engine share: its settings, seams and the few published values that readers and committers look
+/// at without a message. Everything else travels in messages.
+/// </summary>
+/// <remarks>
+/// THREADS  <see cref="Catalogue"/> is replaced only by the ControlFileActor, <see cref="DurableLsn"/> moved only by
+/// WalWriter, a slot's file and state set only by its DatafileActor; anybody reads.
+/// </remarks>
+internal sealed class EngineContext
+{
+    private ulong _durable;
+    private CatalogueView _catalogue = CatalogueView.Empty;
+
+    public required string Folder { get; init; }
+    public required PitrOptions Options { get; init; }
+    public required IFileSystem FileSystem { get; init; }
+    public required TimeProvider Clock { get; init; }
+
+    /// <summary>Draws a random number that is not 0.</summary>
+    public required Func<ulong> Draw { get; init; }
+
+    public required DatafileEnvironment Environment { get; init; }
+    public required CommitIntake Intake { get; init; }
+    public required IWorkers Workers { get; init; }
+
+    /// <summary>How a worker waits.</summary>
+    public required Action<TimeSpan> Pause { get; init; }
+    public VisibilityTracker Visibility { get; } = new();
+    public FileSlots Slots { get; } = new();
+    public OpenSnapshots Snapshots { get; } = new();
+    public PacedWriter PacedWriter => Environment.Writer;
+    public EpochTable Epochs => Environment.Epochs;
+
+    /// <summary>Bytes of changes that are not yet in the datafiles, at which commits wait.</summary>
+    public required long WriteBufferBytesMax { get; init; }
+
+    /// <summary>The end of what is synced.</summary>
+    public Lsn DurableLsn
+    {
+        get => new(Volatile.Read(ref _durable));
+        set => Volatile.Write(ref _durable, value.Value);
+    }
+
+    /// <summary>The tables and files as of the newest durable change of them.</summary>
+    public CatalogueView Catalogue
+    {
+        get => Volatile.Read(ref _catalogue);
+        set => Volatile.Write(ref _catalogue, value);
+    }
+
+    /// <summary>WalWriter, with the stamp of a drop: no later record may touch the table, whatever the ControlFileActor has done yet (H43).</summary>
+    public void ForgetTable(TableId table) => Catalogue = Catalogue.Without(table);
+}

@@ -1,0 +1,75 @@
+using System.Security.Cryptography;
+using Pitr.Storage;
+using Pitr.Wal;
+
+namespace Pitr.Actors;
+
+/// <summary>Puts the plain parts of an engine together.</summary>
+internal static class EngineFactory
+{
+    private const long IntakeBytesMax = 64L << 20;
+
+    public static IFileSystem FileSystemOf(PitrOptions options) => options.FileSystem ?? new PosixFileSystem();
+
+    public static Func<ulong> DrawOf(PitrOptions options)
+    {
+        Func<ulong> draw = options.DrawRandom ?? (() => BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))));
+        return () =>
+        {
+            ulong drawn;
+            do
+                drawn = draw();
+            while (drawn == 0);
+            return drawn;
+        };
+    }
+
+    public static EngineContext ContextFor(string folder, PitrOptions options)
+    {
+        IFileSystem files = FileSystemOf(options);
+        var budget = new MemoryBudget(options.MemoryBudgetBytes);
+        var epochs = new EpochTable();
+        var cache = new PageCache(budget.PageCacheBytes, epochs);
+        var writer = new PacedWriter(options.Clock, options.Delay ?? DelayWith(options.Clock));
+        var arenas = new ArenaPool(options.WriteBufferBytesMax ?? budget.WriteBufferBytes);
+        return new EngineContext
+        {
+            Folder = folder,
+            Options = options,
+            FileSystem = files,
+            Clock = options.Clock,
+            Draw = DrawOf(options),
+            WriteBufferBytesMax = options.WriteBufferBytesMax ?? budget.WriteBufferBytes,
+            Pause = options.Delay ?? DelayWith(options.Clock),
+            Environment = new DatafileEnvironment(files, cache, epochs, writer, arenas),
+            Intake = new CommitIntake(IntakeBytesMax),
+            Workers = options.Workers ?? new ThreadWorkers(),
+        };
+    }
+
+    /// <summary>The supervisor's name: what of the folder's path may stand in an actor path, and a hash that keeps folders apart.</summary>
+    public static string NameFor(string folder)
+    {
+        string name = new([.. Path.GetFileName(folder).Where(char.IsAsciiLetterOrDigit)]);
+        uint hash = 2166136261;
+        foreach (char c in folder)
+            hash = (hash ^ c) * 16777619;
+        return $"pitr-{name}-{hash:x8}";
+    }
+
+    /// <summary>The archive stores of a database: those of the options and of <c>pitr.json</c>.</summary>
+    public static IReadOnlyList<IArchiveStore> StoresOf(EngineContext engine)
+    {
+        DatabaseSettings settings = DatabaseSettings.Read(engine.FileSystem, engine.Folder);
+        return [.. settings.Stores.Concat(engine.Options.ArchiveStores)
+            .Select(text => StoreAddress.Parse(text, engine.Folder))
+            .DistinctBy(address => address.Folder)
+            .Select(address => OpenStore(engine.FileSystem, engine.Draw, address))];
+    }
+
+    public static FolderStore OpenStore(IFileSystem files, Func<ulong> draw, StoreAddress address, ChunkWrite? write = null) =>
+        new(files, address.Folder, draw, address.Text, write);
+
+    /// <summary>A worker's pause; workers have threads of their own.</summary>
+    private static Action<TimeSpan> DelayWith(TimeProvider clock) => pause => Task.Delay(pause, clock).GetAwaiter().GetResult();
+}

@@ -1,0 +1,132 @@
+using Pitr.Storage;
+using Pitr.Wal;
+
+
+namespace Pitr.Actors;
+
+/// <summary>
+/// Opens what a database consists of, in an order in which nothing is believed before what proves it: lock, control file,
+/// datafiles, and the WAL, which must reach what all of them know (H7).
+/// </summary>
+/// <remarks>
+/// A datafile that is missing, old, foreign or damaged does not keep the others from serving: it is NeedsRecovery. One that is
+/// ahead of the WAL keeps the database from opening, since then the WAL is not the one that the file was written from.
+/// THREADS  one worker. FAILURE  what was opened is closed again; trying again does no harm.
+/// </remarks>
+internal static class EngineOpening
+{
+    /// <exception cref="PitrException">See <see cref="PitrDatabase.OpenAsync"/>.</exception>
+    public static OpenedEngine Open(EngineContext engine)
+    {
+        if (engine.Options.FileSystem is null)
+            PlatformCheck.RequireSystem();
+        IFileSystem files = engine.FileSystem;
+        var store = new ControlFileStore(files, engine.Folder);
+        if (!store.Exists)
+            throw EngineErrors.NotADatabase(engine.Folder);
+        DatabaseLock databaseLock = DatabaseLock.Take(files, engine.Folder, DatabaseLock.ThisProcess(engine.Clock));
+        var datafiles = new List<OpenedDatafile>();
+        WalFolder? folder = null;
+        try
+        {
+            ControlFile control = store.ReadLive();
+            folder = new WalFolder(
+                files, Path.Combine(engine.Folder, EngineCreation.WalFolderName), (int)control.WalSegmentBytes,
+                new WalIdentity(control.SystemId, control.Timeline, control.Lineage), WriteThrough(engine));
+            TimelineHistory history = TimelineHistory.Of(control.SystemId, control.History);
+            bool isRecovering = control.Recovery is not null;
+            foreach (CatalogueFile file in control.Catalogue.Files)
+                datafiles.Add(OpenDatafile(engine, control, history, file));
+            IReadOnlyList<IArchiveStore> stores = EngineFactory.StoresOf(engine);
+            WalOpened? wal = isRecovering ? null : WalOpening.Open(RequestFor(control, history, folder, datafiles));
+            foreach (OpenedDatafile file in datafiles)
+                Register(engine, file);
+            if (wal is not null)
+            {
+                folder.EnsureReady();
+                store.Replace(control with { State = EngineState.Running, KnownEndOfWal = wal.End });
+            }
+
+            FileEntry place = files.Stat(engine.Folder)!;
+            return new OpenedEngine(
+                databaseLock, store, wal is null ? control : control with { State = EngineState.Running, KnownEndOfWal = wal.End },
+                folder, wal, datafiles, stores,
+                new EngineStart(engine.Draw(), Environment.MachineName, engine.Folder, place.Inode))
+            {
+                Restore = isRecovering ? RestoreSources.Of(engine, control) : null,
+            };
+        }
+        catch
+        {
+            foreach (OpenedDatafile file in datafiles)
+                file.File?.Dispose();
+            folder?.Dispose();
+            databaseLock.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>One datafile; a typed failure of it alone is kept as the reason why it needs recovery.</summary>
+    private static OpenedDatafile OpenDatafile(
+        EngineContext engine, ControlFile control, TimelineHistory history, CatalogueFile file)
+    {
+        string path = Catalogue.FullPath(engine.Folder, file.Path);
+        try
+        {
+            if (file.NeedsRecovery is not null)
+                throw EngineErrors.DatafileNeedsRecovery(file.Name, file.NeedsRecovery);
+            Datafile opened = Datafile.Open(
+                engine.Environment, path, file.Name,
+                new DatafileExpectation(
+                    control.SystemId, file.Id, DatafileKind.Datafile, file.Generation, file.Incarnation, file.CheckpointLsn),
+                keepVersions: false);
+            if (!history.PathContains(opened.Meta.Lineage, opened.CheckpointLsn))
+            {
+                opened.Dispose();
+                throw EngineErrors.DatafileNeedsRecovery(
+                    file.Name,
+                    $"its checkpoint LSN {opened.CheckpointLsn} is of lineage {opened.Meta.Lineage}, which is not on this database's path there.");
+            }
+
+            return new OpenedDatafile(file.Id, file.Name, path, opened, Lsn.Max(file.CleanUpTo, opened.CheckpointLsn), null);
+        }
+        catch (PitrException error) when (error.Code is not (ErrorCode.DatabaseLocked or ErrorCode.FormatVersion))
+        {
+            return new OpenedDatafile(file.Id, file.Name, path, null, file.CleanUpTo, Problem.From(error));
+        }
+    }
+
+    private static void Register(EngineContext engine, OpenedDatafile file)
+    {
+        FileSlot slot = engine.Slots.Add(file.Id, file.Name);
+        if (file.File is not null)
+            return;
+        slot.Why = file.Why;
+        slot.State = DatafileState.NeedsRecovery;
+    }
+
+    private static WalOpeningRequest RequestFor(
+        ControlFile control, TimelineHistory history, WalFolder folder, List<OpenedDatafile> datafiles) => new()
+        {
+            Folder = folder,
+            TimelineStart = history.Last.StartLsn,
+            RedoLsn = control.RedoLsn,
+            KnownEnd = control.KnownEndOfWal,
+            LastCommitTime = control.LastCommitTime ?? default,
+            Parents = [.. Stretches(history)],
+            MustReach = [.. datafiles.Where(file => file.File is not null)
+                .Select(file => new KnownPosition(file.File!.CheckpointLsn, $"datafile '{file.Name}'"))],
+        };
+
+    private static IEnumerable<WalStretch> Stretches(TimelineHistory history)
+    {
+        for (int i = 0; i + 1 < history.Path.Count; i++)
+        {
+            TimelineEntry entry = history.Path[i];
+            yield return new WalStretch(entry.Timeline, entry.Lineage, entry.StartLsn, history.Path[i + 1].ForkLsn);
+        }
+    }
+
+    private static Action<IFileHandle, long, ReadOnlySpan<byte>> WriteThrough(EngineContext engine) =>
+        (handle, offset, bytes) => engine.PacedWriter.Write(handle, offset, bytes);
+}

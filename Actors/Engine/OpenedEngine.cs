@@ -1,0 +1,39 @@
+using Pitr.Recovery;
+using Pitr.Storage;
+using Pitr.Wal;
+
+namespace Pitr.Actors;
+
+/// <summary>What opening found, before anything is replayed.</summary>
+internal sealed record OpenedEngine(
+    DatabaseLock Lock, ControlFileStore ControlFileStore, ControlFile ControlFile, WalFolder WalFolder, WalOpened? Wal,
+    IReadOnlyList<OpenedDatafile> Datafiles, IReadOnlyList<IArchiveStore> Stores, EngineStart Start) : ILocalMessage, IDisposable
+{
+    /// <summary>What an unfinished restore is to reach; null for a crash recovery.</summary>
+    public RestoreInProgress? Restore { get; init; }
+
+    /// <summary>Where WalWriter goes on after a crash recovery.</summary>
+    public WalStart WalStart(TimeProvider clock) => Actors.WalStart.Of(
+        WalFolder, TimelineHistory.Of(ControlFile.SystemId, ControlFile.History), Wal!, ControlFile.NextTransactionId, clock);
+
+    /// <summary>Where a datafile lies.</summary>
+    public string PathOf(FileId file) => Datafiles.FirstOrDefault(opened => opened.Id == file)?.Path ?? "";
+
+    /// <summary>The WAL, and last the lock: nothing of this engine can write any more.</summary>
+    public void Dispose()
+    {
+        Wal?.Appender.Dispose();
+        WalFolder.Dispose();
+        Lock.Dispose();
+    }
+}
+
+/// <summary>A datafile that was opened, or why not.</summary>
+internal sealed record OpenedDatafile(FileId Id, string Name, string Path, Datafile? File, Lsn CleanUpTo, Problem? Why);
+
+/// <summary>A restore that goes on: its plan and where its WAL is.</summary>
+internal sealed record RestoreInProgress(Guid RecoveryId, RecoveryPlan Plan, TimelineHistory History, WalSources Sources)
+{
+    /// <summary>The last LSN that counts.</summary>
+    public Lsn Cut => Plan.StopsAt.Lsn;
+}

@@ -1,0 +1,73 @@
+using Pitr.Recovery;
+using Pitr.Storage;
+using Pitr.Wal;
+
+
+namespace Pitr.Actors;
+
+/// <summary>What is to be replayed, made from what opening found: the local WAL after a crash, or the plan of a restore.</summary>
+internal sealed class ReplayJob
+{
+    private readonly OpenedEngine _opened;
+    private readonly string _folder;
+    private readonly Dictionary<FileId, string> _dropped = [];
+
+    private ReplayJob(OpenedEngine opened, string folder, ReplayStream stream)
+    {
+        _opened = opened;
+        _folder = folder;
+        Stream = stream;
+    }
+
+    public ReplayStream Stream { get; }
+
+    public static ReplayJob For(EngineContext engine, OpenedEngine opened)
+    {
+        ControlFile control = opened.ControlFile;
+        var has = new Dictionary<FileId, Lsn>();
+        foreach (OpenedDatafile file in opened.Datafiles)
+        {
+            // A file that can't be used takes no part: as if it had everything.
+            has[file.Id] = file.File?.CheckpointLsn ?? Lsn.MaxValue;
+        }
+
+        var options = new ReplayOptions
+        {
+            BytesPerBarrier = Math.Max(1 << 20, engine.WriteBufferBytesMax / 4),
+            PendingBytesMax = Math.Max(1 << 20, engine.WriteBufferBytesMax / 4),
+        };
+        ReplayCatalogue catalogue = ReplayStart.Of(control.Catalogue, has);
+        return opened.Restore is { } restore
+            ? new ReplayJob(opened, engine.Folder, new ReplayStream(
+                WalSources.Open(restore.History, restore.Sources.Along(restore.History, control.RedoLsn, restore.Cut), control.RedoLsn),
+                catalogue, restore.Cut, options))
+            : new ReplayJob(opened, engine.Folder, new ReplayStream(
+                LocalRecords(opened), catalogue, opened.Wal!.End, options));
+    }
+
+    /// <summary>Where a file that replay makes lies: where it was logged after a crash; where the restore maps it else (H30).</summary>
+    public string PathFor(WalEvent.CreateDatafile create) => Catalogue.FullPath(
+        _folder,
+        _opened.Restore is { } restore ? RestorePaths.OfMade(create.Name, create.Path, restore.Plan.Map) : create.Path);
+
+    /// <summary>The file that a replayed drop removes.</summary>
+    public string? PathOfDropped(FileId file) => _dropped.GetValueOrDefault(file);
+
+    /// <summary>Remembers where a file lay before the catalogue forgets it.</summary>
+    public void NoteDropped(FileId file, string storedPath) => _dropped[file] = Catalogue.FullPath(_folder, storedPath);
+
+    private static PathReader LocalRecords(OpenedEngine opened)
+    {
+        TimelineHistory history = TimelineHistory.Of(opened.ControlFile.SystemId, opened.ControlFile.History);
+        var legs = new List<PathLeg>();
+        foreach (WalReplayPart part in opened.Wal!.Replay)
+        {
+            TimelineEntry entry = history.Path.First(found => found.Lineage == part.Identity.Lineage);
+            legs.Add(new PathLeg(
+                entry, () => new FolderWalBytes(opened.WalFolder, part.Identity), part.Range.From, part.Range.To,
+                part.Range.KnownEnd));
+        }
+
+        return new PathReader(legs);
+    }
+}

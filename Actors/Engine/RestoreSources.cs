@@ -1,0 +1,30 @@
+using Pitr.Recovery;
+using Pitr.Storage;
+using Pitr.Wal;
+
+namespace Pitr.Actors;
+
+/// <summary>Finds the WAL of an unfinished restore again, from the plan that the control file keeps.</summary>
+internal static class RestoreSources
+{
+    /// <summary>The places that the plan names: archive stores, and the backup set's own WAL.</summary>
+    public static RestoreInProgress Of(EngineContext engine, ControlFile control)
+    {
+        RecoveryPlan plan = RecoveryPlan.Parse(control.Recovery!.Plan);
+        var geometry = new WalGeometry((int)control.WalSegmentBytes);
+        var places = new List<IWalSource>();
+        foreach (string name in plan.Places)
+        {
+            IArchiveStore store = EngineFactory.OpenStore(engine.FileSystem, engine.Draw, StoreAddress.Parse(name, engine.Folder));
+            places.Add(new ArchiveWalSource(store, ArchiveCatalog.Load(store), geometry));
+            if (BackupCatalog.Read(store).Sets.FirstOrDefault(found => found.Label.BackupId == plan.BackupId) is { Label.IncludesWal: true } set)
+            {
+                IArchiveStore own = set.AsStore();
+                places.Add(new ArchiveWalSource(own, ArchiveCatalog.Load(own), geometry));
+            }
+        }
+
+        return new RestoreInProgress(
+            control.Recovery.Id, plan, TimelineHistory.Of(control.SystemId, control.History), new WalSources(places, geometry));
+    }
+}

@@ -1,0 +1,121 @@
+namespace Pitr.Actors;
+
+/// <summary>The errors that the engine itself reports: one factory per code, so that a text is written once.</summary>
+internal static class EngineErrors
+{
+    public static NotFoundException TableUnknown(string name) => new(
+        ErrorCode.TableUnknown, $"There is no table '{name}'.", "List the tables: pitr table list");
+
+    public static NotFoundException TableGone(TableId table) => new(
+        ErrorCode.TableUnknown, $"Table {table} was dropped.",
+        "Look the table up again by its name; a dropped table can be had back by recovery to a moment before: pitr restore");
+
+    public static NotFoundException DatafileUnknown(string name) => new(
+        ErrorCode.DatafileUnknown, $"There is no datafile '{name}'.", "List the datafiles: pitr datafile list");
+
+    public static NotFoundException DatafileUnknown(FileId file) => new(
+        ErrorCode.DatafileUnknown, $"There is no datafile with the number {file}.", "List the datafiles: pitr datafile list");
+
+    public static RefusedException NameTaken(string what, string name) => new(
+        ErrorCode.NameTaken, $"There is already a {what} '{name}'.", "Choose another name.");
+
+    public static RefusedException MainStays() => new(
+        ErrorCode.StillInUse, "The datafile 'main' always exists and can't be dropped.", "Drop its tables instead: pitr table drop NAME");
+
+    public static RefusedException DatafileHasTables(string name, int tables) => new(
+        ErrorCode.StillInUse, $"Datafile '{name}' still holds {tables} tables.", "Drop its tables first: pitr table drop NAME");
+
+    public static RefusedException DatafileIsFenced(string name) => new(
+        ErrorCode.DatafileFenced, $"Datafile '{name}' is fenced.", $"Wait for its holder, or end the fence: pitr unfence {name}");
+
+    public static RefusedException ShuttingDown() => new(
+        ErrorCode.ShuttingDown, "The engine is shutting down.", "Open the database again.");
+
+    public static RefusedException EngineStopped(Problem why) => new(
+        ErrorCode.ShuttingDown, $"The engine has stopped: {why.Message}", why.Hint);
+
+    public static RefusedException CommitRefused(PitrException why) => new(
+        ErrorCode.CommitRefused, $"The commit was not taken in, because the engine stopped: {why.Message}",
+        "It is not in the WAL. Open the database again, then commit it again.", why);
+
+    public static RefusedException CommitFateUnknown(PitrException why) => new(
+        ErrorCode.CommitFateUnknown, $"The engine stopped while the commit was under way: {why.Message}",
+        "Open the database again and look whether it is there: its fate is that of the WAL.", why);
+
+    public static RefusedException ReadOnly() => new(
+        ErrorCode.ReadOnly, "The database is open for reading only.",
+        "It is paused at a recovery target; finish the recovery first: pitr recover DIR --promote");
+
+    public static RefusedException DatafileOffline(string name, Problem why) => new(
+        ErrorCode.DatafileOffline, $"Datafile '{name}' is offline, its reads go on: {why.Message}",
+        "Mend the disk, then open the database again: what was committed is in the WAL.");
+
+    public static RefusedException DatafileNeedsRecovery(string name, string why) => new(
+        ErrorCode.DatafileNeedsRecovery, $"Datafile '{name}' needs recovery: {why}",
+        $"Restore this file alone: pitr datafile recover {name} --from STORE");
+
+    public static RefusedException DatafileRecovering(string name) => new(
+        ErrorCode.DatafileNeedsRecovery, $"Datafile '{name}' is being recovered.", "Try again when its replay has ended.");
+
+    public static RefusedException LeaseOutOfRange(TimeSpan lease) => new(
+        ErrorCode.LeaseOutOfRange, $"A lease of {lease} is not allowed.", "Ask for more than zero and at most 24 hours.");
+
+    public static RefusedException FenceUnknown(Guid token) => new(
+        ErrorCode.FenceUnknown, $"No fence {token} is held: it ended, was broken, or never was.",
+        "Throw the copy away, and fence the file again.");
+
+    public static RefusedException LeaseEnded(string datafile) => new(
+        ErrorCode.FenceBroken, $"The lease of the fence on datafile '{datafile}' ended.",
+        "Throw the copy away, and fence the file again with a longer lease.");
+
+    public static RefusedException HolderDied(string datafile) => new(
+        ErrorCode.FenceBroken, $"The holder of the fence on datafile '{datafile}' died.", "Throw the copy away.");
+
+    public static RefusedException FenceMemory(string datafile, long bufferedBytes) => new(
+        ErrorCode.FenceBroken,
+        $"The fence on datafile '{datafile}' was broken: {bufferedBytes} bytes of changes waited for it in memory.",
+        "Throw the copy away; fence for a shorter time, or give the engine more memory.");
+
+    public static RefusedException FenceWal(string datafile, long walBytes) => new(
+        ErrorCode.FenceBroken, $"The fence on datafile '{datafile}' was broken: {walBytes} bytes of WAL were kept for it.",
+        "Throw the copy away; fence for a shorter time, or allow more with FencedWalBytesMax.");
+
+    public static RefusedException FenceForced(string datafile) => new(
+        ErrorCode.FenceBroken, $"The fence on datafile '{datafile}' was broken by a forced shutdown.", "Throw the copy away.");
+
+    public static RefusedException SeveralFences(string datafile, IEnumerable<Guid> fences) => new(
+        ErrorCode.StillInUse, $"Datafile '{datafile}' has several fences: {string.Join(", ", fences)}.",
+        "Say which one: pitr unfence --fence ID");
+
+    public static RefusedException NotFenced(string datafile) => new(
+        ErrorCode.FenceUnknown, $"Datafile '{datafile}' is not fenced.", "See which files are: pitr status");
+
+    public static RefusedException SnapshotTooOld(TimeSpan age) => new(
+        ErrorCode.SnapshotTooOld, $"The snapshot is older than {age} and was ended.", "Open a new snapshot; SnapshotAgeMax sets the bound.");
+
+    public static RefusedException FolderNotEmpty(string folder) => new(
+        ErrorCode.FolderNotEmpty, $"Folder '{folder}' is not empty.", "Give a folder that is absent or empty.");
+
+    public static NotFoundException NotADatabase(string folder) => new(
+        ErrorCode.NotADatabase, $"Folder '{folder}' holds no database: there is no pitr.control.", "Create one: pitr init DIR");
+
+    public static StorageFailedException TimedOut(string what, TimeSpan after) => new(
+        ErrorCode.TimedOut, $"'{what}' was not answered within {after}.", "Look at the engine's log and status, then try again.");
+
+    public static DamageException DatafileMissing(string name, string path) => new(
+        ErrorCode.DatafileMissing, $"Datafile '{name}' is missing: there is no '{path}'.",
+        $"Put it back, or restore it: pitr datafile recover {name} --from STORE") { Path = path };
+
+    public static RefusedException NotInRecovery(string folder) => new(
+        ErrorCode.NotInRecovery, $"The database in '{folder}' is not in recovery.", "Serve it: pitr serve DIR");
+
+    public static RefusedException BackupCancelled() => new(
+        ErrorCode.BackupVoid, "The backup was cancelled; nothing of it is left.", "Run it again: pitr backup --to STORE");
+
+    public static RefusedException BuffersFull(long bytes, long bytesMax) => new(
+        ErrorCode.BuffersFull, $"{bytes} bytes of changes wait to be flushed; at most {bytesMax} may.",
+        "See with pitr status which datafile does not flush: it may be fenced, offline, or its disk full.");
+
+    public static RefusedException SettingsInvalid(string path, Exception why) => new(
+        ErrorCode.SettingsInvalid, $"The settings '{path}' can't be read: {why.Message}", "Correct the file; it is JSON.", why);
+}

@@ -1,0 +1,557 @@
+using Akka.Actor;
+using Akka.Event;
+using Pitr.Storage;
+using Pitr.Wal;
+using static Pitr.Actors.ArchiveProtocol;
+using static Pitr.Actors.BackupProtocol;
+using static Pitr.Actors.CheckpointProtocol;
+using static Pitr.Actors.ControlFileProtocol;
+using static Pitr.Actors.DatafileProtocol;
+using static Pitr.Actors.EngineProtocol;
+using static Pitr.Actors.RecoveryProtocol;
+using static Pitr.Actors.WalProtocol;
+
+namespace Pitr.Actors;
+
+/// <summary>
+/// Runs one database: opens it, starts its actors in order, decides what a failure of each means, and closes it.
+/// </summary>
+/// <remarks>
+/// <code>
+///   Opening ──▶ Recovering ──▶ Running ──▶ Closing ──▶ (stopped)
+///      │            │             │            ▲
+///      └────────────┴── failed ───┴────────────┘      a failure closes without checkpoint and archive
+/// </code>
+/// Supervision (design §8): no child is ever restarted with its state. WalWriter, control file, segment folder: the engine
+/// stops. A datafile's actor: its buffers are lost, so the file needs recovery; the others go on. The Checkpointer and the
+/// Archiver hold nothing: new ones are made.
+/// The database lock is released only after every datafile is closed, which waits for its workers (H13).
+/// </remarks>
+[System.Diagnostics.CodeAnalysis.SuppressMessage(
+    "Design", "CA1001", Justification = "An actor's end is PostStop; the token source outlives it in its readers.")]
+internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnboundedStash
+{
+    private static readonly TimeSpan FenceLook = TimeSpan.FromMilliseconds(50);
+
+    private readonly EngineContext _engine;
+    private readonly TaskCompletionSource<EngineStarted> _started;
+    private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly CancellationTokenSource _stopped = new();
+    private readonly Dictionary<FileId, IActorRef> _datafiles = [];
+    private readonly ILoggingAdapter _log = Context.GetLogger();
+    private OpenedEngine? _opened;
+    private IActorRef _folder = ActorRefs.Nobody;
+    private IActorRef _controlFile = ActorRefs.Nobody;
+    private IActorRef _walWriter = ActorRefs.Nobody;
+    private IActorRef _checkpointer = ActorRefs.Nobody;
+    private IActorRef _archiver = ActorRefs.Nobody;
+    private WalStart? _wal;
+    private Problem? _failure;
+    private bool _isForced;
+
+    public EngineSupervisor(EngineContext engine, TaskCompletionSource<EngineStarted> started)
+    {
+        _engine = engine;
+        _started = started;
+        _ = _completion.Task.ContinueWith(
+            static task => task.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+    }
+
+    public ITimerScheduler Timers { get; set; } = null!;
+
+    public IStash Stash { get; set; } = null!;
+
+    public static Props PropsFor(EngineContext engine, TaskCompletionSource<EngineStarted> started) =>
+        Props.Create(() => new EngineSupervisor(engine, started));
+
+    protected override SupervisorStrategy SupervisorStrategy() => new OneForOneStrategy(
+        error =>
+        {
+            _log.Error(error, "An actor of the engine failed.");
+            return Directive.Stop; // never a restart: it would be a retry with lost state
+        });
+
+    protected override void PreStart()
+    {
+        EngineContext engine = _engine;
+        engine.Workers.Start(Self, () => EngineOpening.Open(engine), static error => new OpeningFailed(error));
+    }
+
+    /// <summary>However it ended, nobody waits for ever.</summary>
+    protected override void PostStop() => Finish();
+
+    // ---- states ----------------------------------------------------------------------------------
+
+    protected override void OnReceive(object message) => WhenOpening(message);
+
+    private void WhenOpening(object message)
+    {
+        switch (message)
+        {
+            case OpenedEngine opened:
+                _opened = opened;
+                StartRecovery(opened);
+                break;
+            case OpeningFailed failed:
+                _started.TrySetException(failed.Error);
+                _completion.TrySetException(failed.Error);
+                Context.Stop(Self);
+                break;
+            default:
+                Stash.Stash();
+                break;
+        }
+    }
+
+    private void WhenRecovering(object message)
+    {
+        switch (message)
+        {
+            case StartNewDatafile start:
+                AddDatafile(start, isRecovering: true);
+                Sender.Tell(new NewDatafileStarted(start.File, _datafiles[start.File]));
+                break;
+            case StopDroppedDatafile stop:
+                StopDropped(stop);
+                break;
+            case DroppedClosed closed:
+                closed.Asker.Tell(new DroppedDatafileStopped(closed.File));
+                break;
+            case RecoveryEnded ended:
+                StartEngine(ended);
+                Stash.UnstashAll();
+                break;
+            case RecoveryFailed failed:
+                Fail(failed.Error is PitrException ours ? Problem.From(ours) : Problem.From(failed.Error), failed.Error);
+                break;
+            case DatafileFailed failed:
+                DatafileHasFailed(failed);
+                break;
+            case WalFailed failed:
+                Fail(failed.Why, null);
+                break;
+            case Terminated dead:
+                ChildDied(dead.ActorRef);
+                break;
+            default:
+                Stash.Stash();
+                break;
+        }
+    }
+
+    private void WhenRunning(object message)
+    {
+        switch (message)
+        {
+            case Fence fence:
+                RouteFence(fence);
+                break;
+            case RunBackup run:
+                Context.ActorOf(BackupRunner.PropsFor(_engine, _opened!, _wal!, Routes())).Forward(run);
+                break;
+            case ShutDown shutDown:
+                _isForced = shutDown.Force;
+                BeginShutdown();
+                break;
+            default:
+                WhenAny(message);
+                break;
+        }
+    }
+
+    /// <summary>New fences are refused; commits and held fences go on until the last of them has left (design §5, promise 5).</summary>
+    private void WhenWaitingForFences(object message)
+    {
+        switch (message)
+        {
+            case FenceLookDue:
+                LookAtFences();
+                break;
+            case ShutDown { Force: true }:
+                _isForced = true;
+                LookAtFences();
+                break;
+            case Fence fence:
+                Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
+                break;
+            case RunBackup:
+                Sender.Tell(new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
+                break;
+            default:
+                WhenAny(message);
+                break;
+        }
+    }
+
+    /// <summary>Checkpoint, end of WAL, archive, control file, datafiles: each step's answer starts the next.</summary>
+    private void WhenClosing(object message)
+    {
+        switch (message)
+        {
+            case CheckpointEnded:
+            case RequestRefused when Sender.Equals(_checkpointer):
+                _walWriter.Tell(new CloseWal());
+                break;
+            case WalClosed closed:
+                _walEnd = closed.End;
+                _archiver.Tell(new DrainArchive());
+                break;
+            case ArchiveDrained drained:
+                if (drained.Left is not null)
+                    _log.Warning("The archive lacks what the shutdown could not ship: {0}", drained.Left);
+                Lsn end = _walEnd;
+                _controlFile.Tell(new ChangeControlFile(now => now with { State = EngineState.CleanShutdown, KnownEndOfWal = end }));
+                break;
+            case ControlFileChanged or RequestRefused:
+                CloseDatafiles();
+                break;
+            case Fence fence:
+                Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
+                break;
+            case RunBackup:
+                Sender.Tell(new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
+                break;
+            default:
+                WhenAny(message);
+                break;
+        }
+    }
+
+    private Lsn _walEnd;
+
+    private void WhenClosingDatafiles(object message)
+    {
+        switch (message)
+        {
+            case DatafileClosed closed:
+                _datafiles.Remove(closed.File);
+                EndIfClosed();
+                break;
+            case Terminated dead:
+                foreach (FileId file in _datafiles.Where(entry => entry.Value.Equals(dead.ActorRef)).Select(entry => entry.Key).ToArray())
+                    _datafiles.Remove(file);
+                EndIfClosed();
+                break;
+            case Fence fence:
+                Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
+                break;
+            case RunBackup or GetStatus:
+                Sender.Tell(new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
+                break;
+            default:
+                break;
+        }
+    }
+
+    private void WhenAny(object message)
+    {
+        switch (message)
+        {
+            case RenewFence renew:
+                RouteToken(renew.Token, renew);
+                break;
+            case Unfence unfence:
+                RouteToken(unfence.Token, unfence);
+                break;
+            case GetStatus:
+                Report(Sender);
+                break;
+            case CheckpointWanted wanted:
+                _checkpointer.Tell(wanted);
+                break;
+            case StartNewDatafile start:
+                AddDatafile(start, isRecovering: false);
+                IActorRef asker = Sender;
+                _walWriter.Tell(new OpenFile(start.File, start.Name, _datafiles[start.File]), asker);
+                asker.Tell(new NewDatafileStarted(start.File, _datafiles[start.File]));
+                break;
+            case StopDroppedDatafile stop:
+                StopDropped(stop);
+                break;
+            case DroppedClosed closed:
+                closed.Asker.Tell(new DroppedDatafileStopped(closed.File));
+                break;
+            case DatafileFailed failed:
+                DatafileHasFailed(failed);
+                break;
+            case WalFailed failed:
+                Fail(failed.Why, null);
+                break;
+            case Terminated dead:
+                ChildDied(dead.ActorRef);
+                break;
+            case FileClosed or FileOpened or FenceLookDue:
+                break;
+            case ShutDown:
+                break; // it is on its way
+            default:
+                Unhandled(message);
+                break;
+        }
+    }
+
+    // ---- starting --------------------------------------------------------------------------------
+
+    private void StartRecovery(OpenedEngine opened)
+    {
+        _controlFile = Watched(ControlFileActor.PropsFor(_engine, opened.ControlFileStore, opened.ControlFile), "control-file");
+        foreach (OpenedDatafile file in opened.Datafiles)
+        {
+            if (file.File is null)
+                continue; // its slot says why it can't be used
+            _datafiles[file.Id] = Watched(
+                DatafileActor.PropsFor(
+                    _engine, _engine.Slots.Of(file.Id), file.File,
+                    new DatafileStart(opened.ControlFile.Lineage, file.CleanUpTo, IsRecovering: true), _controlFile),
+                $"datafile-{file.Name}");
+        }
+
+        Become(WhenRecovering);
+        Watched(RecoveryCoordinator.PropsFor(_engine, opened, _controlFile, new Dictionary<FileId, IActorRef>(_datafiles)), "recovery");
+    }
+
+    private void StartEngine(RecoveryEnded ended)
+    {
+        _engine.Visibility.Start(ended.End);
+        _engine.DurableLsn = ended.End;
+        foreach (IActorRef datafile in _datafiles.Values)
+            datafile.Tell(new EndReplay(ended.End, ended.Lineage));
+        _wal = ended.Wal;
+        bool isReadOnly = ended.Wal is null;
+        if (!isReadOnly)
+        {
+            _folder = Watched(WalFolderActor.PropsFor(ended.Wal!.Folder), "wal-folder");
+            _walWriter = Watched(WalWriter.PropsFor(_engine, ended.Wal, _folder), "wal");
+            foreach ((FileId file, IActorRef owner) in _datafiles)
+                _walWriter.Tell(new OpenFile(file, _engine.Slots.Of(file).Name, owner));
+            foreach (FileSlot slot in _engine.Slots.All.Where(slot => !_datafiles.ContainsKey(slot.Id)))
+                _walWriter.Tell(new CloseFile(slot.Id, IsGone: true, slot.Why!));
+            _controlFile.Tell(new ControlFileActor.UseWalWriter(_walWriter));
+            StartCheckpointer();
+            StartArchiver();
+        }
+
+        Become(WhenRunning);
+        _started.TrySetResult(new EngineStarted(
+            Self, _walWriter, _controlFile, _checkpointer, _opened!.ControlFile.SystemId, isReadOnly, ended.Progress.Records, _completion.Task,
+            _stopped.Token));
+        _log.Info("Database {0} is open at {1}, timeline {2}", _engine.Folder, ended.End, ended.Timeline);
+    }
+
+    private void StartCheckpointer() => _checkpointer = Watched(
+        Checkpointer.PropsFor(_engine, _walWriter, _controlFile, _folder), null);
+
+    private void StartArchiver()
+    {
+        _archiver = Watched(Archiver.PropsFor(_engine, _opened!, _wal!, _folder), null);
+        if (_opened!.Stores.Count > 0)
+            _folder.Tell(new WalFolderProtocol.UseArchiver(_archiver));
+    }
+
+    private void AddDatafile(StartNewDatafile start, bool isRecovering)
+    {
+        FileSlot slot = _engine.Slots.TryOf(start.File) ?? _engine.Slots.Add(start.File, start.Name);
+        _datafiles[start.File] = Watched(
+            DatafileActor.PropsFor(
+                _engine, slot, start.Opened, new DatafileStart(start.Lineage, start.CleanUpTo, isRecovering), _controlFile),
+            $"datafile-{start.Name}-{start.File}");
+    }
+
+    private static IActorRef Watched(Props props, string? name) => Context.Watch(Context.ActorOf(props, name));
+
+    // ---- requests --------------------------------------------------------------------------------
+
+    private EngineRoutes Routes() => new(
+        _walWriter, _controlFile, _checkpointer, _folder, new Dictionary<FileId, IActorRef>(_datafiles));
+
+    private void RouteFence(Fence fence)
+    {
+        if (!_engine.Catalogue.TryFile(fence.Datafile, out FileId file))
+            Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.DatafileUnknown(fence.Datafile))));
+        else if (_datafiles.TryGetValue(file, out IActorRef? owner))
+            owner.Forward(fence);
+        else
+            Sender.Tell(new FenceRefused(fence.Datafile, _engine.Slots.Of(file).Why!));
+    }
+
+    private void RouteToken(Guid token, object request)
+    {
+        if (_datafiles.TryGetValue(FenceToken.FileOf(token), out IActorRef? owner))
+            owner.Forward(request);
+        else
+            Sender.Tell(new FenceBroken(token, Problem.From(EngineErrors.FenceUnknown(token))));
+    }
+
+    /// <summary>Asks everybody; an actor that does not answer is shown as its slot says.</summary>
+    private void Report(IActorRef asker)
+    {
+        TimeSpan most = TimeSpan.FromSeconds(5);
+        EngineContext engine = _engine;
+        OpenedEngine opened = _opened!;
+        Task<DatafileStatus>[] files = [.. _datafiles.Values.Select(owner => owner.Ask<DatafileStatus>(new GetDatafileStatus(), most))];
+        Task<ArchiveReported> archive = _archiver.IsNobody()
+            ? Task.FromResult(new ArchiveReported([]))
+            : _archiver.Ask<ArchiveReported>(new GetArchiveStatus(), most);
+        Task<ControlFileChanged> control = _controlFile.Ask<ControlFileChanged>(new GetControlFile(), most);
+        string state = _archiver.IsNobody() ? "paused" : "running";
+        CollectAsync().PipeTo(
+            asker, Self, success: status => new StatusReported(status), failure: error => new RequestRefused(Problem.From(error)));
+
+        async Task<EngineStatus> CollectAsync()
+        {
+            DatafileStatus[] reported = await Task.WhenAll(files).ConfigureAwait(false);
+            ControlFile now = (await control.ConfigureAwait(false)).Now;
+            IEnumerable<DatafileStatus> silent = engine.Slots.All
+                .Where(slot => !reported.Any(file => file.Name == slot.Name))
+                .Select(slot => new DatafileStatus(
+                    slot.Name, opened.PathOf(slot.Id), "needsRecovery", default, 0, 0, 0, 0, 0, 0, []));
+            return new EngineStatus(
+                now.SystemId, state, now.Timeline, engine.Visibility.Visible, engine.DurableLsn, now.RedoLsn,
+                [.. reported.Concat(silent).OrderBy(file => file.Name, StringComparer.Ordinal)],
+                (await archive.ConfigureAwait(false)).Stores, null);
+        }
+    }
+
+    private void StopDropped(StopDroppedDatafile stop)
+    {
+        IActorRef asker = Sender;
+        _engine.Slots.Remove(stop.File);
+        if (!_datafiles.Remove(stop.File, out IActorRef? owner))
+        {
+            asker.Tell(new DroppedDatafileStopped(stop.File));
+            return;
+        }
+
+        if (!_walWriter.IsNobody())
+            _walWriter.Tell(new CloseFile(stop.File, IsGone: true, Problem.From(EngineErrors.DatafileUnknown(stop.File))));
+        Context.Unwatch(owner);
+        owner.Ask<DatafileClosed>(new CloseDatafile(), Timeout.InfiniteTimeSpan)
+            .PipeTo(Self, success: closed => new DroppedClosed(closed.File, asker));
+    }
+
+    // ---- failures --------------------------------------------------------------------------------
+
+    private void DatafileHasFailed(DatafileFailed failed)
+    {
+        _log.Error("Datafile {0} is {1}: {2}", failed.Name, failed.State, failed.Why.Message);
+        if (!_walWriter.IsNobody())
+            _walWriter.Tell(new CloseFile(failed.File, failed.State == DatafileState.NeedsRecovery, failed.Why));
+        if (!_checkpointer.IsNobody())
+            _checkpointer.Tell(failed);
+    }
+
+    private void ChildDied(IActorRef dead)
+    {
+        FileId file = _datafiles.FirstOrDefault(entry => entry.Value.Equals(dead)).Key;
+        if (file != default)
+        {
+            _datafiles.Remove(file);
+            FileSlot slot = _engine.Slots.Of(file);
+            slot.Why = Problem.From(EngineErrors.DatafileNeedsRecovery(slot.Name, "its actor died, and with it what it had buffered."));
+            slot.File = null;
+            slot.State = DatafileState.NeedsRecovery;
+            DatafileHasFailed(new DatafileFailed(file, slot.Name, DatafileState.NeedsRecovery, slot.Why));
+        }
+        else if (dead.Equals(_checkpointer))
+        {
+            StartCheckpointer();
+        }
+        else if (dead.Equals(_archiver))
+        {
+            StartArchiver();
+        }
+        else if (dead.Equals(_walWriter) || dead.Equals(_controlFile) || dead.Equals(_folder))
+        {
+            Fail(Problem.From(new BugException($"The actor {dead.Path.Name} died.")), null);
+        }
+    }
+
+    private void Fail(Problem why, Exception? cause)
+    {
+        if (_failure is not null)
+            return;
+        _failure = why;
+        Exception error = cause ?? why.ToException();
+        PitrException stopped = why.ToException();
+        _engine.Intake.Close(EngineErrors.CommitRefused(stopped));
+        _engine.Visibility.FailAll(() => EngineErrors.CommitFateUnknown(stopped));
+        _started.TrySetException(error);
+        _completionError = error;
+        CloseDatafiles();
+    }
+
+    private Exception? _completionError;
+
+    // ---- closing ---------------------------------------------------------------------------------
+
+    private void BeginShutdown()
+    {
+        Become(WhenWaitingForFences);
+        Timers.StartPeriodicTimer(nameof(FenceLookDue), new FenceLookDue(), FenceLook);
+        LookAtFences();
+    }
+
+    private void LookAtFences()
+    {
+        bool isHeld = false;
+        foreach (FileSlot slot in _engine.Slots.All.Where(slot => slot.State == DatafileState.Fenced))
+        {
+            isHeld = true;
+            if (_isForced && _datafiles.TryGetValue(slot.Id, out IActorRef? owner))
+                owner.Tell(new BreakFences(Problem.From(EngineErrors.FenceForced(slot.Name))));
+        }
+
+        if (isHeld)
+            return;
+        Timers.Cancel(nameof(FenceLookDue));
+        if (_walWriter.IsNobody())
+        {
+            CloseDatafiles(); // it was open for reading only
+            return;
+        }
+
+        Become(WhenClosing);
+        _checkpointer.Tell(new RunCheckpoint());
+    }
+
+    private void CloseDatafiles()
+    {
+        Become(WhenClosingDatafiles);
+        foreach (IActorRef owner in _datafiles.Values)
+            owner.Tell(new CloseDatafile());
+        EndIfClosed();
+    }
+
+    private void EndIfClosed()
+    {
+        if (_datafiles.Count == 0)
+            Context.Stop(Self);
+    }
+
+    /// <summary>The children have stopped: nothing writes any more, the files and the lock are let go, whoever waits is told.</summary>
+    private void Finish()
+    {
+        _engine.Intake.Close(EngineErrors.ShuttingDown());
+        _engine.Visibility.FailAll(() => EngineErrors.CommitFateUnknown(EngineErrors.ShuttingDown()));
+        _opened?.Dispose();
+        _stopped.Cancel();
+        _started.TrySetException(EngineErrors.ShuttingDown());
+        if (_completionError is not null)
+            _completion.TrySetException(_completionError);
+        else
+            _completion.TrySetResult();
+    }
+
+    // ---- messages to self ------------------------------------------------------------------------
+
+    private sealed record OpeningFailed(Exception Error) : ILocalMessage;
+
+    private sealed record DroppedClosed(FileId File, IActorRef Asker) : ILocalMessage;
+
+    private sealed record FenceLookDue : ILocalMessage;
+}
+
+/// <summary>Where the parts of an engine are reached.</summary>
+internal sealed record EngineRoutes(
+    IActorRef WalWriter, IActorRef ControlFile, IActorRef Checkpointer, IActorRef Folder,
+    IReadOnlyDictionary<FileId, IActorRef> Datafiles);

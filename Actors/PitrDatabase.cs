@@ -1,0 +1,499 @@
+using System.Buffers;
+using System.Collections.Concurrent;
+using Akka.Actor;
+using Pitr.Actors;
+using Pitr.Storage;
+using Pitr.Wal;
+using static Pitr.Actors.BackupProtocol;
+using static Pitr.Actors.CheckpointProtocol;
+using static Pitr.Actors.ControlFileProtocol;
+using static Pitr.Actors.DatafileProtocol;
+using static Pitr.Actors.EngineProtocol;
+using static Pitr.Actors.WalProtocol;
+
+namespace Pitr;
+
+/// <summary>
+/// START HERE. A database that this process has open: an ordered key-value store with transactions over all of its
+/// datafiles, which can go back to any moment, and whose files can be copied while they are in use.
+/// </summary>
+/// <remarks>
+/// Commits go through a lock-free intake to the WalWriter actor and complete when they are durable and visible. Reads run
+/// on the caller's thread against immutable read views and never wait. Everything else is a message to an actor.
+/// Thread-safe. One engine owns a database folder at a time; a process may have several databases.
+/// </remarks>
+public sealed class PitrDatabase : IAsyncDisposable
+{
+    private static readonly TimeSpan LongestDelay = TimeSpan.FromMilliseconds(10);
+
+    private readonly EngineContext _engine;
+    private readonly EngineStarted _actors;
+    private readonly ActorSystem? _ownSystem;
+    private readonly ConcurrentQueue<WriteBatch> _spareBatches = new();
+    private readonly Lock _closing = new();
+    private Task? _shutdown;
+
+    private PitrDatabase(EngineContext engine, EngineStarted actors, ActorSystem system, bool ownsSystem)
+    {
+        _engine = engine;
+        _actors = actors;
+        System = system;
+        _ownSystem = ownsSystem ? system : null;
+    }
+
+    /// <summary>The database's folder.</summary>
+    public string Folder => _engine.Folder;
+
+    /// <summary>The number that every file of the database carries.</summary>
+    public SystemIdentifier SystemId => _actors.SystemId;
+
+    /// <summary>Every transaction at or below it is visible.</summary>
+    public Lsn VisibleLsn => _engine.Visibility.Visible;
+
+    /// <summary>Ends when the engine has stopped; faulted if it stopped by a failure.</summary>
+    public Task Completion => _actors.Completion;
+
+    /// <summary>The tables, by name.</summary>
+    public IReadOnlyList<Table> Tables => _engine.Catalogue.Tables;
+
+    /// <summary>The datafiles, by name.</summary>
+    public IReadOnlyList<DatafileInfo> Datafiles => _engine.Catalogue.Datafiles(_engine.Folder);
+
+    internal ActorSystem System { get; }
+
+    internal EngineContext Engine => _engine;
+
+    internal EngineStarted Actors => _actors;
+
+    // ---- open and close --------------------------------------------------------------------------
+
+    /// <summary>Creates a database in a folder that is absent or empty, with the datafile <c>main</c>, and opens it.</summary>
+    /// <exception cref="PitrException">RefusedException FolderNotEmpty, PlatformUnsupported; StorageFailedException.</exception>
+    public static async Task<PitrDatabase> CreateAsync(
+        string folder, PitrOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        PitrOptions settings = options ?? new PitrOptions();
+        string full = Path.GetFullPath(folder);
+        await Task.Run(() => EngineCreation.Create(full, settings), cancellationToken).ConfigureAwait(false);
+        return await OpenAsync(full, settings, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// Opens a database: takes its lock, finds the end of its WAL, replays what the datafiles lack. When the task completes
+    /// every acknowledged commit is there and it takes new ones.
+    /// </summary>
+    /// <exception cref="PitrException">
+    /// NotFoundException NotADatabase; RefusedException DatabaseLocked, FormatVersion, ControlFileOfBackup, WalTooShort,
+    /// ForeignSystem; DamageException ControlFileDamaged, WalDamaged; StorageFailedException.
+    /// </exception>
+    public static async Task<PitrDatabase> OpenAsync(
+        string folder, PitrOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        EngineContext engine = EngineFactory.ContextFor(Path.GetFullPath(folder), options ?? new PitrOptions());
+        bool ownsSystem = engine.Options.ActorSystem is null;
+        ActorSystem system = engine.Options.ActorSystem ?? ActorSystem.Create("pitr", EngineConfig.OwnSystem);
+        system.Settings.InjectTopLevelFallback(EngineConfig.Dispatchers);
+        try
+        {
+            var started = new TaskCompletionSource<EngineStarted>(TaskCreationOptions.RunContinuationsAsynchronously);
+            system.ActorOf(EngineSupervisor.PropsFor(engine, started), EngineFactory.NameFor(engine.Folder));
+            EngineStarted actors = await started.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
+            return new PitrDatabase(engine, actors, system, ownsSystem);
+        }
+        catch
+        {
+            if (ownsSystem)
+                await system.Terminate().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Opens the database in the folder, or creates it if the folder is absent or empty.</summary>
+    public static Task<PitrDatabase> OpenOrCreateAsync(
+        string folder, PitrOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        IFileSystem files = EngineFactory.FileSystemOf(options ?? new PitrOptions());
+        string full = Path.GetFullPath(folder);
+        bool isEmpty = files.Stat(full) is null || files.List(full).Count == 0;
+        return isEmpty ? CreateAsync(full, options, cancellationToken) : OpenAsync(full, options, cancellationToken);
+    }
+
+    /// <summary>
+    /// Orderly: waits for held fences (unless <paramref name="force"/>, which breaks them), flushes, ships the WAL to its last
+    /// record, and closes. New fences are refused meanwhile.
+    /// </summary>
+    public Task ShutdownAsync(bool force = false, CancellationToken cancellationToken = default)
+    {
+        lock (_closing)
+        {
+            if (_shutdown is null || _shutdown.IsCompleted)
+                _shutdown = CloseAsync(force);
+            else if (force)
+                _actors.Supervisor.Tell(new ShutDown(Force: true), ActorRefs.NoSender);
+            return _shutdown.WaitAsync(cancellationToken);
+        }
+    }
+
+    /// <summary>An orderly shutdown.</summary>
+    public async ValueTask DisposeAsync() => await ShutdownAsync().ConfigureAwait(false);
+
+    // ---- commits ---------------------------------------------------------------------------------
+
+    /// <summary>Commits a batch. When the task completes it is durable and visible; the batch may then be cleared and used again.</summary>
+    /// <param name="batch">Not to be touched until the task completes.</param>
+    /// <param name="cancellationToken">
+    /// Before WalWriter took the commit in, withdraws it; afterwards only the wait ends, and the commit's fate is that of the WAL.
+    /// </param>
+    /// <exception cref="PitrException">
+    /// NotFoundException TableUnknown; RefusedException DatafileOffline, DatafileNeedsRecovery, ReadOnly, CommitRefused (not in
+    /// the WAL), CommitFateUnknown; StorageFailedException DiskFull (not in the WAL).
+    /// </exception>
+    public ValueTask<CommitResult> CommitAsync(WriteBatch batch, CancellationToken cancellationToken = default) =>
+        CommitAsync(batch, null, null, cancellationToken);
+
+    /// <summary>Commits one put.</summary>
+    public async ValueTask<CommitResult> PutAsync(
+        Table table, ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, CancellationToken cancellationToken = default)
+    {
+        WriteBatch batch = RentBatch();
+        batch.Put(table, key.Span, value.Span);
+        CommitResult result = await CommitAsync(batch, cancellationToken).ConfigureAwait(false);
+        ReturnBatch(batch);
+        return result;
+    }
+
+    /// <summary>Commits one delete.</summary>
+    public async ValueTask<CommitResult> DeleteAsync(
+        Table table, ReadOnlyMemory<byte> key, CancellationToken cancellationToken = default)
+    {
+        WriteBatch batch = RentBatch();
+        batch.Delete(table, key.Span);
+        CommitResult result = await CommitAsync(batch, cancellationToken).ConfigureAwait(false);
+        ReturnBatch(batch);
+        return result;
+    }
+
+    /// <summary>Begins a transaction: its snapshot shows everything that was stamped before (H37).</summary>
+    public async ValueTask<Transaction> BeginTransactionAsync(CancellationToken cancellationToken = default)
+    {
+        RequireWritable();
+        var begin = new PendingCommit(new WriteBatch());
+        begin.PrepareBegin(cancellationToken);
+        await Enqueue(begin).ConfigureAwait(false);
+        return new Transaction(this, OpenSnapshot(), begin.Ticket!);
+    }
+
+    internal ValueTask<CommitResult> CommitAsync(
+        WriteBatch batch, ReadSet? reads, TransactionTicket? ticket, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        if (batch.Count == 0)
+            throw new ArgumentException("The batch is empty: there is nothing to commit.", nameof(batch));
+        batch.RequireIdle();
+        RequireWritable();
+        cancellationToken.ThrowIfCancellationRequested();
+        if (FillOfBuffers() >= 0.5)
+            return CommitDelayedAsync(batch, reads, ticket, cancellationToken);
+        return Enqueue(batch, reads, ticket, cancellationToken);
+    }
+
+    internal void EndTransaction(TransactionTicket ticket) =>
+        _actors.WalWriter.Tell(new EndTransaction(ticket), ActorRefs.NoSender);
+
+    private ValueTask<CommitResult> Enqueue(
+        WriteBatch batch, ReadSet? reads, TransactionTicket? ticket, CancellationToken cancellationToken)
+    {
+        PendingCommit commit = batch.Pending;
+        commit.Prepare(cancellationToken);
+        commit.Reads = reads;
+        commit.Ticket = ticket;
+        return Enqueue(commit);
+    }
+
+    private ValueTask<CommitResult> Enqueue(PendingCommit commit)
+    {
+        ValueTask<CommitResult> task = commit.Task;
+        commit.ArmCancellation();
+        if (_engine.Intake.Enqueue(commit))
+            _actors.WalWriter.Tell(Drain.Instance, ActorRefs.NoSender);
+        return task;
+    }
+
+    /// <summary>
+    /// Back pressure (design §3): from half of the limit a commit is delayed in proportion; at the limit it waits for a
+    /// flush; after the request timeout it is refused, so that nobody waits for ever.
+    /// </summary>
+    private async ValueTask<CommitResult> CommitDelayedAsync(
+        WriteBatch batch, ReadSet? reads, TransactionTicket? ticket, CancellationToken cancellationToken)
+    {
+        long began = _engine.Clock.GetTimestamp();
+        double fill = FillOfBuffers();
+        await Task.Delay(LongestDelay * Math.Clamp((fill - 0.5) * 2, 0.1, 1), _engine.Clock, cancellationToken).ConfigureAwait(false);
+        while (FillOfBuffers() >= 1)
+        {
+            if (_engine.Intake.ClosedWhy is { } why)
+                throw why;
+            if (_engine.Clock.GetElapsedTime(began) > _engine.Options.RequestTimeout)
+                throw EngineErrors.BuffersFull(_engine.Slots.BufferedBytes, _engine.WriteBufferBytesMax);
+            await Task.Delay(LongestDelay, _engine.Clock, cancellationToken).ConfigureAwait(false);
+        }
+
+        return await Enqueue(batch, reads, ticket, cancellationToken).ConfigureAwait(false);
+    }
+
+    private double FillOfBuffers() => Math.Max(
+        (double)_engine.Slots.BufferedBytes / _engine.WriteBufferBytesMax,
+        (double)_engine.Intake.Bytes / _engine.Intake.BytesMax);
+
+    private WriteBatch RentBatch() => _spareBatches.TryDequeue(out WriteBatch? batch) ? batch : new WriteBatch();
+
+    private void ReturnBatch(WriteBatch batch)
+    {
+        batch.Clear();
+        if (_spareBatches.Count < 4096)
+            _spareBatches.Enqueue(batch);
+    }
+
+    // ---- reads -----------------------------------------------------------------------------------
+
+    /// <summary>A table by its name.</summary>
+    /// <exception cref="NotFoundException">There is none (TableUnknown).</exception>
+    public Table GetTable(string name) => TryGetTable(name, out Table? table) ? table : throw EngineErrors.TableUnknown(name);
+
+    /// <summary>A table by its name, if there is one.</summary>
+    public bool TryGetTable(string name, [global::System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out Table? table) =>
+        _engine.Catalogue.TryTable(name, out table);
+
+    /// <summary>The newest visible value of a key; null if it is not there.</summary>
+    public byte[]? Get(Table table, ReadOnlySpan<byte> key)
+    {
+        Span<byte> treeKey = stackalloc byte[OperationCodec.TableIdBytes + Limits.KeyBytesMax];
+        treeKey = TreeKey.Write(treeKey, RequireAlive(table), key);
+        using EpochGuard guard = _engine.Epochs.Enter();
+        ReadView view = _engine.Slots.Of(table.DatafileId).Readable.View;
+        return Reading.Get(view, treeKey, _engine.Visibility.Visible);
+    }
+
+    /// <summary>Writes the newest visible value of a key to <paramref name="value"/>; false if the key is not there.</summary>
+    /// <param name="table">The table.</param>
+    /// <param name="key">The key.</param>
+    /// <param name="value">Gets the value's bytes.</param>
+    /// <param name="lsn">The LSN that was read at.</param>
+    public bool TryGet(Table table, ReadOnlySpan<byte> key, IBufferWriter<byte> value, out Lsn lsn)
+    {
+        Span<byte> treeKey = stackalloc byte[OperationCodec.TableIdBytes + Limits.KeyBytesMax];
+        treeKey = TreeKey.Write(treeKey, RequireAlive(table), key);
+        using EpochGuard guard = _engine.Epochs.Enter();
+        ReadView view = _engine.Slots.Of(table.DatafileId).Readable.View;
+        lsn = _engine.Visibility.Visible; // read after the view: never below its root
+        return Reading.TryGet(view, treeKey, lsn, value);
+    }
+
+    /// <summary>Rows of a table as of now, in key order or backwards. The views are let go when the enumeration ends.</summary>
+    public IEnumerable<KeyValue> Scan(Table table, ScanRange range)
+    {
+        using Snapshot snapshot = OpenSnapshot();
+        foreach (KeyValue row in snapshot.Scan(table, range))
+            yield return row;
+    }
+
+    /// <summary>How many keys a table holds now; reads all of them.</summary>
+    public long Count(Table table)
+    {
+        using Snapshot snapshot = OpenSnapshot();
+        return snapshot.Count(table);
+    }
+
+    /// <summary>The database as of now, over all datafiles.</summary>
+    public Snapshot OpenSnapshot()
+    {
+        CatalogueView catalogue = _engine.Catalogue;
+        return new Snapshot(_engine, catalogue, PinnedViews.Take(_engine));
+    }
+
+    private TableId RequireAlive(Table table)
+    {
+        ArgumentNullException.ThrowIfNull(table);
+        return _engine.Catalogue.IsAlive(table.Id) ? table.Id : throw EngineErrors.TableGone(table.Id);
+    }
+
+    // ---- tables and datafiles --------------------------------------------------------------------
+
+    /// <summary>Creates a table. When the task completes it is durable.</summary>
+    /// <param name="name"><c>[a-z][a-z0-9_-]{0,62}</c>, unique in the database.</param>
+    /// <param name="datafile">Where it lies; null: <c>main</c>.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    public async Task<Table> CreateTableAsync(string name, string? datafile = null, CancellationToken cancellationToken = default)
+    {
+        RequireName(name);
+        RequireWritable();
+        return (await AskAsync<TableCreated>(_actors.ControlFile, new CreateTable(name, datafile), cancellationToken).ConfigureAwait(false)).Table;
+    }
+
+    /// <summary>Drops a table. When the task completes that is durable. Only recovery brings it back.</summary>
+    public Task DropTableAsync(string name, CancellationToken cancellationToken = default)
+    {
+        RequireWritable();
+        return AskAsync<Done>(_actors.ControlFile, new DropTable(name), cancellationToken);
+    }
+
+    /// <summary>Creates a datafile.</summary>
+    /// <param name="name"><c>[a-z][a-z0-9_-]{0,62}</c>, unique in the database.</param>
+    /// <param name="path">Where; null: <c>NAME.pitr</c> in the database's folder. It must not exist.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    public async Task<DatafileInfo> CreateDatafileAsync(
+        string name, string? path = null, CancellationToken cancellationToken = default)
+    {
+        RequireName(name);
+        RequireWritable();
+        DatafileCreated created = await AskAsync<DatafileCreated>(
+            _actors.ControlFile, new CreateDatafile(name, path), cancellationToken).ConfigureAwait(false);
+        return new DatafileInfo(created.File, created.Name, created.Path);
+    }
+
+    /// <summary>Drops a datafile that holds no tables.</summary>
+    public Task DropDatafileAsync(string name, CancellationToken cancellationToken = default)
+    {
+        RequireWritable();
+        return AskAsync<Done>(_actors.ControlFile, new DropDatafile(name), cancellationToken);
+    }
+
+    // ---- administration --------------------------------------------------------------------------
+
+    /// <summary>Flushes every datafile that is not fenced, offline or in recovery, and moves the redo point.</summary>
+    public async Task<CheckpointResult> CheckpointAsync(CancellationToken cancellationToken = default) =>
+        (await AskAsync<CheckpointEnded>(_actors.Checkpointer, new RunCheckpoint(), cancellationToken, Timeout.InfiniteTimeSpan).ConfigureAwait(false)).Result;
+
+    /// <summary>Ends the WAL segment in use, so that it can be shipped; returns where the next one begins.</summary>
+    public async Task<Lsn> SwitchWalAsync(CancellationToken cancellationToken = default) =>
+        (await AskAsync<SegmentSwitched>(_actors.WalWriter, new SwitchSegment(), cancellationToken).ConfigureAwait(false)).Lsn;
+
+    /// <summary>Names the present moment, durably.</summary>
+    public async Task<RestorePoint> CreateRestorePointAsync(string name, CancellationToken cancellationToken = default)
+    {
+        RequireName(name);
+        RequireWritable();
+        EventLogged logged = await AskAsync<EventLogged>(
+            _actors.WalWriter, new LogEvent(new WalEvent.RestorePoint(name)), cancellationToken).ConfigureAwait(false);
+        return new RestorePoint(name, logged.Lsn, logged.Time);
+    }
+
+    /// <summary>Has a datafile left alone, so that any tool can copy it, until it is unfenced or the lease ends.</summary>
+    /// <param name="datafile">Its name.</param>
+    /// <param name="lease">More than zero, at most 24 hours.</param>
+    /// <param name="reason">For status and log.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    public async Task<FenceGrant> FenceAsync(
+        string datafile, TimeSpan lease, string reason = "", CancellationToken cancellationToken = default)
+    {
+        Fenced fenced = await AskAsync<Fenced>(
+            _actors.Supervisor, new Fence(datafile, null, Environment.MachineName, reason, lease), cancellationToken)
+            .ConfigureAwait(false);
+        return new FenceGrant(
+            fenced.Token, fenced.Datafile, fenced.Path, fenced.LengthBytes, fenced.CheckpointLsn, fenced.Until);
+    }
+
+    /// <summary>Prolongs a fence; returns until when.</summary>
+    public async Task<DateTimeOffset> RenewFenceAsync(Guid fenceId, TimeSpan lease, CancellationToken cancellationToken = default) =>
+        (await AskAsync<FenceRenewed>(_actors.Supervisor, new RenewFence(fenceId, lease), cancellationToken).ConfigureAwait(false)).Until;
+
+    /// <summary>Ends a fence. When the task completes the copy is good, and what waited is flushed if it was the last fence.</summary>
+    /// <exception cref="RefusedException">FenceUnknown, FenceBroken: the copy is void.</exception>
+    public async Task<UnfenceResult> UnfenceAsync(Guid fenceId, CancellationToken cancellationToken = default)
+    {
+        Unfenced unfenced = await AskAsync<Unfenced>(
+            _actors.Supervisor, new Unfence(fenceId), cancellationToken, Timeout.InfiniteTimeSpan).ConfigureAwait(false);
+        return new UnfenceResult(unfenced.Datafile, unfenced.FlushedLsn, unfenced.HoldersRemaining);
+    }
+
+    /// <summary>Ends the only fence of a datafile.</summary>
+    public async Task<UnfenceResult> UnfenceAsync(string datafile, CancellationToken cancellationToken = default)
+    {
+        EngineStatus status = await GetStatusAsync(cancellationToken).ConfigureAwait(false);
+        DatafileStatus file = status.Datafiles.FirstOrDefault(file => file.Name == datafile)
+            ?? throw EngineErrors.DatafileUnknown(datafile);
+        return file.Fences.Count switch
+        {
+            0 => throw EngineErrors.NotFenced(datafile),
+            1 => await UnfenceAsync(file.Fences[0].FenceId, cancellationToken).ConfigureAwait(false),
+            _ => throw EngineErrors.SeveralFences(datafile, file.Fences.Select(fence => fence.FenceId)),
+        };
+    }
+
+    /// <summary>Makes a full backup set while commits go on.</summary>
+    public async Task<BackupResult> BackupAsync(BackupRequest request, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        return (await AskAsync<BackupEnded>(
+            _actors.Supervisor, new RunBackup(request, cancel.Token), cancellationToken, Timeout.InfiniteTimeSpan).ConfigureAwait(false)).Result;
+    }
+
+    /// <summary>What the engine is doing.</summary>
+    public async Task<EngineStatus> GetStatusAsync(CancellationToken cancellationToken = default) =>
+        (await AskAsync<StatusReported>(_actors.Supervisor, new GetStatus(), cancellationToken).ConfigureAwait(false)).Status;
+
+    // ---- steps -----------------------------------------------------------------------------------
+
+    private void RequireWritable()
+    {
+        if (_engine.Intake.ClosedWhy is { } why)
+            throw why;
+        if (_actors.IsReadOnly)
+            throw EngineErrors.ReadOnly();
+    }
+
+    private static void RequireName(string name)
+    {
+        if (!Limits.IsName(name))
+            throw new ArgumentException($"'{name}' is not a name: it is [a-z][a-z0-9_-]{{0,62}}.", nameof(name));
+    }
+
+    private async Task<T> AskAsync<T>(
+        ICanTell actor, object request, CancellationToken cancellationToken, TimeSpan? timeout = null)
+    {
+        TimeSpan most = timeout ?? _engine.Options.RequestTimeout;
+        try
+        {
+            using var stopped = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _actors.Stopped);
+            object answer = await actor.Ask<object>(request, most, stopped.Token).ConfigureAwait(false);
+            return answer switch
+            {
+                T expected => expected,
+                RequestRefused refused => throw refused.Why.ToException(),
+                FenceRefused refused => throw refused.Why.ToException(),
+                FenceBroken broken => throw broken.Why.ToException(),
+                EventRefused refused => throw refused.Why.ToException(),
+                _ => throw new BugException($"'{request.GetType().Name}' was answered by '{answer.GetType().Name}'."),
+            };
+        }
+        catch (AskTimeoutException)
+        {
+            throw EngineErrors.TimedOut(request.GetType().Name, most);
+        }
+        catch (OperationCanceledException) when (_actors.Stopped.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        {
+            throw EngineErrors.ShuttingDown();
+        }
+    }
+
+    private async Task CloseAsync(bool force)
+    {
+        _actors.Supervisor.Tell(new ShutDown(force), ActorRefs.NoSender);
+        try
+        {
+            await _actors.Completion.ConfigureAwait(false);
+        }
+        finally
+        {
+            if (_ownSystem is not null)
+                await _ownSystem.Terminate().ConfigureAwait(false);
+        }
+    }
+}
+
+/// <summary>A datafile of a database.</summary>
+/// <param name="Id">Its number.</param>
+/// <param name="Name">Its name.</param>
+/// <param name="Path">Where it lies.</param>
+public sealed record DatafileInfo(FileId Id, string Name, string Path);

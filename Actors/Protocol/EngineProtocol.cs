@@ -1,0 +1,59 @@
+using Akka.Actor;
+using Pitr.Wal;
+
+namespace Pitr.Actors;
+
+/// <summary>What the <see cref="EngineSupervisor"/> understands, besides the fence requests that it passes to a datafile.</summary>
+internal static class EngineProtocol
+{
+    /// <summary>The engine takes commits and requests.</summary>
+    /// <param name="Supervisor">Gets fences, backups, status and the shutdown.</param>
+    /// <param name="WalWriter">Gets drains and events.</param>
+    /// <param name="ControlFile">Gets DDL.</param>
+    /// <param name="Checkpointer">Gets checkpoints.</param>
+    /// <param name="SystemId">Of the database.</param>
+    /// <param name="IsReadOnly">Paused at a recovery target.</param>
+    /// <param name="RecordsReplayed">By the recovery that opened it.</param>
+    /// <param name="Completion">Ends when the engine has stopped; faulted if by a failure.</param>
+    /// <param name="Stopped">Cancelled at the same moment.</param>
+    public sealed record EngineStarted(
+        IActorRef Supervisor, IActorRef WalWriter, IActorRef ControlFile, IActorRef Checkpointer, SystemIdentifier SystemId,
+        bool IsReadOnly, long RecordsReplayed, Task Completion, CancellationToken Stopped) : ILocalMessage;
+
+    /// <summary>Answers: StatusReported.</summary>
+    public sealed record GetStatus : IWireMessage;
+
+    public sealed record StatusReported(EngineStatus Status) : ILocalMessage;
+
+    /// <summary>Begins the orderly shutdown; with Force, held fences are broken. Its end is the engine's Completion.</summary>
+    public sealed record ShutDown(bool Force) : IWireMessage;
+}
+
+/// <summary>What a <see cref="BackupRunner"/> is told, and what it answers.</summary>
+internal static class BackupProtocol
+{
+    /// <summary>Makes a full backup set. Answers: BackupEnded | RequestRefused.</summary>
+    public sealed record RunBackup(BackupRequest Request, CancellationToken Cancel) : ILocalMessage;
+
+    public sealed record BackupEnded(BackupResult Result) : ILocalMessage;
+}
+
+/// <summary>What the <see cref="Archiver"/> understands.</summary>
+internal static class ArchiveProtocol
+{
+    /// <summary>Ships what there is, the tail included, then answers Drained; waits no longer than ArchiveShutdownWait.</summary>
+    public sealed record DrainArchive : ILocalMessage;
+
+    /// <param name="Left">What could not be shipped, in words; null if everything was.</param>
+    public sealed record ArchiveDrained(string? Left) : ILocalMessage;
+
+    /// <summary>Asks which of these segments every store has. Answers: MayGo, as they are shipped, in any number of messages.</summary>
+    public sealed record WhichMayGo(IReadOnlyList<SegmentName> Segments) : ILocalMessage;
+
+    public sealed record MayGo(IReadOnlyList<SegmentName> Segments) : ILocalMessage;
+
+    /// <summary>Answers: ArchiveReported.</summary>
+    public sealed record GetArchiveStatus : ILocalMessage;
+
+    public sealed record ArchiveReported(IReadOnlyList<ArchiveStatus> Stores) : ILocalMessage;
+}

@@ -1,0 +1,126 @@
+using System.Buffers;
+using Pitr.Actors;
+using Pitr.Storage;
+
+namespace Pitr;
+
+/// <summary>
+/// The database as of one LSN, over all datafiles: all of every transaction at or below it and nothing else. Reads never
+/// wait for writers, flushes, fences, checkpoints or backups.
+/// </summary>
+/// <remarks>
+/// It pins the read views of the files, and with them old pages and buffers: dispose it soon. One older than
+/// <see cref="PitrOptions.SnapshotAgeMax"/> is ended: its next read throws with code SnapshotTooOld.
+/// Thread-safe, except that it must not be disposed while a read is under way.
+/// </remarks>
+public sealed class Snapshot : IDisposable
+{
+    private const int RowsAtOnce = 1000;
+
+    private readonly EngineContext _engine;
+    private readonly CatalogueView _catalogue;
+    private readonly PinnedViews _views;
+    private readonly long _openedAt;
+    private int _isDisposed;
+
+    internal Snapshot(EngineContext engine, CatalogueView catalogue, PinnedViews views)
+    {
+        _engine = engine;
+        _catalogue = catalogue;
+        _views = views;
+        _openedAt = engine.Clock.GetTimestamp();
+        engine.Snapshots.Add(this);
+    }
+
+    /// <summary>What it sees: every transaction at or below this LSN.</summary>
+    public Lsn Lsn => _views.Lsn;
+
+    /// <summary>The tables as of the snapshot.</summary>
+    public IReadOnlyList<Table> Tables => _catalogue.Tables;
+
+    internal TimeSpan Age => _engine.Clock.GetElapsedTime(_openedAt);
+
+    /// <summary>The value of a key; null if it is not there.</summary>
+    /// <exception cref="PitrException">NotFoundException TableUnknown; RefusedException DatafileNeedsRecovery, SnapshotTooOld; DamageException PageChecksum.</exception>
+    public byte[]? Get(Table table, ReadOnlySpan<byte> key)
+    {
+        ReadView view = ViewOf(table);
+        Span<byte> treeKey = stackalloc byte[OperationCodec.TableIdBytes + Limits.KeyBytesMax];
+        treeKey = TreeKey.Write(treeKey, table.Id, key);
+        using EpochGuard guard = _engine.Epochs.Enter();
+        return Reading.Get(view, treeKey, Lsn);
+    }
+
+    /// <summary>Writes the value of a key to <paramref name="value"/>; false if the key is not there.</summary>
+    public bool TryGet(Table table, ReadOnlySpan<byte> key, IBufferWriter<byte> value)
+    {
+        ReadView view = ViewOf(table);
+        Span<byte> treeKey = stackalloc byte[OperationCodec.TableIdBytes + Limits.KeyBytesMax];
+        treeKey = TreeKey.Write(treeKey, table.Id, key);
+        using EpochGuard guard = _engine.Epochs.Enter();
+        return Reading.TryGet(view, treeKey, Lsn, value);
+    }
+
+    /// <summary>Rows of a table in key order, or from the last to the first. Each row is a copy.</summary>
+    public IEnumerable<KeyValue> Scan(Table table, ScanRange range)
+    {
+        ArgumentNullException.ThrowIfNull(range);
+        ReadView view = ViewOf(table);
+        return Rows();
+
+        IEnumerable<KeyValue> Rows()
+        {
+            var cursor = new RangeCursor(_engine.Epochs, view, Lsn, table.Id, range);
+            while (true)
+            {
+                RequireAlive();
+                if (!cursor.TryNext(out KeyValue row))
+                    yield break;
+                yield return row;
+            }
+        }
+    }
+
+    /// <summary>How many keys a table holds; reads all of them.</summary>
+    public long Count(Table table)
+    {
+        var cursor = new RangeCursor(_engine.Epochs, ViewOf(table), Lsn, table.Id, ScanRange.All);
+        long count = 0;
+        for (int rows = RowsAtOnce; rows == RowsAtOnce; count += rows)
+        {
+            RequireAlive();
+            rows = cursor.Skip(RowsAtOnce);
+        }
+
+        return count;
+    }
+
+    /// <summary>Lets the views go.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _isDisposed, 1) != 0)
+            return;
+        _engine.Snapshots.Remove(this);
+        _views.Unpin();
+    }
+
+    private ReadView ViewOf(Table table)
+    {
+        ArgumentNullException.ThrowIfNull(table);
+        RequireAlive();
+        if (!_catalogue.IsAlive(table.Id))
+            throw EngineErrors.TableGone(table.Id);
+        return _views.Of(table.DatafileId) ?? throw (_engine.Slots.Of(table.DatafileId).Why?.ToException()
+            ?? EngineErrors.DatafileRecovering(_engine.Slots.Of(table.DatafileId).Name));
+    }
+
+    private void RequireAlive()
+    {
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _isDisposed) != 0, this);
+        if (Age > _engine.Options.SnapshotAgeMax)
+        {
+            Dispose();
+            throw EngineErrors.SnapshotTooOld(_engine.Options.SnapshotAgeMax);
+        }
+    }
+}
