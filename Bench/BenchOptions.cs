@@ -1,0 +1,52 @@
+using System.Globalization;
+
+namespace Pitr.Bench;
+
+/// <summary>What the command line asked for.</summary>
+internal sealed record BenchOptions(
+    string Question, double Seconds, int Repetitions, bool Json, IReadOnlyList<string> Engines, IReadOnlyList<int> Writers, string Folder)
+{
+    public const string Usage =
+        "usage: bench commit|read|scan|replay [--seconds S] [--repetitions N] [--engines a,b] [--writers 1,64,1024] [--folder DIR] [--json]";
+
+    public static BenchOptions? Parse(string[] args)
+    {
+        if (args.Length == 0 || args[0].StartsWith('-'))
+            return null;
+        var options = new BenchOptions(args[0], 5, 1, false, BenchEngines.Names, [1, 64, 1024], Path.GetTempPath());
+        for (int i = 1; i < args.Length; i++)
+        {
+            if (args[i] == "--json")
+            {
+                options = options with { Json = true };
+                continue;
+            }
+
+            if (i + 1 == args.Length)
+                return null;
+            string value = args[++i];
+            switch (args[i - 1])
+            {
+                case "--seconds":
+                    options = options with { Seconds = double.Parse(value, CultureInfo.InvariantCulture) };
+                    break;
+                case "--repetitions":
+                    options = options with { Repetitions = int.Parse(value, CultureInfo.InvariantCulture) };
+                    break;
+                case "--engines":
+                    options = options with { Engines = value.Split(',') };
+                    break;
+                case "--writers":
+                    options = options with { Writers = [.. value.Split(',').Select(n => int.Parse(n, CultureInfo.InvariantCulture))] };
+                    break;
+                case "--folder":
+                    options = options with { Folder = value };
+                    break;
+                default:
+                    return null;
+            }
+        }
+
+        return options;
+    }
+}

@@ -1,0 +1,26 @@
+using Pitr.Bench;
+
+if (BenchOptions.Parse(args) is not { } options)
+{
+    Console.Error.WriteLine(BenchOptions.Usage);
+    return 2;
+}
+
+switch (options.Question)
+{
+    case "commit":
+        CommitBench.Run(options);
+        return 0;
+    case "read":
+        ReadBench.RunGets(options);
+        return 0;
+    case "scan":
+        ReadBench.RunScans(options);
+        return 0;
+    case "replay":
+        ReplayBench.Run(options);
+        return 0;
+    default:
+        Console.Error.WriteLine(BenchOptions.Usage);
+        return 2;
+}
