@@ -31,6 +31,7 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     private readonly Dictionary<FileId, FileClean> _clean = [];
     private readonly Dictionary<FileId, SealSkipped> _skipped = [];
     private HashSet<FileId> _awaited = [];
+    private Lsn _redo;
     private Lsn _lsn;
     private Lsn _lastLsn;
     private long _lastAt;
@@ -72,6 +73,8 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
                     Begin(wanted.Why);
                 break;
             case Look:
+                _engine.Snapshots.EndOlderThan(_engine.Options.SnapshotAgeMax);
+                BreakFencesThatKeepTooMuchWal();
                 if (!_isRunning && WhyDue() is { } why)
                     Begin(why);
                 break;
@@ -119,6 +122,19 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
             : null;
     }
 
+    /// <summary>Disk is bounded (design §5, promise 9): past the limit the file that is held longest loses its fences.</summary>
+    private void BreakFencesThatKeepTooMuchWal()
+    {
+        long kept = _engine.DurableLsn - _redo;
+        if (_redo.IsZero || kept <= _engine.Options.FencedWalBytesMax)
+            return;
+        SealSkipped? longest = _skipped.Values
+            .Where(file => file.State == DatafileState.Fenced && _engine.Slots.TryOf(file.File)?.State == DatafileState.Fenced)
+            .MinBy(file => file.CleanUpTo.Value);
+        if (longest is not null)
+            Context.Parent.Tell(new BreakFencesOf(longest.File, Problem.From(EngineErrors.FenceWal(longest.Name, kept))));
+    }
+
     private void Begin(string why)
     {
         _log.Debug("Checkpoint begins: {0}", why);
@@ -147,6 +163,7 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     {
         string[] flushed = [.. _clean.Values.Select(file => file.Name).Order(StringComparer.Ordinal)];
         string[] skipped = [.. _engine.Slots.All.Where(slot => !_clean.ContainsKey(slot.Id)).Select(slot => slot.Name).Order(StringComparer.Ordinal)];
+        _redo = recorded.RedoLsn;
         _folder.Tell(new WalFolderProtocol.RedoMoved(recorded.RedoLsn));
         _log.Info(
             "Checkpoint at {0}: redo point {1}; skipped: {2}", recorded.CheckpointLsn, recorded.RedoLsn,

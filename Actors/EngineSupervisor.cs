@@ -256,6 +256,10 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
             case GetStatus:
                 Report(Sender);
                 break;
+            case BreakFencesOf order:
+                if (_datafiles.TryGetValue(order.File, out IActorRef? fenced))
+                    fenced.Tell(new BreakFences(order.Why));
+                break;
             case CheckpointWanted wanted:
                 _checkpointer.Tell(wanted);
                 break;

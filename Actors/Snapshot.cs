@@ -11,7 +11,7 @@ namespace Pitr;
 /// <remarks>
 /// It pins the read views of the files, and with them old pages and buffers: dispose it soon. One older than
 /// <see cref="PitrOptions.SnapshotAgeMax"/> is ended: its next read throws with code SnapshotTooOld.
-/// Thread-safe, except that it must not be disposed while a read is under way.
+/// Thread-safe: a read that is under way when it is disposed, or ended by its age, ends well or throws.
 /// </remarks>
 public sealed class Snapshot : IDisposable
 {
@@ -44,51 +44,44 @@ public sealed class Snapshot : IDisposable
     /// <exception cref="PitrException">NotFoundException TableUnknown; RefusedException DatafileNeedsRecovery, SnapshotTooOld; DamageException PageChecksum.</exception>
     public byte[]? Get(Table table, ReadOnlySpan<byte> key)
     {
-        ReadView view = ViewOf(table);
+        ArgumentNullException.ThrowIfNull(table);
         Span<byte> treeKey = stackalloc byte[OperationCodec.TableIdBytes + Limits.KeyBytesMax];
         treeKey = TreeKey.Write(treeKey, table.Id, key);
         using EpochGuard guard = _engine.Epochs.Enter();
-        return Reading.Get(view, treeKey, Lsn);
+        return Reading.Get(ViewOf(table), treeKey, Lsn);
     }
 
     /// <summary>Writes the value of a key to <paramref name="value"/>; false if the key is not there.</summary>
     public bool TryGet(Table table, ReadOnlySpan<byte> key, IBufferWriter<byte> value)
     {
-        ReadView view = ViewOf(table);
+        ArgumentNullException.ThrowIfNull(table);
         Span<byte> treeKey = stackalloc byte[OperationCodec.TableIdBytes + Limits.KeyBytesMax];
         treeKey = TreeKey.Write(treeKey, table.Id, key);
         using EpochGuard guard = _engine.Epochs.Enter();
-        return Reading.TryGet(view, treeKey, Lsn, value);
+        return Reading.TryGet(ViewOf(table), treeKey, Lsn, value);
     }
 
     /// <summary>Rows of a table in key order, or from the last to the first. Each row is a copy.</summary>
     public IEnumerable<KeyValue> Scan(Table table, ScanRange range)
     {
         ArgumentNullException.ThrowIfNull(range);
-        ReadView view = ViewOf(table);
+        RangeCursor cursor = CursorOf(table, range);
         return Rows();
 
         IEnumerable<KeyValue> Rows()
         {
-            var cursor = new RangeCursor(_engine.Epochs, view, Lsn, table.Id, range);
-            while (true)
-            {
-                RequireAlive();
-                if (!cursor.TryNext(out KeyValue row))
-                    yield break;
+            while (cursor.TryNext(out KeyValue row))
                 yield return row;
-            }
         }
     }
 
     /// <summary>How many keys a table holds; reads all of them.</summary>
     public long Count(Table table)
     {
-        var cursor = new RangeCursor(_engine.Epochs, ViewOf(table), Lsn, table.Id, ScanRange.All);
+        RangeCursor cursor = CursorOf(table, ScanRange.All);
         long count = 0;
         for (int rows = RowsAtOnce; rows == RowsAtOnce; count += rows)
         {
-            RequireAlive();
             rows = cursor.Skip(RowsAtOnce);
         }
 
@@ -104,9 +97,19 @@ public sealed class Snapshot : IDisposable
         _views.Unpin();
     }
 
-    private ReadView ViewOf(Table table)
+    private RangeCursor CursorOf(Table table, ScanRange range)
     {
         ArgumentNullException.ThrowIfNull(table);
+        using EpochGuard guard = _engine.Epochs.Enter();
+        return new RangeCursor(_engine.Epochs, RequireAlive, ViewOf(table), Lsn, table.Id, range);
+    }
+
+    /// <summary>
+    /// Inside an epoch only: whoever finds the snapshot alive there keeps its views' memory until the epoch ends, also if
+    /// another thread disposes of the snapshot, or its age ends it, meanwhile.
+    /// </summary>
+    private ReadView ViewOf(Table table)
+    {
         RequireAlive();
         if (!_catalogue.IsAlive(table.Id))
             throw EngineErrors.TableGone(table.Id);
@@ -116,11 +119,12 @@ public sealed class Snapshot : IDisposable
 
     private void RequireAlive()
     {
-        ObjectDisposedException.ThrowIf(Volatile.Read(ref _isDisposed) != 0, this);
         if (Age > _engine.Options.SnapshotAgeMax)
         {
             Dispose();
             throw EngineErrors.SnapshotTooOld(_engine.Options.SnapshotAgeMax);
         }
+
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _isDisposed) != 0, this);
     }
 }

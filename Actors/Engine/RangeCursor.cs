@@ -6,6 +6,7 @@ namespace Pitr.Actors;
 internal sealed class RangeCursor
 {
     private readonly EpochTable _epochs;
+    private readonly Action _requireAlive;
     private readonly MergedCursor _cursor;
     private readonly byte[] _from;
     private readonly byte[] _to;
@@ -13,9 +14,16 @@ internal sealed class RangeCursor
     private long _rowsLeft;
     private bool _isPlaced;
 
-    public RangeCursor(EpochTable epochs, ReadView view, Lsn at, TableId table, ScanRange range)
+    /// <param name="epochs">Each step enters one.</param>
+    /// <param name="requireAlive">Called inside each step's epoch: throws if the view is pinned no more.</param>
+    /// <param name="view">What is read.</param>
+    /// <param name="at">As of this LSN.</param>
+    /// <param name="table">Which table.</param>
+    /// <param name="range">Which rows, in which direction.</param>
+    public RangeCursor(EpochTable epochs, Action requireAlive, ReadView view, Lsn at, TableId table, ScanRange range)
     {
         _epochs = epochs;
+        _requireAlive = requireAlive;
         _cursor = new MergedCursor(view, at);
         (_from, _to) = Bounds(table, range);
         _isReverse = range.Reverse;
@@ -40,6 +48,7 @@ internal sealed class RangeCursor
     public bool TryNext(out KeyValue row)
     {
         using EpochGuard guard = _epochs.Enter();
+        _requireAlive();
         if (!Move())
         {
             row = default;
@@ -55,6 +64,7 @@ internal sealed class RangeCursor
     public int Skip(int rowsMax)
     {
         using EpochGuard guard = _epochs.Enter();
+        _requireAlive();
         int rows = 0;
         while (rows < rowsMax && Move())
             rows++;

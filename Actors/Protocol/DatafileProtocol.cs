@@ -68,6 +68,9 @@ internal static class DatafileProtocol
     /// <summary>Breaks every fence of the file: a forced shutdown, or too much WAL kept for it.</summary>
     public sealed record BreakFences(Problem Why) : ILocalMessage;
 
+    /// <summary>The same, through the supervisor, for one datafile.</summary>
+    public sealed record BreakFencesOf(FileId File, Problem Why) : ILocalMessage;
+
     /// <summary>
     /// Hot path: a part of a synced group, in order. The records stay the group's; they are read until
     /// <see cref="VisibilityTracker.Applied"/>.
