@@ -115,7 +115,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
                 StopDropped(stop);
                 break;
             case DroppedClosed closed:
-                closed.Asker.Tell(new DroppedDatafileStopped(closed.File));
+                ForgetDropped(closed);
                 break;
             case RecoveryEnded ended:
                 StartEngine(ended);
@@ -273,7 +273,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
                 StopDropped(stop);
                 break;
             case DroppedClosed closed:
-                closed.Asker.Tell(new DroppedDatafileStopped(closed.File));
+                ForgetDropped(closed);
                 break;
             case DatafileFailed failed:
                 DatafileHasFailed(failed);
@@ -426,11 +426,23 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
             return;
         }
 
-        if (!_walWriter.IsNobody())
-            _walWriter.Tell(new CloseFile(stop.File, IsGone: true, Problem.From(EngineErrors.DatafileUnknown(stop.File))));
         Context.Unwatch(owner);
         owner.Ask<DatafileClosed>(new CloseDatafile(), Timeout.InfiniteTimeSpan)
             .PipeTo(Self, success: closed => new DroppedClosed(closed.File, asker));
+    }
+
+    /// <summary>
+    /// Its actor has applied all that was sent to it, and ended: only now may it count as having applied, since the members of
+    /// a group that is complete are used again. A checkpoint that waits for its report goes on.
+    /// </summary>
+    private void ForgetDropped(DroppedClosed closed)
+    {
+        Problem why = Problem.From(EngineErrors.DatafileUnknown(closed.File));
+        if (!_walWriter.IsNobody())
+            _walWriter.Tell(new CloseFile(closed.File, IsGone: true, why));
+        if (!_checkpointer.IsNobody())
+            _checkpointer.Tell(new DatafileFailed(closed.File, "", DatafileState.NeedsRecovery, why));
+        closed.Asker.Tell(new DroppedDatafileStopped(closed.File));
     }
 
     // ---- failures --------------------------------------------------------------------------------
