@@ -111,7 +111,8 @@ internal sealed class RecoveryCoordinator : UntypedActor
             case ControlFileChanged changed when _isEnding:
                 AfterNoted(changed.Now);
                 break;
-            case ControlFileChanged:
+            case ControlFileChanged changed:
+                _catalogue = changed.Now.Catalogue; // with what the files reported at the barrier
                 Release();
                 break;
             case Promoted promoted:

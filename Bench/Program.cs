@@ -20,6 +20,12 @@ switch (options.Question)
     case "replay":
         ReplayBench.Run(options);
         return 0;
+    case "stall":
+        StallBench.Run(options);
+        return 0;
+    case "memory":
+        MemoryBench.Run(options);
+        return 0;
     default:
         Console.Error.WriteLine(BenchOptions.Usage);
         return 2;

@@ -12,8 +12,9 @@ namespace Pitr.Storage;
 ///
 /// INVARIANTS
 ///   C1, C2  see <see cref="PageFrames"/>.
-///   C3  Frames stay within the budget, but for those that are taken while readers keep all others from being reused: a
-///       read never waits for another read. Such extra frames go back to the system when they are free.
+///   C3  Frames stay within the budget, but for those that a read takes while readers keep all others from being reused:
+///       a read never waits for another read. Such extra frames go back to the system when they are free, and are made
+///       so first. Pages that nobody waits for (read ahead, written by a flush) never take one.
 ///
 /// THREADS  any. The lock protects the frames' lists; a hit takes no lock.
 /// FAILURE  <see cref="OutOfMemoryException"/> from the system goes to the reader.
@@ -24,6 +25,7 @@ internal sealed unsafe class PageCache : IDisposable
     public const long BudgetBytesMin = 4L << 20;
 
     private const int EvictedAtOnceMax = 128;
+    private const int ReserveMax = 1024;
 
     private readonly Lock _lock = new();
     private readonly PageFrames _frames = new();
@@ -41,7 +43,7 @@ internal sealed unsafe class PageCache : IDisposable
         Epochs = epochs;
         int slabs = (int)Math.Min(BudgetBytes / PageFrames.SlabBytes, int.MaxValue / PageFrames.FramesPerSlab);
         _framesMax = slabs * PageFrames.FramesPerSlab;
-        _reserve = Math.Min(_framesMax / 8, EvictedAtOnceMax);
+        _reserve = Math.Min(_framesMax / 8, ReserveMax);
     }
 
     /// <summary>How much native memory pages may take.</summary>
@@ -108,6 +110,13 @@ internal sealed unsafe class PageCache : IDisposable
     /// </summary>
     internal byte* Take(int file, uint number)
     {
+        byte* page = TryTake(file, number);
+        return page != null ? page : Begin(TakeLast(), file, number);
+    }
+
+    /// <summary>The same within the budget: null if all frames are in use or wait for readers.</summary>
+    internal byte* TryTake(int file, uint number)
+    {
         Epochs.Collect();
         byte* page;
         lock (_lock)
@@ -118,16 +127,12 @@ internal sealed unsafe class PageCache : IDisposable
                 _frames.AddSlab();
                 page = _frames.TryTake();
             }
-            if (_frames.Count >= _framesMax && _frames.FreeCount + _evictingFrames < _reserve)
+            // Extra frames are to go: as many more are evicted as there are.
+            int extra = _frames.Count - _framesMax;
+            if (extra >= 0 && _frames.FreeCount + _evictingFrames < _reserve + extra)
                 EvictSome();
         }
-        if (page == null)
-            page = TakeLast();
-        FrameHead* head = PageFrames.HeadOf(page);
-        head->File = file;
-        head->Number = number;
-        head->Referenced = 0;
-        return page;
+        return page == null ? null : Begin(page, file, number);
     }
 
     /// <summary>A frame that nobody got to see.</summary>
@@ -168,6 +173,15 @@ internal sealed unsafe class PageCache : IDisposable
                 NativeMemory.Free((void*)chunk);
             _files[file.Index] = null;
         }
+    }
+
+    private static byte* Begin(byte* page, int file, uint number)
+    {
+        FrameHead* head = PageFrames.HeadOf(page);
+        head->File = file;
+        head->Number = number;
+        head->Referenced = 0;
+        return page;
     }
 
     // All frames are in use or wait for readers. What is due now comes back; else a frame beyond the budget (C3).

@@ -87,10 +87,18 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
         }
     }
 
-    /// <summary>Puts a page into the cache whose bytes were just written to its place in the file.</summary>
+    /// <summary>
+    /// Puts a page into the cache whose bytes were just written to its place in the file; without room, leaves it to its first
+    /// reader.
+    /// </summary>
     public void Install(uint number, ReadOnlySpan<byte> page)
     {
-        byte* frame = _cache.Take(Index, number);
+        byte* frame = _cache.TryTake(Index, number);
+        if (frame == null)
+        {
+            Forget(number);
+            return;
+        }
         page.CopyTo(new Span<byte>(frame, PageLayout.PageBytes));
         PageFrames.HeadOf(frame)->State = FrameState.Resident; // before it can be found: whoever finds it may retire it
         nint old = Interlocked.Exchange(ref *(nint*)Entry(number), (nint)frame);
@@ -196,7 +204,11 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
     {
         if (_closed)
             throw DatafileErrors.Closed(Name);
-        byte* frame = _cache.Take(Index, number);
+        return Load(_cache.Take(Index, number), number, rootGeneration);
+    }
+
+    private byte* Load(byte* frame, uint number, ulong rootGeneration)
+    {
         try
         {
             var bytes = new Span<byte>(frame, PageLayout.PageBytes);
@@ -248,9 +260,20 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
         }
     }
 
+    private void LoadAhead(uint number, ulong rootGeneration)
+    {
+        if (_closed || Find(number) != null)
+            return;
+        byte* frame = _cache.TryTake(Index, number);
+        if (frame != null)
+            Load(frame, number, rootGeneration);
+    }
+
     private void LoadFrom(ReadOnlySpan<byte> bytes, uint number, ulong rootGeneration)
     {
-        byte* frame = _cache.Take(Index, number);
+        byte* frame = _cache.TryTake(Index, number);
+        if (frame == null)
+            return;
         bytes.CopyTo(new Span<byte>(frame, PageLayout.PageBytes));
         try
         {
@@ -274,7 +297,7 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
                 if (count > 1)
                     file.LoadRun(first, count, rootGeneration);
                 else
-                    file.Load(first, rootGeneration);
+                    file.LoadAhead(first, rootGeneration);
             }
             catch (Exception)
             {

@@ -122,6 +122,26 @@ public sealed unsafe class PageCacheTests : IDisposable
         Assert.True(_cache.Loads < All + 3 * Hot, $"{_cache.Loads} loads.");
     }
 
+    /// <summary>What nobody waits for is left out when readers keep every frame from being reused.</summary>
+    [Fact]
+    public void Pages_written_or_read_ahead_take_no_memory_beyond_the_budget()
+    {
+        const uint All = 3000;
+        for (uint n = 0; n < All; n++)
+            _disk.WritePage(n, 1);
+        using (_epochs.Enter())
+        {
+            for (uint n = 0; n < All; n++)
+                _file.Install(n, MemoryFile.PageOf(n, 1));
+            _file.Prefetch([.. Enumerable.Range(0, (int)All).Select(n => (uint)n)], 1);
+        }
+
+        _epochs.AwaitAll();
+        Assert.True(_cache.HeldBytes <= _cache.BudgetBytes, $"{_cache.HeldBytes} are held.");
+        for (uint n = 0; n < All; n++)
+            Assert.Null(Read(n, 1));
+    }
+
     [Fact]
     public void A_prefetch_reads_neighbours_with_one_call()
     {
