@@ -11,7 +11,9 @@ internal static class EngineCreation
 {
     public const string WalFolderName = "wal";
 
-    /// <exception cref="RefusedException">FolderNotEmpty, PlatformUnsupported.</exception>
+    /// <exception cref="PitrException">
+    /// RefusedException FolderNotEmpty, PlatformUnsupported; of a store: ForeignSystem, StoreWithoutClaims, StoreFailed.
+    /// </exception>
     public static void Create(string folder, PitrOptions options)
     {
         if (options.FileSystem is null)
@@ -19,10 +21,11 @@ internal static class EngineCreation
         EngineContext engine = EngineFactory.ContextFor(folder, options);
         IFileSystem files = engine.FileSystem;
         RequireEmpty(files, folder);
+        var system = new SystemIdentifier(engine.Draw());
+        SetUpStores(engine, system);
         CreateFolders(files, folder);
         if (options.FileSystem is null)
             PlatformCheck.RequireLocal(folder);
-        var system = new SystemIdentifier(engine.Draw());
         var lineage = new Lineage(engine.Draw());
         var geometry = new WalGeometry(options.WalSegmentBytes);
         string walPath = Path.Combine(folder, WalFolderName);
@@ -54,6 +57,18 @@ internal static class EngineCreation
             Catalogue = Catalogue.Empty.CreateFile(main, start),
             State = EngineState.CleanShutdown,
         });
+    }
+
+    /// <summary>
+    /// Makes each store this database's archive, before anything else: one that can't be is told while the folder is untouched.
+    /// </summary>
+    private static void SetUpStores(EngineContext engine, SystemIdentifier system)
+    {
+        foreach (FolderStore store in EngineFactory.StoresOf(engine))
+        {
+            store.CreateRoot();
+            ArchiveIdentity.SetUp(store, system, engine.Draw, engine.Clock.GetUtcNow());
+        }
     }
 
     private static void RequireEmpty(IFileSystem files, string folder)

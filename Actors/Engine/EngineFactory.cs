@@ -58,7 +58,7 @@ internal static class EngineFactory
     }
 
     /// <summary>The archive stores of a database: those of the options and of <c>pitr.json</c>.</summary>
-    public static IReadOnlyList<IArchiveStore> StoresOf(EngineContext engine)
+    public static IReadOnlyList<FolderStore> StoresOf(EngineContext engine)
     {
         DatabaseSettings settings = DatabaseSettings.Read(engine.FileSystem, engine.Folder);
         return [.. settings.Stores.Concat(engine.Options.ArchiveStores)
