@@ -14,6 +14,12 @@ internal interface ITargets
     Task<SystemIdentifier> InitAsync(
         string folder, int walSegmentBytes, IReadOnlyList<string> stores, CancellationToken cancellationToken);
 
+    /// <summary>Restores into a new folder.</summary>
+    Task<RestoreResult> RestoreAsync(RestoreRequest request, CancellationToken cancellationToken);
+
+    /// <summary>Finishes a restore that is paused.</summary>
+    Task<TimelineId> PromoteAsync(string folder, CancellationToken cancellationToken);
+
     /// <summary>Runs the engine until it is told to end, or fails.</summary>
     Task ServeAsync(
         string folder, string listen, string http, string? tokenFile, CliConsole console, Interruption interruption);

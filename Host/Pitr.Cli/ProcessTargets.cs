@@ -1,12 +1,105 @@
+using System.Globalization;
+using System.Text;
 using Pitr.Actors;
+using Pitr.Hosting;
+using Serilog;
+using Serilog.Core;
+using Serilog.Events;
 
 namespace Pitr.Cli;
 
-/// <summary>The databases of this machine.</summary>
+/// <summary>The databases of this machine: opened in this process, reached by address, or served.</summary>
 internal sealed class ProcessTargets(CliConsole console) : ITargets
 {
-    public Task<IDatabaseTarget> OpenLocalAsync(string folder, CancellationToken cancellationToken) => throw new NotImplementedException(console.CurrentFolder);
-    public Task<IDatabaseTarget> OpenRemoteAsync(string address, string? tokenFile, CancellationToken cancellationToken) => throw new NotImplementedException();
-    public Task<SystemIdentifier> InitAsync(string folder, int walSegmentBytes, IReadOnlyList<string> stores, CancellationToken cancellationToken) => throw new NotImplementedException();
-    public Task ServeAsync(string folder, string listen, string http, string? tokenFile, CliConsole console, Interruption interruption) => throw new NotImplementedException();
+    /// <inheritdoc/>
+    public async Task<IDatabaseTarget> OpenLocalAsync(string folder, CancellationToken cancellationToken) =>
+        await EngineHost.OpenAsync(folder, Logger.None, new PitrOptions(), cancellationToken).ConfigureAwait(false);
+
+    /// <inheritdoc/>
+    public async Task<IDatabaseTarget> OpenRemoteAsync(string address, string? tokenFile, CancellationToken cancellationToken) =>
+        await RemoteTarget.ConnectAsync(
+            address, () => TokenFile.Read(tokenFile, address, console.Variable), cancellationToken).ConfigureAwait(false);
+
+    /// <inheritdoc/>
+    public async Task<SystemIdentifier> InitAsync(
+        string folder, int walSegmentBytes, IReadOnlyList<string> stores, CancellationToken cancellationToken)
+    {
+        var options = new PitrOptions { WalSegmentBytes = walSegmentBytes, ArchiveStores = stores };
+        LocalTarget target = await EngineHost
+            .CreateAsync(folder, Logger.None, options, cancellationToken).ConfigureAwait(false);
+        await using (target.ConfigureAwait(false))
+            return target.Database.SystemId;
+    }
+
+    /// <inheritdoc/>
+    public Task<RestoreResult> RestoreAsync(RestoreRequest request, CancellationToken cancellationToken) =>
+        EngineHost.WithSystemAsync(Logger.None, new PitrOptions(), options => PitrRecovery.RestoreAsync(request, options, cancellationToken));
+
+    /// <inheritdoc/>
+    public Task<TimelineId> PromoteAsync(string folder, CancellationToken cancellationToken) =>
+        EngineHost.WithSystemAsync(Logger.None, new PitrOptions(), options => PitrRecovery.PromoteAsync(folder, options, cancellationToken));
+
+    /// <inheritdoc/>
+    public async Task ServeAsync(
+        string folder, string listen, string http, string? tokenFile, CliConsole console, Interruption interruption)
+    {
+        Logger log = LogFrom(LogEventLevel.Information);
+        await using (log.ConfigureAwait(false))
+        {
+            LocalTarget target = await EngineHost
+                .OpenAsync(folder, log, new PitrOptions(), interruption.Orderly).ConfigureAwait(false);
+            await using (target.ConfigureAwait(false))
+            {
+                var settings = new EngineServerSettings
+                {
+                    SystemId = target.Database.SystemId,
+                    Folder = folder,
+                    Listen = listen,
+                    Http = http,
+                    TokenFile = tokenFile,
+                    Roots = EngineHost.RootsOf(folder),
+                    Variable = console.Variable,
+                };
+                EngineServer server = await EngineServer
+                    .StartAsync(target, settings, log, interruption.Orderly).ConfigureAwait(false);
+                await using (server.ConfigureAwait(false))
+                {
+                    string ready = string.Create(
+                        CultureInfo.InvariantCulture, $"ready {folder} --host {server.Listen} --http {server.Http}\n");
+                    await console.Output.WriteAsync(Encoding.UTF8.GetBytes(ready)).ConfigureAwait(false);
+                    await console.Output.FlushAsync().ConfigureAwait(false);
+                    await UntilEndedAsync(target.Database, server, interruption, log).ConfigureAwait(false);
+                }
+            }
+        }
+    }
+
+    /// <summary>Until a signal, a client's shutdown, or the engine's own end; a second signal forces what the first one waits for.</summary>
+    private static async Task UntilEndedAsync(
+        PitrDatabase database, EngineServer server, Interruption interruption, Logger log)
+    {
+        var signalled = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using CancellationTokenRegistration orderly = interruption.Orderly.Register(() => signalled.TrySetResult());
+        await Task.WhenAny(signalled.Task, server.Ended, database.Completion).ConfigureAwait(false);
+        if (!signalled.Task.IsCompleted)
+        {
+            await database.Completion.ConfigureAwait(false); // throws why, if the engine failed
+            await server.Ended.WaitAsync(TimeSpan.FromSeconds(5)).ConfigureAwait(false); // who asked gets its answer first
+            return;
+        }
+        log.Information("Shutting down; a second signal breaks the fences that this waits for");
+        Task shutdown = server.ShutdownAsync(force: false);
+        await using CancellationTokenRegistration forced =
+            interruption.Forced.Register(() => _ = server.ShutdownAsync(force: true));
+        await shutdown.ConfigureAwait(false);
+    }
+
+    /// <summary>A log to standard error: standard output is the answer's.</summary>
+    private static Logger LogFrom(LogEventLevel least) => new LoggerConfiguration()
+        .MinimumLevel.Is(least)
+        .WriteTo.Console(
+            standardErrorFromLevel: LogEventLevel.Verbose,
+            formatProvider: CultureInfo.InvariantCulture,
+            outputTemplate: "{Timestamp:yyyy-MM-dd HH:mm:ss.fff zzz} {Level:u3} {Message:lj}{NewLine}{Exception}")
+        .CreateLogger();
 }

@@ -23,12 +23,15 @@ internal static class RemotingConfig
     /// <summary>The engine's side, listening.</summary>
     public static Config ForEngine(IPEndPoint listen) => Common(listen.Address.ToString(), listen.Port, $"/user/{AdministratorName}");
 
-    /// <summary>A client's side: it listens on a port of its own choosing and trusts nobody.</summary>
+    /// <summary>
+    /// A client's side: it listens on a port of its own choosing and trusts only the heartbeats of the Administrator's death
+    /// watch. (Without them the engine would take a client for dead after ten seconds.)
+    /// </summary>
     public static Config ForClient(IPAddress local) =>
         ConfigurationFactory.ParseString("akka { loglevel = OFF, loggers = [] }") // standard output is the answer's
-            .WithFallback(Common(local.ToString(), 0, trustedPath: null));
+            .WithFallback(Common(local.ToString(), 0, "/system/remote-watcher"));
 
-    private static Config Common(string host, int port, string? trustedPath) => ConfigurationFactory.ParseString(
+    private static Config Common(string host, int port, string trustedPath) => ConfigurationFactory.ParseString(
         string.Create(CultureInfo.InvariantCulture, $$"""
         akka {
           loglevel = WARNING
@@ -59,7 +62,7 @@ internal static class RemotingConfig
           }
           remote {
             untrusted-mode = on
-            trusted-selection-paths = [{{(trustedPath is null ? "" : $"\"{trustedPath}\"")}}]
+            trusted-selection-paths = ["{{trustedPath}}"]
             log-remote-lifecycle-events = off
             dot-netty.tcp {
               hostname = "{{host}}"

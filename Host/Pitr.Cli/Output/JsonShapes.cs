@@ -136,6 +136,22 @@ internal static class JsonShapes
         json.WriteEndObject();
     }
 
+    public static void Restore(Utf8JsonWriter json, RestoreResult result)
+    {
+        json.WriteStartObject();
+        json.WriteString("backupId", result.BackupId);
+        json.WriteNumber("timeline", result.Timeline.Value);
+        json.WriteString("startLsn", result.StartLsn.ToString());
+        json.WriteStartObject("stoppedAt");
+        json.WriteString("lsn", result.StoppedAt.Lsn.ToString());
+        json.WriteString("time", TextForms.Time(result.StoppedAt.Time));
+        json.WriteNumber("transactionId", result.StoppedAt.TransactionId.Value);
+        json.WriteEndObject();
+        json.WriteNumber("recordsReplayed", result.RecordsReplayed);
+        json.WriteNumber("seconds", Seconds(result.Seconds));
+        json.WriteEndObject();
+    }
+
     public static void Tables(Utf8JsonWriter json, IEnumerable<TableEntry> tables)
     {
         json.WriteStartArray();

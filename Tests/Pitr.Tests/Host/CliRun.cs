@@ -34,6 +34,12 @@ internal sealed class CliRun(IDatabaseTarget target) : ITargets
         return Task.FromResult(target);
     }
 
+    public Task<RestoreResult> RestoreAsync(RestoreRequest request, CancellationToken cancellationToken) =>
+        throw new NotSupportedException("Restores are tested with the process.");
+
+    public Task<TimelineId> PromoteAsync(string folder, CancellationToken cancellationToken) =>
+        throw new NotSupportedException("Promotions are tested with the process.");
+
     public Task<IDatabaseTarget> OpenRemoteAsync(string address, string? tokenFile, CancellationToken cancellationToken)
     {
         OpenedAddress = address;

@@ -1,0 +1,16 @@
+using Pitr.Actors;
+using Pitr.Wal;
+
+namespace Pitr.Cli;
+
+/// <summary>Stores that a verb reads by itself, without an engine.</summary>
+internal static class OfflineStores
+{
+    /// <summary>The store at an address that is full already.</summary>
+    public static IArchiveStore Open(string address)
+    {
+        var options = new PitrOptions();
+        return EngineFactory.OpenStore(
+            EngineFactory.FileSystemOf(options), EngineFactory.DrawOf(options), StoreAddress.Parse(address, "/"));
+    }
+}

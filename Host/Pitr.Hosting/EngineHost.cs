@@ -1,0 +1,95 @@
+using System.Text.Json;
+using Akka.Actor;
+using Akka.Actor.Setup;
+using Akka.Configuration;
+using Pitr.Actors;
+using Pitr.Wal;
+
+namespace Pitr.Hosting;
+
+/// <summary>Opens databases for a process that is not the application's own: with its log going to Serilog.</summary>
+internal static class EngineHost
+{
+    /// <summary>Opens a database in this process, in an actor system without remoting that ends with it.</summary>
+    public static Task<LocalTarget> OpenAsync(string folder, Serilog.ILogger log, PitrOptions options, CancellationToken cancellationToken) =>
+        StartAsync(log, options, settings => PitrDatabase.OpenAsync(folder, settings, cancellationToken));
+
+    /// <summary>Creates a database, with its archives, and opens it.</summary>
+    public static Task<LocalTarget> CreateAsync(string folder, Serilog.ILogger log, PitrOptions options, CancellationToken cancellationToken) =>
+        StartAsync(log, options, settings => CreateAsync(folder, settings, cancellationToken));
+
+    /// <summary>The folders of <c>"roots"</c> in pitr.json, under which paths of remote callers must lie.</summary>
+    public static IReadOnlyList<string> RootsOf(string folder)
+    {
+        string path = Path.Combine(folder, "pitr.json");
+        if (!File.Exists(path))
+            return [];
+        using JsonDocument settings = JsonDocument.Parse(
+            File.ReadAllBytes(path), new JsonDocumentOptions { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip });
+        return settings.RootElement.TryGetProperty("roots", out JsonElement roots) && roots.ValueKind == JsonValueKind.Array
+            ? [.. roots.EnumerateArray().Select(root => Path.GetFullPath(root.GetString() ?? "", folder))]
+            : [];
+    }
+
+    /// <summary>Does some work that opens databases by itself, in an actor system whose log goes to Serilog.</summary>
+    public static async Task<T> WithSystemAsync<T>(Serilog.ILogger log, PitrOptions options, Func<PitrOptions, Task<T>> work)
+    {
+        ActorSystem system = NewSystem(log);
+        try
+        {
+            return await work(options with { ActorSystem = system }).ConfigureAwait(false);
+        }
+        finally
+        {
+            await system.Terminate().ConfigureAwait(false);
+        }
+    }
+
+    private static async Task<PitrDatabase> CreateAsync(string folder, PitrOptions options, CancellationToken cancellationToken)
+    {
+        PitrDatabase database = await PitrDatabase.CreateAsync(folder, options, cancellationToken).ConfigureAwait(false);
+        foreach (string address in options.ArchiveStores)
+        {
+            FolderStore store = EngineFactory.OpenStore(
+                EngineFactory.FileSystemOf(options), EngineFactory.DrawOf(options), StoreAddress.Parse(address, folder));
+            store.CreateRoot();
+            if (ArchiveIdentity.Read(store) is null)
+                ArchiveIdentity.SetUp(store, database.SystemId, EngineFactory.DrawOf(options), options.Clock.GetUtcNow());
+        }
+        return database;
+    }
+
+    private static async Task<LocalTarget> StartAsync(
+        Serilog.ILogger log, PitrOptions options, Func<PitrOptions, Task<PitrDatabase>> open)
+    {
+        ActorSystem system = NewSystem(log);
+        try
+        {
+            return new LocalTarget(await open(options with { ActorSystem = system }).ConfigureAwait(false), system.Terminate);
+        }
+        catch
+        {
+            await system.Terminate().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private static ActorSystem NewSystem(Serilog.ILogger log)
+    {
+        Config config = SerilogLogger.Config().WithFallback(ConfigurationFactory.ParseString("""
+            akka {
+              loglevel = INFO
+              log-dead-letters = off
+              log-dead-letters-during-shutdown = off
+              coordinated-shutdown {
+                terminate-actor-system = off
+                exit-clr = off
+                run-by-clr-shutdown-hook = off
+                run-by-actor-system-terminate = off
+              }
+            }
+            """));
+        return ActorSystem.Create(
+            "pitr-engine", ActorSystemSetup.Create(BootstrapSetup.Create().WithConfig(config), new SerilogSetup(log)));
+    }
+}
