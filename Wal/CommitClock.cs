@@ -20,7 +20,8 @@ internal sealed class CommitClock
     private long _lastTicks;
 
     /// <param name="clock">The system's clock.</param>
-    /// <param name="last">The last commit time of the timeline and its parents; the default value if there is none.</param>
+    /// <param name="last">The last commit time of the timeline and its parents; the default value if there is
+    /// none.</param>
     public CommitClock(TimeProvider clock, DateTimeOffset last) => (_clock, _lastTicks) = (clock, last.UtcTicks);
 
     /// <summary>The last commit time given; the default value before the first.</summary>

@@ -19,22 +19,24 @@ internal sealed class TransactionTicket
 
 /// <summary>Who read what, who wrote what: a transaction is serializable, or in conflict.</summary>
 /// <remarks>
-/// THE RULE  transactions are serialized in the order of their LSNs. One that read a snapshot at S and is to be stamped now
-/// passes if and only if nothing that it read (keys, ranges, tables) was changed above S: then it would read the same now.
+/// THE RULE  transactions are serialized in the order of their LSNs. One that read a snapshot at S and is to be stamped
+/// now passes if and only if nothing that it read (keys, ranges, tables) was changed above S: then it would read the
+/// same now.
 ///
 /// H37  What is written while no transaction is open is not noted. So a transaction registers first, with the last LSN
-/// stamped so far (its begin), and may take its snapshot only when the visible LSN has reached that begin: what was stamped
-/// before the registration is then in its snapshot, and what is stamped after it is noted here. A snapshot below begin would
-/// miss the writes between, which nobody noted; <see cref="TryValidate"/> requires S ≥ begin.
+/// stamped so far (its begin), and may take its snapshot only when the visible LSN has reached that begin: what was
+/// stamped before the registration is then in its snapshot, and what is stamped after it is noted here. A snapshot
+/// below begin would miss the writes between, which nobody noted; <see cref="TryValidate"/> requires S ≥ begin.
 ///
 /// STATE  kept only while a transaction is open; blind batches then and only then cost a note per key
-///   keys     two generations of <see cref="LastWrites"/>: exact, 16 bytes a slot; when the young one is full the old one is
-///            forgotten and they change places
+///   keys     two generations of <see cref="LastWrites"/>: exact, 16 bytes a slot; when the young one is full the old
+///            one is forgotten and they change places
 ///   ranges   a list of <see cref="WrittenKeys"/>, oldest first; past the bound the oldest is forgotten
 ///   tables   the drops since the oldest begin
 ///
 /// INVARIANTS
-///   V1  Every write above KeysFrom (RangesFrom) and above the begin of an open transaction is in the tables (the list).
+///   V1  Every write above KeysFrom (RangesFrom) and above the begin of an open transaction is in the tables (the
+///       list).
 ///   V2  A transaction whose snapshot is below KeysFrom or RangesFrom, as far as it read keys or ranges, does not pass:
 ///       SnapshotTooOld. So forgetting makes conflicts, never a wrong pass.
 ///   V3  Tickets are registered in the order of their begins: the oldest ticket has the least.
@@ -76,7 +78,8 @@ internal sealed class CommitValidation
     public Lsn RangesFrom { get; private set; }
 
     /// <summary>Registers a transaction.</summary>
-    /// <param name="lastStamped">The last LSN that was stamped. The snapshot waits until the visible LSN reached it (H37).</param>
+    /// <param name="lastStamped">The last LSN that was stamped. The snapshot waits until the visible LSN reached it
+    /// (H37).</param>
     public TransactionTicket Begin(Lsn lastStamped)
     {
         if (!IsTracking)

@@ -4,8 +4,13 @@ using System.Runtime.InteropServices;
 
 namespace Pitr.Wal;
 
-/// <summary>CRC-32C (Castagnoli) as a running state, with the processor's own instruction, eight bytes at a time.</summary>
-/// <remarks>A state begins as <see cref="Start"/> and becomes the checksum by <see cref="Finish"/>; states can be continued anywhere.</remarks>
+/// <summary>
+/// CRC-32C (Castagnoli) as a running state, with the processor's own instruction, eight bytes at a time.
+/// </summary>
+/// <remarks>
+/// A state begins as <see cref="Start"/> and becomes the checksum by <see cref="Finish"/>; states can be continued
+/// anywhere.
+/// </remarks>
 internal static class Crc32C
 {
     /// <summary>The state before the first byte.</summary>

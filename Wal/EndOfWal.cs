@@ -7,7 +7,9 @@ internal enum WalEndReason
 {
     /// <summary>There are no more records, and nothing that says that there were.</summary>
     End,
-    /// <summary>The rest of a group that was never acknowledged lies behind; the log ends before its first bad record.</summary>
+    /// <summary>
+    /// The rest of a group that was never acknowledged lies behind; the log ends before its first bad record.
+    /// </summary>
     TornTail,
     /// <summary>Bytes are missing.</summary>
     Gap,
@@ -41,7 +43,10 @@ internal enum FoundBehind
     Nothing,
     /// <summary>Other bytes, but no good record of a later group.</summary>
     Remains,
-    /// <summary>A good record of a group that began behind that place: it was written only after what is missing had been synced.</summary>
+    /// <summary>
+    /// A good record of a group that began behind that place: it was written only after what is missing had been
+    /// synced.
+    /// </summary>
     LaterGroup,
     /// <summary>A hole, and segments behind it.</summary>
     LaterSegment,
@@ -78,9 +83,9 @@ internal sealed record WalEnd(
 
 /// <summary>The table that tells the end of the log from damage (design §8, H6).</summary>
 /// <remarks>
-/// Within the last group the disk may have kept later sectors and lost earlier ones: it was not synced, so nothing of it
-/// was acknowledged. A later group is written only after the earlier one was synced, so a good record of one proves that
-/// what lies before it was durable once. Exactly one row fits any facts; its label is in log, errors and tests.
+/// Within the last group the disk may have kept later sectors and lost earlier ones: it was not synced, so nothing of
+/// it was acknowledged. A later group is written only after the earlier one was synced, so a good record of one proves
+/// that what lies before it was durable once. Exactly one row fits any facts; its label is in log, errors and tests.
 /// </remarks>
 internal static class EndOfWal
 {

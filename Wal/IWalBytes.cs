@@ -1,19 +1,21 @@
 namespace Pitr.Wal;
 
 /// <summary>
-/// The bytes of one timeline's record stream, by LSN: a folder of segments, archived segments, or memory. Segment headers
-/// are not part of it.
+/// The bytes of one timeline's record stream, by LSN: a folder of segments, archived segments, or memory. Segment
+/// headers are not part of it.
 /// </summary>
 internal interface IWalBytes : IDisposable
 {
     /// <summary>
-    /// Reads from an LSN until the buffer is full or the bytes end; 0 if there is none. Sources of streams may only be read
-    /// forward: an LSN at or above the one behind the last byte read.
+    /// Reads from an LSN until the buffer is full or the bytes end; 0 if there is none. Sources of streams may only be
+    /// read forward: an LSN at or above the one behind the last byte read.
     /// </summary>
     /// <exception cref="PitrException">The bytes are there and cannot be read (H6: damage, never an end).</exception>
     int Read(Lsn at, Span<byte> to);
 
-    /// <summary>The first LSN at or above this one at which there are bytes; <see cref="Lsn.MaxValue"/> if there is none.</summary>
+    /// <summary>
+    /// The first LSN at or above this one at which there are bytes; <see cref="Lsn.MaxValue"/> if there is none.
+    /// </summary>
     Lsn NextAfter(Lsn hole);
 
     /// <summary>True if the bytes may end inside a record, because its rest was not shipped (yet).</summary>
@@ -118,14 +120,16 @@ internal sealed class MemoryWalBytes : IWalBytes
 /// <param name="From">The first LSN that it holds.</param>
 /// <param name="To">The first LSN that it does not hold.</param>
 /// <param name="Name">For messages: the object and its store.</param>
-/// <param name="SkipBytes">Plain bytes before the one at <paramref name="From"/>: 512, a segment's header, or 0.</param>
+/// <param name="SkipBytes">Plain bytes before the one at <paramref name="From"/>: 512, a segment's header, or
+/// 0.</param>
 /// <param name="Open">Opens the plain bytes; they are read once, forward, and disposed.</param>
 internal sealed record WalPiece(Lsn From, Lsn To, string Name, int SkipBytes, Func<Stream> Open);
 
 /// <summary>The bytes of an archived timeline: a list of segments and parts, each opened when its turn comes.</summary>
 /// <remarks>
-/// Pieces are in LSN order and do not overlap; holes between them are what <see cref="NextAfter"/> tells. What an archive
-/// holds was synced before it was shipped (H25), so <see cref="KnownEnd"/> is a known durable end up to the first hole.
+/// Pieces are in LSN order and do not overlap; holes between them are what <see cref="NextAfter"/> tells. What an
+/// archive holds was synced before it was shipped (H25), so <see cref="KnownEnd"/> is a known durable end up to the
+/// first hole.
 /// THREADS  one.
 /// </remarks>
 internal sealed class StreamWalBytes : IWalBytes

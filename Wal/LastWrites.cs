@@ -3,10 +3,12 @@ using Pitr.Storage;
 
 namespace Pitr.Wal;
 
-/// <summary>The last LSN of each key that was written since some LSN: one generation of the exact table of key hashes.</summary>
+/// <summary>
+/// The last LSN of each key that was written since some LSN: one generation of the exact table of key hashes.
+/// </summary>
 /// <remarks>
-/// Open addressing over hash and LSN, at most half full. A slot is empty if its LSN is at or below <see cref="From"/>: since
-/// LSNs only grow, <see cref="Reset"/> empties the table by raising it, in no time.
+/// Open addressing over hash and LSN, at most half full. A slot is empty if its LSN is at or below <see cref="From"/>:
+/// since LSNs only grow, <see cref="Reset"/> empties the table by raising it, in no time.
 /// </remarks>
 internal sealed class LastWrites(int entriesMax)
 {

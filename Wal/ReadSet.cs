@@ -6,8 +6,8 @@ namespace Pitr.Wal;
 
 /// <summary>What a transaction read: keys, as 64-bit hashes, and ranges [from, to) of tree keys.</summary>
 /// <remarks>
-/// Bounded: past <see cref="KeysMax"/> keys, or <see cref="RangesMax"/> ranges, it says that whole tables were read. That is
-/// safe: it can only cause a conflict that was none, never hide one. Two keys with one hash do the same.
+/// Bounded: past <see cref="KeysMax"/> keys, or <see cref="RangesMax"/> ranges, it says that whole tables were read.
+/// That is safe: it can only cause a conflict that was none, never hide one. Two keys with one hash do the same.
 ///
 /// THREADS  filled by the transaction's caller; read by WalWriter once the commit was enqueued.
 /// </remarks>
@@ -21,7 +21,9 @@ internal sealed class ReadSet
     private readonly List<TableId> _tables = [];
     private readonly HashSet<TableId> _wholeTables = [];
 
-    /// <summary>Where the transaction's snapshot stands; zero: at the LSN of its ticket, which is at or below.</summary>
+    /// <summary>
+    /// Where the transaction's snapshot stands; zero: at the LSN of its ticket, which is at or below.
+    /// </summary>
     public Lsn SnapshotLsn { get; set; }
 
     public bool IsEmpty => _keys.Count == 0 && _ranges.Count == 0;

@@ -24,8 +24,8 @@ namespace Pitr.Wal;
 /// The body comes first in the checksum, so that callers compute its part before they know where the record will lie.
 ///
 /// INVARIANTS
-///   R1  A record passes only if its start LSN is its place, it carries the CRC of the record before it, its group start
-///       is its own start or that record's group start, and its CRC matches under the lineage (H2).
+///   R1  A record passes only if its start LSN is its place, it carries the CRC of the record before it, its group
+///       start is its own start or that record's group start, and its CRC matches under the lineage (H2).
 ///   R2  Lengths are multiples of 8, from 64 up to <see cref="LengthMax"/>.
 /// </remarks>
 internal static class RecordCodec
@@ -33,7 +33,8 @@ internal static class RecordCodec
     public const int HeaderBytes = 64;
 
     /// <summary>
-    /// The longest record. A transaction is shorter; only the filler of a large segment may come near, so segments are not longer.
+    /// The longest record. A transaction is shorter; only the filler of a large segment may come near, so segments are
+    /// not longer.
     /// </summary>
     public const int LengthMax = Limits.TransactionBytesMax + (1 << 20);
 
@@ -55,11 +56,14 @@ internal static class RecordCodec
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static int LengthOf(int bodyBytes) => (HeaderBytes + bodyBytes + 7) & ~7;
 
-    /// <summary>The state of the checksum after a body and its padding: what a caller gives to <see cref="WalAppender.Stage"/>.</summary>
+    /// <summary>
+    /// The state of the checksum after a body and its padding: what a caller gives to <see cref="WalAppender.Stage"/>.
+    /// </summary>
     public static uint BodyState(ReadOnlySpan<byte> bodyAndPadding) => Crc32C.Append(Crc32C.Start, bodyAndPadding);
 
     /// <summary>What the first record of a timeline carries as the CRC of the record before it.</summary>
-    public static uint FirstPreviousCrc(Lineage lineage) => Crc32C.Finish(BitOperations.Crc32C(Crc32C.Start, lineage.Value));
+    public static uint FirstPreviousCrc(Lineage lineage) =>
+        Crc32C.Finish(BitOperations.Crc32C(Crc32C.Start, lineage.Value));
 
     /// <summary>Fills the 64 bytes of a header and returns the record's CRC.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -3,7 +3,9 @@ using Pitr.Storage;
 
 namespace Pitr.Wal;
 
-/// <summary>Which timeline owned which LSN: the path from the first timeline to this one, with the forks between.</summary>
+/// <summary>
+/// Which timeline owned which LSN: the path from the first timeline to this one, with the forks between.
+/// </summary>
 /// <remarks>
 /// <code>
 ///   lineage A  |=========+--------------     abandoned beyond the fork
@@ -11,8 +13,8 @@ namespace Pitr.Wal;
 ///                        +-------[=========  lineage B: its own records from the start on
 /// </code>
 /// INVARIANTS
-///   T1  The first entry has no parent; each later one's parent is the entry before it, its start is not below its fork,
-///       nor its fork below the parent's start (a fork below it forks from an earlier timeline of the path).
+///   T1  The first entry has no parent; each later one's parent is the entry before it, its start is not below its
+///       fork, nor its fork below the parent's start (a fork below it forks from an earlier timeline of the path).
 ///   T2  A position (lineage, LSN) is on the path if and only if the lineage is, and the LSN is at or below every fork
 ///       that comes after it (H14, H33). An LSN of a lineage below its own start is the state of its ancestor there.
 ///   T3  Numbers grow along the path, and no lineage is there twice.
@@ -46,7 +48,8 @@ internal sealed class TimelineHistory
 
     /// <summary>From entries that were kept elsewhere (the control file).</summary>
     /// <exception cref="FormatException">T1 or T3 does not hold.</exception>
-    public static TimelineHistory Of(SystemIdentifier system, IEnumerable<TimelineEntry> path) => new(system, [.. path]);
+    public static TimelineHistory Of(SystemIdentifier system, IEnumerable<TimelineEntry> path) =>
+        new(system, [.. path]);
 
     /// <summary>The history of a new timeline that forks from this path.</summary>
     /// <param name="timeline">Its number; above all that the path has.</param>
@@ -95,7 +98,9 @@ internal sealed class TimelineHistory
         return _path[at];
     }
 
-    /// <summary>The last state that both paths share: the timeline there and the LSN; null if they have nothing in common.</summary>
+    /// <summary>
+    /// The last state that both paths share: the timeline there and the LSN; null if they have nothing in common.
+    /// </summary>
     public (TimelineEntry Entry, Lsn Lsn)? CommonWith(TimelineHistory other)
     {
         int shared = 0;
@@ -107,7 +112,9 @@ internal sealed class TimelineHistory
         return (_path[shared - 1], Lsn.Min(LimitOf(last)!.Value, other.LimitOf(last)!.Value));
     }
 
-    /// <summary>True if lineage, parent, fork and start are equal: the same branch, whoever wrote it down when (H32).</summary>
+    /// <summary>
+    /// True if lineage, parent, fork and start are equal: the same branch, whoever wrote it down when (H32).
+    /// </summary>
     public bool IsSameBranch(TimelineHistory other) =>
         System == other.System && Last.Timeline == other.Last.Timeline && Last.Lineage == other.Last.Lineage
         && Last.Parent == other.Last.Parent && Last.ForkLsn == other.Last.ForkLsn && Last.StartLsn == other.Last.StartLsn;

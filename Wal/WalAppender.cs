@@ -11,7 +11,8 @@ namespace Pitr.Wal;
 internal readonly record struct LogTail(Lsn Next, uint LastCrc, GroupTime LastTime)
 {
     /// <summary>The tail of a timeline that holds no record yet.</summary>
-    public static LogTail OfNewTimeline(Lsn start, Lineage lineage) => new(start, RecordCodec.FirstPreviousCrc(lineage), default);
+    public static LogTail OfNewTimeline(Lsn start, Lineage lineage) =>
+        new(start, RecordCodec.FirstPreviousCrc(lineage), default);
 }
 
 /// <summary>Writes the log: one group at a time, stamped, chained, written and synced as one.</summary>
@@ -19,9 +20,9 @@ internal readonly record struct LogTail(Lsn Next, uint LastCrc, GroupTime LastTi
 /// <code>
 ///   BeginGroup · Stage · Stage · … · WriteAndSync        BeginGroup · … or Switch
 /// </code>
-/// Stage copies a record behind the others of its group into the staging buffer (1 MiB) and stamps it there; a record of
-/// more than 128 KiB is stamped in its own buffer and written from it. A group that fits the staging buffer costs one
-/// write for each segment that it touches, and one sync each.
+/// Stage copies a record behind the others of its group into the staging buffer (1 MiB) and stamps it there; a record
+/// of more than 128 KiB is stamped in its own buffer and written from it. A group that fits the staging buffer costs
+/// one write for each segment that it touches, and one sync each.
 ///
 /// INVARIANTS
 ///   W4  A record is staged only if the segments that were ready at BeginGroup hold it (H4).
@@ -30,8 +31,8 @@ internal readonly record struct LogTail(Lsn Next, uint LastCrc, GroupTime LastTi
 ///
 /// DURABILITY  of a group: writes in LSN order · SyncData of each touched segment, in order · DurableLsn.
 /// THREADS  one, its owner's; <see cref="DurableLsn"/> may be read by any.
-/// FAILURE  fail-stop (W6): a failed sync may have dropped the pages, and a second one would report success (H3). The group
-///          may survive or not; nothing of it was acknowledged. Opening decides.
+/// FAILURE  fail-stop (W6): a failed sync may have dropped the pages, and a second one would report success (H3). The
+///          group may survive or not; nothing of it was acknowledged. Opening decides.
 /// COST  nothing is allocated for a record or a group.
 /// </remarks>
 internal sealed class WalAppender : IDisposable
@@ -109,7 +110,8 @@ internal sealed class WalAppender : IDisposable
     }
 
     /// <summary>
-    /// True if ready segments hold so many bytes behind <see cref="NextLsn"/> (W4). In a group: of those that were ready when it began.
+    /// True if ready segments hold so many bytes behind <see cref="NextLsn"/> (W4). In a group: of those that were
+    /// ready when it began.
     /// </summary>
     public bool CanHold(long bytes) =>
         bytes <= (long)((_state == State.InGroup ? _heldEnd : HeldEnd()) - _next);
@@ -127,14 +129,15 @@ internal sealed class WalAppender : IDisposable
 
     /// <summary>Stamps a record as the next of the group and takes its bytes; returns its LSN.</summary>
     /// <param name="record">
-    /// 64 bytes of room for the header, the body, zeroes up to a multiple of 8. The caller's again when this returns, the room for the
-    /// header with whatever content.
+    /// 64 bytes of room for the header, the body, zeroes up to a multiple of 8. The caller's again when this returns,
+    /// the room for the header with whatever content.
     /// </param>
     /// <param name="kind">What it is.</param>
     /// <param name="transactionId">Its number; default unless it is a transaction.</param>
     /// <param name="operationCount">Operations in the body.</param>
     /// <param name="bodyCrcState"><see cref="RecordCodec.BodyState"/> of everything behind the header.</param>
-    /// <exception cref="StorageFailedException">The appender has failed, or did now (a full staging buffer was written).</exception>
+    /// <exception cref="StorageFailedException">The appender has failed, or did now (a full staging buffer was
+    /// written).</exception>
     public Lsn Stage(
         Span<byte> record, WalRecordKind kind, TransactionId transactionId, uint operationCount, uint bodyCrcState)
     {
@@ -178,8 +181,11 @@ internal sealed class WalAppender : IDisposable
         return new Lsn(_next);
     }
 
-    /// <summary>Writes what is staged, syncs every segment that the group touched, and moves <see cref="DurableLsn"/>.</summary>
-    /// <exception cref="StorageFailedException">A write or sync threw: code WalFailed, now and ever after (W6).</exception>
+    /// <summary>
+    /// Writes what is staged, syncs every segment that the group touched, and moves <see cref="DurableLsn"/>.
+    /// </summary>
+    /// <exception cref="StorageFailedException">A write or sync threw: code WalFailed, now and ever after
+    /// (W6).</exception>
     public void WriteAndSync()
     {
         RequireNotFailed();
@@ -191,8 +197,8 @@ internal sealed class WalAppender : IDisposable
     }
 
     /// <summary>
-    /// Ends the segment in use with a filler, a group of its own, so that it can be shipped; does nothing at a boundary.
-    /// Where fewer than 64 bytes are left, the filler reaches into the next segment.
+    /// Ends the segment in use with a filler, a group of its own, so that it can be shipped; does nothing at a
+    /// boundary. Where fewer than 64 bytes are left, the filler reaches into the next segment.
     /// </summary>
     /// <remarks>Only the header is written: the rest of the segment is zeroes already (W3).</remarks>
     /// <exception cref="StorageFailedException">A write or sync threw (W6).</exception>

@@ -1,8 +1,8 @@
 namespace Pitr.Wal;
 
 /// <summary>
-/// What is logged that is no transaction: the closed family of bodies of the records of kind 3 and up. Replay passes them on
-/// in order; bodies are UTF-8 JSON, those without members are empty.
+/// What is logged that is no transaction: the closed family of bodies of the records of kind 3 and up. Replay passes
+/// them on in order; bodies are UTF-8 JSON, those without members are empty.
 /// </summary>
 internal abstract record WalEvent
 {

@@ -4,7 +4,9 @@ using System.Text.Json.Serialization.Metadata;
 
 namespace Pitr.Wal;
 
-/// <summary>The bodies of events: UTF-8 JSON, zero-padded to a multiple of 8; nothing for those without members.</summary>
+/// <summary>
+/// The bodies of events: UTF-8 JSON, zero-padded to a multiple of 8; nothing for those without members.
+/// </summary>
 internal static class WalEventCodec
 {
     /// <summary>
@@ -69,7 +71,8 @@ internal static class WalEventCodec
         }
     }
 
-    private static byte[] Serialize<T>(T value, JsonTypeInfo<T> type) => JsonSerializer.SerializeToUtf8Bytes(value, type);
+    private static byte[] Serialize<T>(T value, JsonTypeInfo<T> type) =>
+        JsonSerializer.SerializeToUtf8Bytes(value, type);
 
     private static T Deserialize<T>(ReadOnlySpan<byte> json, JsonTypeInfo<T> type) =>
         JsonSerializer.Deserialize(json, type) ?? throw new JsonException("null");

@@ -4,23 +4,28 @@ using Pitr.Storage;
 
 namespace Pitr.Wal;
 
-/// <summary>The folder of segments: which are there, the ones made ready ahead, and what happens to those no longer needed.</summary>
+/// <summary>
+/// The folder of segments: which are there, the ones made ready ahead, and what happens to those no longer needed.
+/// </summary>
 /// <remarks>
-/// LAYOUT  <c>{24 hex}</c> a segment · <c>{24 hex}.new</c> one that is being made · <c>spare.{16 hex}</c> one to be recycled.
-/// The last two are strays after a crash, and are removed at opening.
+/// LAYOUT  <c>{24 hex}</c> a segment · <c>{24 hex}.new</c> one that is being made · <c>spare.{16 hex}</c> one to be
+/// recycled. The last two are strays after a crash, and are removed at opening.
 ///
 /// INVARIANTS
-///   W1  A segment has its name only when its header and its zeroes are durable, and is handed out only when its name is (H5).
+///   W1  A segment has its name only when its header and its zeroes are durable, and is handed out only when its name
+///       is (H5).
 ///   W3  Beyond the end of the log a ready segment holds zeroes.
 ///
 /// DURABILITY  of making one ready: zeroes · header · SyncData, all under a temporary name · rename · SyncFolder.
 /// Of recycling: rename to a spare name · SyncFolder · then the steps above. The first sync keeps the old name from
 /// standing for the new content after a power loss.
 ///
-/// A recycled segment is zeroed, although its stale records could not pass (their start LSNs and lineage do not fit, H2):
-/// (1) zeroes in the page cache keep the commit path from reading a page to change a part of it; (2) by W3 the filler of a
-/// switch writes its header only, and opening has little to zero; (3) every byte beyond the end that is not zero is the
-/// rest of a torn group, so H6's scan reads nothing else. What recycling saves is allocation, and the room it holds.
+/// A recycled segment is zeroed, although its stale records could not pass (their start LSNs and lineage do not fit,
+/// H2):
+/// (1) zeroes in the page cache keep the commit path from reading a page to change a part of it; (2) by W3 the filler
+/// of a switch writes its header only, and opening has little to zero; (3) every byte beyond the end that is not zero
+/// is the rest of a torn group, so H6's scan reads nothing else. What recycling saves is allocation, and the room it
+/// holds.
 ///
 /// THREADS  <see cref="EnsureReady"/> and <see cref="Recycle"/>: one worker at a time. <see cref="TryTakeReady"/>: the
 /// appender's thread. <see cref="List"/>, <see cref="ReadyCount"/>: any.
@@ -47,7 +52,8 @@ internal sealed class WalFolder : IDisposable
     /// <param name="folder">The folder; it exists.</param>
     /// <param name="segmentBytes">Bytes of a segment file.</param>
     /// <param name="identity">The timeline that new segments belong to.</param>
-    /// <param name="write">Writes the chunks of a new segment (≤ 1 MiB each): the paced writer, or the handle itself.</param>
+    /// <param name="write">Writes the chunks of a new segment (≤ 1 MiB each): the paced writer, or the handle
+    /// itself.</param>
     public WalFolder(
         IFileSystem files, string folder, int segmentBytes, WalIdentity identity,
         Action<IFileHandle, long, ReadOnlySpan<byte>>? write = null)
@@ -116,7 +122,9 @@ internal sealed class WalFolder : IDisposable
         _ready.Enqueue(segment);
     }
 
-    /// <summary>Makes segments until <paramref name="count"/> are ready. What was made before a failure stays.</summary>
+    /// <summary>
+    /// Makes segments until <paramref name="count"/> are ready. What was made before a failure stays.
+    /// </summary>
     /// <exception cref="StorageFailedException">The disk is full, or said no. May be tried again.</exception>
     public void EnsureReady(int count = ReadyAhead)
     {
@@ -129,12 +137,12 @@ internal sealed class WalFolder : IDisposable
     public bool TryTakeReady(out WalSegment segment) => _ready.TryDequeue(out segment!);
 
     /// <summary>
-    /// Lets segments go that nobody needs any more (the caller knows: redo point, stores, backups, parents): some are kept as
-    /// spares for new ones, the others removed. The names are gone durably when it returns.
+    /// Lets segments go that nobody needs any more (the caller knows: redo point, stores, backups, parents): some are
+    /// kept as spares for new ones, the others removed. The names are gone durably when it returns.
     /// </summary>
     /// <remarks>
-    /// The record that ends at the redo point stays until one above it is durable (a checkpoint's own record is): an opening that
-    /// finds nothing above the redo point continues the chain from it.
+    /// The record that ends at the redo point stays until one above it is durable (a checkpoint's own record is): an
+    /// opening that finds nothing above the redo point continues the chain from it.
     /// </remarks>
     public void Recycle(IReadOnlyCollection<SegmentName> segments)
     {
@@ -169,7 +177,8 @@ internal sealed class WalFolder : IDisposable
 
     /// <summary>Opens a segment that must be the one that its name and the identity say.</summary>
     /// <exception cref="DamageException">Its header is damaged, or its length is not that of a segment.</exception>
-    /// <exception cref="RefusedException">It belongs to another database or lineage, or is of a newer format.</exception>
+    /// <exception cref="RefusedException">It belongs to another database or lineage, or is of a newer
+    /// format.</exception>
     public IFileHandle Open(ulong number, WalIdentity identity, FileOpen mode)
     {
         var name = new SegmentName(identity.Timeline, number);

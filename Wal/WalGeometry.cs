@@ -2,7 +2,9 @@ using Pitr.Storage;
 
 namespace Pitr.Wal;
 
-/// <summary>How LSNs lie in segments: with files of S bytes and a header of 512, segment n holds [n·(S−512), (n+1)·(S−512)).</summary>
+/// <summary>
+/// How LSNs lie in segments: with files of S bytes and a header of 512, segment n holds [n·(S−512), (n+1)·(S−512)).
+/// </summary>
 internal readonly record struct WalGeometry
 {
     public const int SegmentBytesDefault = 16 << 20;

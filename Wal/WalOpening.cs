@@ -44,11 +44,13 @@ internal sealed record WalOpeningRequest
 internal sealed record WalReplayPart(WalIdentity Identity, WalRange Range);
 
 /// <summary>An opened log.</summary>
-/// <param name="Appender">Stands at the end. The caller makes segments ready (<see cref="WalFolder.EnsureReady"/>).</param>
+/// <param name="Appender">Stands at the end. The caller makes segments ready
+/// (<see cref="WalFolder.EnsureReady"/>).</param>
 /// <param name="How">Whether the log ended, or ended in a torn group.</param>
 /// <param name="LastGroupStart">The start LSN of the last group that was read; zero if there was none.</param>
 /// <param name="LastTransactionId">The greatest transaction id above the redo point; 0 if there was none.</param>
-/// <param name="LastCommitTime">The last commit time, of the log or as the request knew it: the commit clock goes on from it.</param>
+/// <param name="LastCommitTime">The last commit time, of the log or as the request knew it: the commit clock goes on
+/// from it.</param>
 /// <param name="Replay">What replay reads, in this order.</param>
 internal sealed record WalOpened(
     WalAppender Appender, WalEnd How, Lsn LastGroupStart, TransactionId LastTransactionId, DateTimeOffset LastCommitTime,
@@ -58,7 +60,10 @@ internal sealed record WalOpened(
     public Lsn End => Appender.DurableLsn;
 }
 
-/// <summary>Opens the log of a timeline that is continued: finds its end, makes what was read durable, and stands ready to append.</summary>
+/// <summary>
+/// Opens the log of a timeline that is continued: finds its end, makes what was read durable, and stands ready to
+/// append.
+/// </summary>
 /// <remarks>
 /// ORDER, and what each step prevents
 /// <code>
@@ -72,12 +77,12 @@ internal sealed record WalOpened(
 ///      not zero                                written over it might stay in the cache, if their sync threw
 ///   8  sync every segment from the redo point, and the folder (its names: H5)
 /// </code>
-/// Nothing is written before 4 has passed, and only segments of the folder's own timeline are: after a promotion the last group
-/// may be the parent's, and what lies behind it is somebody's history (H3). Before 8 has ended, nothing that was read may be
-/// applied, shown or shipped; so the caller replays afterwards, from <see cref="WalOpened.Replay"/>.
+/// Nothing is written before 4 has passed, and only segments of the folder's own timeline are: after a promotion the
+/// last group may be the parent's, and what lies behind it is somebody's history (H3). Before 8 has ended, nothing that
+/// was read may be applied, shown or shipped; so the caller replays afterwards, from <see cref="WalOpened.Replay"/>.
 ///
-/// Below the known end nothing needs to be written again, and the last group begins at or above the redo point, which is a
-/// group's end (H1).
+/// Below the known end nothing needs to be written again, and the last group begins at or above the redo point, which
+/// is a group's end (H1).
 ///
 /// THREADS  one. FAILURE  nothing is lost by trying again; a step that was done is done again.
 /// </remarks>
@@ -86,7 +91,8 @@ internal static class WalOpening
     private const int ChunkBytes = 1 << 20;
 
     /// <exception cref="DamageException">The log is damaged below its end.</exception>
-    /// <exception cref="RefusedException">A segment is missing, the log is shorter than others know, or foreign.</exception>
+    /// <exception cref="RefusedException">A segment is missing, the log is shorter than others know, or
+    /// foreign.</exception>
     /// <exception cref="StorageFailedException">The disk said no.</exception>
     public static WalOpened Open(WalOpeningRequest request)
     {
@@ -206,7 +212,9 @@ internal static class WalOpening
             segment.Write(from, chunk.AsSpan(0, (int)Math.Min(chunk.Length, segment.End - from)));
     }
 
-    /// <summary>Step 7: opens the segments behind the end that are whole and zero, and removes all others of the timeline.</summary>
+    /// <summary>
+    /// Step 7: opens the segments behind the end that are whole and zero, and removes all others of the timeline.
+    /// </summary>
     private static Queue<WalSegment> TakeZeroes(WalFolder folder, ulong next)
     {
         var zeroes = new Queue<WalSegment>();
@@ -261,8 +269,9 @@ internal static class WalOpening
     }
 
     /// <summary>
-    /// The CRC of the record that ends at an LSN, where the redo point is the end of the log (after a checkpoint during replay,
-    /// which logs nothing, H21): from the segments before it, the first record from which the chain reaches that LSN.
+    /// The CRC of the record that ends at an LSN, where the redo point is the end of the log (after a checkpoint during
+    /// replay, which logs nothing, H21): from the segments before it, the first record from which the chain reaches
+    /// that LSN.
     /// </summary>
     private static uint LastCrcBefore(WalFolder folder, Lsn timelineStart, Lsn end)
     {

@@ -4,7 +4,9 @@ using Pitr.Storage;
 
 namespace Pitr.Wal;
 
-/// <summary>What a reader reads, of one timeline: from where to where, and what its first record must chain to.</summary>
+/// <summary>
+/// What a reader reads, of one timeline: from where to where, and what its first record must chain to.
+/// </summary>
 /// <param name="Lineage">The timeline's lineage.</param>
 /// <param name="From">Where the first record begins.</param>
 /// <param name="KnownEnd">The log is known to have been durable up to here; a bad record below is damage.</param>
@@ -26,12 +28,12 @@ internal readonly record struct WalRange(Lineage Lineage, Lsn From, Lsn KnownEnd
 
 /// <summary>Reads the records of one timeline in LSN order, and proves each before it shows it.</summary>
 /// <remarks>
-/// Bytes are read in blocks of 1 MiB and checked in place: no call through the source and no copy for a record, except for
-/// the few bytes of one that straddles a block. A record longer than a block makes the block grow.
+/// Bytes are read in blocks of 1 MiB and checked in place: no call through the source and no copy for a record, except
+/// for the few bytes of one that straddles a block. A record longer than a block makes the block grow.
 ///
-/// A record passes by R1 of <see cref="RecordCodec"/>. The first that does not pass is the end; <see cref="End"/> then says
-/// which, by <see cref="EndOfWal"/>. Where that needs it, the rest of the existing segments is searched, at every multiple
-/// of 8, for a good record of a later group (H6).
+/// A record passes by R1 of <see cref="RecordCodec"/>. The first that does not pass is the end; <see cref="End"/> then
+/// says which, by <see cref="EndOfWal"/>. Where that needs it, the rest of the existing segments is searched, at every
+/// multiple of 8, for a good record of a later group (H6).
 ///
 /// THREADS  one. FAILURE  what the source throws is an end of kind damage, not an exception: the caller decides.
 /// </remarks>
@@ -123,7 +125,9 @@ internal sealed class WalReader : IDisposable
                 || Unsafe.ReadUnaligned<uint>(ref Unsafe.Add(ref header, RecordCodec.PreviousCrcAt)) == _previousCrc);
     }
 
-    /// <summary>The record where reading begins may belong to a group that began before it, if it is known to be durable.</summary>
+    /// <summary>
+    /// The record where reading begins may belong to a group that began before it, if it is known to be durable.
+    /// </summary>
     private bool IsFirstBelowKnownEnd(ulong place, ulong groupStart) =>
         !_chains && groupStart < place && place < _range.KnownEnd.Value;
 
@@ -193,7 +197,9 @@ internal sealed class WalReader : IDisposable
         return next < Lsn.MaxValue && next < _range.To ? FoundBehind.LaterSegment : FoundBehind.Nothing;
     }
 
-    /// <summary>Looks behind a bad record, at every multiple of 8 up to the end of the bytes, for a good one of a later group.</summary>
+    /// <summary>
+    /// Looks behind a bad record, at every multiple of 8 up to the end of the bytes, for a good one of a later group.
+    /// </summary>
     private FoundBehind Search(Lsn bad)
     {
         bool remains = false;
@@ -272,7 +278,9 @@ internal sealed class WalReader : IDisposable
         return true;
     }
 
-    /// <summary>Reads ahead; if that meets something unreadable, only what is needed, so that reading ahead damages nothing.</summary>
+    /// <summary>
+    /// Reads ahead; if that meets something unreadable, only what is needed, so that reading ahead damages nothing.
+    /// </summary>
     private int Read(Lsn from, Span<byte> ahead, int need)
     {
         if (ahead.Length == 0)

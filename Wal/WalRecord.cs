@@ -6,10 +6,10 @@ namespace Pitr.Wal;
 
 /// <summary>START HERE: one record of the WAL, read in place.</summary>
 /// <remarks>
-/// The WAL is one stream of records; a record's LSN is the position just past its last byte. A transaction is one record
-/// with all of its changes; everything else that replay must know is a <see cref="WalEvent"/>. The bytes are those of
-/// <see cref="RecordCodec"/>; <see cref="WalAppender"/> writes them and <see cref="WalReader"/> proves them. Valid only
-/// until the reader moves on.
+/// The WAL is one stream of records; a record's LSN is the position just past its last byte. A transaction is one
+/// record with all of its changes; everything else that replay must know is a <see cref="WalEvent"/>. The bytes are
+/// those of <see cref="RecordCodec"/>; <see cref="WalAppender"/> writes them and <see cref="WalReader"/> proves them.
+/// Valid only until the reader moves on.
 /// </remarks>
 internal readonly ref struct WalRecord
 {

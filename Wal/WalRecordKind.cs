@@ -1,6 +1,8 @@
 namespace Pitr.Wal;
 
-/// <summary>What a record is. The numbers are on disk and for ever; the bodies are described in <see cref="WalEvent"/>.</summary>
+/// <summary>
+/// What a record is. The numbers are on disk and for ever; the bodies are described in <see cref="WalEvent"/>.
+/// </summary>
 internal enum WalRecordKind : byte
 {
     /// <summary>All changes of one transaction, in all datafiles; the body is a run of operations.</summary>

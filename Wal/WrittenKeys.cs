@@ -1,9 +1,11 @@
 namespace Pitr.Wal;
 
-/// <summary>One run of written keys with their LSNs: appended in LSN order, sorted by key when a range is first asked for.</summary>
+/// <summary>
+/// One run of written keys with their LSNs: appended in LSN order, sorted by key when a range is first asked for.
+/// </summary>
 /// <remarks>
-/// While it is filled, a question walks it backwards, down to the snapshot. Once full it is sorted, once, and only if somebody
-/// asks: databases whose transactions read no ranges pay the append alone.
+/// While it is filled, a question walks it backwards, down to the snapshot. Once full it is sorted, once, and only if
+/// somebody asks: databases whose transactions read no ranges pay the append alone.
 /// </remarks>
 internal sealed class WrittenKeys
 {

@@ -10,10 +10,10 @@ namespace Pitr.Recovery;
 /// <summary>What a backup set is of, and from where to where its WAL goes. Object <c>label.json</c> of a set.</summary>
 /// <remarks>
 /// INVARIANTS
-///   L1  StartLsn = min(CatalogueLsn, the files' checkpoint LSNs): replay that begins there with the catalogue of the set
-///       misses no change and no birth (H29).
-///   L2  StopLsn is the LSN of the set's BackupEnd record, logged after the last unfence. No earlier moment can be reached
-///       with the set (H34).
+///   L1  StartLsn = min(CatalogueLsn, the files' checkpoint LSNs): replay that begins there with the catalogue of the
+///       set misses no change and no birth (H29).
+///   L2  StopLsn is the LSN of the set's BackupEnd record, logged after the last unfence. No earlier moment can be
+///       reached with the set (H34).
 ///   L3  A set that lacks a file alive at its stop is partial: neither the planner nor retention counts it (H29).
 /// </remarks>
 internal sealed record BackupLabel
@@ -52,7 +52,9 @@ internal sealed record BackupLabel
 
     public required IReadOnlyList<LabelledFile> Files { get; init; }
 
-    /// <summary>Files of the catalogue at C that were dropped before they were copied: replay passes over them.</summary>
+    /// <summary>
+    /// Files of the catalogue at C that were dropped before they were copied: replay passes over them.
+    /// </summary>
     public IReadOnlyList<FileId> DroppedFiles { get; init; } = [];
 
     /// <summary>Files alive at the stop that the set lacks (L3).</summary>
@@ -106,12 +108,15 @@ internal sealed record LabelledFile
     /// <summary>The lineage of <see cref="CheckpointLsn"/> (H14).</summary>
     public required Lineage Lineage { get; init; }
 
-    /// <summary>Where it lay, if outside the database's folder: what <c>--map</c> maps. Never used as a path (H30).</summary>
+    /// <summary>
+    /// Where it lay, if outside the database's folder: what <c>--map</c> maps. Never used as a path (H30).
+    /// </summary>
     public string? OutsidePath { get; init; }
 }
 
 /// <summary>
-/// Every object of a set with its length and digest. Object <c>manifest.json</c>, written last: a set without it is none.
+/// Every object of a set with its length and digest. Object <c>manifest.json</c>, written last: a set without it is
+/// none.
 /// </summary>
 /// <remarks>The digest of the listing makes a damaged manifest tell itself from damaged files.</remarks>
 internal sealed record BackupManifest
@@ -122,7 +127,9 @@ internal sealed record BackupManifest
     public required string BackupId { get; init; }
     public required IReadOnlyList<ManifestEntry> Objects { get; init; }
 
-    /// <summary>SHA-256 over a line <c>name length sha256</c> for each object, in order, each ended by a line feed.</summary>
+    /// <summary>
+    /// SHA-256 over a line <c>name length sha256</c> for each object, in order, each ended by a line feed.
+    /// </summary>
     public required string Digest { get; init; }
 
     [JsonIgnore]
@@ -170,8 +177,8 @@ internal sealed record BackupManifest
 internal sealed record ManifestEntry(string Name, long LengthBytes, string Sha256);
 
 /// <summary>
-/// That a backup is under way: object <c>intent.json</c>, the first of a set, in its own store and in every archive store
-/// (H35). Expire keeps what it names. In an archive store it stays, as the set's registration.
+/// That a backup is under way: object <c>intent.json</c>, the first of a set, in its own store and in every archive
+/// store (H35). Expire keeps what it names. In an archive store it stays, as the set's registration.
 /// </summary>
 internal sealed record BackupIntent
 {

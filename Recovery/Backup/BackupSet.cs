@@ -155,7 +155,8 @@ internal sealed class PrefixedStore(IArchiveStore inner, string prefix) : IArchi
 
     public void Put(string name, Stream content) => inner.Put(prefix + name, content);
 
-    public bool TryPutIfAbsent(string name, ReadOnlyMemory<byte> content) => inner.TryPutIfAbsent(prefix + name, content);
+    public bool TryPutIfAbsent(string name, ReadOnlyMemory<byte> content) =>
+        inner.TryPutIfAbsent(prefix + name, content);
 
     public ReadOnlyMemory<byte> Get(string name) => inner.Get(prefix + name);
 

@@ -51,8 +51,8 @@ internal sealed record BackupStop(
 ///       database, told at once. Pages that no root reaches may hold anything (a flush that died).
 ///   S4  Without manifest there is no set: a crash at any step leaves one that is unfinished, which expire removes.
 ///
-/// THREADS  one. FAILURE  DamageException for a bad page; StorageFailedException from disk and stores: Copy may be tried
-/// again under a new fence, whole; RefusedException BackupVoid if an intent is gone.
+/// THREADS  one. FAILURE  DamageException for a bad page; StorageFailedException from disk and stores: Copy may be
+/// tried again under a new fence, whole; RefusedException BackupVoid if an intent is gone.
 /// </remarks>
 internal sealed class BackupWriter
 {

@@ -21,7 +21,9 @@ internal sealed class ReachablePages(DatafileEnvironment environment, Cancellati
     }
 }
 
-/// <summary>The bytes of a still datafile, read forward once; checks each page's checksum and number on the way, and hashes.</summary>
+/// <summary>
+/// The bytes of a still datafile, read forward once; checks each page's checksum and number on the way, and hashes.
+/// </summary>
 /// <remarks>
 /// A page that fails is only a suspect: one that no root reaches may be the rest of a flush that died. Who copies asks
 /// <see cref="RequireSound"/> at the end. THREADS  one.

@@ -13,10 +13,12 @@ internal sealed record VerifyReport(
     public bool Restores => Problems.Count == 0;
 }
 
-/// <summary>Re-reads sets and their WAL and proves that they restore: what a restore to the stop would read, it reads.</summary>
+/// <summary>
+/// Re-reads sets and their WAL and proves that they restore: what a restore to the stop would read, it reads.
+/// </summary>
 /// <remarks>
-/// Every problem is found, not only the first: files of the set against the manifest, then a plan to the set's stop, which
-/// reads and proves all WAL from its start. THREADS  one.
+/// Every problem is found, not only the first: files of the set against the manifest, then a plan to the set's stop,
+/// which reads and proves all WAL from its start. THREADS  one.
 /// </remarks>
 internal static class BackupVerifier
 {

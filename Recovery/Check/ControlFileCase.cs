@@ -127,7 +127,8 @@ internal static class ControlFileCase
         return decided;
     }
 
-    private static bool IsOwn(FileFacts f) => f is { IsListed: true, IsThere: true, IsReadable: true, IsOurs: true, IsDatafile: true };
+    private static bool IsOwn(FileFacts f) =>
+        f is { IsListed: true, IsThere: true, IsReadable: true, IsOurs: true, IsDatafile: true };
 
     private static bool IsStray(FileFacts f) => !f.IsListed && f.IsThere;
 

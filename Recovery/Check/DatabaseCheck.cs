@@ -22,8 +22,8 @@ internal sealed record DatabaseReport(
 }
 
 /// <summary>
-/// Reads a database that is not running, all of it: control file, WAL from the redo point, and each datafile's meta page,
-/// tree, free pages, and how it fits the control file (<see cref="ControlFileCase"/>). Changes nothing.
+/// Reads a database that is not running, all of it: control file, WAL from the redo point, and each datafile's meta
+/// page, tree, free pages, and how it fits the control file (<see cref="ControlFileCase"/>). Changes nothing.
 /// </summary>
 /// <remarks>Every finding is told, not only the first. The caller holds the database's lock. THREADS  one.</remarks>
 internal static class DatabaseCheck

@@ -5,8 +5,8 @@ namespace Pitr.Recovery;
 
 /// <summary>Which branches could be meant when no timeline was named (H28).</summary>
 /// <remarks>
-/// A branch is the path to one timeline. Branch T is dominated by U if no transaction of T's path lies outside U's path:
-/// then whatever T holds is in U too. Without <c>--timeline</c>:
+/// A branch is the path to one timeline. Branch T is dominated by U if no transaction of T's path lies outside U's
+/// path: then whatever T holds is in U too. Without <c>--timeline</c>:
 /// <code>
 ///  branches that nothing dominates     the target there                  then
 ///  one                                 whatever                          that one
@@ -17,9 +17,12 @@ namespace Pitr.Recovery;
 /// </remarks>
 internal static class BranchChoice
 {
-    /// <summary>The branches that nothing dominates, by number. Of branches without a difference the highest number.</summary>
+    /// <summary>
+    /// The branches that nothing dominates, by number. Of branches without a difference the highest number.
+    /// </summary>
     /// <param name="branches">All that are known.</param>
-    /// <param name="hasTransactions">True if the timeline has a transaction with LSN above the first and at or below the second.</param>
+    /// <param name="hasTransactions">True if the timeline has a transaction with LSN above the first and at or below
+    /// the second.</param>
     public static IReadOnlyList<TimelineHistory> Candidates(
         IReadOnlyList<TimelineHistory> branches, Func<TimelineEntry, Lsn, Lsn, bool> hasTransactions)
     {

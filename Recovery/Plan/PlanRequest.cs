@@ -25,7 +25,9 @@ internal sealed record PlanRequest
     /// <summary>The database's own WAL, if it is still there.</summary>
     public IWalSource? Local { get; init; }
 
-    /// <summary>The history in the database's own control file, if that is still there: its timeline is followed.</summary>
+    /// <summary>
+    /// The history in the database's own control file, if that is still there: its timeline is followed.
+    /// </summary>
     public TimelineHistory? LocalHistory { get; init; }
 
     /// <summary>Every file of the set is read and compared with the manifest while planning.</summary>

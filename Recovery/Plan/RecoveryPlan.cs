@@ -6,10 +6,12 @@ using System.Text.Json.Serialization;
 namespace Pitr.Recovery;
 
 /// <summary>
-/// What a recovery will do, decided before anything is touched: which set, which files, which WAL along which timelines,
-/// and where it stops. The run carries out exactly this; the control file keeps it while the recovery lasts.
+/// What a recovery will do, decided before anything is touched: which set, which files, which WAL along which
+/// timelines, and where it stops. The run carries out exactly this; the control file keeps it while the recovery lasts.
 /// </summary>
-/// <remarks>Immutable data, as JSON and as text. A plan exists only if its target can be reached and nothing is missing.</remarks>
+/// <remarks>
+/// Immutable data, as JSON and as text. A plan exists only if its target can be reached and nothing is missing.
+/// </remarks>
 public sealed record RecoveryPlan
 {
     /// <summary>Names this recovery in restore stamps; random.</summary>
@@ -51,10 +53,14 @@ public sealed record RecoveryPlan
     /// <summary>Datafiles that replay makes, because they were created after the set's catalogue was read.</summary>
     public required IReadOnlyList<string> MadeByReplay { get; init; }
 
-    /// <summary>The stores that hold the set and the WAL: absolute paths or addresses, so that a run can be continued.</summary>
+    /// <summary>
+    /// The stores that hold the set and the WAL: absolute paths or addresses, so that a run can be continued.
+    /// </summary>
     public IReadOnlyList<string> Places { get; init; } = [];
 
-    /// <summary>Where datafiles go that lay outside the database's folder, from → to: also those that replay makes.</summary>
+    /// <summary>
+    /// Where datafiles go that lay outside the database's folder, from → to: also those that replay makes.
+    /// </summary>
     public IReadOnlyDictionary<string, string> Map { get; init; } = new Dictionary<string, string>();
 
     /// <summary>Where the WAL comes from, segment by segment.</summary>
@@ -66,10 +72,14 @@ public sealed record RecoveryPlan
     /// <summary>Records between start and cut, all of them read and proven.</summary>
     public required long Records { get; init; }
 
-    /// <summary>True if the result begins a new timeline (a stop before the end of the WAL, or a control file from a set).</summary>
+    /// <summary>
+    /// True if the result begins a new timeline (a stop before the end of the WAL, or a control file from a set).
+    /// </summary>
     public required bool BeginsTimeline { get; init; }
 
-    /// <summary>What the operator should know: parts that stand in for whole segments, WAL that could not be looked at.</summary>
+    /// <summary>
+    /// What the operator should know: parts that stand in for whole segments, WAL that could not be looked at.
+    /// </summary>
     public required IReadOnlyList<string> Findings { get; init; }
 
     /// <summary>Bytes that are copied.</summary>

@@ -309,8 +309,8 @@ internal sealed class RecoveryPlanner
     private bool IsTime => _request.Target.Kind == RecoveryTarget.Form.Time;
 
     /// <summary>
-    /// How far records behind the cut are looked at: for a time, to the end of the last segment in which the clock had been
-    /// at or before the target (H8); else for the first transaction that is left out.
+    /// How far records behind the cut are looked at: for a time, to the end of the last segment in which the clock had
+    /// been at or before the target (H8); else for the first transaction that is left out.
     /// </summary>
     private Lsn ReadBehindCutTo(WalCoverage coverage, Lsn cut)
     {
@@ -325,7 +325,9 @@ internal sealed class RecoveryPlanner
         return to;
     }
 
-    /// <summary>The records ended before the target was found: that is the target, or a refusal that names what is missing.</summary>
+    /// <summary>
+    /// The records ended before the target was found: that is the target, or a refusal that names what is missing.
+    /// </summary>
     private void EndOfRecords(TimelineHistory branch, Scan scan, PathReader reader, Lsn seen)
     {
         WalEnd end = reader.End!;
@@ -429,7 +431,9 @@ internal sealed class RecoveryPlanner
     ];
 }
 
-/// <summary>Where a restored file lies: under the new folder, or where a mapping puts it; no path of the set is used (H30).</summary>
+/// <summary>
+/// Where a restored file lies: under the new folder, or where a mapping puts it; no path of the set is used (H30).
+/// </summary>
 internal static class RestorePaths
 {
     /// <summary>Relative to the new folder, or absolute by the longest mapping that fits.</summary>

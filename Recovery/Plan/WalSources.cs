@@ -95,13 +95,14 @@ internal sealed record WalHole(TimelineId Timeline, Lsn From, Lsn To);
 /// <param name="Stretches">Segment by segment, up to the first hole.</param>
 /// <param name="End">Just past the last LSN that is there without a hole before it.</param>
 /// <param name="DurableEnd">The same, as far as every byte is known to have been durable.</param>
-/// <param name="Hole">The first hole: there is WAL of the path beyond it, or it was asked for; null if there is none.</param>
+/// <param name="Hole">The first hole: there is WAL of the path beyond it, or it was asked for; null if there is
+/// none.</param>
 internal sealed record WalCoverage(IReadOnlyList<WalStretch> Stretches, Lsn End, Lsn DurableEnd, WalHole? Hole);
 
 /// <summary>Several places with WAL as one: for each segment the best of them.</summary>
 /// <remarks>
-/// A whole segment goes before a local one, a local one before parts, and longer parts before shorter ones. Only what is on
-/// the path counts: an ancestor's WAL up to the fork (I10).
+/// A whole segment goes before a local one, a local one before parts, and longer parts before shorter ones. Only what
+/// is on the path counts: an ancestor's WAL up to the fork (I10).
 /// </remarks>
 internal sealed class WalSources(IReadOnlyList<IWalSource> sources, WalGeometry geometry)
 {
@@ -197,10 +198,13 @@ internal sealed class WalSources(IReadOnlyList<IWalSource> sources, WalGeometry 
     }
 }
 
-/// <summary>The bytes of one timeline out of several places; the stretch that is read is held, so any LSN in it may be read again.</summary>
+/// <summary>
+/// The bytes of one timeline out of several places; the stretch that is read is held, so any LSN in it may be read
+/// again.
+/// </summary>
 /// <remarks>
-/// A stretch that can't be read fails only the read that begins in it: bytes before it are given first, so that the damage
-/// is told at its own place. THREADS  one.
+/// A stretch that can't be read fails only the read that begins in it: bytes before it are given first, so that the
+/// damage is told at its own place. THREADS  one.
 /// </remarks>
 internal sealed class StretchWalBytes(IReadOnlyList<WalStretch> stretches) : IWalBytes
 {

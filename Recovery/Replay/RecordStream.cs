@@ -31,10 +31,12 @@ internal interface IRecordStream : IDisposable
 internal sealed record PathLeg(TimelineEntry Timeline, Func<IWalBytes> Bytes, Lsn From, Lsn To, Lsn KnownEnd);
 
 /// <summary>
-/// Reads along a path: each timeline's records up to the fork of the next, which begins at its own start and chains to its
-/// own lineage. What lies beyond a fork is never read as part of the path (I10).
+/// Reads along a path: each timeline's records up to the fork of the next, which begins at its own start and chains to
+/// its own lineage. What lies beyond a fork is never read as part of the path (I10).
 /// </summary>
-/// <remarks>THREADS  one. FAILURE  what a source throws is an end of kind damage; see <see cref="WalReader"/>.</remarks>
+/// <remarks>
+/// THREADS  one. FAILURE  what a source throws is an end of kind damage; see <see cref="WalReader"/>.
+/// </remarks>
 internal sealed class PathReader : IRecordStream
 {
     private readonly IReadOnlyList<PathLeg> _legs;

@@ -19,8 +19,8 @@ namespace Pitr.Recovery;
 ///   B1  Changes are appended in LSN order; all of one record go into the same batch.
 ///   B2  After <see cref="Seal"/> the keys ascend strictly, and each has the change of the greatest LSN.
 ///
-/// LIFE  Append … Seal … MoveNext … Recycle. It may be read again after <see cref="Rewind"/>. The owner changes hands with
-/// the batch: the stream until it is delivered, then the receiver, who recycles it.
+/// LIFE  Append … Seal … MoveNext … Recycle. It may be read again after <see cref="Rewind"/>. The owner changes hands
+/// with the batch: the stream until it is delivered, then the receiver, who recycles it.
 /// THREADS  one at a time.
 /// </remarks>
 internal sealed unsafe class ReplayBatch : IDisposable
@@ -55,7 +55,8 @@ internal sealed unsafe class ReplayBatch : IDisposable
     public Lsn LastLsn { get; private set; }
 
     /// <summary>
-    /// Once delivered: every change of the file at or below it was delivered, here or before. At least <see cref="LastLsn"/>.
+    /// Once delivered: every change of the file at or below it was delivered, here or before. At least
+    /// <see cref="LastLsn"/>.
     /// </summary>
     public Lsn ThroughLsn { get; set; }
 
@@ -99,7 +100,9 @@ internal sealed unsafe class ReplayBatch : IDisposable
         (_arenaUsed, _count, _at, KeyCount, _isSealed) = (0, 0, -1, 0, false);
     }
 
-    /// <summary>Takes one operation, as <see cref="OperationCodec"/> encodes it; records come in LSN order (B1).</summary>
+    /// <summary>
+    /// Takes one operation, as <see cref="OperationCodec"/> encodes it; records come in LSN order (B1).
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Append(ReadOnlySpan<byte> operation, int keyBytes, Lsn lsn)
     {

@@ -12,13 +12,13 @@ internal enum ReplayFate
 }
 
 /// <summary>
-/// Which datafiles and tables there are at the point that replay has reached, and what each file has: decides whether an
-/// operation is applied, passed over, or names something that nothing made.
+/// Which datafiles and tables there are at the point that replay has reached, and what each file has: decides whether
+/// an operation is applied, passed over, or names something that nothing made.
 /// </summary>
 /// <remarks>
-/// It begins as the catalogue that the replay starts with (control file, or that of a backup set at LSN C); events above
-/// the catalogue's LSN change it, those at or below it are in it already (H43). What a file has is its own matter: an
-/// event may be known to the catalogue and not yet to the file.
+/// It begins as the catalogue that the replay starts with (control file, or that of a backup set at LSN C); events
+/// above the catalogue's LSN change it, those at or below it are in it already (H43). What a file has is its own
+/// matter: an event may be known to the catalogue and not yet to the file.
 /// <code>
 ///  the record names            then
 ///  a file with LSN ≥ its own   passed over: the file has it

@@ -6,7 +6,9 @@ namespace Pitr.Recovery;
 /// <summary>One change of a batch, as it is sorted: 16 bytes.</summary>
 internal struct ReplayEntry(uint item, ushort keyBytes)
 {
-    /// <summary>Eight bytes of the key, big endian, from where the keys of the range being sorted begin to differ.</summary>
+    /// <summary>
+    /// Eight bytes of the key, big endian, from where the keys of the range being sorted begin to differ.
+    /// </summary>
     public ulong Digit;
 
     /// <summary>Where the item lies in the arena, in units of 8 bytes.</summary>
@@ -27,10 +29,10 @@ internal struct ReplayEntry(uint item, ushort keyBytes)
 
 /// <summary>Sorts the entries of a batch by key; versions of one key stay in the order in which they came.</summary>
 /// <remarks>
-/// METHOD  the keys of a range share a prefix (table id, often much more): skip it, take the next 8 bytes as one number,
-/// sort by that number with a stable radix sort that leaves out bytes which do not differ, and do the same within each
-/// run of equal numbers, 8 bytes further on. Keys are compared as if padded with zeroes for ever, and by length where
-/// that leaves them equal; this is the bytewise order with the shorter first.
+/// METHOD  the keys of a range share a prefix (table id, often much more): skip it, take the next 8 bytes as one
+/// number, sort by that number with a stable radix sort that leaves out bytes which do not differ, and do the same
+/// within each run of equal numbers, 8 bytes further on. Keys are compared as if padded with zeroes for ever, and by
+/// length where that leaves them equal; this is the bytewise order with the shorter first.
 /// No objects are made, and whole keys are compared only in ranges of a few entries.
 /// </remarks>
 internal static unsafe class ReplaySort
@@ -198,7 +200,8 @@ internal static unsafe class ReplaySort
             int order = 0;
             for (; to > 0 && (order = Compare(entries[to - 1], entry, depth, keys)) > 0; to--)
                 entries[to] = entries[to - 1];
-            // An entry that is moved between two others stands between the versions of one key only if it is one itself.
+            // An entry that is moved between two others stands between the versions of one key only if it is one
+            // itself.
             entry.IsSameKeyAsBefore = to > 0 && order == 0;
             entries[to] = entry;
         }

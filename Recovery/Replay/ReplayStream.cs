@@ -16,7 +16,10 @@ internal sealed record ReplayOptions
     /// <summary>All batches are delivered when together they hold so much.</summary>
     public long PendingBytesMax { get; init; } = 256 << 20;
 
-    /// <summary>After so much WAL everything is delivered and a <see cref="ReplayStep.Barrier"/> says so: a place for a checkpoint.</summary>
+    /// <summary>
+    /// After so much WAL everything is delivered and a <see cref="ReplayStep.Barrier"/> says so: a place for a
+    /// checkpoint.
+    /// </summary>
     public long BytesPerBarrier { get; init; } = 1L << 30;
 }
 
@@ -29,7 +32,8 @@ internal abstract record ReplayStep
     public sealed record Changes(ReplayBatch Batch) : ReplayStep;
 
     /// <summary>
-    /// A file or table was created or dropped. Every batch of the file concerned that came before it has been delivered.
+    /// A file or table was created or dropped. Every batch of the file concerned that came before it has been
+    /// delivered.
     /// </summary>
     /// <param name="Event">One of CreateDatafile, DropDatafile, CreateTable, DropTable.</param>
     /// <param name="Lsn">The record's LSN.</param>
@@ -53,7 +57,8 @@ internal readonly record struct ReplayProgress(
     long Skipped);
 
 /// <summary>
-/// Turns proven records into sorted batches per datafile, with the DDL events between them, and stops exactly at the cut.
+/// Turns proven records into sorted batches per datafile, with the DDL events between them, and stops exactly at the
+/// cut.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -62,16 +67,17 @@ internal readonly record struct ReplayProgress(
 ///                    │ nothing made it: damage                  the cut: all batches, then the end
 /// </code>
 /// INVARIANTS
-///   P1  The last record that is applied is the one whose LSN is the cut; a stream that ends elsewhere is a refusal (I11).
+///   P1  The last record that is applied is the one whose LSN is the cut; a stream that ends elsewhere is a refusal
+///       (I11).
 ///   P2  A change is delivered if and only if its record's LSN is above what its file has, and neither its file nor its
 ///       table is dropped at or above that LSN in what is known so far.
 ///   P3  No file that lies above the cut takes part (H34); a catalogue above the cut does not either (H43).
 ///   P4  Batches of a file, and the events about it, come in LSN order.
 ///
-/// THREADS  one; a delivered batch belongs to its receiver. Credits and back pressure are the caller's: who does not call
-/// <see cref="MoveNext"/> reads nothing.
-/// FAILURE  DamageException for WAL that is damaged or names what nothing made; RefusedException for a gap, or a cut that
-/// is not there. After a failure the stream is of no use.
+/// THREADS  one; a delivered batch belongs to its receiver. Credits and back pressure are the caller's: who does not
+/// call <see cref="MoveNext"/> reads nothing.
+/// FAILURE  DamageException for WAL that is damaged or names what nothing made; RefusedException for a gap, or a cut
+/// that is not there. After a failure the stream is of no use.
 /// </remarks>
 internal sealed class ReplayStream : IDisposable
 {
@@ -100,10 +106,12 @@ internal sealed class ReplayStream : IDisposable
     private long _skippedCount;
 
     /// <param name="records">What is read; disposed with the stream.</param>
-    /// <param name="catalogue">The catalogue that replay begins with, and what each file has; changed as replay goes on.</param>
+    /// <param name="catalogue">The catalogue that replay begins with, and what each file has; changed as replay goes
+    /// on.</param>
     /// <param name="cut">The LSN of the last record that is applied; MaxValue: to the end of the records.</param>
     /// <param name="options">How large batches are.</param>
-    /// <exception cref="RefusedException">TargetUnreachable: a file or the catalogue lies above the cut (P3).</exception>
+    /// <exception cref="RefusedException">TargetUnreachable: a file or the catalogue lies above the cut
+    /// (P3).</exception>
     public ReplayStream(IRecordStream records, ReplayCatalogue catalogue, Lsn cut, ReplayOptions? options = null)
     {
         (_records, _catalogue, _cut) = (records, catalogue, cut);

@@ -23,7 +23,9 @@ internal enum PromotionState
 /// <summary>What a promotion does to the rest of the world; the caller's.</summary>
 internal interface IPromotionHost
 {
-    /// <summary>True once every datafile is flushed up to the cut, each with a new incarnation and the recovery's stamp.</summary>
+    /// <summary>
+    /// True once every datafile is flushed up to the cut, each with a new incarnation and the recovery's stamp.
+    /// </summary>
     bool FilesAreFlushed { get; }
 
     /// <summary>The control file as it is now.</summary>
@@ -35,14 +37,18 @@ internal interface IPromotionHost
     /// <summary>Replaces the control file, durably.</summary>
     void Replace(ControlFile control);
 
-    /// <summary>True if the new timeline's first segment is there, with header and TimelineStart record, synced.</summary>
+    /// <summary>
+    /// True if the new timeline's first segment is there, with header and TimelineStart record, synced.
+    /// </summary>
     bool FirstSegmentIsSynced(PromotionIntent intent);
 
     /// <summary>Makes it so.</summary>
     void WriteFirstSegment(PromotionIntent intent);
 }
 
-/// <summary>Begins the new timeline at the end of a recovery, in the order of H32; a crash anywhere goes on from there.</summary>
+/// <summary>
+/// Begins the new timeline at the end of a recovery, in the order of H32; a crash anywhere goes on from there.
+/// </summary>
 /// <remarks>
 /// ORDER
 /// <code>
@@ -54,8 +60,8 @@ internal interface IPromotionHost
 ///   4. the new timeline's first segment, synced
 ///   5. one rename of the control file: new timeline, history, recovery listed as finished (its stamps are void), no intent
 /// </code>
-/// INVARIANTS  M1: before 5 the database is in recovery, after it is live, nothing between. M2: a number is claimed only for
-/// what the control file holds as intent, so a second try finds its own claim.
+/// INVARIANTS  M1: before 5 the database is in recovery, after it is live, nothing between. M2: a number is claimed
+/// only for what the control file holds as intent, so a second try finds its own claim.
 /// THREADS  one.
 /// </remarks>
 internal sealed class PromotionSteps(IPromotionHost host, TimeProvider clock, Func<ulong> random)

@@ -6,7 +6,8 @@ namespace Pitr.Recovery;
 internal static class ReplayStart
 {
     /// <param name="catalogue">Of the control file: its own LSN decides which events are in it.</param>
-    /// <param name="has">The checkpoint LSN of each datafile as it is on disk; files that an earlier try made too.</param>
+    /// <param name="has">The checkpoint LSN of each datafile as it is on disk; files that an earlier try made
+    /// too.</param>
     public static ReplayCatalogue Of(Catalogue catalogue, IReadOnlyDictionary<FileId, Lsn> has)
     {
         var replay = new ReplayCatalogue(catalogue.Lsn);

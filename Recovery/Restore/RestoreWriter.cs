@@ -2,7 +2,9 @@ using Pitr.Storage;
 
 namespace Pitr.Recovery;
 
-/// <summary>Puts the files of a planned recovery into a new folder, and a control file in recovery state beside them.</summary>
+/// <summary>
+/// Puts the files of a planned recovery into a new folder, and a control file in recovery state beside them.
+/// </summary>
 /// <remarks>
 /// ORDER
 /// <code>
@@ -84,8 +86,8 @@ internal sealed class RestoreWriter
     }
 
     /// <summary>
-    /// The control file of the new database until its recovery is finished: live, with the set's catalogue at C, and the plan.
-    /// Its files' LSNs are those of the copies, so that replay, also a second one, skips what each has.
+    /// The control file of the new database until its recovery is finished: live, with the set's catalogue at C, and
+    /// the plan. Its files' LSNs are those of the copies, so that replay, also a second one, skips what each has.
     /// </summary>
     public static ControlFile InRecovery(ControlFile source, PlannedRecovery planned, bool isPaused)
     {

@@ -9,9 +9,9 @@ namespace Pitr.Recovery;
 /// first thing that is not), or one of <see cref="Latest"/> and <see cref="Immediate"/>.
 /// </summary>
 /// <remarks>
-/// A target is what was asked for; the cut, the LSN of the last record that is applied, is what <see cref="TargetSearch"/>
-/// makes of it along one path of timelines. Every cut is a transaction boundary, since a transaction is one record.
-/// Immutable; any thread.
+/// A target is what was asked for; the cut, the LSN of the last record that is applied, is what
+/// <see cref="TargetSearch"/> makes of it along one path of timelines. Every cut is a transaction boundary, since a
+/// transaction is one record. Immutable; any thread.
 /// </remarks>
 public sealed record RecoveryTarget
 {
@@ -50,7 +50,9 @@ public sealed record RecoveryTarget
     /// <summary>The transaction, if <see cref="Kind"/> is <see cref="Form.Transaction"/>.</summary>
     public TransactionId TransactionId { get; init; }
 
-    /// <summary>The restore point's name, if <see cref="Kind"/> is <see cref="Form.RestorePoint"/>; else empty.</summary>
+    /// <summary>
+    /// The restore point's name, if <see cref="Kind"/> is <see cref="Form.RestorePoint"/>; else empty.
+    /// </summary>
     public string Name { get; init; } = "";
 
     /// <summary>The end of contiguous WAL. WAL beyond a gap is a refusal, not an end.</summary>
@@ -69,7 +71,8 @@ public sealed record RecoveryTarget
 
     /// <summary>Every transaction that committed at or before this time.</summary>
     /// <param name="time">Compared with commit times, which are UTC and grow along a timeline.</param>
-    public static RecoveryTarget Including(DateTimeOffset time) => new() { Kind = Form.Time, Time = time.ToUniversalTime() };
+    public static RecoveryTarget Including(DateTimeOffset time) =>
+        new() { Kind = Form.Time, Time = time.ToUniversalTime() };
 
     /// <summary>Every transaction that committed before this time.</summary>
     /// <param name="time">Compared with commit times, which are UTC and grow along a timeline.</param>
@@ -82,15 +85,19 @@ public sealed record RecoveryTarget
 
     /// <summary>Everything up to this transaction, without it.</summary>
     /// <param name="transaction">Its number, as the commit returned it.</param>
-    public static RecoveryTarget Before(TransactionId transaction) => Including(transaction) with { IsInclusive = false };
+    public static RecoveryTarget Before(TransactionId transaction) =>
+        Including(transaction) with { IsInclusive = false };
 
     /// <summary>Everything up to the restore point of this name.</summary>
     /// <param name="name">As it was given to <c>pitr restore-point</c>.</param>
     public static RecoveryTarget IncludingRestorePoint(string name) => new() { Kind = Form.RestorePoint, Name = name };
 
-    /// <summary>Everything before the restore point's own record; holds the same data as <see cref="IncludingRestorePoint"/>.</summary>
+    /// <summary>
+    /// Everything before the restore point's own record; holds the same data as <see cref="IncludingRestorePoint"/>.
+    /// </summary>
     /// <param name="name">As it was given to <c>pitr restore-point</c>.</param>
-    public static RecoveryTarget BeforeRestorePoint(string name) => IncludingRestorePoint(name) with { IsInclusive = false };
+    public static RecoveryTarget BeforeRestorePoint(string name) =>
+        IncludingRestorePoint(name) with { IsInclusive = false };
 
     /// <summary>For people: <c>before 0/16B3F80</c>, <c>including restore point "monday"</c>.</summary>
     public override string ToString()

@@ -22,8 +22,8 @@ internal readonly record struct RecordSummary(
 
 /// <summary>Finds the cut of a target in a stream of record summaries along one path of timelines.</summary>
 /// <remarks>
-/// The cut is the LSN of the last record that is applied. It is found when it is certain that no later record belongs to
-/// the result:
+/// The cut is the LSN of the last record that is applied. It is found when it is certain that no later record belongs
+/// to the result:
 /// <code>
 ///  target            belongs to the result if       certain when
 ///  latest            always                         the WAL ends

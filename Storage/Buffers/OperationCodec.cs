@@ -14,8 +14,8 @@ internal enum OperationKind : byte
 }
 
 /// <summary>
-/// The bytes of one operation in a transaction's body, the same in memory, in the WAL and in the archive: callers encode
-/// them once, and everybody downstream reads them in place.
+/// The bytes of one operation in a transaction's body, the same in memory, in the WAL and in the archive: callers
+/// encode them once, and everybody downstream reads them in place.
 /// </summary>
 /// <remarks>
 /// LAYOUT  (little endian)
@@ -31,7 +31,8 @@ internal static class OperationCodec
     public const int TableIdBytes = 4;
 
     /// <summary>Bytes of one operation.</summary>
-    public static int SizeOf(int userKeyBytes, int valueBytes) => HeaderBytes + TableIdBytes + userKeyBytes + valueBytes;
+    public static int SizeOf(int userKeyBytes, int valueBytes) =>
+        HeaderBytes + TableIdBytes + userKeyBytes + valueBytes;
 
     /// <summary>Writes one operation and returns its bytes; the caller made room and checked the limits.</summary>
     public static int Write(
@@ -73,8 +74,8 @@ internal ref struct OperationReader
     public readonly TableId Table => new(BinaryPrimitives.ReadUInt32BigEndian(Key));
 
     /// <summary>
-    /// Moves to the next operation. False after the last one. <see cref="IsMalformed"/> if the bytes are none: a record that
-    /// passed its CRC never is, and a decoder of untrusted bytes must look.
+    /// Moves to the next operation. False after the last one. <see cref="IsMalformed"/> if the bytes are none: a record
+    /// that passed its CRC never is, and a decoder of untrusted bytes must look.
     /// </summary>
     public bool MoveNext()
     {

@@ -6,11 +6,14 @@ namespace Pitr.Storage;
 /// <summary>A datafile, as the control file knows it.</summary>
 /// <param name="Id">Never given twice.</param>
 /// <param name="Name">Unique among the datafiles that are there.</param>
-/// <param name="Path">Relative to the database folder if inside it (<see cref="Catalogue.StoredPath"/>), else absolute.</param>
+/// <param name="Path">Relative to the database folder if inside it (<see cref="Catalogue.StoredPath"/>), else
+/// absolute.</param>
 /// <param name="Incarnation">What the rest of this entry says holds only for this one (H16).</param>
-/// <param name="Generation">Of the root that was durable when this was written; the file may be ahead, never behind.</param>
+/// <param name="Generation">Of the root that was durable when this was written; the file may be ahead, never
+/// behind.</param>
 /// <param name="CheckpointLsn">Of that root.</param>
-/// <param name="CleanUpTo">No change at or below it is missing in the file: ≥ CheckpointLsn for a file that lay idle.</param>
+/// <param name="CleanUpTo">No change at or below it is missing in the file: ≥ CheckpointLsn for a file that lay
+/// idle.</param>
 /// <param name="NeedsRecovery">Why it takes neither commits nor reads; null if it serves.</param>
 internal sealed record CatalogueFile(
     FileId Id, string Name, string Path, Incarnation Incarnation, ulong Generation, Lsn CheckpointLsn, Lsn CleanUpTo,
@@ -27,8 +30,8 @@ internal sealed record TableDrop(TableId Id, FileId FileId, Lsn Lsn);
 
 /// <summary>Which datafiles and tables there are at one LSN; immutable.</summary>
 /// <remarks>
-/// Each operation that the WAL logs (create, drop) takes its record's LSN and answers a catalogue at that LSN; one at or
-/// below <see cref="Lsn"/> is in it already, and changes nothing (H43), so a replay may give all it meets.
+/// Each operation that the WAL logs (create, drop) takes its record's LSN and answers a catalogue at that LSN; one at
+/// or below <see cref="Lsn"/> is in it already, and changes nothing (H43), so a replay may give all it meets.
 /// INVARIANTS (checked when a control file is read and before it is written)
 ///   CA1  Ids are unique, also beyond a drop: those that are there, those that were dropped, all below the next.
 ///   CA2  Names are unique among files, and among tables of the whole database.
@@ -59,7 +62,9 @@ internal sealed record Catalogue
         DroppedTables = [],
     };
 
-    /// <summary>Where replay must begin so that no file misses a change; <see cref="Lsn.MaxValue"/> without files.</summary>
+    /// <summary>
+    /// Where replay must begin so that no file misses a change; <see cref="Lsn.MaxValue"/> without files.
+    /// </summary>
     [JsonIgnore]
     public Lsn LeastCleanUpTo => Files.Aggregate(Lsn.MaxValue, (least, file) => Lsn.Min(least, file.CleanUpTo));
 
@@ -133,7 +138,9 @@ internal sealed record Catalogue
         };
     }
 
-    /// <summary>With newer facts about a file that is there: a flush, a move, its need of recovery. The LSN stays.</summary>
+    /// <summary>
+    /// With newer facts about a file that is there: a flush, a move, its need of recovery. The LSN stays.
+    /// </summary>
     public Catalogue WithFile(CatalogueFile file)
     {
         CatalogueFile? before = File(file.Id);
@@ -172,7 +179,9 @@ internal sealed record Catalogue
             : null;
     }
 
-    /// <summary>How a file's path is written: relative if it lies inside the database folder, so that it moves with it.</summary>
+    /// <summary>
+    /// How a file's path is written: relative if it lies inside the database folder, so that it moves with it.
+    /// </summary>
     public static string StoredPath(string databaseFolder, string path)
     {
         string folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(databaseFolder)) + "/";

@@ -29,7 +29,9 @@ internal enum EngineState
     CleanShutdown,
 }
 
-/// <summary>A recovery that is not finished: what it does, so that it goes on after a crash with the same target.</summary>
+/// <summary>
+/// A recovery that is not finished: what it does, so that it goes on after a crash with the same target.
+/// </summary>
 /// <param name="Id">The restore stamp of its files.</param>
 /// <param name="Plan">The plan as Recovery wrote it (JSON).</param>
 /// <param name="Target">The target in words, for people.</param>
@@ -43,7 +45,9 @@ internal sealed record PromotionIntent(
 /// <summary>A move that was begun: noted before the first byte of the copy (H19). Paths as in the catalogue.</summary>
 internal sealed record PlannedMove(FileId FileId, string From, string To);
 
-/// <summary>What a database knows of itself: its files, its timeline, its last checkpoint, and what is unfinished.</summary>
+/// <summary>
+/// What a database knows of itself: its files, its timeline, its last checkpoint, and what is unfinished.
+/// </summary>
 /// <remarks>
 /// Immutable; <see cref="ControlFileStore"/> reads and replaces it as a whole. Two are equal if their bytes are
 /// (<see cref="ControlFileStore.Encode"/>): as a record with lists it compares those by reference.

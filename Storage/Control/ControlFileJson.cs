@@ -4,7 +4,9 @@ using System.Text.Json.Serialization;
 
 namespace Pitr.Storage;
 
-/// <summary>The control file's payload: camelCase, LSNs as <c>"HIGH/LOW"</c>, random ids as 16 hexadecimal digits, times in UTC.</summary>
+/// <summary>
+/// The control file's payload: camelCase, LSNs as <c>"HIGH/LOW"</c>, random ids as 16 hexadecimal digits, times in UTC.
+/// </summary>
 /// <remarks>A member that this version does not know is not ignored: writing the file again would lose it.</remarks>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,

@@ -13,8 +13,9 @@ namespace Pitr.Storage;
 ///  | magic  | version | payload bytes n| payload (JSON)   | XxHash3-64 of all before|
 ///  +--------+---------+----------------+------------------+------------------------+
 /// </code>
-/// This frame is the same in every version, so that a newer file is told from a damaged one. Valid if and only if magic,
-/// length and checksum fit, nothing follows, and the payload is a <see cref="ControlFile"/> without <c>Fault</c>.
+/// This frame is the same in every version, so that a newer file is told from a damaged one. Valid if and only if
+/// magic, length and checksum fit, nothing follows, and the payload is a <see cref="ControlFile"/> without
+/// <c>Fault</c>.
 /// DURABILITY  <see cref="Replace"/> is a <see cref="DurableReplace"/>: when it returns, the new content is durable.
 /// THREADS  one owner replaces (CF1, H23); reading is safe beside it, because a rename is.
 /// FAILURE  after Replace threw, a crash may bring either content: the owner writes no more until it has read again.

@@ -3,7 +3,9 @@ namespace Pitr;
 // The kinds of failure. Code catches kinds; people look up codes. Messages and hints are made in one static factory
 // per code, in the `…Errors` class of the layer that reports it.
 
-/// <summary>The state does not allow it: fenced, locked, offline, shutting down, target not reachable. Exit code 4.</summary>
+/// <summary>
+/// The state does not allow it: fenced, locked, offline, shutting down, target not reachable. Exit code 4.
+/// </summary>
 public class RefusedException : PitrException
 {
     internal RefusedException(ErrorCode code, string message, string hint, Exception? inner = null)

@@ -2,10 +2,12 @@ using System.Globalization;
 
 namespace Pitr.Storage;
 
-/// <summary>The failures of files, names and the control file, one factory per code; pages and datafiles have their own.</summary>
+/// <summary>
+/// The failures of files, names and the control file, one factory per code; pages and datafiles have their own.
+/// </summary>
 /// <remarks>
-/// A message is one sentence with the object in quotes, found and expected; a hint says what the reader can do now, with
-/// the command where there is one, and following it never destroys data. No side effects.
+/// A message is one sentence with the object in quotes, found and expected; a hint says what the reader can do now,
+/// with the command where there is one, and following it never destroys data. No side effects.
 /// </remarks>
 internal static class StorageErrors
 {

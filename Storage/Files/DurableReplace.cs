@@ -1,6 +1,8 @@
 namespace Pitr.Storage;
 
-/// <summary>Puts a small file under a name as one durable step: after a crash the name has all of the old or all of the new.</summary>
+/// <summary>
+/// Puts a small file under a name as one durable step: after a crash the name has all of the old or all of the new.
+/// </summary>
 /// <remarks>
 /// DURABILITY  in this order; Golden/control-file.txt is the same list as system calls
 /// <code>
@@ -8,8 +10,8 @@ namespace Pitr.Storage;
 /// </code>
 /// Without 3 the new name may lead to an empty file; without 5 the old content may come back after something else
 /// relied on the new one. When it returns, the new content is durable.
-/// FAILURE  before 4 the old content stands, and NAME.new is removed if the disk lets it be; a left-over one is removed by
-/// the next replace. An error from 5 leaves it open which content a crash brings: the caller takes it as failed and
+/// FAILURE  before 4 the old content stands, and NAME.new is removed if the disk lets it be; a left-over one is removed
+/// by the next replace. An error from 5 leaves it open which content a crash brings: the caller takes it as failed and
 /// reads the file again before it relies on either.
 /// THREADS  one writer per name; readers any.
 /// </remarks>
@@ -35,8 +37,8 @@ internal static class DurableReplace
     }
 
     /// <summary>
-    /// Gives the content a name that must not be taken; false, and nothing is changed, if it is (H27: link(2) is the only
-    /// way to claim a name together with its content).
+    /// Gives the content a name that must not be taken; false, and nothing is changed, if it is (H27: link(2) is the
+    /// only way to claim a name together with its content).
     /// </summary>
     public static bool TryCreate(IFileSystem disk, string path, ReadOnlySpan<byte> content)
     {

@@ -30,7 +30,10 @@ internal sealed record FileEntry(bool IsFolder, bool IsSymlink, long LengthBytes
 /// </remarks>
 internal interface IFileSystem
 {
-    /// <summary>Opens a file. A missing one (or an existing one with CreateNew) is a StorageFailedException with Errno ENOENT (EEXIST).</summary>
+    /// <summary>
+    /// Opens a file. A missing one (or an existing one with CreateNew) is a StorageFailedException with Errno ENOENT
+    /// (EEXIST).
+    /// </summary>
     IFileHandle Open(string path, FileOpen mode);
 
     /// <summary>What the name stands for; null if there is nothing.</summary>
@@ -88,12 +91,14 @@ internal interface IFileHandle : IDisposable
     /// <summary>Writes all of it at an offset (pwrite until done).</summary>
     void Write(long offset, ReadOnlySpan<byte> bytes);
 
-    /// <summary>fdatasync: content and length are durable when it returns. Never call it again after it threw.</summary>
+    /// <summary>
+    /// fdatasync: content and length are durable when it returns. Never call it again after it threw.
+    /// </summary>
     void SyncData();
 
     /// <summary>
-    /// sync_file_range(WAIT_BEFORE|WRITE|WAIT_AFTER) where the platform has it, else nothing: paces dirty pages, makes nothing
-    /// durable. An error from it is a failed sync (H11).
+    /// sync_file_range(WAIT_BEFORE|WRITE|WAIT_AFTER) where the platform has it, else nothing: paces dirty pages, makes
+    /// nothing durable. An error from it is a failed sync (H11).
     /// </summary>
     void StartWriteback(long offset, long lengthBytes);
 

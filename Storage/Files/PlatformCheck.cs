@@ -4,8 +4,8 @@ namespace Pitr.Storage;
 
 /// <summary>Refuses to open where Pitr's promises cannot be kept.</summary>
 /// <remarks>
-/// Formats are little endian and read in place; locks and syncs are those of Linux (macOS for development). Network file
-/// systems are refused: their locks and syncs depend on a server, and a cached page may be anybody's.
+/// Formats are little endian and read in place; locks and syncs are those of Linux (macOS for development). Network
+/// file systems are refused: their locks and syncs depend on a server, and a cached page may be anybody's.
 /// </remarks>
 internal static class PlatformCheck
 {

@@ -25,7 +25,8 @@ internal sealed class DescriptorHandle : SafeHandle
 /// of <c>statvfs</c>, <c>statfs</c> and <c>dirent</c> only leading fields are read, whose places are noted where they
 /// are read. <c>open</c> takes variable arguments: Apple's arm64 passes those on the stack, see OpenOnApple.
 /// ERRORS  a call that fails returns −1 (null) and leaves its number in <see cref="LastErrno"/>, in Linux's numbering.
-/// EINTR  open, pread, pwrite, flock and ftruncate are repeated by their callers here; a sync is not: see PosixFileHandle.
+/// EINTR  open, pread, pwrite, flock and ftruncate are repeated by their callers here; a sync is not: see
+/// PosixFileHandle.
 /// </remarks>
 internal static unsafe partial class PosixCalls
 {
@@ -43,15 +44,15 @@ internal static unsafe partial class PosixCalls
     // SYNC_FILE_RANGE_WAIT_BEFORE | WRITE | WAIT_AFTER
     private const uint WritebackAndWait = 1 | 2 | 4;
 
-    private static readonly bool _isApple = OperatingSystem.IsMacOS();
-    private static readonly bool _isArm = RuntimeInformation.ProcessArchitecture == Architecture.Arm64;
+    private static readonly bool IsApple = OperatingSystem.IsMacOS();
+    private static readonly bool IsArm = RuntimeInformation.ProcessArchitecture == Architecture.Arm64;
 
-    private static int Create => _isApple ? 0x200 : 0x40;
-    private static int Exclusive => _isApple ? 0x800 : 0x80;
-    private static int CloseOnExec => _isApple ? 0x1000000 : 0x80000;
+    private static int Create => IsApple ? 0x200 : 0x40;
+    private static int Exclusive => IsApple ? 0x800 : 0x80;
+    private static int CloseOnExec => IsApple ? 0x1000000 : 0x80000;
 
     // O_DIRECTORY differs even between the architectures of Linux.
-    private static int FolderOnly => _isApple ? 0x100000 : _isArm ? 0x4000 : 0x10000;
+    private static int FolderOnly => IsApple ? 0x100000 : IsArm ? 0x4000 : 0x10000;
 
     /// <summary>What the name stands for, as far as Pitr asks.</summary>
     internal readonly record struct NameStatus(uint Mode, ulong Inode, long LengthBytes)
@@ -64,7 +65,7 @@ internal static unsafe partial class PosixCalls
     public static int LastErrno()
     {
         int errno = Marshal.GetLastPInvokeError();
-        return !_isApple ? errno : errno switch
+        return !IsApple ? errno : errno switch
         {
             35 => Errno.EAGAIN,
             45 or 102 => Errno.EOPNOTSUPP,
@@ -94,18 +95,20 @@ internal static unsafe partial class PosixCalls
 
     public static long Length(DescriptorHandle file) => Seek(file, 0, SeekEnd);
 
-    /// <summary>Content and length on stable storage: fdatasync, on Apple F_FULLFSYNC (its fsync stops at the drive's cache).</summary>
+    /// <summary>
+    /// Content and length on stable storage: fdatasync, on Apple F_FULLFSYNC (its fsync stops at the drive's cache).
+    /// </summary>
     public static int SyncContent(DescriptorHandle file) =>
-        !_isApple ? DataSync(file) : FileControl(file, FullSync) != -1 ? 0 : SyncFile(file);
+        !IsApple ? DataSync(file) : FileControl(file, FullSync) != -1 ? 0 : SyncFile(file);
 
     /// <summary>Names of a folder, or of a file whose handle it is, on stable storage.</summary>
     public static int SyncNames(DescriptorHandle folder) =>
-        !_isApple ? SyncFile(folder) : FileControl(folder, FullSync) != -1 ? 0 : SyncFile(folder);
+        !IsApple ? SyncFile(folder) : FileControl(folder, FullSync) != -1 ? 0 : SyncFile(folder);
 
     /// <summary>Writes a range back and waits; 0 where the system has no such call.</summary>
     public static int WriteBack(DescriptorHandle file, long offset, long lengthBytes)
     {
-        if (_isApple)
+        if (IsApple)
             return 0;
         int result = SyncFileRange(file, offset, lengthBytes, WritebackAndWait);
         return result != 0 && LastErrno() is Errno.ENOSYS or Errno.EOPNOTSUPP ? 0 : result;
@@ -124,10 +127,10 @@ internal static unsafe partial class PosixCalls
     public static int Status(string path, bool followLink, out NameStatus status)
     {
         status = default;
-        if (_isApple)
+        if (IsApple)
         {
             byte* raw = stackalloc byte[256]; // struct stat with 64-bit inodes: mode at 4, ino at 8, size at 96
-            int appleResult = (followLink, _isArm) switch
+            int appleResult = (followLink, IsArm) switch
             {
                 (true, true) => AppleStat(path, raw),
                 (false, true) => AppleLstat(path, raw),
@@ -160,16 +163,16 @@ internal static unsafe partial class PosixCalls
     /// <summary>All names but "." and "..", unsorted; null on failure.</summary>
     public static List<string>? Names(string folder)
     {
-        nint stream = _isApple && !_isArm ? AppleOpenFolderStreamOnX64(folder) : OpenFolderStream(folder);
+        nint stream = IsApple && !IsArm ? AppleOpenFolderStreamOnX64(folder) : OpenFolderStream(folder);
         if (stream == 0)
             return null;
-        int nameAt = _isApple ? 21 : 19; // d_name: behind ino, off, reclen, [namlen,] type
+        int nameAt = IsApple ? 21 : 19; // d_name: behind ino, off, reclen, [namlen,] type
         var names = new List<string>();
         try
         {
             while (true)
             {
-                byte* entry = _isApple && !_isArm ? AppleReadFolderOnX64(stream) : ReadFolder(stream);
+                byte* entry = IsApple && !IsArm ? AppleReadFolderOnX64(stream) : ReadFolder(stream);
                 if (entry == null)
                     return Marshal.GetLastPInvokeError() == 0 ? names : null;
                 string name = Utf8StringMarshaller.ConvertToManaged(entry + nameAt)!;
@@ -193,7 +196,7 @@ internal static unsafe partial class PosixCalls
             return -1;
         // struct statvfs: bsize u64, frsize u64, blocks, bfree, bavail: three u64 on Linux, three u32 on Apple
         ulong unit = *(ulong*)(raw + 8);
-        ulong available = _isApple ? *(uint*)(raw + 24) : *(ulong*)(raw + 32);
+        ulong available = IsApple ? *(uint*)(raw + 24) : *(ulong*)(raw + 32);
         return (long)UInt128.Min(unit * (UInt128)available, long.MaxValue);
     }
 
@@ -211,7 +214,7 @@ internal static unsafe partial class PosixCalls
         int descriptor;
         do
         {
-            descriptor = _isApple && _isArm
+            descriptor = IsApple && IsArm
                 ? OpenOnApple(path, flags, 0, 0, 0, 0, 0, 0, (nint)OwnerFile)
                 : OpenPlain(path, flags, OwnerFile);
         }

@@ -4,8 +4,8 @@ namespace Pitr.Storage;
 /// <remarks>
 /// THREADS  any. Dispose while a call runs closes the descriptor after that call; calls that come later throw
 /// <see cref="ObjectDisposedException"/>.
-/// FAILURE  pread and pwrite go on after EINTR and after a short count. A sync is never repeated, whatever it said, EINTR
-/// too: its error may be the only sign that pages were dropped. The caller must not repeat it either (H3, H11).
+/// FAILURE  pread and pwrite go on after EINTR and after a short count. A sync is never repeated, whatever it said,
+/// EINTR too: its error may be the only sign that pages were dropped. The caller must not repeat it either (H3, H11).
 /// </remarks>
 internal sealed unsafe class PosixFileHandle(DescriptorHandle file, string path) : IFileHandle
 {

@@ -212,7 +212,8 @@ internal sealed class EpochTable
         return oldest;
     }
 
-    // Managed thread ids are small and given again after a thread has ended, so the table stays as small as the process.
+    // Managed thread ids are small and given again after a thread has ended, so the table stays as small as the
+    // process.
     [MethodImpl(MethodImplOptions.NoInlining)]
     private ref Slot Grow(int thread)
     {

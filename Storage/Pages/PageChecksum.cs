@@ -3,7 +3,9 @@ using System.IO.Hashing;
 
 namespace Pitr.Storage;
 
-/// <summary>The checksum of a page: XxHash3-64 of everything after it, its own number and generation included.</summary>
+/// <summary>
+/// The checksum of a page: XxHash3-64 of everything after it, its own number and generation included.
+/// </summary>
 internal static class PageChecksum
 {
     /// <summary>What the checksum of these bytes should be.</summary>

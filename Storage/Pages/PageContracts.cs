@@ -1,6 +1,9 @@
 namespace Pitr.Storage;
 
-/// <summary>Where readers of a tree get pages from. Call only inside an epoch (EpochTable): the memory is not reused before it ends.</summary>
+/// <summary>
+/// Where readers of a tree get pages from. Call only inside an epoch (EpochTable): the memory is not reused before it
+/// ends.
+/// </summary>
 internal unsafe interface IPageSource
 {
     /// <summary>The file, for messages.</summary>
@@ -33,7 +36,9 @@ internal interface IPageSink
     /// </summary>
     void Write(uint number, Span<byte> page);
 
-    /// <summary>The new root no longer reaches this page of the old one; reused after views and epochs have ended.</summary>
+    /// <summary>
+    /// The new root no longer reaches this page of the old one; reused after views and epochs have ended.
+    /// </summary>
     void Free(uint number);
 }
 

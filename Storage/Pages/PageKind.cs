@@ -1,6 +1,8 @@
 namespace Pitr.Storage;
 
-/// <summary>What a page of a datafile is. The number is on disk; 0 is never written, so that a page of zeroes is none of them.</summary>
+/// <summary>
+/// What a page of a datafile is. The number is on disk; 0 is never written, so that a page of zeroes is none of them.
+/// </summary>
 internal enum PageKind : byte
 {
     /// <summary>Page 0 or 1: the root of one generation.</summary>

@@ -301,8 +301,8 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
             }
             catch (Exception)
             {
-                // A hint that could not be followed. Whoever asks for the page meets the same failure; here, on a thread of
-                // the pool, it would end the process.
+                // A hint that could not be followed. Whoever asks for the page meets the same failure; here, on a
+                // thread of the pool, it would end the process.
             }
             finally
             {

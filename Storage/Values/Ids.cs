@@ -10,7 +10,9 @@ public readonly record struct TransactionId(ulong Value)
     public override string ToString() => Value.ToString(CultureInfo.InvariantCulture);
 }
 
-/// <summary>Number of a branch of WAL history; the first is 1. Unique only together with its <see cref="Lineage"/>.</summary>
+/// <summary>
+/// Number of a branch of WAL history; the first is 1. Unique only together with its <see cref="Lineage"/>.
+/// </summary>
 /// <param name="Value">The number.</param>
 public readonly record struct TimelineId(uint Value)
 {
@@ -56,7 +58,9 @@ public readonly record struct TableId(uint Value)
     public override string ToString() => Value.ToString(CultureInfo.InvariantCulture);
 }
 
-/// <summary>Random number of a datafile, new when it is created, restored or recovered from a copy (H15); never 0.</summary>
+/// <summary>
+/// Random number of a datafile, new when it is created, restored or recovered from a copy (H15); never 0.
+/// </summary>
 /// <param name="Value">Random, never 0.</param>
 public readonly record struct Incarnation(ulong Value)
 {

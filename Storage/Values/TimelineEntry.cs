@@ -1,7 +1,9 @@
 namespace Pitr;
 
 /// <summary>One timeline on the path from the first to the present one.</summary>
-/// <remarks>A notion of the WAL (<c>TimelineHistory</c>); it lives in Storage because the control file lists them.</remarks>
+/// <remarks>
+/// A notion of the WAL (<c>TimelineHistory</c>); it lives in Storage because the control file lists them.
+/// </remarks>
 /// <param name="Timeline">Its number.</param>
 /// <param name="Lineage">What makes it unique.</param>
 /// <param name="Parent">The timeline that it forked from; null for a first one.</param>

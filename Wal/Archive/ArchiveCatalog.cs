@@ -6,8 +6,8 @@ internal sealed record ArchivedPart(string Name, TimelineId Timeline, ulong Numb
     public long LengthBytes => To - From;
 
     /// <summary>
-    /// The fewest parts that lead from a position on without a gap, in order; parts may overlap (a join that died), and then
-    /// the longest is taken. Empty if none holds the position.
+    /// The fewest parts that lead from a position on without a gap, in order; parts may overlap (a join that died), and
+    /// then the longest is taken. Empty if none holds the position.
     /// </summary>
     public static List<ArchivedPart> Chain(IEnumerable<ArchivedPart> parts, Lsn from)
     {
@@ -35,7 +35,8 @@ internal sealed record ArchivedPart(string Name, TimelineId Timeline, ulong Numb
 /// <param name="Number">Which.</param>
 /// <param name="From">The first LSN that is needed.</param>
 /// <param name="To">Just past the last that is needed and there.</param>
-/// <param name="Parts">The parts that stand in for the whole segment, in order; null if the whole one is there (H36).</param>
+/// <param name="Parts">The parts that stand in for the whole segment, in order; null if the whole one is there
+/// (H36).</param>
 internal sealed record SegmentSource(
     TimelineId Timeline, ulong Number, Lsn From, Lsn To, IReadOnlyList<ArchivedPart>? Parts)
 {
@@ -52,10 +53,12 @@ internal sealed record ArchiveGap(TimelineId Timeline, Lsn From, Lsn To);
 internal sealed record ArchivedRange(
     IReadOnlyList<SegmentSource> Sources, Lsn End, IReadOnlyList<ArchiveGap> Gaps);
 
-/// <summary>What a store has, from one listing of its names: segments and parts by timeline, and the histories.</summary>
+/// <summary>
+/// What a store has, from one listing of its names: segments and parts by timeline, and the histories.
+/// </summary>
 /// <remarks>
-/// It says what is there by name; whether the content is good shows when it is fetched. Immutable. An object that cannot be
-/// read as a history is listed in <see cref="Damaged"/> and otherwise not there.
+/// It says what is there by name; whether the content is good shows when it is fetched. Immutable. An object that
+/// cannot be read as a history is listed in <see cref="Damaged"/> and otherwise not there.
 /// </remarks>
 internal sealed class ArchiveCatalog
 {
@@ -112,7 +115,9 @@ internal sealed class ArchiveCatalog
     public IReadOnlyList<ArchivedPart> Parts(TimelineId timeline, ulong number) =>
         _parts.GetValueOrDefault((timeline, number)) ?? [];
 
-    /// <summary>Just past the highest LSN of a timeline that is there, gaps or not; zero if there is nothing (H7).</summary>
+    /// <summary>
+    /// Just past the highest LSN of a timeline that is there, gaps or not; zero if there is nothing (H7).
+    /// </summary>
     /// <param name="timeline">The timeline.</param>
     /// <param name="payloadBytes">Bytes of the stream in one segment.</param>
     public Lsn HighestEnd(TimelineId timeline, long payloadBytes)

@@ -2,10 +2,13 @@ using System.Text.Json;
 
 namespace Pitr.Wal;
 
-/// <summary>Whose archive a store holds: written once when the store is set up, checked by every engine start.</summary>
+/// <summary>
+/// Whose archive a store holds: written once when the store is set up, checked by every engine start.
+/// </summary>
 /// <remarks>
-/// It tells an empty mount point from the archive that should be mounted there, and another database's archive from one's own.
-/// Setting up also probes that the store honours conditional creates: without them no claim, without a claim no push (H27).
+/// It tells an empty mount point from the archive that should be mounted there, and another database's archive from
+/// one's own. Setting up also probes that the store honours conditional creates: without them no claim, without a claim
+/// no push (H27).
 /// </remarks>
 /// <param name="System">The database.</param>
 /// <param name="StoreId">Random.</param>
@@ -29,7 +32,8 @@ internal sealed record ArchiveIdentity(SystemIdentifier System, ulong StoreId, D
         store.TryGet(ObjectName.Identity) is { } bytes ? Decode(store.Name, bytes.Span) : null;
 
     /// <summary>That the store is the archive of this database.</summary>
-    /// <exception cref="StorageFailedException">StoreFailed: it was never set up, or something else is mounted there.</exception>
+    /// <exception cref="StorageFailedException">StoreFailed: it was never set up, or something else is mounted
+    /// there.</exception>
     /// <exception cref="RefusedException">ForeignSystem.</exception>
     public static ArchiveIdentity Check(IArchiveStore store, SystemIdentifier system)
     {

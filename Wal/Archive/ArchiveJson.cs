@@ -5,7 +5,9 @@ using System.Text.Json.Serialization.Metadata;
 
 namespace Pitr.Wal;
 
-/// <summary>The archive's text objects as JSON: LSNs as <c>HIGH/LOW</c>, random ids as 16 hexadecimal digits, times in UTC.</summary>
+/// <summary>
+/// The archive's text objects as JSON: LSNs as <c>HIGH/LOW</c>, random ids as 16 hexadecimal digits, times in UTC.
+/// </summary>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
@@ -17,14 +19,16 @@ internal sealed partial class ArchiveJson : JsonSerializerContext
     private const string TimeFormat = "yyyy-MM-ddTHH:mm:ss.fffffff'Z'";
 
     /// <summary>A time as it is written.</summary>
-    public static string Text(DateTimeOffset time) => time.UtcDateTime.ToString(TimeFormat, CultureInfo.InvariantCulture);
+    public static string Text(DateTimeOffset time) =>
+        time.UtcDateTime.ToString(TimeFormat, CultureInfo.InvariantCulture);
 
     /// <summary>Reads <see cref="Text"/>.</summary>
     public static DateTimeOffset Time(string text) => DateTimeOffset.ParseExact(
         text, TimeFormat, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal);
 
     /// <summary>Reads a random id.</summary>
-    public static ulong Id(string text) => ulong.Parse(text, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
+    public static ulong Id(string text) =>
+        ulong.Parse(text, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
 
     /// <summary>Reads a sealed object; what is no such JSON is damage, a greater format is a newer program's.</summary>
     public static T Read<T, TJson>(

@@ -20,8 +20,8 @@ internal enum PushOutcome
 ///
 /// A crash between 1 and 2, or before the deletes, leaves what a second push finds and accepts.
 ///
-/// PARTS  hold bytes below the durable LSN only (H25, P1). Joining writes the longer part, reads it back, and then deletes
-/// the shorter ones; in between, parts overlap and agree.
+/// PARTS  hold bytes below the durable LSN only (H25, P1). Joining writes the longer part, reads it back, and then
+/// deletes the shorter ones; in between, parts overlap and agree.
 /// </remarks>
 internal static class ArchivePush
 {
@@ -30,7 +30,8 @@ internal static class ArchivePush
 
     /// <summary>Pushes a whole segment or a part.</summary>
     /// <exception cref="RefusedException">ArchiveConflict: other content is there under the name.</exception>
-    /// <exception cref="DamageException">ArchiveDamaged: what is there, or was just written, cannot be read.</exception>
+    /// <exception cref="DamageException">ArchiveDamaged: what is there, or was just written, cannot be
+    /// read.</exception>
     public static PushOutcome Push(IArchiveStore store, ArchivedSegment segment)
     {
         string name = segment.Name;
@@ -51,8 +52,8 @@ internal static class ArchivePush
     }
 
     /// <summary>
-    /// Deletes the parts of a segment that was pushed whole: reads the whole one back first, so that a part never goes before
-    /// what stands for it is proven (H36). Returns how many went.
+    /// Deletes the parts of a segment that was pushed whole: reads the whole one back first, so that a part never goes
+    /// before what stands for it is proven (H36). Returns how many went.
     /// </summary>
     public static int DeleteParts(IArchiveStore store, ArchivedSegment whole)
     {
@@ -66,8 +67,9 @@ internal static class ArchivePush
     }
 
     /// <summary>
-    /// Joins the newest parts of a segment into one when there are many. Parts that are much longer than all behind them stay
-    /// as they are, so that a byte is rewritten a logarithmic number of times. Returns the parts that were joined.
+    /// Joins the newest parts of a segment into one when there are many. Parts that are much longer than all behind
+    /// them stay as they are, so that a byte is rewritten a logarithmic number of times. Returns the parts that were
+    /// joined.
     /// </summary>
     public static int JoinParts(IArchiveStore store, IReadOnlyList<ArchivedPart> parts)
     {

@@ -12,10 +12,12 @@ internal sealed record FetchedSegment(
     public Lsn To => From + Stream.Length;
 }
 
-/// <summary>Fetches WAL from a store, each object wholly checked and known to be of the path that is followed (I10).</summary>
+/// <summary>
+/// Fetches WAL from a store, each object wholly checked and known to be of the path that is followed (I10).
+/// </summary>
 /// <remarks>
-/// FAILURE  DamageException ArchiveDamaged if an object is not what was written, or is of another database or lineage than
-///          its name promises on this path; StorageFailedException StoreFailed if the store does not give it.
+/// FAILURE  DamageException ArchiveDamaged if an object is not what was written, or is of another database or lineage
+///          than its name promises on this path; StorageFailedException StoreFailed if the store does not give it.
 /// </remarks>
 internal sealed class ArchiveReader(IArchiveStore store, TimelineHistory path)
 {
@@ -57,8 +59,8 @@ internal sealed class ArchiveReader(IArchiveStore store, TimelineHistory path)
     }
 
     /// <summary>
-    /// The sources as pieces that a <see cref="StreamWalBytes"/> reads one after the other, each fetched when its turn comes;
-    /// all of one timeline.
+    /// The sources as pieces that a <see cref="StreamWalBytes"/> reads one after the other, each fetched when its turn
+    /// comes; all of one timeline.
     /// </summary>
     public StreamWalBytes Bytes(IEnumerable<SegmentSource> sources) => new([.. sources.Select(source => new WalPiece(
         source.From, source.To, $"{store.Name}/{ObjectName.Segment(source.Timeline, source.Number)}", SkipBytes: 0,

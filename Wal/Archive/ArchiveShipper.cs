@@ -1,9 +1,11 @@
 namespace Pitr.Wal;
 
-/// <summary>Ships a database's WAL into all of its stores, each on its own: one that is down does not hold up another.</summary>
+/// <summary>
+/// Ships a database's WAL into all of its stores, each on its own: one that is down does not hold up another.
+/// </summary>
 /// <remarks>
-/// The Archiver drives each <see cref="StoreShipper"/> from a worker of its own and asks here what all of them together allow.
-/// Without a store everything may be recycled and nothing lags.
+/// The Archiver drives each <see cref="StoreShipper"/> from a worker of its own and asks here what all of them together
+/// allow. Without a store everything may be recycled and nothing lags.
 /// </remarks>
 internal sealed class ArchiveShipper(IReadOnlyList<StoreShipper> stores)
 {

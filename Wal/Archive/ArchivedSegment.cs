@@ -28,13 +28,13 @@ internal sealed record SegmentIdentity(SystemIdentifier System, TimelineId Timel
 /// The plain bytes of a whole segment are the segment's file, header included; those of a part are the stream's bytes.
 ///
 /// INVARIANTS
-///   A1  Two objects are equal if and only if identity, kind, range and SHA-256 of the plain bytes are: compression (and
-///       encryption by a store) may give other bytes each time (H25).
-///   A2  Nothing of an object is used before header hash, lengths, frame hash, decompression and SHA-256 have passed; the
-///       frame's hash comes before the decompressor sees a byte.
+///   A1  Two objects are equal if and only if identity, kind, range and SHA-256 of the plain bytes are: compression
+///       (and encryption by a store) may give other bytes each time (H25).
+///   A2  Nothing of an object is used before header hash, lengths, frame hash, decompression and SHA-256 have passed;
+///       the frame's hash comes before the decompressor sees a byte.
 ///
-/// FAILURE  DamageException ArchiveDamaged for every byte that is not what was written; RefusedException FormatVersion for
-///          a newer program's object.
+/// FAILURE  DamageException ArchiveDamaged for every byte that is not what was written; RefusedException FormatVersion
+///          for a newer program's object.
 /// </remarks>
 internal sealed class ArchivedSegment
 {

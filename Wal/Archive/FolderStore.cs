@@ -13,14 +13,14 @@ internal delegate void ChunkWrite(IFileHandle file, long offset, ReadOnlySpan<by
 /// DURABILITY  one object, in this order (H27, H39); Put renames over, TryPutIfAbsent links
 ///   1. folders on the way created, each one's parent synced       3. SyncData
 ///   2. temporary file created (O_EXCL), locked, written           4. rename, or link(2) and unlink   5. SyncFolder
-/// A crash before 4 leaves a stray, which <see cref="RemoveStrays"/> knows by its lock being free. A kill between 4 and 5
-/// leaves a name that may vanish: so the folder is synced also when the name turns out to be taken, and the folders on the
-/// way are synced once by every object of this class, also those that it finds there.
+/// A crash before 4 leaves a stray, which <see cref="RemoveStrays"/> knows by its lock being free. A kill between 4 and
+/// 5 leaves a name that may vanish: so the folder is synced also when the name turns out to be taken, and the folders
+/// on the way are synced once by every object of this class, also those that it finds there.
 ///
 /// The root is never created by a write: a mount point whose file system is missing must not be filled.
 ///
-/// FAILURE  every StorageFailedException of the file system becomes one with code StoreFailed around it. A failed sync is
-///          not tried again on the same handle: the next attempt writes a new temporary file.
+/// FAILURE  every StorageFailedException of the file system becomes one with code StoreFailed around it. A failed sync
+///          is not tried again on the same handle: the next attempt writes a new temporary file.
 /// </remarks>
 internal sealed class FolderStore : IArchiveStore
 {
@@ -322,7 +322,9 @@ internal sealed class FolderStore : IArchiveStore
         }
     }
 
-    /// <summary>True if the folder is there; a symbolic link on the way is refused, since it leads out of the store.</summary>
+    /// <summary>
+    /// True if the folder is there; a symbolic link on the way is refused, since it leads out of the store.
+    /// </summary>
     private bool FolderIsThere(string folder)
     {
         string path = _root;

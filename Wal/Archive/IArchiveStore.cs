@@ -9,7 +9,8 @@ internal sealed record StoredObject(string Name, long LengthBytes);
 /// A place for archived WAL, timeline histories and backup sets: named objects that are there as a whole or not at all.
 /// </summary>
 /// <remarks>
-/// NAMES  parts of <c>[A-Za-z0-9._-]</c> separated by <c>/</c>, none of which begins with a dot (<see cref="ObjectName"/>).
+/// NAMES  parts of <c>[A-Za-z0-9._-]</c> separated by <c>/</c>, none of which begins with a dot
+/// (<see cref="ObjectName"/>).
 ///
 /// INVARIANTS
 ///   S1  Under a name there is nothing, or the whole content of one write: never a part of one (H27, H39).
@@ -43,7 +44,9 @@ internal interface IArchiveStore
     /// <summary>The content; null if there is no such object.</summary>
     ReadOnlyMemory<byte>? TryGet(string name);
 
-    /// <summary>The content as a stream that the caller disposes of; for objects that need not fit into memory.</summary>
+    /// <summary>
+    /// The content as a stream that the caller disposes of; for objects that need not fit into memory.
+    /// </summary>
     /// <exception cref="NotFoundException">ArchiveObjectUnknown.</exception>
     Stream OpenRead(string name);
 

@@ -4,8 +4,8 @@ using Pitr.Storage;
 namespace Pitr.Wal;
 
 /// <summary>
-/// The names of what lies in an archive store. They say what an object is without opening it; that the content agrees is
-/// checked when it is read.
+/// The names of what lies in an archive store. They say what an object is without opening it; that the content agrees
+/// is checked when it is read.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -28,7 +28,9 @@ internal static class ObjectName
     private const string ContainerSuffix = ".zst";
     private const string PartInfix = ".part-";
 
-    /// <summary>True if every part is made of the allowed characters, is not empty and does not begin with a dot.</summary>
+    /// <summary>
+    /// True if every part is made of the allowed characters, is not empty and does not begin with a dot.
+    /// </summary>
     public static bool IsValid(ReadOnlySpan<char> name)
     {
         if (name.Length is 0 or > 900)

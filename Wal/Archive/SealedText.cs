@@ -3,9 +3,12 @@ using System.Text;
 
 namespace Pitr.Wal;
 
-/// <summary>The form of the archive's small text objects: JSON that a person can read, and a last line with its digest.</summary>
+/// <summary>
+/// The form of the archive's small text objects: JSON that a person can read, and a last line with its digest.
+/// </summary>
 /// <remarks>
-/// LAYOUT  <c>JSON in UTF-8</c> · <c>\n</c> · <c># sha256 </c> · 64 hexadecimal digits of the JSON's SHA-256 · <c>\n</c>
+/// LAYOUT  <c>JSON in UTF-8</c> · <c>\n</c> · <c># sha256 </c> · 64 hexadecimal digits of the JSON's SHA-256 ·
+/// <c>\n</c>
 /// <br/>So a cut or changed object is damage, never another statement.
 /// </remarks>
 internal static class SealedText

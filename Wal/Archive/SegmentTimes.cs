@@ -7,11 +7,13 @@ namespace Pitr.Wal;
 /// target concerns, and the ones in which the clock had stepped back (H8), without fetching all of them.
 /// </summary>
 /// <remarks>
-/// LeastRawClock is safe downwards: no record that begins in the stretch has a lesser raw clock; if that cannot be known
-/// (a record header is cut at the end and what follows was not given), it is <see cref="Unknown"/>, which is below every
-/// clock: the planner has to read. The commit times are for display and for choosing where to begin to read.
+/// LeastRawClock is safe downwards: no record that begins in the stretch has a lesser raw clock; if that cannot be
+/// known (a record header is cut at the end and what follows was not given), it is <see cref="Unknown"/>, which is
+/// below every clock: the planner has to read. The commit times are for display and for choosing where to begin to
+/// read.
 /// </remarks>
-/// <param name="FirstCommitTicks">Commit time of the first record that begins here; <see cref="None"/> without records.</param>
+/// <param name="FirstCommitTicks">Commit time of the first record that begins here; <see cref="None"/> without
+/// records.</param>
 /// <param name="LastCommitTicks">Commit time of the last one.</param>
 /// <param name="LeastRawClockTicks">The least raw clock of them.</param>
 internal sealed record SegmentTimes(long FirstCommitTicks, long LastCommitTicks, long LeastRawClockTicks)
@@ -34,11 +36,12 @@ internal sealed record SegmentTimes(long FirstCommitTicks, long LastCommitTicks,
     /// <summary>Finds the records that begin in a stretch of the WAL stream.</summary>
     /// <param name="stretch">Its bytes.</param>
     /// <param name="from">Where in the stream it begins.</param>
-    /// <param name="after">The bytes of the stream that follow, at least 64 if there are as many; they complete a cut header.</param>
+    /// <param name="after">The bytes of the stream that follow, at least 64 if there are as many; they complete a cut
+    /// header.</param>
     /// <remarks>
-    /// Where the first record begins is not known: a place is taken for a record's when it says so itself (its start LSN is
-    /// its place, and length, kind and zero fields are possible); from there the lengths lead on. Bytes inside a value that
-    /// look like that, at just that place, can only make the least raw clock less: the planner then reads.
+    /// Where the first record begins is not known: a place is taken for a record's when it says so itself (its start
+    /// LSN is its place, and length, kind and zero fields are possible); from there the lengths lead on. Bytes inside a
+    /// value that look like that, at just that place, can only make the least raw clock less: the planner then reads.
     /// </remarks>
     public static SegmentTimes Scan(ReadOnlySpan<byte> stretch, Lsn from, ReadOnlySpan<byte> after)
     {

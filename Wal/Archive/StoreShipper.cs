@@ -25,13 +25,15 @@ internal enum ShipStep
 /// <param name="Age">For how long it has lacked the oldest of them.</param>
 internal sealed record ArchiveLag(long Segments, long Bytes, TimeSpan Age);
 
-/// <summary>Ships a database's WAL into one store, a step at a time; the actor that drives it owns timers and threads.</summary>
+/// <summary>
+/// Ships a database's WAL into one store, a step at a time; the actor that drives it owns timers and threads.
+/// </summary>
 /// <remarks>
 /// STEPS  <see cref="Ship"/> does the first of these that there is to do
-///   1. prepare    the store is this database's archive; it is not ahead of the local log (H7); the timeline's number is
-///                 claimed (H27) and its owner object taken (H26); strays removed
-///   2. parents    WAL of ancestors that is still here, up to the fork: whole segments whole, the fork's as a part (H31);
-///                 while another database owns the ancestor, only whether that one has shipped it is looked at
+///   1. prepare    the store is this database's archive; it is not ahead of the local log (H7); the timeline's
+///                 number is claimed (H27) and its owner object taken (H26); strays removed
+///   2. parents    WAL of ancestors that is still here, up to the fork: whole segments whole, the fork's as a part
+///                 (H31); while another database owns the ancestor, only whether that one has shipped it is looked at
 ///   3. segments   finished ones, in order: push, read back, delete their parts (H36)
 ///   4. tail       what is durable of the unfinished one, as a part; joined when there are many (H25)
 /// Before each push the owner object is read (H26, O1).
@@ -42,9 +44,10 @@ internal sealed record ArchiveLag(long Segments, long Bytes, TimeSpan Age);
 ///       What another start says it shipped does not count: it may have died before it was sure.
 ///   P3  What came from a store is never pushed: the caller says which segments did (H31).
 ///
-/// THREADS  one at a time, a worker. <see cref="MayRecycle"/>, <see cref="Lag"/> and <see cref="Retry"/>: between steps.
-/// FAILURE  a step that fails leaves the state as it was; <see cref="Retry"/> holds the typed error. Bugs and crashes of the
-///          simulated disk pass through.
+/// THREADS  one at a time, a worker. <see cref="MayRecycle"/>, <see cref="Lag"/> and <see cref="Retry"/>: between
+/// steps.
+/// FAILURE  a step that fails leaves the state as it was; <see cref="Retry"/> holds the typed error. Bugs and crashes
+///          of the simulated disk pass through.
 /// </remarks>
 internal sealed class StoreShipper
 {
@@ -92,7 +95,9 @@ internal sealed class StoreShipper
     /// <summary>True once the timeline is taken in this store.</summary>
     public bool IsPrepared => _owner is not null;
 
-    /// <summary>Everything of this timeline below it, from where the local WAL begins, is in the store, read back.</summary>
+    /// <summary>
+    /// Everything of this timeline below it, from where the local WAL begins, is in the store, read back.
+    /// </summary>
     public Lsn ShippedLsn => _shipped;
 
     /// <summary>The last whole segment that is in the store; 0 if none is known.</summary>
@@ -150,7 +155,9 @@ internal sealed class StoreShipper
             unfinished > next ? (long)(unfinished - next) : 0, durable > shipped ? durable - shipped : 0, age);
     }
 
-    /// <summary>Gives up segments below a number that the store lacks, by the operator's choice; the gap is kept in mind.</summary>
+    /// <summary>
+    /// Gives up segments below a number that the store lacks, by the operator's choice; the gap is kept in mind.
+    /// </summary>
     public void DropUpTo(ulong number)
     {
         ulong from = _next > 0 ? _next : FirstLocal() ?? number;
@@ -161,7 +168,9 @@ internal sealed class StoreShipper
         ContinueAt(number);
     }
 
-    /// <summary>Notes in the store that this engine was stopped in order (H26); nothing if it had not taken the timeline.</summary>
+    /// <summary>
+    /// Notes in the store that this engine was stopped in order (H26); nothing if it had not taken the timeline.
+    /// </summary>
     public void Release()
     {
         _owner?.Release(_clock.GetUtcNow());
@@ -251,7 +260,9 @@ internal sealed class StoreShipper
             TidyParts();
     }
 
-    /// <summary>Joins many parts, and removes those that an earlier engine start left within the first part of this one.</summary>
+    /// <summary>
+    /// Joins many parts, and removes those that an earlier engine start left within the first part of this one.
+    /// </summary>
     private void TidyParts()
     {
         TimelineId timeline = _folder.Identity.Timeline;
@@ -304,7 +315,8 @@ internal sealed class StoreShipper
         _owner!.RequireStillMine();
         if (IsOwnedElsewhere(entry.Timeline))
         {
-            // Another database goes on with the parent: its archive is not ours to write. It ships the same bytes itself.
+            // Another database goes on with the parent: its archive is not ours to write. It ships the same bytes
+            // itself.
             _parentsAsked = now;
             bool isThere = IsInStore(Stretch(identity, name.Number, from, to));
             (isThere ? _parentsDone : _parentsWaiting).Add(name);
@@ -353,7 +365,9 @@ internal sealed class StoreShipper
         return ArchivedSegment.Part(IdentityOf(identity, number), from, stream);
     }
 
-    /// <summary>The durable bytes that follow a segment's end: they complete the header of a record that the end cuts.</summary>
+    /// <summary>
+    /// The durable bytes that follow a segment's end: they complete the header of a record that the end cuts.
+    /// </summary>
     private byte[] After(WalIdentity identity, Lsn end, Lsn durable)
     {
         if (durable < end + HeaderBytesAhead)

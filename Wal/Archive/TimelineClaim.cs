@@ -13,8 +13,9 @@ internal enum ClaimOutcome
 
 /// <summary>Takes a timeline's number in a store, by creating its history only if absent (H27, H32).</summary>
 /// <remarks>
-/// The object is there as a whole or not at all, so a crash leaves the number free or claimed, never stuck. It is read back
-/// and compared before the claim counts: a store that ignores the condition would let two branches think they have it.
+/// The object is there as a whole or not at all, so a crash leaves the number free or claimed, never stuck. It is read
+/// back and compared before the claim counts: a store that ignores the condition would let two branches think they have
+/// it.
 /// </remarks>
 internal static class TimelineClaim
 {
@@ -30,7 +31,9 @@ internal static class TimelineClaim
         return created ? ClaimOutcome.Claimed : ClaimOutcome.MineAlready;
     }
 
-    /// <summary>A number that no store given has a history or WAL of, above all of them and above the path's last.</summary>
+    /// <summary>
+    /// A number that no store given has a history or WAL of, above all of them and above the path's last.
+    /// </summary>
     public static TimelineId NextFree(IEnumerable<IArchiveStore> stores, TimelineId last)
     {
         uint highest = last.Value;

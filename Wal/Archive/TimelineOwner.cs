@@ -23,21 +23,21 @@ internal sealed record OwnerState(
     DateTimeOffset Taken, DateTimeOffset Renewed, DateTimeOffset? Released);
 
 /// <summary>
-/// Which engine start may push a timeline into a store: a copy of a database has the same lineage as its source, and is told
-/// apart here (H26).
+/// Which engine start may push a timeline into a store: a copy of a database has the same lineage as its source, and is
+/// told apart here (H26).
 /// </summary>
 /// <remarks>
-/// STATE  in the store: the objects <c>owner/TIMELINE-TAKE</c>. Take numbers only grow; an object is created by a conditional
-/// create, and afterwards written only by the start that created it. The highest take owns the timeline. So taking over
-/// needs no conditional replace, and of two that take over at once exactly one succeeds.
+/// STATE  in the store: the objects <c>owner/TIMELINE-TAKE</c>. Take numbers only grow; an object is created by a
+/// conditional create, and afterwards written only by the start that created it. The highest take owns the timeline. So
+/// taking over needs no conditional replace, and of two that take over at once exactly one succeeds.
 ///
 /// WHO MAY TAKE OVER  (the highest take is another start's)
 ///   from the same place (machine and inode)      yes: the database lock proves that the earlier start is over
 ///   from elsewhere, released                     yes: it was stopped in order, and moved or copied
 ///   from elsewhere, not released, fresh or stale no: staleness cannot be known, the owner may only be paused
 ///
-/// INVARIANT  O1  Nothing is pushed by a start that has not taken the timeline in this store, and has not found itself the
-///            highest take since its last push began.
+/// INVARIANT  O1  Nothing is pushed by a start that has not taken the timeline in this store, and has not found itself
+///            the highest take since its last push began.
 /// </remarks>
 internal sealed class TimelineOwner
 {
@@ -46,13 +46,15 @@ internal sealed class TimelineOwner
     private readonly ulong _take;
     private OwnerState _mine;
 
-    private TimelineOwner(IArchiveStore store, ulong take, OwnerState mine) => (_store, _take, _mine) = (store, take, mine);
+    private TimelineOwner(IArchiveStore store, ulong take, OwnerState mine) =>
+        (_store, _take, _mine) = (store, take, mine);
 
     /// <summary>The state as last written by this start.</summary>
     public OwnerState State => _mine;
 
     /// <summary>Takes the timeline for this engine start.</summary>
-    /// <exception cref="RefusedException">ArchiveOwned: another place owns it, or the number has another lineage.</exception>
+    /// <exception cref="RefusedException">ArchiveOwned: another place owns it, or the number has another
+    /// lineage.</exception>
     public static TimelineOwner Take(
         IArchiveStore store, SystemIdentifier system, TimelineId timeline, Lineage lineage, EngineStart start,
         DateTimeOffset now)

@@ -5,7 +5,7 @@ namespace Pitr.Tests;
 /// <summary>Which files and tables there are at an LSN, and that ids and names stay unique.</summary>
 public sealed class CatalogueTests
 {
-    private static readonly Catalogue _two = Catalogue.Empty
+    private static readonly Catalogue Two = Catalogue.Empty
         .CreateFile(FileOf(1, "main"), new Lsn(8))
         .CreateFile(FileOf(2, "orders"), new Lsn(16))
         .CreateTable(new TableId(1), "a", new FileId(2), new Lsn(24))
@@ -18,17 +18,17 @@ public sealed class CatalogueTests
     [Fact]
     public void An_event_at_or_below_its_lsn_changes_nothing()
     {
-        Assert.Same(_two, _two.CreateFile(FileOf(2, "orders"), new Lsn(16)));
-        Assert.Same(_two, _two.DropFile(new FileId(2), new Lsn(32)));
-        Assert.Same(_two, _two.CreateTable(new TableId(1), "a", new FileId(2), new Lsn(24)));
-        Assert.Same(_two, _two.DropTable(new TableId(1), new Lsn(30)));
+        Assert.Same(Two, Two.CreateFile(FileOf(2, "orders"), new Lsn(16)));
+        Assert.Same(Two, Two.DropFile(new FileId(2), new Lsn(32)));
+        Assert.Same(Two, Two.CreateTable(new TableId(1), "a", new FileId(2), new Lsn(24)));
+        Assert.Same(Two, Two.DropTable(new TableId(1), new Lsn(30)));
     }
 
     /// <summary>H23, H43: dropped ids stay listed until the redo point has passed, and are never given again.</summary>
     [Fact]
     public void Dropping_a_file_drops_its_tables_and_remembers_both()
     {
-        Catalogue after = _two.DropFile(new FileId(2), new Lsn(40));
+        Catalogue after = Two.DropFile(new FileId(2), new Lsn(40));
         Assert.Null(after.File("orders"));
         Assert.Null(after.Table("a"));
         Assert.NotNull(after.Table("b"));
@@ -46,18 +46,18 @@ public sealed class CatalogueTests
     [Fact]
     public void Names_are_taken_once_and_free_again_after_a_drop()
     {
-        Assert.Throws<BugException>(() => _two.CreateFile(FileOf(3, "orders"), new Lsn(40)));
-        Assert.Throws<BugException>(() => _two.CreateTable(new TableId(3), "a", FileId.Main, new Lsn(40)));
-        Catalogue again = _two.DropTable(new TableId(1), new Lsn(40)).CreateTable(new TableId(3), "a", FileId.Main, new Lsn(48));
+        Assert.Throws<BugException>(() => Two.CreateFile(FileOf(3, "orders"), new Lsn(40)));
+        Assert.Throws<BugException>(() => Two.CreateTable(new TableId(3), "a", FileId.Main, new Lsn(40)));
+        Catalogue again = Two.DropTable(new TableId(1), new Lsn(40)).CreateTable(new TableId(3), "a", FileId.Main, new Lsn(48));
         Assert.Equal(new TableId(3), again.Table("a")!.Id);
-        Assert.Throws<BugException>(() => _two.CreateTable(new TableId(3), "c", new FileId(9), new Lsn(40)));
+        Assert.Throws<BugException>(() => Two.CreateTable(new TableId(3), "c", new FileId(9), new Lsn(40)));
     }
 
     [Fact]
     public void New_facts_about_a_file_leave_the_lsn_as_it_is()
     {
-        Catalogue after = _two.WithFile(_two.File("orders")! with { Generation = 7, NeedsRecovery = "older" });
-        Assert.Equal(_two.Lsn, after.Lsn);
+        Catalogue after = Two.WithFile(Two.File("orders")! with { Generation = 7, NeedsRecovery = "older" });
+        Assert.Equal(Two.Lsn, after.Lsn);
         Assert.Equal(7UL, after.File(new FileId(2))!.Generation);
         Assert.Equal(new Lsn(150), after.LeastCleanUpTo);
         Assert.Equal(Lsn.MaxValue, Catalogue.Empty.LeastCleanUpTo);

@@ -9,9 +9,9 @@ namespace Pitr.Tests;
 /// <summary>The control file: what comes back, what is refused and as what, and that a replace is one step.</summary>
 public sealed class ControlFileTests
 {
-    private static readonly SystemIdentifier _system = new(0x1122334455667788);
-    private static readonly Lineage _lineage = new(0xA1B2C3D4E5F60718);
-    private static readonly DateTimeOffset _noon = new(2026, 11, 22, 12, 0, 0, TimeSpan.Zero);
+    private static readonly SystemIdentifier ThisSystem = new(0x1122334455667788);
+    private static readonly Lineage ThisLineage = new(0xA1B2C3D4E5F60718);
+    private static readonly DateTimeOffset Noon = new(2026, 11, 22, 12, 0, 0, TimeSpan.Zero);
 
     private readonly SimulatedDisk _disk = new(seed: 5);
     private readonly ControlFileStore _store;
@@ -22,7 +22,7 @@ public sealed class ControlFileTests
         _store = new ControlFileStore(_disk, "/db");
     }
 
-    private static ControlFile New() => ControlFile.ForNew(_system, _lineage, 16 << 20, new Lsn(0xFFFE00), _noon);
+    private static ControlFile New() => ControlFile.ForNew(ThisSystem, ThisLineage, 16 << 20, new Lsn(0xFFFE00), Noon);
 
     private static CatalogueFile FileOf(uint id, string name, ulong cleanUpTo) => new(
         new FileId(id), name, name + ".pitr", new Incarnation(id + 0x100), 1, new Lsn(cleanUpTo), new Lsn(cleanUpTo));
@@ -30,8 +30,8 @@ public sealed class ControlFileTests
     private static ControlFile Full() => New() with
     {
         State = EngineState.CleanShutdown,
-        LastCommitTime = _noon.AddTicks(1234567),
-        CheckpointTime = _noon,
+        LastCommitTime = Noon.AddTicks(1234567),
+        CheckpointTime = Noon,
         NextTransactionId = new TransactionId(ulong.MaxValue),
         Catalogue = Catalogue.Empty
             .CreateFile(FileOf(1, "main", 0x1000000), new Lsn(0x1000000))
@@ -64,7 +64,7 @@ public sealed class ControlFileTests
         foreach (ControlFile control in (ControlFile[])[New(), Full()])
         {
             _store.Replace(control);
-            Assert.Equal(ControlFileStore.Encode(control), ControlFileStore.Encode(_store.ReadLive(_system)));
+            Assert.Equal(ControlFileStore.Encode(control), ControlFileStore.Encode(_store.ReadLive(ThisSystem)));
         }
     }
 

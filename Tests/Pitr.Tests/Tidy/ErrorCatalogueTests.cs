@@ -7,7 +7,7 @@ namespace Pitr.Tests;
 /// <summary>Every code is documented with its story and what to do, and its text says both.</summary>
 public sealed partial class ErrorCatalogueTests
 {
-    private static readonly string[] _parts = ["**What happened.** ", "**How you get here.** ", "**What to do.** "];
+    private static readonly string[] Parts = ["**What happened.** ", "**How you get here.** ", "**What to do.** "];
 
     private static IEnumerable<ErrorCode> Codes => Enum.GetValues<ErrorCode>().Where(code => code != ErrorCode.None);
 
@@ -32,7 +32,7 @@ public sealed partial class ErrorCatalogueTests
         {
             Assert.True(sections.TryGetValue(TitleOf(code), out string? section),
                 $"docs/reference/errors.md has no section '## {TitleOf(code)}'.");
-            Assert.All(_parts, part => Assert.Contains(part, section, StringComparison.Ordinal));
+            Assert.All(Parts, part => Assert.Contains(part, section, StringComparison.Ordinal));
         }
     }
 
