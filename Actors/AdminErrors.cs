@@ -54,11 +54,14 @@ internal static class AdminErrors
         $"List its keys with `pitr scan {table}`.");
 }
 
-/// <summary>Failures as data and back: what crosses the wire is a code, a kind, a text and a hint, never an exception.</summary>
+/// <summary>
+/// Failures as data and back: what crosses the wire is a code, a kind, a text and a hint, never an exception.
+/// </summary>
 internal static class AdminProblems
 {
     /// <summary>The data of a failure.</summary>
-    public static AdminProblem Of(Exception failure) => (failure is AggregateException { InnerException: { } inner } ? inner : failure) switch
+    public static AdminProblem Of(Exception failure) =>
+        (failure is AggregateException { InnerException: { } inner } ? inner : failure) switch
     {
         PitrException known => new AdminProblem((int)known.Code, known.ExitCode, known.Message, known.Hint),
         OperationCanceledException => new AdminProblem(

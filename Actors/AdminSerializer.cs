@@ -13,12 +13,12 @@ namespace Pitr.Actors;
 /// Bytes of the administration messages: one manifest a message, JSON as body, no type names on the wire.
 /// </summary>
 /// <remarks>
-/// LAYOUT  described in docs/formats/admin-wire.md. A manifest is <c>NAME.VERSION</c>; the body is UTF-8 JSON with camelCase
-/// names. A reader leaves out members that it does not know; a new member has a default. A message whose meaning changes
-/// gets a new version, which writers use one release after readers know it.
-/// INVARIANTS  W1 what is written can be read again (a message longer than <see cref="MessageBytesMax"/> is refused by the
-/// writer, since a frame holds 128,000 bytes). W2 a manifest that is not in the table is refused; no type is ever looked
-/// up by a name that came from outside.
+/// LAYOUT  described in docs/formats/admin-wire.md. A manifest is <c>NAME.VERSION</c>; the body is UTF-8 JSON with
+/// camelCase names. A reader leaves out members that it does not know; a new member has a default. A message whose
+/// meaning changes gets a new version, which writers use one release after readers know it.
+/// INVARIANTS  W1 what is written can be read again (a message longer than <see cref="MessageBytesMax"/> is refused by
+/// the writer, since a frame holds 128,000 bytes). W2 a manifest that is not in the table is refused; no type is ever
+/// looked up by a name that came from outside.
 /// THREADS  any; it has no state.
 /// </remarks>
 internal sealed class AdminSerializer(ExtendedActorSystem system) : SerializerWithStringManifest(system)

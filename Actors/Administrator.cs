@@ -12,7 +12,8 @@ namespace Pitr.Actors;
 /// <param name="Http">HOST:PORT of the HTTP endpoint.</param>
 /// <param name="Token">What a client must show.</param>
 /// <param name="PathIsAllowed">Whether a path or store that a client named may be used (the configured roots).</param>
-/// <param name="WhenShutdown">Called once, with "forced", when a client asked for the end; completes when the engine has stopped.</param>
+/// <param name="WhenShutdown">Called once, with "forced", when a client asked for the end; completes when the engine
+/// has stopped.</param>
 internal sealed record AdministratorSettings(
     SystemIdentifier SystemId,
     string Folder,
@@ -21,15 +22,17 @@ internal sealed record AdministratorSettings(
     Func<string, bool> PathIsAllowed,
     Func<bool, Task> WhenShutdown);
 
-/// <summary>The one actor that remote callers reach: admits them by token, carries out their requests on the engine.</summary>
+/// <summary>
+/// The one actor that remote callers reach: admits them by token, carries out their requests on the engine.
+/// </summary>
 /// <remarks>
-/// STATE  the open sessions, by the client's reference. A session belongs to exactly one reference; a request from any other
-/// is answered with NotAuthorized (a token that was shown once does not open the door for neighbours).
+/// STATE  the open sessions, by the client's reference. A session belongs to exactly one reference; a request from any
+/// other is answered with NotAuthorized (a token that was shown once does not open the door for neighbours).
 /// INVARIANTS
 ///   A1  Nothing reaches the engine for a client without an open session.
 ///   A2  Every request of an open session is answered exactly once.
-///   A3  A session ends with CloseSession, its client's death, or <see cref="SilenceMax"/> without a message; what it had
-///       running is cancelled then. A fence is not: it ends with its lease or an unfence.
+///   A3  A session ends with CloseSession, its client's death, or <see cref="SilenceMax"/> without a message; what it
+///       had running is cancelled then. A fence is not: it ends with its lease or an unfence.
 /// FAILURE  a request's failure is its answer. A crash of this actor ends the sessions, never the engine.
 /// </remarks>
 internal sealed class Administrator : UntypedActor, IWithTimers
@@ -37,7 +40,9 @@ internal sealed class Administrator : UntypedActor, IWithTimers
     /// <summary>A session without a message for so long is over. Clients send a Ping every few seconds.</summary>
     public static readonly TimeSpan SilenceMax = TimeSpan.FromSeconds(60);
 
-    /// <summary>More sessions than this at a time are refused: each is a small record, and a leak would not end.</summary>
+    /// <summary>
+    /// More sessions than this at a time are refused: each is a small record, and a leak would not end.
+    /// </summary>
     public const int SessionsMax = 1000;
 
     private const int PageBytesMax = 64 << 10;
@@ -260,7 +265,10 @@ internal sealed class Administrator : UntypedActor, IWithTimers
         return new TablesRead(read.RequestId, page, more);
     }
 
-    /// <summary>As many rows as stay below a frame, at least one. The size of a row is an upper bound (a character may take 6 bytes).</summary>
+    /// <summary>
+    /// As many rows as stay below a frame, at least one. The size of a row is an upper bound (a character may take 6
+    /// bytes).
+    /// </summary>
     private static (List<T> Page, bool More) Page<T>(IEnumerable<T> rows, Func<T, int> bytesAtMost)
     {
         var page = new List<T>();

@@ -6,7 +6,9 @@ namespace Pitr;
 /// <param name="TransactionId">Its number.</param>
 public readonly record struct CommitResult(Lsn Lsn, DateTimeOffset Time, TransactionId TransactionId);
 
-/// <summary>A table: a named ordered key space in one datafile. A handle stays valid until the table is dropped.</summary>
+/// <summary>
+/// A table: a named ordered key space in one datafile. A handle stays valid until the table is dropped.
+/// </summary>
 /// <param name="Name">Unique in the database.</param>
 /// <param name="Id">Never given twice.</param>
 /// <param name="DatafileId">The file that it lies in.</param>
@@ -129,7 +131,8 @@ public sealed record DatafileStatus(
 public sealed record FenceStatus(Guid FenceId, string Holder, string Reason, DateTimeOffset Since, DateTimeOffset Until);
 
 /// <summary>One store of an <see cref="EngineStatus"/>.</summary>
-public sealed record ArchiveStatus(string Store, string? LastSegment, long LagSegments, long LagBytes, double LagSeconds, string? LastError);
+public sealed record ArchiveStatus(
+    string Store, string? LastSegment, long LagSegments, long LagBytes, double LagSeconds, string? LastError);
 
 /// <summary>The moments that can be restored to.</summary>
 public sealed record RecoveryWindow(DateTimeOffset From, DateTimeOffset To, DateTimeOffset? VerifiedAt);

@@ -7,12 +7,12 @@ using static Pitr.Actors.ArchiveProtocol;
 namespace Pitr.Actors;
 
 /// <summary>
-/// Ships the WAL into every store of the database: finished segments in order, the tail at least each second when there is
-/// something new. The steps are <see cref="StoreShipper"/>'s; this actor owns the timer, the workers and the order.
+/// Ships the WAL into every store of the database: finished segments in order, the tail at least each second when there
+/// is something new. The steps are <see cref="StoreShipper"/>'s; this actor owns the timer, the workers and the order.
 /// </summary>
 /// <remarks>
-/// A store that fails is tried again with growing pauses and holds up neither commits nor other stores. Which segments may
-/// go is decided here, between two steps, since a step changes what a store is known to have (P2 of StoreShipper).
+/// A store that fails is tried again with growing pauses and holds up neither commits nor other stores. Which segments
+/// may go is decided here, between two steps, since a step changes what a store is known to have (P2 of StoreShipper).
 /// A crash of it loses nothing: what was shipped is found again. The supervisor makes a new one.
 /// </remarks>
 internal sealed class Archiver : UntypedActor, IWithTimers
@@ -148,7 +148,9 @@ internal sealed class Archiver : UntypedActor, IWithTimers
         Timers.CancelAll();
     }
 
-    /// <summary>Best effort: an owner object that is not released only makes the next start from another place ask.</summary>
+    /// <summary>
+    /// Best effort: an owner object that is not released only makes the next start from another place ask.
+    /// </summary>
     private void Release(StoreShipper store)
     {
         try

@@ -14,7 +14,9 @@ using static Pitr.Actors.WalProtocol;
 
 namespace Pitr.Actors;
 
-/// <summary>Makes one full backup set while commits go on: each datafile is fenced only while it is copied (design §9).</summary>
+/// <summary>
+/// Makes one full backup set while commits go on: each datafile is fenced only while it is copied (design §9).
+/// </summary>
 /// <remarks>
 /// <code>
 ///   hold all WAL ─▶ checkpoint ─▶ catalogue at C, hold from the redo point ─▶ intent (H35, H39)
@@ -111,7 +113,9 @@ internal sealed class BackupRunner : UntypedActor
                 Complete(logged);
                 break;
             case Completed completed:
-                _log.Info("Backup {0} is complete: {1} files, {2} bytes", completed.Result.BackupId, completed.Result.Files, completed.Result.Bytes);
+                _log.Info(
+                    "Backup {0} is complete: {1} files, {2} bytes",
+                    completed.Result.BackupId, completed.Result.Files, completed.Result.Bytes);
                 _asker.Tell(new BackupEnded(completed.Result));
                 Context.Stop(Self);
                 break;
@@ -183,7 +187,8 @@ internal sealed class BackupRunner : UntypedActor
     {
         if (_request.Cancel.IsCancellationRequested)
             Fail(Problem.From(EngineErrors.BackupCancelled()));
-        else if (_engine.Catalogue.Catalogue.File(_current!.Id) is null || !_routes.Datafiles.TryGetValue(_current.Id, out IActorRef? owner))
+        else if (_engine.Catalogue.Catalogue.File(_current!.Id) is null
+            || !_routes.Datafiles.TryGetValue(_current.Id, out IActorRef? owner))
             NextFile();
         else
             owner.Tell(new Fence(_current.Name, Self, Self.Path.ToString(), $"backup {_backupId}", Lease));

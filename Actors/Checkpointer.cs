@@ -162,7 +162,8 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     private void End(CheckpointRecorded recorded)
     {
         string[] flushed = [.. _clean.Values.Select(file => file.Name).Order(StringComparer.Ordinal)];
-        string[] skipped = [.. _engine.Slots.All.Where(slot => !_clean.ContainsKey(slot.Id)).Select(slot => slot.Name).Order(StringComparer.Ordinal)];
+        string[] skipped = [.. _engine.Slots.All.Where(slot => !_clean.ContainsKey(slot.Id))
+            .Select(slot => slot.Name).Order(StringComparer.Ordinal)];
         _redo = recorded.RedoLsn;
         _folder.Tell(new WalFolderProtocol.RedoMoved(recorded.RedoLsn));
         _log.Info(

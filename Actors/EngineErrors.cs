@@ -91,7 +91,8 @@ internal static class EngineErrors
         ErrorCode.FenceUnknown, $"Datafile '{datafile}' is not fenced.", "See which files are: pitr status");
 
     public static RefusedException SnapshotTooOld(TimeSpan age) => new(
-        ErrorCode.SnapshotTooOld, $"The snapshot is older than {age} and was ended.", "Open a new snapshot; SnapshotAgeMax sets the bound.");
+        ErrorCode.SnapshotTooOld, $"The snapshot is older than {age} and was ended.",
+        "Open a new snapshot; SnapshotAgeMax sets the bound.");
 
     public static RefusedException FolderNotEmpty(string folder) => new(
         ErrorCode.FolderNotEmpty, $"Folder '{folder}' is not empty.", "Give a folder that is absent or empty.");

@@ -337,7 +337,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
 
         Become(WhenRunning);
         _started.TrySetResult(new EngineStarted(
-            Self, _walWriter, _controlFile, _checkpointer, _opened!.ControlFile.SystemId, isReadOnly, ended.Progress.Records, _completion.Task,
+            Self, _walWriter, _controlFile, _checkpointer, _opened!.ControlFile.SystemId, isReadOnly,
+            ended.Progress.Records, _completion.Task,
             _stopped.Token));
         _log.Info("Database {0} is open at {1}, timeline {2}", _engine.Folder, ended.End, ended.Timeline);
     }

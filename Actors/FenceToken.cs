@@ -1,6 +1,8 @@
 namespace Pitr.Actors;
 
-/// <summary>The proof of a fence: random, and it names the datafile, so that whoever has it finds the file's actor.</summary>
+/// <summary>
+/// The proof of a fence: random, and it names the datafile, so that whoever has it finds the file's actor.
+/// </summary>
 internal static class FenceToken
 {
     public static Guid Draw(FileId file, Func<ulong> draw)

@@ -15,11 +15,15 @@ internal sealed record DatafileEntry(string Name, string Path);
 /// <param name="Lsn">The state that it was read from: every change at or below this LSN counts.</param>
 internal sealed record FoundValue(byte[] Value, Lsn Lsn);
 
-/// <summary>What is done for an operator: the same whether the engine is in this process or behind an address.</summary>
+/// <summary>
+/// What is done for an operator: the same whether the engine is in this process or behind an address.
+/// </summary>
 /// <remarks>
 /// The command line and the Administrator speak to this and to nothing else. Implementations: <c>LocalTarget</c>
-/// over <c>PitrDatabase</c>, <c>RemoteTarget</c> (Pitr.Hosting) over administration messages and HTTP, and the tests' own.
-/// FAILURE  every member fails with a <see cref="PitrException"/>; remote ones with the code, text and hint of the engine.
+/// over <c>PitrDatabase</c>, <c>RemoteTarget</c> (Pitr.Hosting) over administration messages and HTTP, and the tests'
+/// own.
+/// FAILURE  every member fails with a <see cref="PitrException"/>; remote ones with the code, text and hint of the
+/// engine.
 /// THREADS  any.
 /// </remarks>
 internal interface IDatabaseTarget : IAsyncDisposable
@@ -83,8 +87,8 @@ internal interface IDatabaseTarget : IAsyncDisposable
     Task<long> CountAsync(string table, CancellationToken cancellationToken);
 
     /// <summary>
-    /// Commits each list as one transaction, in order, many on the way; gives one result for each, in the same order, as
-    /// soon as it is durable. The first failure ends it; what was not answered by then has an unknown fate.
+    /// Commits each list as one transaction, in order, many on the way; gives one result for each, in the same order,
+    /// as soon as it is durable. The first failure ends it; what was not answered by then has an unknown fate.
     /// </summary>
     IAsyncEnumerable<CommitResult> LoadAsync(
         string table, IAsyncEnumerable<IReadOnlyList<KeyValue>> transactions, CancellationToken cancellationToken);

@@ -18,8 +18,8 @@ namespace Pitr;
 /// datafiles, which can go back to any moment, and whose files can be copied while they are in use.
 /// </summary>
 /// <remarks>
-/// Commits go through a lock-free intake to the WalWriter actor and complete when they are durable and visible. Reads run
-/// on the caller's thread against immutable read views and never wait. Everything else is a message to an actor.
+/// Commits go through a lock-free intake to the WalWriter actor and complete when they are durable and visible. Reads
+/// run on the caller's thread against immutable read views and never wait. Everything else is a message to an actor.
 /// Thread-safe. One engine owns a database folder at a time; a process may have several databases.
 /// </remarks>
 public sealed class PitrDatabase : IAsyncDisposable
@@ -67,8 +67,11 @@ public sealed class PitrDatabase : IAsyncDisposable
 
     // ---- open and close --------------------------------------------------------------------------
 
-    /// <summary>Creates a database in a folder that is absent or empty, with the datafile <c>main</c>, and opens it.</summary>
-    /// <exception cref="PitrException">RefusedException FolderNotEmpty, PlatformUnsupported; StorageFailedException.</exception>
+    /// <summary>
+    /// Creates a database in a folder that is absent or empty, with the datafile <c>main</c>, and opens it.
+    /// </summary>
+    /// <exception cref="PitrException">RefusedException FolderNotEmpty, PlatformUnsupported;
+    /// StorageFailedException.</exception>
     public static async Task<PitrDatabase> CreateAsync(
         string folder, PitrOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -79,12 +82,12 @@ public sealed class PitrDatabase : IAsyncDisposable
     }
 
     /// <summary>
-    /// Opens a database: takes its lock, finds the end of its WAL, replays what the datafiles lack. When the task completes
-    /// every acknowledged commit is there and it takes new ones.
+    /// Opens a database: takes its lock, finds the end of its WAL, replays what the datafiles lack. When the task
+    /// completes every acknowledged commit is there and it takes new ones.
     /// </summary>
     /// <exception cref="PitrException">
-    /// NotFoundException NotADatabase; RefusedException DatabaseLocked, FormatVersion, ControlFileOfBackup, WalTooShort,
-    /// ForeignSystem; DamageException ControlFileDamaged, WalDamaged; StorageFailedException.
+    /// NotFoundException NotADatabase; RefusedException DatabaseLocked, FormatVersion, ControlFileOfBackup,
+    /// WalTooShort, ForeignSystem; DamageException ControlFileDamaged, WalDamaged; StorageFailedException.
     /// </exception>
     public static async Task<PitrDatabase> OpenAsync(
         string folder, PitrOptions? options = null, CancellationToken cancellationToken = default)
@@ -119,8 +122,8 @@ public sealed class PitrDatabase : IAsyncDisposable
     }
 
     /// <summary>
-    /// Orderly: waits for held fences (unless <paramref name="force"/>, which breaks them), flushes, ships the WAL to its last
-    /// record, and closes. New fences are refused meanwhile.
+    /// Orderly: waits for held fences (unless <paramref name="force"/>, which breaks them), flushes, ships the WAL to
+    /// its last record, and closes. New fences are refused meanwhile.
     /// </summary>
     public Task ShutdownAsync(bool force = false, CancellationToken cancellationToken = default)
     {
@@ -139,14 +142,18 @@ public sealed class PitrDatabase : IAsyncDisposable
 
     // ---- commits ---------------------------------------------------------------------------------
 
-    /// <summary>Commits a batch. When the task completes it is durable and visible; the batch may then be cleared and used again.</summary>
+    /// <summary>
+    /// Commits a batch. When the task completes it is durable and visible; the batch may then be cleared and used
+    /// again.
+    /// </summary>
     /// <param name="batch">Not to be touched until the task completes.</param>
     /// <param name="cancellationToken">
-    /// Before WalWriter took the commit in, withdraws it; afterwards only the wait ends, and the commit's fate is that of the WAL.
+    /// Before WalWriter took the commit in, withdraws it; afterwards only the wait ends, and the commit's fate is that
+    /// of the WAL.
     /// </param>
     /// <exception cref="PitrException">
-    /// NotFoundException TableUnknown; RefusedException DatafileOffline, DatafileNeedsRecovery, ReadOnly, CommitRefused (not in
-    /// the WAL), CommitFateUnknown; StorageFailedException DiskFull (not in the WAL).
+    /// NotFoundException TableUnknown; RefusedException DatafileOffline, DatafileNeedsRecovery, ReadOnly, CommitRefused
+    /// (not in the WAL), CommitFateUnknown; StorageFailedException DiskFull (not in the WAL).
     /// </exception>
     public ValueTask<CommitResult> CommitAsync(WriteBatch batch, CancellationToken cancellationToken = default) =>
         CommitAsync(batch, null, null, cancellationToken);
@@ -258,7 +265,8 @@ public sealed class PitrDatabase : IAsyncDisposable
 
     /// <summary>A table by its name.</summary>
     /// <exception cref="NotFoundException">There is none (TableUnknown).</exception>
-    public Table GetTable(string name) => TryGetTable(name, out Table? table) ? table : throw EngineErrors.TableUnknown(name);
+    public Table GetTable(string name) =>
+        TryGetTable(name, out Table? table) ? table : throw EngineErrors.TableUnknown(name);
 
     /// <summary>A table by its name, if there is one.</summary>
     public bool TryGetTable(string name, [global::System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out Table? table) =>
@@ -274,7 +282,9 @@ public sealed class PitrDatabase : IAsyncDisposable
         return Reading.Get(view, treeKey, _engine.Visibility.Visible);
     }
 
-    /// <summary>Writes the newest visible value of a key to <paramref name="value"/>; false if the key is not there.</summary>
+    /// <summary>
+    /// Writes the newest visible value of a key to <paramref name="value"/>; false if the key is not there.
+    /// </summary>
     /// <param name="table">The table.</param>
     /// <param name="key">The key.</param>
     /// <param name="value">Gets the value's bytes.</param>
@@ -289,7 +299,9 @@ public sealed class PitrDatabase : IAsyncDisposable
         return Reading.TryGet(view, treeKey, lsn, value);
     }
 
-    /// <summary>Rows of a table as of now, in key order or backwards. The views are let go when the enumeration ends.</summary>
+    /// <summary>
+    /// Rows of a table as of now, in key order or backwards. The views are let go when the enumeration ends.
+    /// </summary>
     public IEnumerable<KeyValue> Scan(Table table, ScanRange range)
     {
         using Snapshot snapshot = OpenSnapshot();
@@ -327,7 +339,9 @@ public sealed class PitrDatabase : IAsyncDisposable
     {
         RequireName(name);
         RequireWritable();
-        return (await AskAsync<TableCreated>(_actors.ControlFile, new CreateTable(name, datafile), cancellationToken).ConfigureAwait(false)).Table;
+        TableCreated created = await AskAsync<TableCreated>(
+            _actors.ControlFile, new CreateTable(name, datafile), cancellationToken).ConfigureAwait(false);
+        return created.Table;
     }
 
     /// <summary>Drops a table. When the task completes that is durable. Only recovery brings it back.</summary>
@@ -362,7 +376,9 @@ public sealed class PitrDatabase : IAsyncDisposable
 
     /// <summary>Flushes every datafile that is not fenced, offline or in recovery, and moves the redo point.</summary>
     public async Task<CheckpointResult> CheckpointAsync(CancellationToken cancellationToken = default) =>
-        (await AskAsync<CheckpointEnded>(_actors.Checkpointer, new RunCheckpoint(), cancellationToken, Timeout.InfiniteTimeSpan).ConfigureAwait(false)).Result;
+        (await AskAsync<CheckpointEnded>(
+            _actors.Checkpointer, new RunCheckpoint(), cancellationToken, Timeout.InfiniteTimeSpan).ConfigureAwait(false))
+        .Result;
 
     /// <summary>Ends the WAL segment in use, so that it can be shipped; returns where the next one begins.</summary>
     public async Task<Lsn> SwitchWalAsync(CancellationToken cancellationToken = default) =>
@@ -378,7 +394,9 @@ public sealed class PitrDatabase : IAsyncDisposable
         return new RestorePoint(name, logged.Lsn, logged.Time);
     }
 
-    /// <summary>Has a datafile left alone, so that any tool can copy it, until it is unfenced or the lease ends.</summary>
+    /// <summary>
+    /// Has a datafile left alone, so that any tool can copy it, until it is unfenced or the lease ends.
+    /// </summary>
     /// <param name="datafile">Its name.</param>
     /// <param name="lease">More than zero, at most 24 hours.</param>
     /// <param name="reason">For status and log.</param>
@@ -397,7 +415,9 @@ public sealed class PitrDatabase : IAsyncDisposable
     public async Task<DateTimeOffset> RenewFenceAsync(Guid fenceId, TimeSpan lease, CancellationToken cancellationToken = default) =>
         (await AskAsync<FenceRenewed>(_actors.Supervisor, new RenewFence(fenceId, lease), cancellationToken).ConfigureAwait(false)).Until;
 
-    /// <summary>Ends a fence. When the task completes the copy is good, and what waited is flushed if it was the last fence.</summary>
+    /// <summary>
+    /// Ends a fence. When the task completes the copy is good, and what waited is flushed if it was the last fence.
+    /// </summary>
     /// <exception cref="RefusedException">FenceUnknown, FenceBroken: the copy is void.</exception>
     public async Task<UnfenceResult> UnfenceAsync(Guid fenceId, CancellationToken cancellationToken = default)
     {
@@ -426,7 +446,8 @@ public sealed class PitrDatabase : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(request);
         using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         return (await AskAsync<BackupEnded>(
-            _actors.Supervisor, new RunBackup(request, cancel.Token), cancellationToken, Timeout.InfiniteTimeSpan).ConfigureAwait(false)).Result;
+            _actors.Supervisor, new RunBackup(request, cancel.Token), cancellationToken, Timeout.InfiniteTimeSpan)
+            .ConfigureAwait(false)).Result;
     }
 
     /// <summary>What the engine is doing.</summary>

@@ -5,12 +5,15 @@ namespace Pitr;
 /// <summary>How a database is opened. Every default is meant to be right for a service on a small machine.</summary>
 public sealed record PitrOptions
 {
-    /// <summary>WAL segment file size in bytes, fixed when the database is created: a multiple of 4096 from 64 KiB. Default 16 MiB.</summary>
+    /// <summary>
+    /// WAL segment file size in bytes, fixed when the database is created: a multiple of 4096 from 64 KiB. Default 16
+    /// MiB.
+    /// </summary>
     public int WalSegmentBytes { get; init; } = 16 << 20;
 
     /// <summary>
-    /// Memory for write buffers and cached pages together, in bytes; at least 16 MiB. The default is a quarter of the memory
-    /// that the process may use, at least 64 MiB and at most 4 GiB.
+    /// Memory for write buffers and cached pages together, in bytes; at least 16 MiB. The default is a quarter of the
+    /// memory that the process may use, at least 64 MiB and at most 4 GiB.
     /// </summary>
     public long MemoryBudgetBytes { get; init; } =
         Math.Clamp(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 4, 64L << 20, 4L << 30);
@@ -27,25 +30,36 @@ public sealed record PitrOptions
     /// <summary>A checkpoint begins at the latest after so long, if there were changes. Default 5 minutes.</summary>
     public TimeSpan CheckpointInterval { get; init; } = TimeSpan.FromMinutes(5);
 
-    /// <summary>A heartbeat record is logged when nothing else was for so long (six times as long after ten idle minutes). Default 10 s.</summary>
+    /// <summary>
+    /// A heartbeat record is logged when nothing else was for so long (six times as long after ten idle minutes).
+    /// Default 10 s.
+    /// </summary>
     public TimeSpan HeartbeatInterval { get; init; } = TimeSpan.FromSeconds(10);
 
-    /// <summary>A segment in use is switched after so long, so that the archive gets it whole. Default 1 hour.</summary>
+    /// <summary>
+    /// A segment in use is switched after so long, so that the archive gets it whole. Default 1 hour.
+    /// </summary>
     public TimeSpan SegmentAgeMax { get; init; } = TimeSpan.FromHours(1);
 
     /// <summary>The longest an orderly shutdown waits for the archive. Default 60 s.</summary>
     public TimeSpan ArchiveShutdownWait { get; init; } = TimeSpan.FromSeconds(60);
 
-    /// <summary>WAL kept for fenced files before the longest-held file's fence is broken, in bytes. Default 16 GiB.</summary>
+    /// <summary>
+    /// WAL kept for fenced files before the longest-held file's fence is broken, in bytes. Default 16 GiB.
+    /// </summary>
     public long FencedWalBytesMax { get; init; } = 16L << 30;
 
     /// <summary>The oldest a snapshot may get before it is ended with an exception. Default 1 hour.</summary>
     public TimeSpan SnapshotAgeMax { get; init; } = TimeSpan.FromHours(1);
 
-    /// <summary>Stores to archive into, besides those of <c>pitr.json</c>; addresses as in the command line's contract.</summary>
+    /// <summary>
+    /// Stores to archive into, besides those of <c>pitr.json</c>; addresses as in the command line's contract.
+    /// </summary>
     public IReadOnlyList<string> ArchiveStores { get; init; } = [];
 
-    /// <summary>How long administrative requests wait for an answer before they fail with TimedOut. Default 60 s.</summary>
+    /// <summary>
+    /// How long administrative requests wait for an answer before they fail with TimedOut. Default 60 s.
+    /// </summary>
     public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromSeconds(60);
 
     /// <summary>The actor system to run in; null: one of the database's own, without remoting.</summary>

@@ -8,7 +8,9 @@ namespace Pitr;
 /// <summary>Goes back to a moment: plans a restore, carries it out, checks a database that is not running.</summary>
 public static class PitrRecovery
 {
-    /// <summary>What a restore would do, without writing a byte. A plan exists only if its target can be reached.</summary>
+    /// <summary>
+    /// What a restore would do, without writing a byte. A plan exists only if its target can be reached.
+    /// </summary>
     /// <exception cref="PitrException">
     /// RefusedException TargetUnreachable, WalGap, BranchAmbiguous, TimeAmbiguous, FolderNotEmpty; NotFoundException
     /// BackupUnknown; DamageException WalDamaged, ArchiveDamaged, BackupDamaged; StorageFailedException StoreFailed.
@@ -31,7 +33,8 @@ public static class PitrRecovery
         ArgumentNullException.ThrowIfNull(request);
         PitrOptions settings = options ?? new PitrOptions();
         long began = settings.Clock.GetTimestamp();
-        PlannedRecovery planned = await Task.Run(() => Prepare(request, settings, cancellationToken), cancellationToken).ConfigureAwait(false);
+        PlannedRecovery planned = await Task.Run(() => Prepare(request, settings, cancellationToken), cancellationToken)
+            .ConfigureAwait(false);
         PitrDatabase database = await PitrDatabase.OpenAsync(request.Into, settings, cancellationToken).ConfigureAwait(false);
         await using (database.ConfigureAwait(false))
         {
@@ -44,7 +47,9 @@ public static class PitrRecovery
         }
     }
 
-    /// <summary>Finishes a restore that was paused at its target: the new timeline begins, and the database is closed in order.</summary>
+    /// <summary>
+    /// Finishes a restore that was paused at its target: the new timeline begins, and the database is closed in order.
+    /// </summary>
     public static async Task<TimelineId> PromoteAsync(
         string folder, PitrOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -113,6 +118,8 @@ public static class PitrRecovery
     private static FolderStore StoreOf(IFileSystem files, PitrOptions options, string address) =>
         EngineFactory.OpenStore(files, EngineFactory.DrawOf(options), StoreAddress.Parse(address, Environment.CurrentDirectory));
 
-    /// <summary>A relative path is taken from where the caller runs; what the control file keeps must mean the same everywhere.</summary>
+    /// <summary>
+    /// A relative path is taken from where the caller runs; what the control file keeps must mean the same everywhere.
+    /// </summary>
     private static string Absolute(string store) => StoreAddress.Parse(store, Environment.CurrentDirectory).Folder;
 }

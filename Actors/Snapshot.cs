@@ -5,8 +5,8 @@ using Pitr.Storage;
 namespace Pitr;
 
 /// <summary>
-/// The database as of one LSN, over all datafiles: all of every transaction at or below it and nothing else. Reads never
-/// wait for writers, flushes, fences, checkpoints or backups.
+/// The database as of one LSN, over all datafiles: all of every transaction at or below it and nothing else. Reads
+/// never wait for writers, flushes, fences, checkpoints or backups.
 /// </summary>
 /// <remarks>
 /// It pins the read views of the files, and with them old pages and buffers: dispose it soon. One older than
@@ -41,7 +41,10 @@ public sealed class Snapshot : IDisposable
     internal TimeSpan Age => _engine.Clock.GetElapsedTime(_openedAt);
 
     /// <summary>The value of a key; null if it is not there.</summary>
-    /// <exception cref="PitrException">NotFoundException TableUnknown; RefusedException DatafileNeedsRecovery, SnapshotTooOld; DamageException PageChecksum.</exception>
+    /// <exception cref="PitrException">
+    /// NotFoundException TableUnknown; RefusedException DatafileNeedsRecovery, SnapshotTooOld; DamageException
+    /// PageChecksum.
+    /// </exception>
     public byte[]? Get(Table table, ReadOnlySpan<byte> key)
     {
         ArgumentNullException.ThrowIfNull(table);
@@ -105,8 +108,8 @@ public sealed class Snapshot : IDisposable
     }
 
     /// <summary>
-    /// Inside an epoch only: whoever finds the snapshot alive there keeps its views' memory until the epoch ends, also if
-    /// another thread disposes of the snapshot, or its age ends it, meanwhile.
+    /// Inside an epoch only: whoever finds the snapshot alive there keeps its views' memory until the epoch ends, also
+    /// if another thread disposes of the snapshot, or its age ends it, meanwhile.
     /// </summary>
     private ReadView ViewOf(Table table)
     {

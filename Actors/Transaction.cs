@@ -5,8 +5,8 @@ using Pitr.Wal;
 namespace Pitr;
 
 /// <summary>
-/// Reads from a snapshot and writes that are committed together: serializable. If another transaction changed a key or a
-/// range that this one read, its commit throws a <see cref="ConflictException"/>: run it again.
+/// Reads from a snapshot and writes that are committed together: serializable. If another transaction changed a key or
+/// a range that this one read, its commit throws a <see cref="ConflictException"/>: run it again.
 /// </summary>
 /// <remarks>
 /// It sees its own writes. Its snapshot was taken after everything that had been stamped before it began was visible
@@ -44,7 +44,9 @@ public sealed class Transaction : IDisposable
         return _snapshot.Get(table, key);
     }
 
-    /// <summary>Rows in key order or backwards, as this transaction sees them. The whole range counts as read.</summary>
+    /// <summary>
+    /// Rows in key order or backwards, as this transaction sees them. The whole range counts as read.
+    /// </summary>
     public IEnumerable<KeyValue> Scan(Table table, ScanRange range)
     {
         RequireOpen();

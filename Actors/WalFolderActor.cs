@@ -12,9 +12,9 @@ namespace Pitr.Actors;
 /// the redo point, archived in every store, and not held by a backup (design §7).
 /// </summary>
 /// <remarks>
-/// Its handlers do file I/O, so it runs on the blocking dispatcher. A failed preallocation is survivable (ENOSPC): WalWriter
-/// is told, refuses what waits, and asks again. A crash of it loses nothing; the supervisor stops the engine all the same,
-/// since no segment would ever be ready again.
+/// Its handlers do file I/O, so it runs on the blocking dispatcher. A failed preallocation is survivable (ENOSPC):
+/// WalWriter is told, refuses what waits, and asks again. A crash of it loses nothing; the supervisor stops the engine
+/// all the same, since no segment would ever be ready again.
 /// </remarks>
 internal sealed class WalFolderActor : UntypedActor
 {
@@ -75,7 +75,9 @@ internal sealed class WalFolderActor : UntypedActor
         }
     }
 
-    /// <summary>Segments that end at or below what anybody needs; with stores, the archiver has a say (design §7).</summary>
+    /// <summary>
+    /// Segments that end at or below what anybody needs; with stores, the archiver has a say (design §7).
+    /// </summary>
     private void LetGo()
     {
         Lsn needed = _redo;

@@ -100,12 +100,15 @@ public sealed class WriteBatch
         RequireIdle();
         ArgumentNullException.ThrowIfNull(table);
         if (key.Length > Limits.KeyBytesMax)
-            throw new ArgumentException($"A key of {key.Length} bytes is too long; at most {Limits.KeyBytesMax} are allowed.", nameof(key));
+            throw new ArgumentException(
+                $"A key of {key.Length} bytes is too long; at most {Limits.KeyBytesMax} are allowed.", nameof(key));
         if (value.Length > Limits.ValueBytesMax)
-            throw new ArgumentException($"A value of {value.Length} bytes is too large; at most {Limits.ValueBytesMax} are allowed.", nameof(value));
+            throw new ArgumentException(
+                $"A value of {value.Length} bytes is too large; at most {Limits.ValueBytesMax} are allowed.", nameof(value));
         int bytes = OperationCodec.SizeOf(key.Length, value.Length);
         if ((long)Bytes + bytes > Limits.TransactionBytesMax)
-            throw new ArgumentException($"The batch would exceed {Limits.TransactionBytesMax} bytes; commit it in parts.", nameof(value));
+            throw new ArgumentException(
+                $"The batch would exceed {Limits.TransactionBytesMax} bytes; commit it in parts.", nameof(value));
         Reserve(bytes);
         OperationCodec.Write(_record.AsSpan(_end), kind, table.DatafileId, table.Id, key, value);
         _end += bytes;

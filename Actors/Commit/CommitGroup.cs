@@ -41,7 +41,9 @@ internal sealed class CommitGroup
         _outstanding++;
     }
 
-    /// <summary>A datafile has applied it, or counts as having done so. True if it was the last one. May be said twice.</summary>
+    /// <summary>
+    /// A datafile has applied it, or counts as having done so. True if it was the last one. May be said twice.
+    /// </summary>
     public bool Applied(FileId file)
     {
         for (int i = 0; i < _expectedCount; i++)

@@ -7,8 +7,8 @@ namespace Pitr.Actors;
 /// group before it is visible. Then, and not before, its callers complete: durable and visible.
 /// </summary>
 /// <remarks>
-/// THREADS  WalWriter publishes groups in order; any datafile's thread reports; whoever completes one advances. The lock
-/// protects the queue and the order; callers are completed outside of it, on threads of the pool.
+/// THREADS  WalWriter publishes groups in order; any datafile's thread reports; whoever completes one advances. The
+/// lock protects the queue and the order; callers are completed outside of it, on threads of the pool.
 /// Credits: WalWriter asks <see cref="TryAwaitCredit"/> before it takes the next group, so that it is at most
 /// <see cref="GroupsMax"/> ahead of the slowest datafile.
 /// </remarks>
@@ -69,8 +69,8 @@ internal sealed class VisibilityTracker
     }
 
     /// <summary>
-    /// A datafile will apply nothing any more: it counts as having applied. WalWriter says so, after which it expects it
-    /// of no later group.
+    /// A datafile will apply nothing any more: it counts as having applied. WalWriter says so, after which it expects
+    /// it of no later group.
     /// </summary>
     public void FileGone(FileId file)
     {

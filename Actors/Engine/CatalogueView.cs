@@ -13,7 +13,8 @@ internal sealed class CatalogueView
     public CatalogueView(Catalogue catalogue)
     {
         Catalogue = catalogue;
-        Tables = [.. catalogue.Tables.Select(table => new Table(table.Name, table.Id, table.FileId)).OrderBy(table => table.Name, StringComparer.Ordinal)];
+        Tables = [.. catalogue.Tables.Select(table => new Table(table.Name, table.Id, table.FileId))
+            .OrderBy(table => table.Name, StringComparer.Ordinal)];
         _tables = Tables.ToFrozenDictionary(table => table.Name, StringComparer.Ordinal);
         _files = catalogue.Files.ToFrozenDictionary(file => file.Name, file => file.Id, StringComparer.Ordinal);
         _alive = new bool[catalogue.NextTableId.Value];
@@ -37,7 +38,8 @@ internal sealed class CatalogueView
             .OrderBy(file => file.Name, StringComparer.Ordinal)];
 
     /// <summary>The same with one table gone.</summary>
-    public CatalogueView Without(TableId table) => new(Catalogue with { Tables = Catalogue.Tables.RemoveAll(found => found.Id == table) });
+    public CatalogueView Without(TableId table) =>
+        new(Catalogue with { Tables = Catalogue.Tables.RemoveAll(found => found.Id == table) });
 
     /// <summary>True if the id is that of a table that was created and not dropped.</summary>
     public bool IsAlive(TableId table) => table.Value < _alive.Length && _alive[table.Value];

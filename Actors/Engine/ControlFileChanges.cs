@@ -20,8 +20,8 @@ internal static class ControlFileChanges
     }
 
     /// <summary>
-    /// In a replay: the catalogue as replayed, the files as flushed, and the redo point where the next try may begin (H21: no
-    /// WAL record says so).
+    /// In a replay: the catalogue as replayed, the files as flushed, and the redo point where the next try may begin
+    /// (H21: no WAL record says so).
     /// </summary>
     public static ControlFile AfterReplay(
         this ControlFile control, Catalogue replayed, IReadOnlyList<FileClean> clean, Lsn through)

@@ -4,7 +4,9 @@ using Pitr.Storage;
 
 namespace Pitr.Actors;
 
-/// <summary>What <c>pitr.json</c> in the database's folder says: settings that operators edit. Secrets are never in it.</summary>
+/// <summary>
+/// What <c>pitr.json</c> in the database's folder says: settings that operators edit. Secrets are never in it.
+/// </summary>
 internal sealed record DatabaseSettings
 {
     public const string FileName = "pitr.json";
@@ -35,6 +37,8 @@ internal sealed record DatabaseSettings
         files, Path.Combine(folder, FileName), JsonSerializer.SerializeToUtf8Bytes(this, SettingsJson.Default.DatabaseSettings));
 }
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true, ReadCommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true)]
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true,
+    ReadCommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true)]
 [JsonSerializable(typeof(DatabaseSettings))]
 internal sealed partial class SettingsJson : JsonSerializerContext;

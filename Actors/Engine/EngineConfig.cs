@@ -2,7 +2,9 @@ using Akka.Configuration;
 
 namespace Pitr.Actors;
 
-/// <summary>The dispatchers that an engine's actors run on; added as a fallback to whatever system they are in.</summary>
+/// <summary>
+/// The dispatchers that an engine's actors run on; added as a fallback to whatever system they are in.
+/// </summary>
 internal static class EngineConfig
 {
     /// <summary>A thread of its own for the actor that writes and syncs the WAL.</summary>
@@ -31,7 +33,9 @@ internal static class EngineConfig
         }
         """);
 
-    /// <summary>A system of the engine's own: no remoting, no signal handling, log through Akka's default logger.</summary>
+    /// <summary>
+    /// A system of the engine's own: no remoting, no signal handling, log through Akka's default logger.
+    /// </summary>
     public static Config OwnSystem { get; } = Dispatchers.WithFallback(ConfigurationFactory.ParseString(
         """
         akka {

@@ -3,8 +3,8 @@ using Pitr.Storage;
 namespace Pitr.Actors;
 
 /// <summary>
-/// What the parts of one engine share: its settings, seams and the few published values that readers and committers look
-/// at without a message. Everything else travels in messages.
+/// What the parts of one engine share: its settings, seams and the few published values that readers and committers
+/// look at without a message. Everything else travels in messages.
 /// </summary>
 /// <remarks>
 /// THREADS  <see cref="Catalogue"/> is replaced only by the ControlFileActor, <see cref="DurableLsn"/> moved only by
@@ -52,6 +52,9 @@ internal sealed class EngineContext
         set => Volatile.Write(ref _catalogue, value);
     }
 
-    /// <summary>WalWriter, with the stamp of a drop: no later record may touch the table, whatever the ControlFileActor has done yet (H43).</summary>
+    /// <summary>
+    /// WalWriter, with the stamp of a drop: no later record may touch the table, whatever the ControlFileActor has done
+    /// yet (H43).
+    /// </summary>
     public void ForgetTable(TableId table) => Catalogue = Catalogue.Without(table);
 }

@@ -4,15 +4,16 @@ using Pitr.Wal;
 namespace Pitr.Actors;
 
 /// <summary>
-/// Makes a new database in a folder that is absent or empty. The control file comes last: without it there is no database,
-/// and what a crash left is no harm.
+/// Makes a new database in a folder that is absent or empty. The control file comes last: without it there is no
+/// database, and what a crash left is no harm.
 /// </summary>
 internal static class EngineCreation
 {
     public const string WalFolderName = "wal";
 
     /// <exception cref="PitrException">
-    /// RefusedException FolderNotEmpty, PlatformUnsupported; of a store: ForeignSystem, StoreWithoutClaims, StoreFailed.
+    /// RefusedException FolderNotEmpty, PlatformUnsupported; of a store: ForeignSystem, StoreWithoutClaims,
+    /// StoreFailed.
     /// </exception>
     public static void Create(string folder, PitrOptions options)
     {
@@ -60,7 +61,8 @@ internal static class EngineCreation
     }
 
     /// <summary>
-    /// Makes each store this database's archive, before anything else: one that can't be is told while the folder is untouched.
+    /// Makes each store this database's archive, before anything else: one that can't be is told while the folder is
+    /// untouched.
     /// </summary>
     private static void SetUpStores(EngineContext engine, SystemIdentifier system)
     {

@@ -47,7 +47,10 @@ internal static class EngineFactory
         };
     }
 
-    /// <summary>The supervisor's name: what of the folder's path may stand in an actor path, and a hash that keeps folders apart.</summary>
+    /// <summary>
+    /// The supervisor's name: what of the folder's path may stand in an actor path, and a hash that keeps folders
+    /// apart.
+    /// </summary>
     public static string NameFor(string folder)
     {
         string name = new([.. Path.GetFileName(folder).Where(char.IsAsciiLetterOrDigit)]);
@@ -71,5 +74,6 @@ internal static class EngineFactory
         new(files, address.Folder, draw, address.Text, write);
 
     /// <summary>A worker's pause; workers have threads of their own.</summary>
-    private static Action<TimeSpan> DelayWith(TimeProvider clock) => pause => Task.Delay(pause, clock).GetAwaiter().GetResult();
+    private static Action<TimeSpan> DelayWith(TimeProvider clock) =>
+        pause => Task.Delay(pause, clock).GetAwaiter().GetResult();
 }

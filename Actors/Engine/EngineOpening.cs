@@ -85,7 +85,8 @@ internal static class EngineOpening
                 opened.Dispose();
                 throw EngineErrors.DatafileNeedsRecovery(
                     file.Name,
-                    $"its checkpoint LSN {opened.CheckpointLsn} is of lineage {opened.Meta.Lineage}, which is not on this database's path there.");
+                    $"its checkpoint LSN {opened.CheckpointLsn} is of lineage {opened.Meta.Lineage}, "
+                    + "which is not on this database's path there.");
             }
 
             return new OpenedDatafile(file.Id, file.Name, path, opened, Lsn.Max(file.CleanUpTo, opened.CheckpointLsn), null);

@@ -3,7 +3,9 @@ using Pitr.Storage;
 namespace Pitr.Actors;
 
 /// <summary>One datafile as readers see it: the open file, or why there is none.</summary>
-/// <remarks>Set by the file's DatafileActor, read by anybody; the file is published before the state that allows reads.</remarks>
+/// <remarks>
+/// Set by the file's DatafileActor, read by anybody; the file is published before the state that allows reads.
+/// </remarks>
 internal sealed class FileSlot(FileId id, string name)
 {
     private Datafile? _file;
@@ -37,7 +39,9 @@ internal sealed class FileSlot(FileId id, string name)
     public Datafile Readable => File ?? throw (Why?.ToException() ?? EngineErrors.DatafileRecovering(Name));
 }
 
-/// <summary>The slots of an engine by file id: an array that is replaced when a file is added, so that a read is two loads.</summary>
+/// <summary>
+/// The slots of an engine by file id: an array that is replaced when a file is added, so that a read is two loads.
+/// </summary>
 internal sealed class FileSlots
 {
     private readonly Lock _gate = new();

@@ -8,7 +8,9 @@ namespace Pitr.Actors;
 /// </summary>
 internal interface IWorkers
 {
-    /// <summary>Runs the work elsewhere; then tells its result, or what <paramref name="failed"/> makes of its exception.</summary>
+    /// <summary>
+    /// Runs the work elsewhere; then tells its result, or what <paramref name="failed"/> makes of its exception.
+    /// </summary>
     void Start(IActorRef replyTo, Func<object> work, Func<Exception, object> failed);
 }
 

@@ -5,8 +5,8 @@ namespace Pitr.Actors;
 /// <summary>The read views of all datafiles that together show one LSN.</summary>
 /// <remarks>
 /// A view shows LSN v if its root is not above v, and what v needs was not written into a younger buffer than its
-/// active one: the active buffer is open, or was sealed at or above v. Taking all of them at one v is a loop that rarely
-/// runs twice: a view changes only with a seal or a flush.
+/// active one: the active buffer is open, or was sealed at or above v. Taking all of them at one v is a loop that
+/// rarely runs twice: a view changes only with a seal or a flush.
 /// </remarks>
 internal sealed class PinnedViews
 {

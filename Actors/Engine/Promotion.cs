@@ -5,8 +5,8 @@ using Pitr.Wal;
 namespace Pitr.Actors;
 
 /// <summary>
-/// Ends a restore: the steps of <see cref="PromotionSteps"/> (H32) on this database's files, then the new timeline's WAL is
-/// opened as any other. It has the control file to itself: the ControlFileActor adopts what it wrote.
+/// Ends a restore: the steps of <see cref="PromotionSteps"/> (H32) on this database's files, then the new timeline's
+/// WAL is opened as any other. It has the control file to itself: the ControlFileActor adopts what it wrote.
 /// </summary>
 internal sealed class Promotion : IPromotionHost
 {

@@ -60,7 +60,9 @@ internal sealed class RangeCursor
         return true;
     }
 
-    /// <summary>Passes over up to <paramref name="rowsMax"/> rows in one epoch, and returns how many there were.</summary>
+    /// <summary>
+    /// Passes over up to <paramref name="rowsMax"/> rows in one epoch, and returns how many there were.
+    /// </summary>
     public int Skip(int rowsMax)
     {
         using EpochGuard guard = _epochs.Enter();
@@ -98,7 +100,9 @@ internal sealed class RangeCursor
         return isInRange;
     }
 
-    /// <summary>The least key that is above every key with this prefix. A table id is never all ones, so there is one.</summary>
+    /// <summary>
+    /// The least key that is above every key with this prefix. A table id is never all ones, so there is one.
+    /// </summary>
     private static byte[] Beyond(byte[] prefix)
     {
         int last = prefix.Length - 1;

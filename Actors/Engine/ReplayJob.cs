@@ -5,7 +5,9 @@ using Pitr.Wal;
 
 namespace Pitr.Actors;
 
-/// <summary>What is to be replayed, made from what opening found: the local WAL after a crash, or the plan of a restore.</summary>
+/// <summary>
+/// What is to be replayed, made from what opening found: the local WAL after a crash, or the plan of a restore.
+/// </summary>
 internal sealed class ReplayJob
 {
     private readonly OpenedEngine _opened;
@@ -45,7 +47,9 @@ internal sealed class ReplayJob
                 LocalRecords(opened), catalogue, opened.Wal!.End, options));
     }
 
-    /// <summary>Where a file that replay makes lies: where it was logged after a crash; where the restore maps it else (H30).</summary>
+    /// <summary>
+    /// Where a file that replay makes lies: where it was logged after a crash; where the restore maps it else (H30).
+    /// </summary>
     public string PathFor(WalEvent.CreateDatafile create) => Catalogue.FullPath(
         _folder,
         _opened.Restore is { } restore ? RestorePaths.OfMade(create.Name, create.Path, restore.Plan.Map) : create.Path);

@@ -17,7 +17,8 @@ internal static class RestoreSources
         {
             IArchiveStore store = EngineFactory.OpenStore(engine.FileSystem, engine.Draw, StoreAddress.Parse(name, engine.Folder));
             places.Add(new ArchiveWalSource(store, ArchiveCatalog.Load(store), geometry));
-            if (BackupCatalog.Read(store).Sets.FirstOrDefault(found => found.Label.BackupId == plan.BackupId) is { Label.IncludesWal: true } set)
+            if (BackupCatalog.Read(store).Sets.FirstOrDefault(found => found.Label.BackupId == plan.BackupId)
+                is { Label.IncludesWal: true } set)
             {
                 IArchiveStore own = set.AsStore();
                 places.Add(new ArchiveWalSource(own, ArchiveCatalog.Load(own), geometry));

@@ -16,12 +16,14 @@ namespace Pitr.Actors;
 ///    | CloseSession ---------------------------------> |   what the session still had running is given up
 /// </code>
 /// Each message has a manifest of its own in <see cref="AdminSerializer"/>; on the wire it is JSON of at most
-/// <see cref="AdminSerializer.MessageBytesMax"/> bytes. Requests that change something may not be sent twice; all others may.
-/// The same messages serve a local actor: it opens a session with the token as well.
+/// <see cref="AdminSerializer.MessageBytesMax"/> bytes. Requests that change something may not be sent twice; all
+/// others may. The same messages serve a local actor: it opens a session with the token as well.
 /// </remarks>
 internal static class AdminProtocol
 {
-    /// <summary>The version that this program speaks. An administrator refuses versions that it does not know.</summary>
+    /// <summary>
+    /// The version that this program speaks. An administrator refuses versions that it does not know.
+    /// </summary>
     public const int ProtocolVersion = 1;
 
     /// <summary>Has a manifest in <see cref="AdminSerializer"/>: the only messages of the remoting system.</summary>
@@ -36,7 +38,8 @@ internal static class AdminProtocol
     internal abstract record AdminAnswer(long RequestId) : IAdminMessage;
 
     /// <summary>A failure as data: the client makes the same exception of it again.</summary>
-    /// <param name="Code">Number of the <see cref="ErrorCode"/>; one that the reader does not know is kept as it is.</param>
+    /// <param name="Code">Number of the <see cref="ErrorCode"/>; one that the reader does not know is kept as it
+    /// is.</param>
     /// <param name="ExitCode">Its kind, as the command line's exit code.</param>
     /// <param name="Message">What happened.</param>
     /// <param name="Hint">What to do.</param>
@@ -147,7 +150,9 @@ internal static class AdminProtocol
 
     // ---- fences and backups ------------------------------------------------------------------------
 
-    /// <summary>A fence that outlives the client: it ends with its lease or an unfence. Answer: <see cref="DatafileFenced"/>.</summary>
+    /// <summary>
+    /// A fence that outlives the client: it ends with its lease or an unfence. Answer: <see cref="DatafileFenced"/>.
+    /// </summary>
     internal sealed record FenceDatafile(long RequestId, string Datafile, double LeaseSeconds, string Reason)
         : AdminRequest(RequestId);
 
@@ -161,7 +166,8 @@ internal static class AdminProtocol
     internal sealed record DatafileUnfenced(long RequestId, UnfenceResult Result) : AdminAnswer(RequestId);
 
     /// <summary>
-    /// Makes a backup set; given up if the session ends. Answers: <see cref="Progress"/>, then <see cref="BackupMade"/>.
+    /// Makes a backup set; given up if the session ends. Answers: <see cref="Progress"/>, then
+    /// <see cref="BackupMade"/>.
     /// </summary>
     internal sealed record MakeBackup(long RequestId, string Store, long? BytesPerSecondMax, int Jobs)
         : AdminRequest(RequestId);

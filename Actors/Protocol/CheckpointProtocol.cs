@@ -5,7 +5,10 @@ namespace Pitr.Actors;
 /// <summary>What the <see cref="Checkpointer"/> understands.</summary>
 internal static class CheckpointProtocol
 {
-    /// <summary>Asks for a checkpoint now; one that runs is waited for, then another is made. Answers: CheckpointEnded | RequestRefused.</summary>
+    /// <summary>
+    /// Asks for a checkpoint now; one that runs is waited for, then another is made. Answers: CheckpointEnded |
+    /// RequestRefused.
+    /// </summary>
     public sealed record RunCheckpoint : IWireMessage;
 
     /// <summary>What a checkpoint did.</summary>
@@ -15,7 +18,9 @@ internal static class CheckpointProtocol
     public sealed record CheckpointWanted(string Why) : ILocalMessage;
 }
 
-/// <summary>What the <see cref="WalFolderActor"/> understands: segments ahead of the log, and segments behind it.</summary>
+/// <summary>
+/// What the <see cref="WalFolderActor"/> understands: segments ahead of the log, and segments behind it.
+/// </summary>
 internal static class WalFolderProtocol
 {
     /// <summary>Makes segments until so many are ready ahead. Answers: SegmentsReady | SegmentsFailed.</summary>

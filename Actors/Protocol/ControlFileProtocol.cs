@@ -4,7 +4,9 @@ using static Pitr.Actors.DatafileProtocol;
 
 namespace Pitr.Actors;
 
-/// <summary>What the <see cref="ControlFileActor"/> understands: it alone writes the control file, from the present state (H23).</summary>
+/// <summary>
+/// What the <see cref="ControlFileActor"/> understands: it alone writes the control file, from the present state (H23).
+/// </summary>
 /// <remarks>
 /// DDL is decided here, logged by WalWriter, and answered when it is durable and in the control file:
 /// <code>
@@ -55,7 +57,9 @@ internal static class ControlFileProtocol
 
     public sealed record CheckpointRecorded(Lsn RedoLsn, Lsn CheckpointLsn) : ILocalMessage;
 
-    /// <summary>Changes the control file by a function of its present state. Answers: ControlFileChanged | RequestRefused.</summary>
+    /// <summary>
+    /// Changes the control file by a function of its present state. Answers: ControlFileChanged | RequestRefused.
+    /// </summary>
     public sealed record ChangeControlFile(Func<ControlFile, ControlFile> Change) : ILocalMessage;
 
     public sealed record ControlFileChanged(ControlFile Now) : ILocalMessage;

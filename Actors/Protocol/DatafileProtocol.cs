@@ -78,16 +78,21 @@ internal static class DatafileProtocol
     /// <param name="Group">The group.</param>
     /// <param name="From">First member of the part.</param>
     /// <param name="To">First member beyond the part.</param>
-    /// <param name="BodyFrom">Of a large member, which is then alone: where the part begins in its body, in bytes.</param>
+    /// <param name="BodyFrom">Of a large member, which is then alone: where the part begins in its body, in
+    /// bytes.</param>
     /// <param name="Operations">Of a large member: operations in the part; 0: all of every member.</param>
     /// <param name="IsLast">Only the last part carries the group's LSN (H1).</param>
     public sealed record ApplyPart(CommitGroup Group, int From, int To, int BodyFrom, uint Operations, bool IsLast)
         : ILocalMessage;
 
-    /// <summary>A table of this file was dropped at this LSN: the next flush that seals at or above it cuts it out.</summary>
+    /// <summary>
+    /// A table of this file was dropped at this LSN: the next flush that seals at or above it cuts it out.
+    /// </summary>
     public sealed record TableDropped(CommitGroup Group, TableId Table, Lsn Lsn) : ILocalMessage;
 
-    /// <summary>What was applied so far is exactly every change ≤ Lsn. Answers to ReplyTo: FileClean | SealSkipped.</summary>
+    /// <summary>
+    /// What was applied so far is exactly every change ≤ Lsn. Answers to ReplyTo: FileClean | SealSkipped.
+    /// </summary>
     public sealed record Seal(Lsn Lsn, IActorRef ReplyTo) : ILocalMessage;
 
     /// <summary>Every change at or below CleanUpTo is in the file on disk, durable.</summary>
@@ -109,8 +114,8 @@ internal static class DatafileProtocol
     public sealed record ReplayDropTable(TableId Table, Lsn Lsn) : ILocalMessage;
 
     /// <summary>
-    /// A restore has replayed to its target: flush, then a new incarnation and the recovery's stamp (H15, H32). Answers to
-    /// the sender: FileClean | SealSkipped.
+    /// A restore has replayed to its target: flush, then a new incarnation and the recovery's stamp (H15, H32). Answers
+    /// to the sender: FileClean | SealSkipped.
     /// </summary>
     public sealed record FinishRestore(Lsn Lsn, Guid RecoveryId) : ILocalMessage;
 
@@ -121,7 +126,9 @@ internal static class DatafileProtocol
 
     public sealed record ReplayEnded(FileId File) : ILocalMessage;
 
-    /// <summary>Ends the file's workers and closes it. Answers: DatafileClosed once nobody can write it any more (H13).</summary>
+    /// <summary>
+    /// Ends the file's workers and closes it. Answers: DatafileClosed once nobody can write it any more (H13).
+    /// </summary>
     public sealed record CloseDatafile : ILocalMessage;
 
     public sealed record DatafileClosed(FileId File) : ILocalMessage;

@@ -3,7 +3,9 @@ using Pitr.Wal;
 
 namespace Pitr.Actors;
 
-/// <summary>What the <see cref="EngineSupervisor"/> understands, besides the fence requests that it passes to a datafile.</summary>
+/// <summary>
+/// What the <see cref="EngineSupervisor"/> understands, besides the fence requests that it passes to a datafile.
+/// </summary>
 internal static class EngineProtocol
 {
     /// <summary>The engine takes commits and requests.</summary>
@@ -25,7 +27,9 @@ internal static class EngineProtocol
 
     public sealed record StatusReported(EngineStatus Status) : ILocalMessage;
 
-    /// <summary>Begins the orderly shutdown; with Force, held fences are broken. Its end is the engine's Completion.</summary>
+    /// <summary>
+    /// Begins the orderly shutdown; with Force, held fences are broken. Its end is the engine's Completion.
+    /// </summary>
     public sealed record ShutDown(bool Force) : IWireMessage;
 }
 
@@ -41,13 +45,17 @@ internal static class BackupProtocol
 /// <summary>What the <see cref="Archiver"/> understands.</summary>
 internal static class ArchiveProtocol
 {
-    /// <summary>Ships what there is, the tail included, then answers Drained; waits no longer than ArchiveShutdownWait.</summary>
+    /// <summary>
+    /// Ships what there is, the tail included, then answers Drained; waits no longer than ArchiveShutdownWait.
+    /// </summary>
     public sealed record DrainArchive : ILocalMessage;
 
     /// <param name="Left">What could not be shipped, in words; null if everything was.</param>
     public sealed record ArchiveDrained(string? Left) : ILocalMessage;
 
-    /// <summary>Asks which of these segments every store has. Answers: MayGo, as they are shipped, in any number of messages.</summary>
+    /// <summary>
+    /// Asks which of these segments every store has. Answers: MayGo, as they are shipped, in any number of messages.
+    /// </summary>
     public sealed record WhichMayGo(IReadOnlyList<SegmentName> Segments) : ILocalMessage;
 
     public sealed record MayGo(IReadOnlyList<SegmentName> Segments) : ILocalMessage;

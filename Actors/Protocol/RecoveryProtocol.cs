@@ -12,7 +12,8 @@ internal static class RecoveryProtocol
     /// <param name="Lineage">Of that timeline.</param>
     /// <param name="Progress">What was replayed.</param>
     /// <param name="Wal">Where WalWriter goes on; null if the database stays paused, for reading only.</param>
-    public sealed record RecoveryEnded(Lsn End, TimelineId Timeline, Lineage Lineage, WalStart? Wal, ReplayProgress Progress) : ILocalMessage;
+    public sealed record RecoveryEnded(
+        Lsn End, TimelineId Timeline, Lineage Lineage, WalStart? Wal, ReplayProgress Progress) : ILocalMessage;
 
     /// <summary>It can't be opened.</summary>
     public sealed record RecoveryFailed(Exception Error) : ILocalMessage;

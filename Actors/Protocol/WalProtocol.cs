@@ -27,13 +27,16 @@ internal static class WalProtocol
         public static readonly Drain Instance = new();
     }
 
-    /// <summary>Logs one event as a group of its own. Answers: EventLogged | EventRefused. Not to be sent twice.</summary>
+    /// <summary>
+    /// Logs one event as a group of its own. Answers: EventLogged | EventRefused. Not to be sent twice.
+    /// </summary>
     /// <param name="Event">What happened.</param>
     /// <param name="Tag">Comes back with the answer.</param>
     public sealed record LogEvent(WalEvent Event, object? Tag = null) : ILocalMessage;
 
     /// <summary>The event is durable.</summary>
-    public sealed record EventLogged(WalEvent Event, Lsn Lsn, DateTimeOffset Time, TransactionId LastTransaction, object? Tag) : ILocalMessage;
+    public sealed record EventLogged(
+        WalEvent Event, Lsn Lsn, DateTimeOffset Time, TransactionId LastTransaction, object? Tag) : ILocalMessage;
 
     /// <summary>The event was not logged.</summary>
     public sealed record EventRefused(WalEvent Event, Problem Why, object? Tag) : ILocalMessage;
@@ -60,8 +63,8 @@ internal static class WalProtocol
     public sealed record FileOpened(FileId File) : ILocalMessage;
 
     /// <summary>
-    /// Closes a datafile to commits (H40). <paramref name="IsGone"/>: it will apply nothing any more and counts as having
-    /// applied. Answers: FileClosed with the last LSN stamped that may concern it.
+    /// Closes a datafile to commits (H40). <paramref name="IsGone"/>: it will apply nothing any more and counts as
+    /// having applied. Answers: FileClosed with the last LSN stamped that may concern it.
     /// </summary>
     public sealed record CloseFile(FileId File, bool IsGone, Problem Why) : ILocalMessage;
 

@@ -38,7 +38,8 @@ internal sealed class CliContext(CliConsole console, ITargets targets, Interrupt
         Description = "Open the database in this process (else PITR_DATABASE).",
     };
 
-    private readonly Option<string?> _host = OptionOf("--host", "HOST:PORT", "Talk to a running engine (else PITR_HOST).", TextForms.Address);
+    private readonly Option<string?> _host = OptionOf(
+        "--host", "HOST:PORT", "Talk to a running engine (else PITR_HOST).", TextForms.Address);
 
     private readonly Option<bool> _json = new("--json")
     {

@@ -6,8 +6,8 @@ using static Pitr.Actors.AdminProtocol;
 namespace Pitr.Hosting;
 
 /// <summary>
-/// The client's end of a session: the one reference that the Administrator knows, which sends the requests and gives each
-/// answer to who waits for it.
+/// The client's end of a session: the one reference that the Administrator knows, which sends the requests and gives
+/// each answer to who waits for it.
 /// </summary>
 /// <remarks>
 /// INVARIANT  every request ends: with its answer, or with ConnectionLost when the engine's end closes or is silent for

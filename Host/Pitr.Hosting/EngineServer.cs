@@ -21,7 +21,9 @@ internal sealed record EngineServerSettings
     /// <summary>Where the token is written; null: in the user's runtime folder.</summary>
     public string? TokenFile { get; init; }
 
-    /// <summary>Folders under which paths of remote callers must lie; empty: anywhere, since the token makes them this user.</summary>
+    /// <summary>
+    /// Folders under which paths of remote callers must lie; empty: anywhere, since the token makes them this user.
+    /// </summary>
     public IReadOnlyList<string> Roots { get; init; } = [];
 
     /// <summary>Environment variables.</summary>
@@ -30,8 +32,8 @@ internal sealed record EngineServerSettings
 
 /// <summary>What makes an engine reachable: administration, HTTP endpoint, token. The engine itself is given.</summary>
 /// <remarks>
-/// ORDER  both listen first (the ports are known then), the token is written, then clients are admitted; the end is the other
-/// way round. Only loopback addresses: others need TLS and roles, which are not there yet.
+/// ORDER  both listen first (the ports are known then), the token is written, then clients are admitted; the end is the
+/// other way round. Only loopback addresses: others need TLS and roles, which are not there yet.
 /// </remarks>
 internal sealed class EngineServer : IAsyncDisposable
 {
@@ -89,7 +91,9 @@ internal sealed class EngineServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Stops the engine in order; a second, forced call breaks the fences that the first one waits for.</summary>
+    /// <summary>
+    /// Stops the engine in order; a second, forced call breaks the fences that the first one waits for.
+    /// </summary>
     public async Task ShutdownAsync(bool force)
     {
         await _engine.ShutdownAsync(force, CancellationToken.None).ConfigureAwait(false);
@@ -108,7 +112,8 @@ internal sealed class EngineServer : IAsyncDisposable
         IPEndPoint.TryParse(address, out IPEndPoint? endPoint) && IPAddress.IsLoopback(endPoint.Address)
             ? endPoint
             : throw new ArgumentException(
-                $"The address '{address}' is not a loopback address with a port, such as 127.0.0.1:4053; others need TLS, which is not there yet.");
+                $"The address '{address}' is not a loopback address with a port, such as 127.0.0.1:4053; "
+                + "others need TLS, which is not there yet.");
 }
 
 /// <summary>The folders under which paths that remote callers name must lie.</summary>
@@ -116,7 +121,9 @@ internal sealed class AllowedRoots(IReadOnlyList<string> roots)
 {
     private readonly string[] _roots = [.. roots.Select(root => Path.TrimEndingDirectorySeparator(Resolve(root)))];
 
-    /// <summary>True if a path, or the folder of a store, lies under a root. Links on the way are followed first.</summary>
+    /// <summary>
+    /// True if a path, or the folder of a store, lies under a root. Links on the way are followed first.
+    /// </summary>
     public bool Allows(string pathOrStore)
     {
         if (_roots.Length == 0)

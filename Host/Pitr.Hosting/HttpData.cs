@@ -12,8 +12,8 @@ namespace Pitr.Hosting;
 
 /// <summary>The client's side of <see cref="HttpEndpoint"/>.</summary>
 /// <remarks>
-/// FAILURE  the engine's problems come out as its own exceptions; a connection that breaks is ConnectionLost; a stream that
-/// ends without its last frame is too, and never passes for whole.
+/// FAILURE  the engine's problems come out as its own exceptions; a connection that breaks is ConnectionLost; a stream
+/// that ends without its last frame is too, and never passes for whole.
 /// </remarks>
 internal sealed class HttpData : IDisposable
 {
@@ -88,8 +88,8 @@ internal sealed class HttpData : IDisposable
     }
 
     /// <summary>
-    /// Sends transactions and gives the commits. If the transactions themselves fail (a bad line of a file), what was sent
-    /// is answered first, then that failure is thrown.
+    /// Sends transactions and gives the commits. If the transactions themselves fail (a bad line of a file), what was
+    /// sent is answered first, then that failure is thrown.
     /// </summary>
     public async IAsyncEnumerable<CommitResult> LoadAsync(
         string table,
@@ -122,7 +122,8 @@ internal sealed class HttpData : IDisposable
 
     // ---- parts -------------------------------------------------------------------------------------
 
-    private static string KeyPath(string table, ReadOnlyMemory<byte> key) => $"{table}/keys/{Convert.ToHexStringLower(key.Span)}";
+    private static string KeyPath(string table, ReadOnlyMemory<byte> key) =>
+        $"{table}/keys/{Convert.ToHexStringLower(key.Span)}";
 
     private static string Query(ScanRange range)
     {
@@ -199,7 +200,9 @@ internal sealed class HttpData : IDisposable
         }
     }
 
-    /// <summary>Sends all of them and the end; the result is the failure of the source, which the reader throws last.</summary>
+    /// <summary>
+    /// Sends all of them and the end; the result is the failure of the source, which the reader throws last.
+    /// </summary>
     private static async Task<Exception?> SendTransactionsAsync(
         WebSocket socket, IAsyncEnumerable<IReadOnlyList<KeyValue>> transactions, CancellationToken cancellationToken)
     {
@@ -256,7 +259,8 @@ internal sealed class HttpData : IDisposable
         catch (WebSocketException failure)
         {
             throw AdminErrors.ConnectionLost(
-                _address, $"the load was cut off after {count} acknowledged transactions ({failure.GetBaseException().Message.TrimEnd('.')})");
+                _address,
+                $"the load was cut off after {count} acknowledged transactions ({failure.GetBaseException().Message.TrimEnd('.')})");
         }
     }
 

@@ -18,7 +18,9 @@ using Pitr.Actors;
 
 namespace Pitr.Hosting;
 
-/// <summary>Data over HTTP: keys, rows and loads, streamed with back pressure, for callers with the engine's token.</summary>
+/// <summary>
+/// Data over HTTP: keys, rows and loads, streamed with back pressure, for callers with the engine's token.
+/// </summary>
 /// <remarks>
 /// REQUESTS  (docs/formats/admin-wire.md; KEY in hexadecimal; each with <c>Authorization: Bearer TOKEN</c>)
 /// <code>
@@ -27,8 +29,8 @@ namespace Pitr.Hosting;
 ///   GET /v1/tables/TABLE/count                        frames: the end alone
 ///   GET /v1/tables/TABLE/load                         WebSocket: transactions in, commits out, in the same order
 /// </code>
-/// A failure before the first byte is a status with a problem as JSON; after it, a problem frame. A stream that ends with
-/// neither end nor problem was cut off.
+/// A failure before the first byte is a status with a problem as JSON; after it, a problem frame. A stream that ends
+/// with neither end nor problem was cut off.
 /// BACK PRESSURE  rows are written as fast as the client reads them; a load is read as fast as the engine commits.
 /// </remarks>
 internal sealed class HttpEndpoint : IAsyncDisposable

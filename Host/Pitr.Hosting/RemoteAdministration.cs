@@ -17,7 +17,9 @@ internal sealed class RemoteAdministration : IAsyncDisposable
     /// <summary>HOST:PORT that it listens on.</summary>
     public string Address { get; }
 
-    /// <summary>Begins to listen. The Administrator comes when <see cref="Admit"/> is called: the port is known before.</summary>
+    /// <summary>
+    /// Begins to listen. The Administrator comes when <see cref="Admit"/> is called: the port is known before.
+    /// </summary>
     /// <exception cref="StorageFailedException">The address cannot be listened on.</exception>
     public static RemoteAdministration Listen(IPEndPoint listen, Serilog.ILogger log)
     {

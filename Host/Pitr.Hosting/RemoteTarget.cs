@@ -8,8 +8,8 @@ using static Pitr.Actors.AdminProtocol;
 namespace Pitr.Hosting;
 
 /// <summary>
-/// A running engine behind an address: administration as messages to its Administrator, data over its HTTP endpoint, whose
-/// address the Administrator tells. A session that is lost ends everything that is under way with ConnectionLost.
+/// A running engine behind an address: administration as messages to its Administrator, data over its HTTP endpoint,
+/// whose address the Administrator tells. A session that is lost ends everything that is under way with ConnectionLost.
 /// </summary>
 internal sealed class RemoteTarget : IDatabaseTarget
 {

@@ -7,8 +7,8 @@ using Akka.Serialization;
 namespace Pitr.Hosting;
 
 /// <summary>
-/// Stands in the remoting system for every serializer that is not ours: refuses to write and to read. Some of those look up
-/// types by names from the wire, which is how a message becomes code.
+/// Stands in the remoting system for every serializer that is not ours: refuses to write and to read. Some of those
+/// look up types by names from the wire, which is how a message becomes code.
 /// </summary>
 internal sealed class RefusingSerializer : SerializerWithStringManifest
 {
@@ -34,7 +34,9 @@ internal sealed class RefusingSerializer : SerializerWithStringManifest
         new($"'{what}' is not an administration message: nothing else crosses this wire.");
 }
 
-/// <summary>Akka's own small messages, cut down to those that remoting needs: the heartbeats of its death watch.</summary>
+/// <summary>
+/// Akka's own small messages, cut down to those that remoting needs: the heartbeats of its death watch.
+/// </summary>
 internal sealed class RemotingMiscSerializer(ExtendedActorSystem system) : SerializerWithStringManifest(system)
 {
     private readonly MiscMessageSerializer _inner = new(system);
@@ -61,8 +63,8 @@ internal sealed class RemotingMiscSerializer(ExtendedActorSystem system) : Seria
 }
 
 /// <summary>
-/// Akka's system messages, cut down to those of the death watch, under manifests of our own: Akka's serializer puts type
-/// names there, and its other messages carry exceptions and props.
+/// Akka's system messages, cut down to those of the death watch, under manifests of our own: Akka's serializer puts
+/// type names there, and its other messages carry exceptions and props.
 /// </summary>
 internal sealed class RemotingSystemSerializer(ExtendedActorSystem system) : SerializerWithStringManifest(system)
 {

@@ -15,7 +15,9 @@ internal sealed class SerilogSetup(Serilog.ILogger log) : Setup
     public Serilog.ILogger Log { get; } = log;
 }
 
-/// <summary>Writes an actor system's log to Serilog. The system needs a <see cref="SerilogSetup"/> and <see cref="Config"/>.</summary>
+/// <summary>
+/// Writes an actor system's log to Serilog. The system needs a <see cref="SerilogSetup"/> and <see cref="Config"/>.
+/// </summary>
 internal sealed class SerilogLogger : UntypedActor, IRequiresMessageQueue<ILoggerMessageQueueSemantics>
 {
     private readonly Serilog.ILogger _log = Context.System.Settings.Setup.Get<SerilogSetup>() is { HasValue: true } setup

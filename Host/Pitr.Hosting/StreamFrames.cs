@@ -7,7 +7,9 @@ using Pitr.Actors;
 
 namespace Pitr.Hosting;
 
-/// <summary>The bytes of streamed rows and of loads on the HTTP endpoint; docs/formats/admin-wire.md draws them.</summary>
+/// <summary>
+/// The bytes of streamed rows and of loads on the HTTP endpoint; docs/formats/admin-wire.md draws them.
+/// </summary>
 /// <remarks>
 /// LAYOUT  (integers little endian)
 /// <code>
@@ -71,7 +73,9 @@ internal static class StreamFrames
         output.Advance(CommitBytes);
     }
 
-    /// <summary>Rows until the end frame. Throws the problem of a problem frame, and <paramref name="cutOff"/> if neither comes.</summary>
+    /// <summary>
+    /// Rows until the end frame. Throws the problem of a problem frame, and <paramref name="cutOff"/> if neither comes.
+    /// </summary>
     public static async IAsyncEnumerable<KeyValue> ReadRowsAsync(
         Stream stream, Func<long, Exception> cutOff, [EnumeratorCancellation] CancellationToken cancellationToken)
     {

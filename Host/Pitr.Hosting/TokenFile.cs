@@ -8,9 +8,9 @@ namespace Pitr.Hosting;
 /// user's runtime folder, named after the engine's address.
 /// </summary>
 /// <remarks>
-/// PLACE  <c>$XDG_RUNTIME_DIR/pitr</c>, else <c>$HOME/.pitr/run</c>; a client looks into both, since a service and a shell
-/// need not have the same environment. The folder is 0700, the file 0600: both are made so before the token is in them.
-/// Loopback is no authentication: any user of the machine can connect, only this file tells them apart.
+/// PLACE  <c>$XDG_RUNTIME_DIR/pitr</c>, else <c>$HOME/.pitr/run</c>; a client looks into both, since a service and a
+/// shell need not have the same environment. The folder is 0700, the file 0600: both are made so before the token is in
+/// them. Loopback is no authentication: any user of the machine can connect, only this file tells them apart.
 /// </remarks>
 internal static class TokenFile
 {
@@ -21,7 +21,8 @@ internal static class TokenFile
     public static string NewToken() => Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(32));
 
     /// <summary>Where the token of an address is, or would be written.</summary>
-    public static string PathFor(string address, Func<string, string?> variable) => Candidates(address, variable).First();
+    public static string PathFor(string address, Func<string, string?> variable) =>
+        Candidates(address, variable).First();
 
     /// <summary>Writes a token and returns the file's path. An old file of the same address is replaced.</summary>
     public static string Write(string? path, string address, string token, Func<string, string?> variable)

@@ -12,9 +12,9 @@ namespace Pitr.Storage;
 ///
 /// INVARIANTS
 ///   C1, C2  see <see cref="PageFrames"/>.
-///   C3  Frames stay within the budget, but for those that a read takes while readers keep all others from being reused:
-///       a read never waits for another read. Such extra frames go back to the system when they are free, and are made
-///       so first. Pages that nobody waits for (read ahead, written by a flush) never take one.
+///   C3  Frames stay within the budget, but for those that a read takes while readers keep all others from being
+///       reused: a read never waits for another read. Such extra frames go back to the system when they are free, and
+///       are made so first. Pages that nobody waits for (read ahead, written by a flush) never take one.
 ///
 /// THREADS  any. The lock protects the frames' lists; a hit takes no lock.
 /// FAILURE  <see cref="OutOfMemoryException"/> from the system goes to the reader.

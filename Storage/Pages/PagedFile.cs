@@ -88,8 +88,8 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
     }
 
     /// <summary>
-    /// Puts a page into the cache whose bytes were just written to its place in the file; without room, leaves it to its first
-    /// reader.
+    /// Puts a page into the cache whose bytes were just written to its place in the file; without room, leaves it to
+    /// its first reader.
     /// </summary>
     public void Install(uint number, ReadOnlySpan<byte> page)
     {

@@ -26,7 +26,8 @@ internal static class BackupCommand
                     cancellationToken).ConfigureAwait(false);
                 return Answer.Line(
                     json => JsonShapes.Backup(json, backup),
-                    $"backup {backup.BackupId}: {backup.Files} datafiles, {TextShapes.Bytes(backup.Bytes)} in {TextShapes.Seconds(backup.Seconds)}, from {backup.StartLsn} to {backup.StopLsn}");
+                    $"backup {backup.BackupId}: {backup.Files} datafiles, {TextShapes.Bytes(backup.Bytes)} in "
+                    + $"{TextShapes.Seconds(backup.Seconds)}, from {backup.StartLsn} to {backup.StopLsn}");
             });
     }
 }

@@ -6,7 +6,8 @@ namespace Pitr.Cli;
 internal static class DataOptions
 {
     /// <summary>Keys and values as hexadecimal digits.</summary>
-    public static Option<bool> Hex() => new("--hex") { Description = "Keys and values are hexadecimal digits, not text." };
+    public static Option<bool> Hex() =>
+        new("--hex") { Description = "Keys and values are hexadecimal digits, not text." };
 
     /// <summary>The table.</summary>
     public static Argument<string> Table() => CliContext.ArgumentOf("TABLE", "The table.", TextForms.Name);

@@ -3,7 +3,9 @@ using System.Text;
 
 namespace Pitr.Cli;
 
-/// <summary><c>pitr dump TABLE</c>: the values, one a line, in key order, of one snapshot. Exit 0 only if it is whole.</summary>
+/// <summary>
+/// <c>pitr dump TABLE</c>: the values, one a line, in key order, of one snapshot. Exit 0 only if it is whole.
+/// </summary>
 internal static class DumpCommand
 {
     public static Command Create(CliContext cli)

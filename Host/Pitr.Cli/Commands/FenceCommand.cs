@@ -27,7 +27,8 @@ internal static class FenceCommand
                 {
                     console.WriteLine($"{fence.Datafile} is fenced until {TextForms.Time(fence.Until)}: copy {fence.Path}");
                     console.WriteLine(
-                        $"{TextShapes.Bytes(fence.LengthBytes)}, every change to {fence.CheckpointLsn}; end it with: pitr unfence {fence.Datafile}");
+                        $"{TextShapes.Bytes(fence.LengthBytes)}, every change to {fence.CheckpointLsn}; "
+                        + $"end it with: pitr unfence {fence.Datafile}");
                 });
             });
         command.Aliases.Add("begin-backup");

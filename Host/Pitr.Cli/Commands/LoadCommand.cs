@@ -2,7 +2,9 @@ using System.CommandLine;
 
 namespace Pitr.Cli;
 
-/// <summary><c>pitr load TABLE FILE|-</c>: a JSON Lines or CSV file as transactions, in the order of the file.</summary>
+/// <summary>
+/// <c>pitr load TABLE FILE|-</c>: a JSON Lines or CSV file as transactions, in the order of the file.
+/// </summary>
 internal static class LoadCommand
 {
     public static Command Create(CliContext cli)
@@ -62,5 +64,6 @@ internal static class LoadCommand
             json.WriteNumber("seconds", JsonShapes.Seconds(result.Seconds));
             json.WriteEndObject();
         },
-        $"{TextShapes.Number(result.Records)} records in {TextShapes.Number(result.Transactions)} transactions, {TextShapes.Seconds(result.Seconds)}{(result.Last is { } commit ? $", to {commit.Lsn}" : "")}");
+        $"{TextShapes.Number(result.Records)} records in {TextShapes.Number(result.Transactions)} transactions, "
+        + $"{TextShapes.Seconds(result.Seconds)}{(result.Last is { } commit ? $", to {commit.Lsn}" : "")}");
 }

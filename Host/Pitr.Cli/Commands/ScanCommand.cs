@@ -7,7 +7,8 @@ using System.Text.Json;
 namespace Pitr.Cli;
 
 /// <summary>
-/// <c>pitr scan TABLE</c>: rows of one snapshot, streamed. As JSON one object a line; for people the key, a tab, the value.
+/// <c>pitr scan TABLE</c>: rows of one snapshot, streamed. As JSON one object a line; for people the key, a tab, the
+/// value.
 /// </summary>
 internal static class ScanCommand
 {

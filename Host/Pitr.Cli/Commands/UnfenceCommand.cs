@@ -23,7 +23,8 @@ internal static class UnfenceCommand
                     .ConfigureAwait(false);
                 return Answer.Line(
                     json => JsonShapes.Unfence(json, result),
-                    $"{result.Datafile}: the copy is good; durable in the file to {result.FlushedLsn}; fences left: {result.HoldersRemaining}");
+                    $"{result.Datafile}: the copy is good; durable in the file to {result.FlushedLsn}; "
+                    + $"fences left: {result.HoldersRemaining}");
             });
         command.Aliases.Add("end-backup");
         return command;

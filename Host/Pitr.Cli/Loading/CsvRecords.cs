@@ -9,8 +9,8 @@ using CsvHelper;
 namespace Pitr.Cli;
 
 /// <summary>
-/// Records of a CSV file (RFC 4180, with a header line): a value is a JSON object with the header's names and the fields as
-/// texts, in the order of the columns.
+/// Records of a CSV file (RFC 4180, with a header line): a value is a JSON object with the header's names and the
+/// fields as texts, in the order of the columns.
 /// </summary>
 internal static class CsvRecords
 {

@@ -7,8 +7,9 @@ using System.Text.Json;
 namespace Pitr.Cli;
 
 /// <summary>
-/// Records of a JSON Lines file: a value is the line as it stands. The key is a member of the record's top level: a text, a
-/// number or a boolean; of a member that comes twice the last one counts, as everywhere. Empty lines are left out.
+/// Records of a JSON Lines file: a value is the line as it stands. The key is a member of the record's top level: a
+/// text, a number or a boolean; of a member that comes twice the last one counts, as everywhere. Empty lines are left
+/// out.
 /// </summary>
 internal static class JsonLinesReader
 {

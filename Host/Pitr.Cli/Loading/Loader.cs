@@ -12,12 +12,12 @@ namespace Pitr.Cli;
 internal sealed record LoadResult(long Records, long Transactions, CommitResult? Last, double Seconds);
 
 /// <summary>
-/// Loads records into a table: cuts them into transactions, keeps the pace, writes an acknowledgement for each transaction
-/// once it is durable, in the order of the file.
+/// Loads records into a table: cuts them into transactions, keeps the pace, writes an acknowledgement for each
+/// transaction once it is durable, in the order of the file.
 /// </summary>
 /// <remarks>
-/// ACKNOWLEDGEMENTS  one JSON line a transaction, appended with a write of its own at once, so that what stands in the file
-/// after a crash of anything was durable before.
+/// ACKNOWLEDGEMENTS  one JSON line a transaction, appended with a write of its own at once, so that what stands in the
+/// file after a crash of anything was durable before.
 /// PACE  record number n is due n / rate seconds after the start; a transaction is sent when its last record is due.
 /// </remarks>
 internal sealed class Loader(IDatabaseTarget target, TimeProvider clock)

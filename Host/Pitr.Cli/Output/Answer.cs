@@ -5,8 +5,8 @@ using Spectre.Console;
 namespace Pitr.Cli;
 
 /// <summary>
-/// What a verb has to say when it is done: as JSON for scripts, as text for people. It is written only after everything,
-/// the closing of the database too, went well; so a failure leaves standard output empty.
+/// What a verb has to say when it is done: as JSON for scripts, as text for people. It is written only after
+/// everything, the closing of the database too, went well; so a failure leaves standard output empty.
 /// </summary>
 /// <param name="Json">Writes the one JSON document.</param>
 /// <param name="Text">Writes lines and tables.</param>
@@ -21,7 +21,8 @@ internal sealed record Answer(Action<Utf8JsonWriter> Json, Action<IAnsiConsole> 
     public int ExitCode { get; init; } = ExitCodes.Done;
 
     /// <summary>An answer of one line.</summary>
-    public static Answer Line(Action<Utf8JsonWriter> json, string line) => new(json, console => console.WriteLine(line));
+    public static Answer Line(Action<Utf8JsonWriter> json, string line) =>
+        new(json, console => console.WriteLine(line));
 
     /// <summary>Writes it to standard output in one piece.</summary>
     public void WriteTo(CliConsole console, bool asJson)

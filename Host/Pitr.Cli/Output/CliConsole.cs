@@ -31,8 +31,8 @@ internal sealed record CliConsole(
     public string FullPath(string path) => Path.GetFullPath(path, CurrentFolder);
 
     /// <summary>
-    /// A store that was given on the command line: a folder's path is taken from where the client runs, and made full, so
-    /// that an engine elsewhere understands the same; an address with a scheme stays as it is.
+    /// A store that was given on the command line: a folder's path is taken from where the client runs, and made full,
+    /// so that an engine elsewhere understands the same; an address with a scheme stays as it is.
     /// </summary>
     public string FullStore(string store) =>
         store.Contains("://", StringComparison.Ordinal) || store.StartsWith("command:", StringComparison.Ordinal)

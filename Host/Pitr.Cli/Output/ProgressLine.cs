@@ -15,7 +15,8 @@ internal sealed class ProgressLine(CliConsole console) : IProgress<JobProgress>,
     public void Report(JobProgress value) => Show(value.TotalBytes > 0
         ? string.Create(
             CultureInfo.InvariantCulture,
-            $"{value.Step}  {100.0 * value.DoneBytes / value.TotalBytes:0} %  {TextShapes.Bytes(value.DoneBytes)} of {TextShapes.Bytes(value.TotalBytes)}")
+            $"{value.Step}  {100.0 * value.DoneBytes / value.TotalBytes:0} %  "
+            + $"{TextShapes.Bytes(value.DoneBytes)} of {TextShapes.Bytes(value.TotalBytes)}")
         : $"{value.Step}  {TextShapes.Bytes(value.DoneBytes)}");
 
     /// <summary>Shows a line in place of the one before, ten times a second at most.</summary>

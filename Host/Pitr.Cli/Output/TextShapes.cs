@@ -58,7 +58,8 @@ internal static class TextShapes
         {
             console.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"archive {store.Store}: last segment {store.LastSegment ?? "none"}, behind by {Bytes(store.LagBytes)} and {store.LagSeconds:0.#} s{(store.LastError is null ? "" : $"; {store.LastError}")}"));
+                $"archive {store.Store}: last segment {store.LastSegment ?? "none"}, behind by {Bytes(store.LagBytes)} and "
+                + $"{store.LagSeconds:0.#} s{(store.LastError is null ? "" : $"; {store.LastError}")}"));
         }
         if (status.RecoveryWindow is { } window)
             console.WriteLine($"recovery window from {TextForms.Time(window.From)} to {TextForms.Time(window.To)}");

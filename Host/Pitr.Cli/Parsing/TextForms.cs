@@ -4,7 +4,9 @@ using System.Text.RegularExpressions;
 
 namespace Pitr.Cli;
 
-/// <summary>The forms of the contract: SIZE, DURATION, NAME, TIME, LSN, keys. Each throws a FormatException that says the form.</summary>
+/// <summary>
+/// The forms of the contract: SIZE, DURATION, NAME, TIME, LSN, keys. Each throws a FormatException that says the form.
+/// </summary>
 internal static partial class TextForms
 {
     /// <summary>Bytes: a number, or one followed by KiB, MiB, GiB or TiB.</summary>
