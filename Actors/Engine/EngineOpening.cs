@@ -129,5 +129,5 @@ internal static class EngineOpening
     }
 
     private static Action<IFileHandle, long, ReadOnlySpan<byte>> WriteThrough(EngineContext engine) =>
-        (handle, offset, bytes) => engine.PacedWriter.Write(handle, offset, bytes);
+        (handle, offset, bytes) => engine.PacedWriter.WriteUrgent(handle, offset, bytes);
 }

@@ -79,5 +79,5 @@ internal sealed class Promotion : IPromotionHost
     private WalFolder FolderOf(TimelineId timeline, Lineage lineage) => new(
         _engine.FileSystem, _opened.WalFolder.Folder, (int)Control.WalSegmentBytes,
         new WalIdentity(Control.SystemId, timeline, lineage),
-        (handle, offset, bytes) => _engine.PacedWriter.Write(handle, offset, bytes));
+        (handle, offset, bytes) => _engine.PacedWriter.WriteUrgent(handle, offset, bytes));
 }

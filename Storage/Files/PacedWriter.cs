@@ -12,6 +12,7 @@ namespace Pitr.Storage;
 ///   rate                    halves, at most each 50 ms, when the WAL's recent sync time is above 2 × its idle median;
 ///                           else grows by 5 % each 50 ms; above 4 GiB/s it is no limit; never below 4 MiB/s
 ///   no commits              no sync of the WAL for 1 s: no limit
+///   urgent                  new WAL segments: counted, but never held back, since commits wait for them
 /// </code>
 /// "Idle" are WAL syncs while nothing was written here for 200 ms; their median is taken over the last 64.
 ///
@@ -69,13 +70,22 @@ internal sealed class PacedWriter
     public double BytesPerSecond => _limit.BytesPerSecond;
 
     /// <summary>Writes bytes in chunks, at the pace that the WAL allows and, if given, at the caller's own.</summary>
-    public void Write(IFileHandle handle, long offset, ReadOnlySpan<byte> bytes, RateLimit? callersLimit = null)
+    public void Write(IFileHandle handle, long offset, ReadOnlySpan<byte> bytes, RateLimit? callersLimit = null) =>
+        Write(handle, offset, bytes, callersLimit, isUrgent: false);
+
+    /// <summary>Writes what commits will wait for: in chunks, but before all that is paced, which waits for it.</summary>
+    public void WriteUrgent(IFileHandle handle, long offset, ReadOnlySpan<byte> bytes) =>
+        Write(handle, offset, bytes, null, isUrgent: true);
+
+    private void Write(IFileHandle handle, long offset, ReadOnlySpan<byte> bytes, RateLimit? callersLimit, bool isUrgent)
     {
         HandleState state = StateOf(handle);
         while (!bytes.IsEmpty)
         {
             int length = Math.Min(bytes.Length, BeginChunk());
-            Wait(_limit.Book(length));
+            TimeSpan wait = _limit.Book(length);
+            if (!isUrgent)
+                Wait(wait);
             if (callersLimit is not null)
                 Wait(callersLimit.Book(length));
             RequireUsable(handle, state);

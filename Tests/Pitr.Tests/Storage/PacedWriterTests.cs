@@ -86,6 +86,22 @@ public sealed class PacedWriterTests : IDisposable
         Assert.Equal(double.PositiveInfinity, _writer.BytesPerSecond);
     }
 
+    /// <summary>Commits wait for a new WAL segment: the pace of a flush must not hold it back.</summary>
+    [Fact]
+    public void What_is_urgent_never_waits()
+    {
+        for (int i = 0; i < 64; i++)
+            Commit(0.15);
+        for (int i = 0; i < 40; i++)
+            WriteAndCommit(1.0);
+        Assert.Equal(PacedWriter.BytesPerSecondMin, _writer.BytesPerSecond);
+        _delayed = TimeSpan.Zero;
+        _writer.WriteUrgent(_file, 0, new byte[16 * Mebi]);
+        Assert.Equal(TimeSpan.Zero, _delayed);
+        _writer.Write(_file, 0, new byte[10]); // comes after what was urgent
+        Assert.True(_delayed > TimeSpan.FromSeconds(1));
+    }
+
     [Fact]
     public void Wal_syncs_of_the_usual_length_do_not_slow_it_down()
     {
