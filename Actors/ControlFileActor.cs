@@ -240,7 +240,12 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         _now = next;
         Log(CheckpointRecord(next), logged =>
         {
-            _now = _now with { KnownEndOfWal = logged.Lsn, LastCommitTime = logged.Time };
+            _now = _now with
+            {
+                KnownEndOfWal = logged.Lsn, LastCommitTime = logged.Time,
+                // Below the redo point nobody reads any more which ids were given.
+                NextTransactionId = new TransactionId(logged.LastTransaction.Value + 1),
+            };
             Write();
             Answer(new CheckpointRecorded(_now.RedoLsn, record.CheckpointLsn));
         });

@@ -44,13 +44,17 @@ internal static class EngineOpening
             if (wal is not null)
             {
                 folder.EnsureReady();
-                store.Replace(control with { State = EngineState.Running, KnownEndOfWal = wal.End });
+                ulong next = Math.Max(control.NextTransactionId.Value, wal.LastTransactionId.Value + 1);
+                control = control with
+                {
+                    State = EngineState.Running, KnownEndOfWal = wal.End, NextTransactionId = new TransactionId(next),
+                };
+                store.Replace(control);
             }
 
             FileEntry place = files.Stat(engine.Folder)!;
             return new OpenedEngine(
-                databaseLock, store, wal is null ? control : control with { State = EngineState.Running, KnownEndOfWal = wal.End },
-                folder, wal, datafiles, stores,
+                databaseLock, store, control, folder, wal, datafiles, stores,
                 new EngineStart(engine.Draw(), Environment.MachineName, engine.Folder, place.Inode))
             {
                 Restore = isRecovering ? RestoreSources.Of(engine, control) : null,

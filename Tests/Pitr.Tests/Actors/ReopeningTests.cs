@@ -1,0 +1,46 @@
+using Pitr.Simulation;
+
+namespace Pitr.Tests;
+
+/// <summary>What goes on over the end of an engine, orderly or not.</summary>
+public sealed class ReopeningTests
+{
+    private readonly RecoveryLab _lab = new();
+
+    /// <summary>The redo point passes the records that show which ids were given: the control file has to know.</summary>
+    [Fact]
+    public async Task Transaction_ids_are_never_given_twice()
+    {
+        var given = new List<ulong>();
+        await using (PitrDatabase database = await _lab.CreateAsync())
+        {
+            await database.CreateTableAsync("orders");
+            given.Add(await PutAsync(database));
+        }
+
+        for (int start = 0; start < 3; start++)
+        {
+            await using PitrDatabase database = await PitrDatabase.OpenAsync(RecoveryLab.Folder, _lab.Options);
+            given.Add(await PutAsync(database));
+            given.Add(await PutAsync(database));
+            if (start == 1)
+                await database.CheckpointAsync();
+        }
+
+        SimulatedDisk killed;
+        await using (PitrDatabase database = await PitrDatabase.OpenAsync(RecoveryLab.Folder, _lab.Options))
+        {
+            given.Add(await PutAsync(database));
+            await database.CheckpointAsync();
+            killed = _lab.Disk.KillCopy();
+        }
+
+        await using (PitrDatabase database = await PitrDatabase.OpenAsync(RecoveryLab.Folder, RecoveryLab.OptionsOn(killed)))
+            given.Add(await PutAsync(database));
+
+        Assert.Equal(Enumerable.Range(1, given.Count).Select(id => (ulong)id), given);
+    }
+
+    private static async Task<ulong> PutAsync(PitrDatabase database) =>
+        (await database.PutAsync(database.GetTable("orders"), "k"u8.ToArray(), "v"u8.ToArray())).TransactionId.Value;
+}
