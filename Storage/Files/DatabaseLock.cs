@@ -5,7 +5,7 @@ namespace Pitr.Storage;
 
 /// <summary>One engine per database: an exclusive lock that dies with its process.</summary>
 /// <remarks>
-/// It is a flock on <c>pitr.lock</c> inside the folder. The file's content only tells people who holds it (process,
+/// It is a lock on <c>pitr.lock</c> inside the folder. The file's content only tells people who holds it (process,
 /// machine, since when); it decides nothing, is not synced, and may be left over. The file is never deleted: a second
 /// engine could lock a new file of that name while the first still holds the old one.
 /// A control file cannot carry the lock, because each checkpoint puts another file under its name.

@@ -70,7 +70,7 @@ internal interface IFileSystem
     long FreeBytes(string folder);
 
     /// <summary>
-    /// Takes an exclusive lock on an existing file, which dies with the process (flock, LOCK_NB).
+    /// Takes an exclusive lock on an existing file, which dies with the process (F_OFD_SETLK; flock on macOS).
     /// Null if somebody else, also in this process, holds it.
     /// </summary>
     IDisposable? TryLock(string path);
