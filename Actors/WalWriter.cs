@@ -37,6 +37,8 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly List<FileId> _concerned = [];
     private PendingCommit? _backlog;
+    private PendingCommit? _current; // taken, and in no group yet
+    private CommitGroup? _group; // being filled or written, and not published yet
     private ulong _lastTransaction;
     private Lsn _lastStamped;
     private DateTimeOffset _lastTime;
@@ -71,6 +73,17 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
     protected override void PreStart() => Timers.StartPeriodicTimer(
         nameof(HeartbeatDue), new HeartbeatDue(), _engine.Options.HeartbeatInterval);
 
+    /// <summary>However it ended, also by a bug in the middle of a group: who is in neither intake nor tracker is told here.</summary>
+    protected override void PostStop()
+    {
+        PitrException stopped = EngineErrors.ShuttingDown();
+        _engine.Intake.Close(stopped);
+        for (int i = 0; i < _group?.Count; i++)
+            _group.Members[i].Complete(EngineErrors.CommitFateUnknown(stopped));
+        _current?.Complete(EngineErrors.CommitFateUnknown(stopped));
+        RefuseBacklog(EngineErrors.CommitRefused(stopped));
+    }
+
     // ---- states ----------------------------------------------------------------------------------
 
     protected override void OnReceive(object message) => WhenOpen(message);
@@ -96,6 +109,9 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
                 break;
             case CloseWal:
                 Close();
+                break;
+            case CloseWalWithoutRecord close:
+                Stop(close.Asker);
                 break;
             default:
                 WhenAny(message);
@@ -127,6 +143,7 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
             case RequestSeal:
             case SwitchSegment:
             case CloseWal:
+            case CloseWalWithoutRecord:
                 Stash.Stash();
                 break;
             default:
@@ -211,7 +228,7 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
         CommitGroup group = _engine.Visibility.Rent();
         _concerned.Clear();
         _groupIsBegun = false;
-        PendingCommit? current = null;
+        _group = group;
         try
         {
             while (_backlog is { } commit)
@@ -223,10 +240,10 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
                 commit.Next = null;
                 if (!commit.TryTake())
                     continue; // withdrawn
-                current = commit;
+                _current = commit;
                 if (Stamp(commit))
                     group.Add(commit);
-                current = null;
+                _current = null;
             }
 
             if (_groupIsBegun)
@@ -234,8 +251,9 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
         }
         catch (StorageFailedException error)
         {
-            if (current is not null)
-                group.Add(current);
+            if (_current is not null)
+                group.Add(_current);
+            (_current, _group) = (null, null);
             Fail(error, group);
             return false;
         }
@@ -245,6 +263,7 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
             group.Expect(file);
         // Cut before it is published: a group that is visible may be used again at once.
         List<ApplyPart> parts = _concerned.Count == 0 ? [] : GroupParts.Of(group);
+        _group = null;
         _engine.Visibility.Publish(group);
         foreach (ApplyPart part in parts)
         {
@@ -433,6 +452,10 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
             _lastStamped = _appender.DurableLsn;
             _segmentHasRecords = false;
             _segmentSince = _engine.Clock.GetTimestamp();
+            // The filler is a group that changes nothing: without it a flush sealed here would wait for the next commit (F6).
+            CommitGroup filler = _engine.Visibility.Rent();
+            filler.Lsn = _lastStamped;
+            _engine.Visibility.Publish(filler);
             AskForSegmentsAhead();
         }
 
@@ -463,9 +486,7 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
         const int bytes = RecordCodec.HeaderBytes;
         if (_appender.CanHold(bytes) && TryLog(shutdown, out _))
         {
-            _engine.Intake.Close(EngineErrors.ShuttingDown());
-            Become(WhenStopped);
-            Sender.Tell(new WalClosed(_appender.DurableLsn));
+            Stop(Sender);
             return;
         }
 
@@ -473,6 +494,15 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
             return; // it failed, and said so
         Stash.Stash();
         AwaitSegments(bytes);
+    }
+
+    /// <summary>Nothing is taken from here on; what was taken from the intake and not stamped is told so.</summary>
+    private void Stop(IActorRef asker)
+    {
+        _engine.Intake.Close(EngineErrors.ShuttingDown());
+        RefuseBacklog(EngineErrors.ShuttingDown());
+        Become(WhenStopped);
+        asker.Tell(new WalClosed(_appender.DurableLsn));
     }
 
     // ---- segments and failure --------------------------------------------------------------------
@@ -496,13 +526,7 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
     /// <summary>The disk is full before a group's first byte: its callers are told, nothing is damaged, later ones may succeed.</summary>
     private void Refuse(Problem why)
     {
-        while (_backlog is { } commit)
-        {
-            _backlog = commit.Next;
-            commit.Next = null;
-            commit.Complete(why.ToException());
-        }
-
+        RefuseBacklog(why.ToException());
         foreach (Envelope stashed in Stash.ClearStash())
         {
             switch (stashed.Message)
@@ -510,7 +534,13 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
                 case LogEvent log:
                     stashed.Sender.Tell(new EventRefused(log.Event, why, log.Tag));
                     break;
-                case Drain or RequestSeal or CloseWal:
+                case SwitchSegment:
+                    stashed.Sender.Tell(new ControlFileProtocol.RequestRefused(why));
+                    break;
+                case CloseWal:
+                    Self.Tell(new CloseWalWithoutRecord(stashed.Sender), ActorRefs.NoSender);
+                    break;
+                case Drain or RequestSeal:
                     Self.Tell(stashed.Message, stashed.Sender);
                     break;
                 default:
@@ -529,13 +559,21 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
                 group.Members[i].Complete(EngineErrors.CommitFateUnknown(error));
         }
 
-        while (_backlog is { } commit)
-        {
-            _backlog = commit.Next;
-            commit.Complete(EngineErrors.CommitRefused(error));
-        }
-
+        RefuseBacklog(EngineErrors.CommitRefused(error));
         Become(WhenStopped);
         Context.Parent.Tell(new WalFailed(Problem.From(error)));
     }
+
+    private void RefuseBacklog(PitrException why)
+    {
+        while (_backlog is { } commit)
+        {
+            _backlog = commit.Next;
+            commit.Next = null;
+            commit.Complete(why);
+        }
+    }
+
+    /// <summary>The disk has no room even for the record of a clean shutdown: the next opening finds the end by itself.</summary>
+    private sealed record CloseWalWithoutRecord(IActorRef Asker) : ILocalMessage;
 }

@@ -98,7 +98,7 @@ internal sealed class PendingCommit : IValueTaskSource<CommitResult>
     {
         if (Interlocked.CompareExchange(ref _state, Idle, Taken) == Taken)
         {
-            _cancellation.Unregister();
+            _cancellation.Dispose(); // waits for a callback that runs: it must not meet the next round
             _core.SetResult(Result);
         }
     }
@@ -109,7 +109,7 @@ internal sealed class PendingCommit : IValueTaskSource<CommitResult>
         if (Interlocked.CompareExchange(ref _state, Idle, Taken) != Taken
             && Interlocked.CompareExchange(ref _state, Idle, Queued) != Queued)
             return; // the caller left
-        _cancellation.Unregister();
+        _cancellation.Dispose(); // waits for a callback that runs: it must not meet the next round
         _core.SetException(error);
     }
 
