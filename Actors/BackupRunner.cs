@@ -64,7 +64,12 @@ internal sealed class BackupRunner : UntypedActor
     public static Props PropsFor(EngineContext engine, OpenedEngine opened, WalStart wal, EngineRoutes routes) =>
         Props.Create(() => new BackupRunner(engine, opened, wal, routes));
 
-    protected override void PostStop() => _routes.Folder.Tell(new ReleaseWal(_hold), ActorRefs.NoSender);
+    /// <summary>An answer after the first is nobody's: the asker has gone.</summary>
+    protected override void PostStop()
+    {
+        _routes.Folder.Tell(new ReleaseWal(_hold), ActorRefs.NoSender);
+        _asker.Tell(new RequestRefused(Problem.From(EngineErrors.BackupCancelled())));
+    }
 
     protected override void OnReceive(object message)
     {
@@ -99,6 +104,8 @@ internal sealed class BackupRunner : UntypedActor
             case FenceRefused refused:
                 Fail(refused.Why);
                 break;
+            case Copied when _fence is null:
+                break; // the fence broke meanwhile: the copy is void already
             case Copied:
                 _routes.Datafiles[_current!.Id].Tell(new Unfence(_fence!.Token));
                 break;
@@ -154,7 +161,9 @@ internal sealed class BackupRunner : UntypedActor
         string id = engine.Clock.GetUtcNow().ToString("yyyyMMdd'T'HHmmss'Z'", CultureInfo.InvariantCulture)
             + "-" + engine.Draw().ToString("x16", CultureInfo.InvariantCulture)[..6];
         _backupId = id;
-        var start = new BackupStart(id, control, engine.DurableLsn, engine.Clock.GetUtcNow());
+        var start = new BackupStart(
+            id, control, Lsn.Max(control.RedoLsn, control.Catalogue.Lsn), // C: what was created since the list was read is above it (H29)
+            engine.Clock.GetUtcNow());
         Work(() =>
         {
             var limit = request.BytesPerSecondMax is { } most ? new RateLimit(engine.Clock, most) : null;

@@ -44,6 +44,7 @@ internal sealed class DatafileActor : UntypedActor, IWithTimers
     private bool _noteAsked;
     private bool _flushAsked;
     private bool _closing;
+    private bool _isClosed;
     private (FinishRestore Request, IActorRef From)? _finish;
     private IActorRef _closeReplyTo = ActorRefs.Nobody;
     private FlushJob? _flush;
@@ -186,6 +187,20 @@ internal sealed class DatafileActor : UntypedActor, IWithTimers
             case Fence fence:
                 Sender.Tell(new FenceRefused(fence.Datafile, _slot.Why!));
                 break;
+            case ApplyReplay replay: // a flush failed on the way: the others' replay goes on
+                ReplayBatch(replay.Batch);
+                break;
+            case ReplayDropTable drop:
+                _file.DropTable(drop.Table, drop.Lsn);
+                break;
+            case FinishRestore _:
+                Sender.Tell(new SealSkipped(_slot.Id, _slot.Name, _cleanUpTo, _state));
+                break;
+            case EndReplay:
+                _file.KeepVersions = true;
+                _slot.File = _file;
+                Sender.Tell(new ReplayEnded(_slot.Id));
+                break;
             case Seal request:
                 request.ReplyTo.Tell(new SealSkipped(_slot.Id, _slot.Name, _cleanUpTo, _state));
                 break;
@@ -201,6 +216,10 @@ internal sealed class DatafileActor : UntypedActor, IWithTimers
         {
             case ApplyReplay replay:
                 ReplayBatch(replay.Batch);
+                break;
+            case FlushEnded when _closing:
+                _flushIsWriting = false;
+                CloseIfIdle();
                 break;
             case FlushEnded:
                 _flushIsWriting = false;
@@ -230,6 +249,8 @@ internal sealed class DatafileActor : UntypedActor, IWithTimers
             case EndReplay end:
                 _file.KeepVersions = true;
                 _lastWhole = Lsn.Max(_lastWhole, end.Lsn);
+                if (_file.CanSeal)
+                    Seal(_lastWhole); // what was replayed has one version a key; what is committed from now on has all
                 _lineage = end.Lineage;
                 _slot.File = _file;
                 Enter(_flush is null ? DatafileState.Open : DatafileState.Flushing, $"replayed to {end.Lsn}");
@@ -321,7 +342,12 @@ internal sealed class DatafileActor : UntypedActor, IWithTimers
     {
         int changes = batch.ChangeCount;
         while (batch.MoveNext())
+        {
+            if (batch.Lsn <= _file.CheckpointLsn)
+                continue; // an earlier try flushed it, and crashed before the control file knew the file
             _file.Apply(batch.Kind, batch.Key, batch.Value, batch.Lsn);
+        }
+
         batch.Recycle();
         Sender.Tell(new ReplayApplied(_slot.Id, changes));
     }
@@ -615,6 +641,7 @@ internal sealed class DatafileActor : UntypedActor, IWithTimers
     /// <summary>No flush runs. Brings a lagging meta page up to date, then has the control file note the generation (F7).</summary>
     private void PrepareFence()
     {
+        SkipSealWaiters(); // a checkpoint does not wait for a fence; a seal that is still wanted would flush under it (F2)
         Lsn clean = _file.CleanUpTo;
         if (clean > _file.CheckpointLsn)
         {
@@ -742,11 +769,45 @@ internal sealed class DatafileActor : UntypedActor, IWithTimers
     {
         if (!_closing || _flushIsWriting)
             return;
+        LetEverybodyGo();
         _slot.File = null;
         _slot.Why ??= Problem.From(EngineErrors.ShuttingDown());
+        _isClosed = true;
         _file.Dispose();
         _closeReplyTo.Tell(new DatafileClosed(_slot.Id));
         Context.Stop(Self);
+    }
+
+    /// <summary>Whoever waits for this file is answered: a checkpoint, who wants a fence, who holds one, the last one out.</summary>
+    private void LetEverybodyGo()
+    {
+        SkipSealWaiters();
+        Problem why = Problem.From(EngineErrors.ShuttingDown());
+        foreach ((Unfenced answer, IActorRef to) in _lastOut)
+            to.Tell(answer with { FlushedLsn = _file.CheckpointLsn }); // the copy was good before
+        _lastOut.Clear();
+        while (_waitingFences.TryDequeue(out (Fence Request, IActorRef From) waiting))
+            waiting.From.Tell(new FenceRefused(_slot.Name, why));
+        foreach (FenceHold hold in _fences.All)
+            hold.Holder?.Tell(new FenceBroken(hold.Token, why));
+    }
+
+    /// <summary>It died or was stopped without a word: the file is closed when its worker has ended (H13), off this thread.</summary>
+    protected override void PostStop()
+    {
+        if (_isClosed)
+            return;
+        LetEverybodyGo();
+        _slot.File = null;
+        Datafile file = _file;
+        _engine.Workers.Start(
+            ActorRefs.Nobody,
+            () =>
+            {
+                file.Dispose();
+                return new FlushNow();
+            },
+            static error => new FlushFailed(error));
     }
 
     private void Enter(DatafileState next, string why)

@@ -45,6 +45,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
     private IActorRef _walWriter = ActorRefs.Nobody;
     private IActorRef _checkpointer = ActorRefs.Nobody;
     private IActorRef _archiver = ActorRefs.Nobody;
+    private IActorRef _recovery = ActorRefs.Nobody;
     private WalStart? _wal;
     private Problem? _failure;
     private bool _isForced;
@@ -79,6 +80,15 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
 
     /// <summary>However it ended, nobody waits for ever.</summary>
     protected override void PostStop() => Finish();
+
+    /// <summary>A bug of this actor ends the engine: the guardian above would begin it anew, unseen and with the lock.</summary>
+    protected override void PreRestart(Exception reason, object message)
+    {
+        _completionError ??= reason;
+        base.PreRestart(reason, message);
+    }
+
+    protected override void PostRestart(Exception reason) => Context.Stop(Self);
 
     // ---- states ----------------------------------------------------------------------------------
 
@@ -129,6 +139,10 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
                 break;
             case WalFailed failed:
                 Fail(failed.Why, null);
+                break;
+            case Terminated dead when _datafiles.ContainsValue(dead.ActorRef) || dead.ActorRef.Equals(_recovery):
+                // Replay waits for its answer: a refusal to open, not a hang.
+                Fail(Problem.From(new BugException($"The actor {dead.ActorRef.Path.Name} died during recovery.")), null);
                 break;
             case Terminated dead:
                 ChildDied(dead.ActorRef);
@@ -189,6 +203,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
         switch (message)
         {
             case CheckpointEnded:
+            case Terminated checkpointer when checkpointer.ActorRef.Equals(_checkpointer):
             case RequestRefused when Sender.Equals(_checkpointer):
                 _walWriter.Tell(new CloseWal());
                 break;
@@ -201,6 +216,9 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
                     _log.Warning("The archive lacks what the shutdown could not ship: {0}", drained.Left);
                 Lsn end = _walEnd;
                 _controlFile.Tell(new ChangeControlFile(now => now with { State = EngineState.CleanShutdown, KnownEndOfWal = end }));
+                break;
+            case Terminated archiver when archiver.ActorRef.Equals(_archiver):
+                Self.Tell(new ArchiveDrained("its archiver died"));
                 break;
             case ControlFileChanged or RequestRefused:
                 CloseDatafiles();
@@ -311,7 +329,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
         }
 
         Become(WhenRecovering);
-        Watched(RecoveryCoordinator.PropsFor(_engine, opened, _controlFile, new Dictionary<FileId, IActorRef>(_datafiles)), "recovery");
+        _recovery = Watched(RecoveryCoordinator.PropsFor(_engine, opened, _controlFile, new Dictionary<FileId, IActorRef>(_datafiles)), "recovery");
     }
 
     private void StartEngine(RecoveryEnded ended)
@@ -327,7 +345,13 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
             _folder = Watched(WalFolderActor.PropsFor(ended.Wal!.Folder), "wal-folder");
             _walWriter = Watched(WalWriter.PropsFor(_engine, ended.Wal, _folder), "wal");
             foreach ((FileId file, IActorRef owner) in _datafiles)
-                _walWriter.Tell(new OpenFile(file, _engine.Slots.Of(file).Name, owner));
+            {
+                FileSlot slot = _engine.Slots.Of(file);
+                _walWriter.Tell(new OpenFile(file, slot.Name, owner));
+                if (slot.State == DatafileState.Offline)
+                    _walWriter.Tell(new CloseFile(file, IsGone: false, slot.Why!)); // it failed during replay
+            }
+
             foreach (FileSlot slot in _engine.Slots.All.Where(slot => !_datafiles.ContainsKey(slot.Id)))
                 _walWriter.Tell(new CloseFile(slot.Id, IsGone: true, slot.Why!));
             _controlFile.Tell(new ControlFileActor.UseWalWriter(_walWriter));
@@ -376,7 +400,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
         else if (_datafiles.TryGetValue(file, out IActorRef? owner))
             owner.Forward(fence);
         else
-            Sender.Tell(new FenceRefused(fence.Datafile, _engine.Slots.Of(file).Why!));
+            Sender.Tell(new FenceRefused(
+                fence.Datafile, _engine.Slots.TryOf(file)?.Why ?? Problem.From(EngineErrors.DatafileRecovering(fence.Datafile))));
     }
 
     private void RouteToken(Guid token, object request)

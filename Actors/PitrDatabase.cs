@@ -375,14 +375,19 @@ public sealed class PitrDatabase : IAsyncDisposable
     // ---- administration --------------------------------------------------------------------------
 
     /// <summary>Flushes every datafile that is not fenced, offline or in recovery, and moves the redo point.</summary>
-    public async Task<CheckpointResult> CheckpointAsync(CancellationToken cancellationToken = default) =>
-        (await AskAsync<CheckpointEnded>(
-            _actors.Checkpointer, new RunCheckpoint(), cancellationToken, Timeout.InfiniteTimeSpan).ConfigureAwait(false))
-        .Result;
+    public async Task<CheckpointResult> CheckpointAsync(CancellationToken cancellationToken = default)
+    {
+        RequireWritable();
+        return (await AskAsync<CheckpointEnded>(
+            _actors.Checkpointer, new RunCheckpoint(), cancellationToken, Timeout.InfiniteTimeSpan).ConfigureAwait(false)).Result;
+    }
 
     /// <summary>Ends the WAL segment in use, so that it can be shipped; returns where the next one begins.</summary>
-    public async Task<Lsn> SwitchWalAsync(CancellationToken cancellationToken = default) =>
-        (await AskAsync<SegmentSwitched>(_actors.WalWriter, new SwitchSegment(), cancellationToken).ConfigureAwait(false)).Lsn;
+    public async Task<Lsn> SwitchWalAsync(CancellationToken cancellationToken = default)
+    {
+        RequireWritable();
+        return (await AskAsync<SegmentSwitched>(_actors.WalWriter, new SwitchSegment(), cancellationToken).ConfigureAwait(false)).Lsn;
+    }
 
     /// <summary>Names the present moment, durably.</summary>
     public async Task<RestorePoint> CreateRestorePointAsync(string name, CancellationToken cancellationToken = default)
@@ -444,6 +449,7 @@ public sealed class PitrDatabase : IAsyncDisposable
     public async Task<BackupResult> BackupAsync(BackupRequest request, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(request);
+        RequireWritable();
         using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         return (await AskAsync<BackupEnded>(
             _actors.Supervisor, new RunBackup(request, cancel.Token), cancellationToken, Timeout.InfiniteTimeSpan)
