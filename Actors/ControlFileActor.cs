@@ -175,7 +175,7 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
             : Path.GetFullPath(Path.Combine(_engine.Folder, create.Path));
         var file = _now.Catalogue.NextFileId;
         var incarnation = new Incarnation(_engine.Draw());
-        Lsn born = _engine.DurableLsn;
+        Lsn born = _engine.Visibility.Visible; // no reader's LSN may lie below its root
         Datafile opened = Datafile.Create(
             _engine.Environment, path, create.Name, _now.SystemId, file, incarnation, _now.Lineage, born);
         string stored = Catalogue.StoredPath(_engine.Folder, path);

@@ -40,6 +40,7 @@ internal sealed class RecoveryCoordinator : UntypedActor
     private Catalogue _catalogue;
     private ReplayStep.Barrier? _barrier;
     private int _batches;
+    private readonly object _streamGate = new(); // a step of the stream, or its end
     private bool _isReading;
     private bool _isHeld;
     private bool _isRead;
@@ -63,7 +64,21 @@ internal sealed class RecoveryCoordinator : UntypedActor
 
     protected override void PreStart() => ReadOn();
 
-    protected override void PostStop() => _job.Stream.Dispose();
+    /// <summary>A worker may be inside the stream: it is disposed after that, elsewhere.</summary>
+    protected override void PostStop()
+    {
+        ReplayStream stream = _job.Stream;
+        object gate = _streamGate;
+        _engine.Workers.Start(
+            ActorRefs.Nobody,
+            () =>
+            {
+                lock (gate)
+                    stream.Dispose();
+                return AllRead.Instance;
+            },
+            static error => new StepFailed(error));
+    }
 
     protected override void OnReceive(object message)
     {
@@ -139,9 +154,14 @@ internal sealed class RecoveryCoordinator : UntypedActor
             return;
         _isReading = true;
         ReplayStream stream = _job.Stream;
+        object gate = _streamGate;
         _engine.Workers.Start(
             Self,
-            () => stream.MoveNext() ? new StepRead(stream.Current) : AllRead.Instance,
+            () =>
+            {
+                lock (gate)
+                    return stream.MoveNext() ? new StepRead(stream.Current) : AllRead.Instance;
+            },
             static error => new StepFailed(error));
     }
 
@@ -194,6 +214,8 @@ internal sealed class RecoveryCoordinator : UntypedActor
                 MakeFile(create, ddl.Lsn);
                 break;
             case WalEvent.DropDatafile drop when ddl.IsNew:
+                if (_catalogue.File(drop.FileId) is { } dropped)
+                    _job.NoteDropped(drop.FileId, dropped.Path);
                 _catalogue = _catalogue.DropFile(drop.FileId, ddl.Lsn);
                 _isHeld = true;
                 _datafiles.Remove(drop.FileId);
@@ -259,6 +281,9 @@ internal sealed class RecoveryCoordinator : UntypedActor
             _flushing.Add(file);
             owner.Tell(new Seal(_barrier.Through, Self));
         }
+
+        if (_flushing.Count == 0)
+            Flushed(default); // no file can be used: nobody will report
     }
 
     private void Flushed(FileId file)
@@ -278,7 +303,12 @@ internal sealed class RecoveryCoordinator : UntypedActor
         if (_barrier is not { } barrier)
             return;
         _barrier = null;
-        _controlFile.Tell(new ChangeControlFile(now => now.AfterReplay(catalogue, clean, barrier.Through)));
+        _controlFile.Tell(new ChangeControlFile(now => now.AfterReplay(catalogue, clean, barrier.Through) with
+        {
+            // What lies below the redo point is not read again: ids and times go on from here (I9).
+            NextTransactionId = new TransactionId(Math.Max(now.NextTransactionId.Value, barrier.TransactionId.Value + 1)),
+            LastCommitTime = now.LastCommitTime is { } last && last > barrier.Time ? last : barrier.Time,
+        }));
     }
 
     // ---- the end ---------------------------------------------------------------------------------

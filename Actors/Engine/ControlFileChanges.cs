@@ -11,6 +11,15 @@ internal static class ControlFileChanges
     {
         if (control.Catalogue.File(clean.File) is not { } known)
             return control;
+        if (clean.Incarnation == known.Incarnation && clean.Generation < known.Generation)
+        {
+            // A report that waited for other files while a fence had a newer generation noted (H16): what it says of the LSN holds.
+            return control with
+            {
+                Catalogue = control.Catalogue.WithFile(known with { CleanUpTo = Lsn.Max(known.CleanUpTo, clean.CleanUpTo) }),
+            };
+        }
+
         CatalogueFile next = known with
         {
             Incarnation = clean.Incarnation, Generation = clean.Generation, CheckpointLsn = clean.CheckpointLsn,

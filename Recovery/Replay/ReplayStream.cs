@@ -123,7 +123,7 @@ internal sealed class ReplayStream : IDisposable
             throw RecoveryErrors.CatalogueAboveCut(catalogue.Lsn, cut);
         foreach ((FileId file, Lsn has) in catalogue.Files)
         {
-            if (has > cut)
+            if (has > cut && has != Lsn.MaxValue) // MaxValue: it takes no part
                 throw RecoveryErrors.FileAboveCut($"number {file}", has, cut);
         }
     }
