@@ -141,7 +141,11 @@ internal sealed class BackupRunner : UntypedActor
                 _asker.Tell(new RequestRefused(abandoned.Why));
                 Context.Stop(Self);
                 break;
-            case FenceBroken:
+            case Terminated dead when _current is not null && _routes.Datafiles.TryGetValue(_current.Id, out IActorRef? owner)
+                && owner.Equals(dead.ActorRef) && _engine.Catalogue.Catalogue.File(_current.Id) is not null:
+                Fail(Problem.From(EngineErrors.DatafileNeedsRecovery(_current.Name, "its actor died while it was copied.")));
+                break;
+            case FenceBroken or Terminated:
                 break;
             default:
                 Unhandled(message);
@@ -200,7 +204,7 @@ internal sealed class BackupRunner : UntypedActor
             || !_routes.Datafiles.TryGetValue(_current.Id, out IActorRef? owner))
             NextFile();
         else
-            owner.Tell(new Fence(_current.Name, Self, Self.Path.ToString(), $"backup {_backupId}", Lease));
+            Context.Watch(owner).Tell(new Fence(_current.Name, Self, Self.Path.ToString(), $"backup {_backupId}", Lease));
     }
 
     private void Copy(Fenced fenced)

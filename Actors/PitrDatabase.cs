@@ -185,9 +185,20 @@ public sealed class PitrDatabase : IAsyncDisposable
     {
         RequireWritable();
         var begin = new PendingCommit(new WriteBatch());
-        begin.PrepareBegin(cancellationToken);
-        await Enqueue(begin).ConfigureAwait(false);
-        return new Transaction(this, OpenSnapshot(), begin.Ticket!);
+        begin.PrepareBegin(CancellationToken.None); // one that was stamped must be ended: so it is waited for all the same
+        Task<CommitResult> begun = Enqueue(begin).AsTask();
+        try
+        {
+            await begun.WaitAsync(cancellationToken).ConfigureAwait(false);
+            return new Transaction(this, OpenSnapshot(), begin.Ticket!);
+        }
+        catch
+        {
+            _ = begun.ContinueWith(
+                _ => EndTransaction(begin.Ticket!), CancellationToken.None,
+                TaskContinuationOptions.OnlyOnRanToCompletion, TaskScheduler.Default);
+            throw;
+        }
     }
 
     internal ValueTask<CommitResult> CommitAsync(

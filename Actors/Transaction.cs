@@ -94,17 +94,17 @@ public sealed class Transaction : IDisposable
             return new CommitResult(Lsn, default, default);
         }
 
-        var batch = new WriteBatch();
-        foreach ((byte[] treeKey, (Table table, byte[]? value)) in _writes)
-        {
-            if (value is null)
-                batch.Delete(table, treeKey.AsSpan(OperationCodec.TableIdBytes));
-            else
-                batch.Put(table, treeKey.AsSpan(OperationCodec.TableIdBytes), value);
-        }
-
         try
         {
+            var batch = new WriteBatch();
+            foreach ((byte[] treeKey, (Table table, byte[]? value)) in _writes)
+            {
+                if (value is null)
+                    batch.Delete(table, treeKey.AsSpan(OperationCodec.TableIdBytes));
+                else
+                    batch.Put(table, treeKey.AsSpan(OperationCodec.TableIdBytes), value);
+            }
+
             return await _database.CommitAsync(batch, _reads, _ticket, cancellationToken).ConfigureAwait(false);
         }
         finally

@@ -89,6 +89,15 @@ public sealed class WriteBatch
         FileCount = 0;
     }
 
+    /// <summary>As <see cref="Detach"/>, and the batch keeps its content.</summary>
+    internal void DetachWithContent()
+    {
+        _pending = new PendingCommit(this);
+        byte[] copy = ArrayPool<byte>.Shared.Rent(_record.Length);
+        _record.AsSpan(0, _end).CopyTo(copy);
+        _record = copy;
+    }
+
     internal void RequireIdle()
     {
         if (_pending.IsUnderWay)

@@ -113,6 +113,19 @@ internal sealed class PendingCommit : IValueTaskSource<CommitResult>
         _core.SetException(error);
     }
 
+    /// <summary>
+    /// The caller gets an error while datafiles may still read the record: the batch goes on with a copy of it, and the engine
+    /// keeps the one that it has.
+    /// </summary>
+    public void Abandon(Exception error)
+    {
+        if (Interlocked.CompareExchange(ref _state, Left, Taken) != Taken)
+            return; // it was completed, or the caller left
+        _cancellation.Dispose();
+        _batch.DetachWithContent();
+        _core.SetException(error);
+    }
+
     CommitResult IValueTaskSource<CommitResult>.GetResult(short token) => _core.GetResult(token);
 
     ValueTaskSourceStatus IValueTaskSource<CommitResult>.GetStatus(short token) => _core.GetStatus(token);

@@ -25,6 +25,7 @@ internal sealed class VisibilityTracker
     private int _groups;
     private (IActorRef To, object Message)? _creditWaiter;
     private ulong _visible;
+    private Func<Exception>? _failed;
 
     /// <summary>A snapshot at this LSN sees all of every transaction at or below it.</summary>
     public Lsn Visible => new(Volatile.Read(ref _visible));
@@ -47,17 +48,26 @@ internal sealed class VisibilityTracker
     /// <summary>Puts a synced group, with its expectations set, at the end of the queue.</summary>
     public void Publish(CommitGroup group)
     {
+        Func<Exception>? failed;
         lock (_gate)
         {
-            if (_newest is null)
+            failed = _failed;
+            if (failed is not null)
+                group.Next = null;
+            else if (_newest is null)
                 _oldest = group;
             else
                 _newest.Next = group;
-            _newest = group;
-            _groups++;
+            if (failed is null)
+            {
+                _newest = group;
+                _groups++;
+            }
         }
 
-        if (group.IsApplied)
+        if (failed is not null)
+            FailMembers(group, failed); // what came before was given up: visible LSN must not pass over it (I8)
+        else if (group.IsApplied)
             Advance(); // nothing but begins, or events that no datafile hears of
     }
 
@@ -120,13 +130,17 @@ internal sealed class VisibilityTracker
             _oldest = _newest = null;
             _groups = 0;
             _waiters.Clear();
+            _failed ??= why;
         }
 
         for (; group is not null; group = group.Next)
-        {
-            for (int i = 0; i < group.Count; i++)
-                group.Members[i].Complete(why());
-        }
+            FailMembers(group, why);
+    }
+
+    private static void FailMembers(CommitGroup group, Func<Exception> why)
+    {
+        for (int i = 0; i < group.Count; i++)
+            group.Members[i].Abandon(why());
     }
 
     private void Advance()

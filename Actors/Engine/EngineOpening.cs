@@ -79,10 +79,16 @@ internal static class EngineOpening
         {
             if (file.NeedsRecovery is not null)
                 throw EngineErrors.DatafileNeedsRecovery(file.Name, file.NeedsRecovery);
+            // A restore that crashed after it had stamped this file, and before the control file knew its new incarnation (H32).
+            bool isStamped = control.Recovery is { } recovery
+                && engine.FileSystem.Stat(path) is not null
+                && Datafile.Inspect(engine.FileSystem, path).RestoreStamp == recovery.Id;
             Datafile opened = Datafile.Open(
                 engine.Environment, path, file.Name,
-                new DatafileExpectation(
-                    control.SystemId, file.Id, DatafileKind.Datafile, file.Generation, file.Incarnation, file.CheckpointLsn),
+                isStamped
+                    ? new DatafileExpectation(control.SystemId, file.Id)
+                    : new DatafileExpectation(
+                        control.SystemId, file.Id, DatafileKind.Datafile, file.Generation, file.Incarnation, file.CheckpointLsn),
                 keepVersions: false);
             if (!history.PathContains(opened.Meta.Lineage, opened.CheckpointLsn))
             {
