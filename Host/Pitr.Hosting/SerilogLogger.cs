@@ -43,7 +43,7 @@ internal sealed class SerilogLogger : UntypedActor, IRequiresMessageQueue<ILogge
                 break;
             case LogEvent entry:
                 _log.ForContext("Source", entry.LogSource)
-                    .Write(LevelOf(entry.LogLevel()), entry.Cause, "{Message:l}", entry.Message);
+                    .Write(LevelOf(entry), IsOfConnection(entry) ? null : entry.Cause, "{Message:l}", entry.Message);
                 break;
             default:
                 Unhandled(message);
@@ -51,8 +51,14 @@ internal sealed class SerilogLogger : UntypedActor, IRequiresMessageQueue<ILogge
         }
     }
 
-    private static LogEventLevel LevelOf(LogLevel level) => level switch
+    /// <summary>A client that leaves is an error to Akka's remoting, and everyday here: nobody must act.</summary>
+    private static bool IsOfConnection(LogEvent entry) =>
+        entry.LogSource.Contains("/system/endpointManager", StringComparison.Ordinal)
+        || entry.LogSource.Contains("/system/remote-watcher", StringComparison.Ordinal);
+
+    private static LogEventLevel LevelOf(LogEvent entry) => entry.LogLevel() switch
     {
+        _ when IsOfConnection(entry) => LogEventLevel.Debug,
         LogLevel.DebugLevel => LogEventLevel.Debug,
         LogLevel.InfoLevel => LogEventLevel.Information,
         LogLevel.WarningLevel => LogEventLevel.Warning,
