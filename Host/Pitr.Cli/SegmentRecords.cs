@@ -16,7 +16,8 @@ internal static class SegmentRecords
         {
             IArchiveStore store = OfflineStores.Open(path);
             return store.List("")
-                .Where(name => name.Length >= 24 && SegmentName.TryParse(name.AsSpan(0, 24), out _))
+                .Where(IsSegment)
+                .OrderBy(name => name, StringComparer.Ordinal)
                 .SelectMany(name => OfArchived(store.Name, name, store.Get(name), cancellationToken));
         }
         if (!File.Exists(path))
@@ -29,6 +30,13 @@ internal static class SegmentRecords
             return OfArchived(Path.GetDirectoryName(path)!, file, bytes, cancellationToken);
         SegmentHeader header = SegmentHeader.Read(bytes, path);
         return OfStream(header.Start, header.Lineage, bytes.AsMemory(SegmentHeader.Bytes), cancellationToken);
+    }
+
+    /// <summary>A store keeps its segments in a folder of its own; their names begin with 24 digits.</summary>
+    private static bool IsSegment(string name)
+    {
+        ReadOnlySpan<char> last = name.AsSpan(name.LastIndexOf('/') + 1);
+        return last.Length >= 24 && SegmentName.TryParse(last[..24], out _) && !name.StartsWith("backups/", StringComparison.Ordinal);
     }
 
     private static IEnumerable<RecordDescription> OfArchived(

@@ -37,7 +37,7 @@ internal static class WalCommand
                         if (lsn <= (parsed.GetValue(from) ?? Lsn.Zero) || lsn > (parsed.GetValue(to) ?? Lsn.MaxValue)
                             || (wanted is not null && record.Operations?.Any(operation => operation.Key == wanted) != true))
                             continue;
-                        JsonSerializer.Serialize(output, record, WalDumpJson.Default.RecordDescription);
+                        Write(output, record);
                         output.WriteByte((byte)'\n');
                     }
                 },
@@ -45,5 +45,43 @@ internal static class WalCommand
             await output.FlushAsync(cancellationToken).ConfigureAwait(false);
             return Answer.Streamed;
         });
+    }
+
+    private static void Write(Stream output, RecordDescription record)
+    {
+        using var json = new Utf8JsonWriter(output);
+        json.WriteStartObject();
+        json.WriteString("kind", record.Kind);
+        json.WriteString("lsn", record.Lsn);
+        json.WriteString("startLsn", record.StartLsn);
+        json.WriteString("groupStart", record.GroupStart);
+        json.WriteString("time", TextForms.Time(record.CommitTime));
+        json.WriteString("rawClock", TextForms.Time(record.RawClock));
+        json.WriteNumber("bytes", record.LengthBytes);
+        json.WriteString("crc", record.Crc);
+        json.WriteString("previousCrc", record.PreviousCrc);
+        if (record.TransactionId is { } transaction)
+            json.WriteNumber("transactionId", transaction);
+        if (record.Event is { } text)
+        {
+            json.WritePropertyName("event");
+            json.WriteRawValue(text);
+        }
+        if (record.Operations is { } operations)
+        {
+            json.WriteStartArray("operations");
+            foreach (OperationDescription operation in operations)
+            {
+                json.WriteStartObject();
+                json.WriteString("operation", operation.Operation);
+                json.WriteNumber("fileId", operation.FileId);
+                json.WriteNumber("tableId", operation.TableId);
+                json.WriteString("key", operation.Key);
+                json.WriteNumber("valueBytes", operation.ValueBytes);
+                json.WriteEndObject();
+            }
+            json.WriteEndArray();
+        }
+        json.WriteEndObject();
     }
 }
