@@ -62,15 +62,15 @@ internal static class AdminProblems
     /// <summary>The data of a failure.</summary>
     public static AdminProblem Of(Exception failure) =>
         (failure is AggregateException { InnerException: { } inner } ? inner : failure) switch
-    {
-        PitrException known => new AdminProblem((int)known.Code, known.ExitCode, known.Message, known.Hint),
-        OperationCanceledException => new AdminProblem(
-            (int)ErrorCode.ConnectionLost, 1, "The request was given up, since its client left.", "Send it again."),
-        ArgumentException wrong => new AdminProblem(0, 2, wrong.Message, "Correct the request."),
-        { } unknown => new AdminProblem(
-            (int)ErrorCode.InvariantBroken, 1, $"{unknown.GetType().Name}: {unknown.Message}",
-            "Look into the engine's log, and report this text."),
-    };
+        {
+            PitrException known => new AdminProblem((int)known.Code, known.ExitCode, known.Message, known.Hint),
+            OperationCanceledException => new AdminProblem(
+                (int)ErrorCode.ConnectionLost, 1, "The request was given up, since its client left.", "Send it again."),
+            ArgumentException wrong => new AdminProblem(0, 2, wrong.Message, "Correct the request."),
+            { } unknown => new AdminProblem(
+                (int)ErrorCode.InvariantBroken, 1, $"{unknown.GetType().Name}: {unknown.Message}",
+                "Look into the engine's log, and report this text."),
+        };
 
     /// <summary>The failure of some data.</summary>
     public static Exception ToException(AdminProblem problem)

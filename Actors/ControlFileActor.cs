@@ -233,7 +233,8 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         Lsn redo = next.Catalogue.Files.Select(file => file.CleanUpTo).Aggregate(record.CheckpointLsn, Lsn.Min);
         next = next with
         {
-            CheckpointLsn = record.CheckpointLsn, RedoLsn = Lsn.Max(redo, _now.RedoLsn),
+            CheckpointLsn = record.CheckpointLsn,
+            RedoLsn = Lsn.Max(redo, _now.RedoLsn),
             CheckpointTime = _engine.Clock.GetUtcNow(),
             Catalogue = next.Catalogue.ForgetDropped(redo),
         };
@@ -242,7 +243,8 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         {
             _now = _now with
             {
-                KnownEndOfWal = logged.Lsn, LastCommitTime = logged.Time,
+                KnownEndOfWal = logged.Lsn,
+                LastCommitTime = logged.Time,
                 // Below the redo point nobody reads any more which ids were given.
                 NextTransactionId = new TransactionId(logged.LastTransaction.Value + 1),
             };

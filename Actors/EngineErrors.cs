@@ -105,7 +105,8 @@ internal static class EngineErrors
 
     public static DamageException DatafileMissing(string name, string path) => new(
         ErrorCode.DatafileMissing, $"Datafile '{name}' is missing: there is no '{path}'.",
-        $"Put it back, or restore it: pitr datafile recover {name} --from STORE") { Path = path };
+        $"Put it back, or restore it: pitr datafile recover {name} --from STORE")
+    { Path = path };
 
     public static RefusedException NotInRecovery(string folder) => new(
         ErrorCode.NotInRecovery, $"The database in '{folder}' is not in recovery.", "Serve it: pitr serve DIR");

@@ -22,7 +22,9 @@ internal static class ControlFileChanges
 
         CatalogueFile next = known with
         {
-            Incarnation = clean.Incarnation, Generation = clean.Generation, CheckpointLsn = clean.CheckpointLsn,
+            Incarnation = clean.Incarnation,
+            Generation = clean.Generation,
+            CheckpointLsn = clean.CheckpointLsn,
             CleanUpTo = Lsn.Max(known.CleanUpTo, clean.CleanUpTo),
         };
         return next == known ? control : control with { Catalogue = control.Catalogue.WithFile(next) };

@@ -47,7 +47,9 @@ internal static class EngineOpening
                 ulong next = Math.Max(control.NextTransactionId.Value, wal.LastTransactionId.Value + 1);
                 control = control with
                 {
-                    State = EngineState.Running, KnownEndOfWal = wal.End, NextTransactionId = new TransactionId(next),
+                    State = EngineState.Running,
+                    KnownEndOfWal = wal.End,
+                    NextTransactionId = new TransactionId(next),
                 };
                 store.Replace(control);
             }
