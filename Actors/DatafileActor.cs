@@ -437,14 +437,14 @@ internal sealed class DatafileActor : UntypedActor, IWithTimers
         _lastWhole = Lsn.Max(_lastWhole, request.Lsn);
         if (!_file.HasChanges)
         {
-            Seal(request.Lsn);
+            Seal(Lsn.Max(request.Lsn, _file.SealedUpTo));
             _cleanUpTo = Lsn.Max(_cleanUpTo, request.Lsn);
             request.ReplyTo.Tell(CleanNow());
             return;
         }
 
         _sealWaiters.Add((request.Lsn, request.ReplyTo));
-        Seal(request.Lsn);
+        Seal(Lsn.Max(request.Lsn, _file.SealedUpTo)); // the barrier may lie below what the file already had (D2)
         RunFlush(_file.PrepareFlush(_lineage)!);
     }
 

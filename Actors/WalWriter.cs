@@ -61,6 +61,7 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
         _lastStamped = start.Appender.DurableLsn;
         _lastTime = start.LastCommitTime;
         _segmentSince = engine.Clock.GetTimestamp();
+        _segmentHasRecords = start.Folder.Geometry.BoundaryAtOrAbove(start.Appender.NextLsn) != start.Appender.NextLsn;
     }
 
     public ITimerScheduler Timers { get; set; } = null!;
