@@ -46,7 +46,7 @@ internal sealed class BackupRunner : UntypedActor
     private Fenced? _fence;
     private CatalogueFile? _current;
     private string _backupId = "";
-    private bool _isRetry;
+    private readonly HashSet<FileId> _voided = [];
     private bool _isFailing;
     private long _bytesTotal;
     private long _bytesDone;
@@ -107,7 +107,7 @@ internal sealed class BackupRunner : UntypedActor
             case Copied when _fence is null:
                 break; // the fence broke meanwhile: the copy is void already
             case Copied:
-                _routes.Datafiles[_current!.Id].Tell(new Unfence(_fence!.Token));
+                Context.Parent.Tell(new Unfence(_fence!.Token));
                 break;
             case Unfenced:
                 _fence = null;
@@ -186,7 +186,6 @@ internal sealed class BackupRunner : UntypedActor
 
     private void NextFile()
     {
-        _isRetry = false;
         if (!_todo.TryDequeue(out _current))
         {
             _routes.WalWriter.Tell(new LogEvent(new WalEvent.BackupEnd(_backupId, _writer!.StartLsn)));
@@ -202,7 +201,7 @@ internal sealed class BackupRunner : UntypedActor
             Fail(Problem.From(EngineErrors.BackupCancelled()));
         else if (_engine.Catalogue.Catalogue.File(_current!.Id) is null
             || !_routes.Datafiles.TryGetValue(_current.Id, out IActorRef? owner))
-            NextFile();
+            NextFile(); // dropped meanwhile: H29 says what that means for the set
         else
             Context.Watch(owner).Tell(new Fence(_current.Name, Self, Self.Path.ToString(), $"backup {_backupId}", Lease));
     }
@@ -229,13 +228,12 @@ internal sealed class BackupRunner : UntypedActor
     {
         FencedFile file = FileOf(_fence!);
         _fence = null;
-        if (_isRetry)
+        if (!_voided.Add(file.Id))
         {
             Fail(why);
             return;
         }
 
-        _isRetry = true;
         _log.Warning("The copy of datafile {0} is void and is made again: {1}", file.Name, why.Message);
         BackupWriter writer = _writer!;
         Work(() =>
@@ -274,7 +272,7 @@ internal sealed class BackupRunner : UntypedActor
         _isFailing = true;
         _log.Warning("The backup failed: {0}", why.Message);
         if (_fence is not null)
-            _routes.Datafiles[_current!.Id].Tell(new Unfence(_fence.Token));
+            Context.Parent.Tell(new Unfence(_fence.Token));
         BackupWriter? writer = _writer;
         _engine.Workers.Start(
             Self,

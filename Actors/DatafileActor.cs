@@ -235,7 +235,7 @@ internal sealed class DatafileActor : UntypedActor, IWithTimers
             case FlushFailed failed:
                 GoOffline(Problem.From(failed.Cause));
                 break;
-            case Seal request:
+            case SealReplay request:
                 SealReplayed(request);
                 break;
             case ReplayDropTable drop:
@@ -244,6 +244,7 @@ internal sealed class DatafileActor : UntypedActor, IWithTimers
                 break;
             case FinishRestore finish:
                 _finish = (finish, Sender);
+                _lineage = finish.Lineage;
                 FinishRestore();
                 break;
             case EndReplay end:
@@ -432,8 +433,9 @@ internal sealed class DatafileActor : UntypedActor, IWithTimers
     }
 
     /// <summary>A long replay makes room: all that was replayed, which is everything at or below the LSN, goes to the file.</summary>
-    private void SealReplayed(Seal request)
+    private void SealReplayed(SealReplay request)
     {
+        _lineage = request.Lineage;
         _lastWhole = Lsn.Max(_lastWhole, request.Lsn);
         if (!_file.HasChanges)
         {

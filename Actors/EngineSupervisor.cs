@@ -46,6 +46,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
     private IActorRef _checkpointer = ActorRefs.Nobody;
     private IActorRef _archiver = ActorRefs.Nobody;
     private IActorRef _recovery = ActorRefs.Nobody;
+    private readonly HashSet<FileId> _replaying = [];
+    private RecoveryEnded? _recovered;
     private WalStart? _wal;
     private Problem? _failure;
     private bool _isForced;
@@ -128,8 +130,11 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
                 ForgetDropped(closed);
                 break;
             case RecoveryEnded ended:
-                StartEngine(ended);
-                Stash.UnstashAll();
+                EndReplays(ended);
+                break;
+            case ReplayEnded ended:
+                _replaying.Remove(ended.File);
+                StartIfReplaysEnded();
                 break;
             case RecoveryFailed failed:
                 Fail(failed.Error is PitrException ours ? Problem.From(ours) : Problem.From(failed.Error), failed.Error);
@@ -146,6 +151,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
                 break;
             case Terminated dead:
                 ChildDied(dead.ActorRef);
+                _replaying.IntersectWith(_datafiles.Keys);
+                StartIfReplaysEnded();
                 break;
             default:
                 Stash.Stash();
@@ -332,12 +339,30 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
         _recovery = Watched(RecoveryCoordinator.PropsFor(_engine, opened, _controlFile, new Dictionary<FileId, IActorRef>(_datafiles)), "recovery");
     }
 
-    private void StartEngine(RecoveryEnded ended)
+    /// <summary>Nobody gets the database before each of its files can be read.</summary>
+    private void EndReplays(RecoveryEnded ended)
     {
+        _recovered = ended;
+        Context.Unwatch(_recovery); // it stops now, having done its work
+        _recovery = ActorRefs.Nobody;
         _engine.Visibility.Start(ended.End);
         _engine.DurableLsn = ended.End;
+        _replaying.UnionWith(_datafiles.Keys);
         foreach (IActorRef datafile in _datafiles.Values)
             datafile.Tell(new EndReplay(ended.End, ended.Lineage));
+        StartIfReplaysEnded();
+    }
+
+    private void StartIfReplaysEnded()
+    {
+        if (_recovered is null || _replaying.Count > 0 || _failure is not null)
+            return;
+        StartEngine(_recovered);
+        Stash.UnstashAll();
+    }
+
+    private void StartEngine(RecoveryEnded ended)
+    {
         _wal = ended.Wal;
         bool isReadOnly = ended.Wal is null;
         if (!isReadOnly)

@@ -73,10 +73,10 @@ public static class PitrRecovery
             done += bytes.Length;
             request.Progress?.Report(new JobProgress("copying", done, planned.Plan.BytesToCopy));
         });
-        writer.Restore(planned, request.Pause, cancellation);
         string[] stores = request.Detached ? [] : [Absolute(request.Archive ?? request.Store)];
         bool isArchive = !request.Detached && ArchiveIdentity.Read(StoreOf(files, options, stores[0])) is not null;
-        new DatabaseSettings { Stores = isArchive ? stores : [] }.Write(files, folder);
+        var restored = new DatabaseSettings { Stores = isArchive ? stores : [] };
+        writer.Restore(planned, request.Pause, cancellation, () => restored.Write(files, folder));
         return planned;
     }
 

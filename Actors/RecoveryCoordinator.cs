@@ -101,7 +101,7 @@ internal sealed class RecoveryCoordinator : UntypedActor
                 break;
             case FileMade made:
                 Context.Parent.Tell(new StartNewDatafile(
-                    made.File, made.Name, made.Opened, _opened.ControlFile.Lineage, made.Lsn));
+                    made.File, made.Name, made.Opened, made.Opened.Meta.Lineage, made.Lsn));
                 break;
             case NewDatafileStarted started:
                 _datafiles[started.File] = started.Owner;
@@ -188,6 +188,13 @@ internal sealed class RecoveryCoordinator : UntypedActor
         ReadOn();
     }
 
+    /// <summary>Of the timeline on the path whose records end at an LSN (H14).</summary>
+    private Lineage LineageOf(Lsn lsn)
+    {
+        ControlFile control = _opened.ControlFile;
+        return TimelineHistory.Of(control.SystemId, control.History).OwnerOf(lsn + -8).Lineage;
+    }
+
     private void Release()
     {
         _isHeld = false;
@@ -243,10 +250,12 @@ internal sealed class RecoveryCoordinator : UntypedActor
                 engine.FileSystem.Stat(path) is not null
                     ? Datafile.Open(
                         engine.Environment, path, create.Name,
-                        new DatafileExpectation(control.SystemId, create.FileId, Incarnation: create.Incarnation), keepVersions: false)
+                        new DatafileExpectation(
+                            control.SystemId, create.FileId, Incarnation: create.Incarnation, RestoreStamp: control.Recovery?.Id),
+                        keepVersions: false)
                     : Datafile.Create(
                         engine.Environment, path, create.Name, control.SystemId, create.FileId, create.Incarnation,
-                        control.Lineage, control.RedoLsn, restoreStamp: control.Recovery?.Id ?? default, keepVersions: false)),
+                        LineageOf(control.RedoLsn), control.RedoLsn, restoreStamp: control.Recovery?.Id ?? default, keepVersions: false)),
             static error => new StepFailed(error));
     }
 
@@ -279,7 +288,7 @@ internal sealed class RecoveryCoordinator : UntypedActor
         foreach ((FileId file, IActorRef owner) in _datafiles)
         {
             _flushing.Add(file);
-            owner.Tell(new Seal(_barrier.Through, Self));
+            owner.Tell(new SealReplay(_barrier.Through, LineageOf(_barrier.Through), Self));
         }
 
         if (_flushing.Count == 0)
@@ -325,14 +334,14 @@ internal sealed class RecoveryCoordinator : UntypedActor
         Catalogue catalogue = _catalogue;
         if (_opened.Restore is null)
         {
-            _controlFile.Tell(new ChangeControlFile(now => now with { Catalogue = catalogue }));
+            _controlFile.Tell(new ChangeControlFile(now => now.WithReplayed(catalogue)));
             return;
         }
 
         foreach (FileId file in _datafiles.Keys)
             _flushing.Add(file);
         foreach (IActorRef owner in _datafiles.Values)
-            owner.Tell(new FinishRestore(_opened.Restore.Cut, _opened.Restore.RecoveryId));
+            owner.Tell(new FinishRestore(_opened.Restore.Cut, LineageOf(_opened.Restore.Cut), _opened.Restore.RecoveryId));
     }
 
     private void AfterNoted(ControlFile now)

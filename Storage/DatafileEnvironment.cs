@@ -16,10 +16,14 @@ internal sealed record DatafileEnvironment(
 /// <param name="ControlFileGeneration">The generation noted last; 0 if none was.</param>
 /// <param name="Incarnation">The incarnation for which generation and LSN hold (H16); null if none was noted.</param>
 /// <param name="CheckpointLsn">The LSN of that generation; null if none was noted.</param>
+/// <param name="RestoreStamp">
+/// The unfinished recovery that may have drawn the incarnation anew before a crash kept the control file from noting it (H32).
+/// </param>
 internal sealed record DatafileExpectation(
     SystemIdentifier SystemId,
     FileId FileId,
     DatafileKind Kind = DatafileKind.Datafile,
     ulong ControlFileGeneration = 0,
     Incarnation? Incarnation = null,
-    Lsn? CheckpointLsn = null);
+    Lsn? CheckpointLsn = null,
+    Guid? RestoreStamp = null);

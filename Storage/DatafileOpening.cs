@@ -104,7 +104,8 @@ internal static class DatafileOpening
 
     // What the control file says of a file holds only for the incarnation that it names (H16).
     private static bool IsOf(MetaPage meta, DatafileExpectation expected) =>
-        expected.Incarnation is null || expected.Incarnation == meta.Incarnation;
+        expected.Incarnation is null || expected.Incarnation == meta.Incarnation
+        || (expected.RestoreStamp is { } stamp && stamp == meta.RestoreStamp);
 
     private static MetaPage Readable(string path, MetaPage meta) =>
         meta.FormatVersion > MetaPage.FormatVersionNewest

@@ -30,6 +30,19 @@ internal static class ControlFileChanges
         return next == known ? control : control with { Catalogue = control.Catalogue.WithFile(next) };
     }
 
+    /// <summary>The catalogue as replayed; what it says of a file that was flushed meanwhile is older than what was noted then.</summary>
+    public static ControlFile WithReplayed(this ControlFile control, Catalogue replayed)
+    {
+        Catalogue next = replayed;
+        foreach (CatalogueFile noted in control.Catalogue.Files)
+        {
+            if (next.File(noted.Id) is not null)
+                next = next.WithFile(noted);
+        }
+
+        return control with { Catalogue = next };
+    }
+
     /// <summary>
     /// In a replay: the catalogue as replayed, the files as flushed, and the redo point where the next try may begin
     /// (H21: no WAL record says so).
@@ -37,7 +50,7 @@ internal static class ControlFileChanges
     public static ControlFile AfterReplay(
         this ControlFile control, Catalogue replayed, IReadOnlyList<FileClean> clean, Lsn through)
     {
-        ControlFile next = control with { Catalogue = replayed };
+        ControlFile next = control.WithReplayed(replayed);
         foreach (FileClean file in clean)
             next = next.WithFile(file);
         return next with

@@ -95,6 +95,9 @@ internal static class DatafileProtocol
     /// </summary>
     public sealed record Seal(Lsn Lsn, IActorRef ReplyTo) : ILocalMessage;
 
+    /// <summary>In a replay, the same; the LSN may be an ancestor's, whose lineage then goes into the meta page (H14).</summary>
+    public sealed record SealReplay(Lsn Lsn, Lineage Lineage, IActorRef ReplyTo) : ILocalMessage;
+
     /// <summary>Every change at or below CleanUpTo is in the file on disk, durable.</summary>
     public sealed record FileClean(
         FileId File, string Name, Incarnation Incarnation, ulong Generation, Lsn CheckpointLsn, Lsn CleanUpTo) : ILocalMessage;
@@ -117,7 +120,7 @@ internal static class DatafileProtocol
     /// A restore has replayed to its target: flush, then a new incarnation and the recovery's stamp (H15, H32). Answers
     /// to the sender: FileClean | SealSkipped.
     /// </summary>
-    public sealed record FinishRestore(Lsn Lsn, Guid RecoveryId) : ILocalMessage;
+    public sealed record FinishRestore(Lsn Lsn, Lineage Lineage, Guid RecoveryId) : ILocalMessage;
 
     /// <summary>The replay of this file reached its end. Answers: ReplayEnded.</summary>
     /// <param name="Lsn">Everything at or below it is in the buffers or the file.</param>

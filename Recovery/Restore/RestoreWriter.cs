@@ -59,7 +59,12 @@ internal sealed class RestoreWriter
     }
 
     /// <summary>All steps. The control file that was written is returned.</summary>
-    public ControlFile Restore(PlannedRecovery planned, bool isPaused, CancellationToken cancellation)
+    /// <param name="planned">What to restore.</param>
+    /// <param name="isPaused">Stay at the target.</param>
+    /// <param name="cancellation">Until the control file is written.</param>
+    /// <param name="beforeControlFile">Writes what else belongs to the database, before it becomes one; removes it if it fails.</param>
+    public ControlFile Restore(
+        PlannedRecovery planned, bool isPaused, CancellationToken cancellation, Action? beforeControlFile = null)
     {
         RequireRoom(_disk, _folder, planned.Plan);
         try
@@ -73,6 +78,7 @@ internal sealed class RestoreWriter
             foreach (string folder in _createdFiles.Select(FolderOf).Append(_folder).Distinct().ToArray())
                 _disk.SyncFolder(folder);
             cancellation.ThrowIfCancellationRequested();
+            beforeControlFile?.Invoke();
 
             ControlFile control = InRecovery(source, planned, isPaused);
             new ControlFileStore(_disk, _folder).Replace(control);

@@ -38,7 +38,7 @@ internal sealed class RecoveryLab
         WalSegmentBytes = 16 << 10,
         MemoryBudgetBytes = 16 << 20,
         ArchiveStores = stores,
-        ArchiveShutdownWait = TimeSpan.FromSeconds(20),
+        ArchiveShutdownWait = TimeSpan.FromSeconds(10),
         Delay = static _ => { },
     };
 
@@ -61,7 +61,7 @@ internal sealed class RecoveryLab
     }
 
     /// <summary>Commits one batch of puts and deletes over all tables, and notes the moment.</summary>
-    public async Task<Moment> CommitAsync(PitrDatabase database, int operations = 3, int valueBytesMax = 200)
+    public async Task<Moment> CommitAsync(PitrDatabase database, int operations = 3, int valueBytesMax = 700)
     {
         var batch = new WriteBatch();
         for (int i = 0; i < operations; i++)
