@@ -446,7 +446,10 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
         Dictionary<string, string> before = Content(Database);
         await FailsAsync(exitCode, "count", "t", "--database", Database);
         await FailsAsync(exitCode, "check", Database);
-        Assert.Equal(before, Content(Database));
+        if (name == ControlFileStore.FileName)
+            Assert.Equal(before, Content(Database));
+        else
+            Assert.Equal(changed, File.ReadAllBytes(file)); // the engine opens for the other datafiles, and logs that it did
         File.WriteAllBytes(file, whole);
         await HoldsTheSameAsync();
     }
