@@ -26,11 +26,12 @@ internal sealed class ReplayJob
     public static ReplayJob For(EngineContext engine, OpenedEngine opened)
     {
         ControlFile control = opened.ControlFile;
+        Lsn cut = opened.Restore?.Cut ?? opened.Wal!.End;
         var has = new Dictionary<FileId, Lsn>();
         foreach (OpenedDatafile file in opened.Datafiles)
         {
-            // A file that can't be used takes no part: as if it had everything.
-            has[file.Id] = file.File?.CheckpointLsn ?? Lsn.MaxValue;
+            // A file that can't be used takes no part: as if it had everything up to the cut.
+            has[file.Id] = file.File?.CheckpointLsn ?? cut;
         }
 
         var options = new ReplayOptions
@@ -44,7 +45,7 @@ internal sealed class ReplayJob
                 WalSources.Open(restore.History, restore.Sources.Along(restore.History, control.RedoLsn, restore.Cut), control.RedoLsn),
                 catalogue, restore.Cut, options))
             : new ReplayJob(opened, engine.Folder, new ReplayStream(
-                LocalRecords(opened), catalogue, opened.Wal!.End, options));
+                LocalRecords(opened), catalogue, cut, options));
     }
 
     /// <summary>
