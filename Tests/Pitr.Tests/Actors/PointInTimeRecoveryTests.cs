@@ -163,7 +163,10 @@ public sealed class PointInTimeRecoveryTests
         await PitrRecovery.RestoreAsync(
             new RestoreRequest
             {
-                Store = RecoveryLab.Archive, Into = "/paused", Target = RecoveryTarget.Including(at.Lsn), Pause = true,
+                Store = RecoveryLab.Archive,
+                Into = "/paused",
+                Target = RecoveryTarget.Including(at.Lsn),
+                Pause = true,
             },
             lab.Options);
         await using (PitrDatabase looking = await PitrDatabase.OpenAsync("/paused", lab.Options))
