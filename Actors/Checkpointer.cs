@@ -30,6 +30,7 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     private readonly List<IActorRef> _next = [];
     private readonly Dictionary<FileId, FileClean> _clean = [];
     private readonly Dictionary<FileId, SealSkipped> _skipped = [];
+    private readonly HashSet<FileId> _failed = [];
     private HashSet<FileId> _awaited = [];
     private Lsn _redo;
     private Lsn _lsn;
@@ -80,7 +81,8 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
                 break;
             case SealSent sent:
                 _lsn = sent.Lsn;
-                _awaited = [.. sent.Files.Where(file => !_clean.ContainsKey(file) && !_skipped.ContainsKey(file))];
+                _awaited = [.. sent.Files.Where(file =>
+                    !_clean.ContainsKey(file) && !_skipped.ContainsKey(file) && !_failed.Contains(file))];
                 EndIfComplete();
                 break;
             case FileClean clean:
@@ -94,7 +96,10 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
                 EndIfComplete();
                 break;
             case DatafileFailed failed: // told by the supervisor: it will not report
-                if (_isRunning && _awaited.Remove(failed.File))
+                if (!_isRunning)
+                    break;
+                _failed.Add(failed.File); // it may have failed before the barrier was answered
+                if (_awaited.Remove(failed.File))
                     EndIfComplete();
                 break;
             case CheckpointRecorded recorded:
@@ -143,6 +148,7 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
         _sealSent = false;
         _clean.Clear();
         _skipped.Clear();
+        _failed.Clear();
         _awaited.Clear();
         _walWriter.Tell(new RequestSeal([.. _engine.Slots.All.Select(slot => slot.Id)]));
     }

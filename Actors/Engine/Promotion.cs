@@ -30,7 +30,10 @@ internal sealed class Promotion : IPromotionHost
     /// <summary>All steps; on a worker.</summary>
     public static Promoted Run(EngineContext engine, OpenedEngine opened, ControlFile control, RestoreInProgress restore)
     {
-        var host = new Promotion(engine, opened, control);
+        // Noted by the rename that commits the promotion: a crash before the first checkpoint gives no id twice.
+        var next = new TransactionId(Math.Max(
+            control.NextTransactionId.Value, (restore.Plan.LastTransaction?.TransactionId.Value ?? 0) + 1));
+        var host = new Promotion(engine, opened, control with { NextTransactionId = next });
         new PromotionSteps(host, engine.Clock, engine.Draw).Continue($"recovered to {restore.Plan.Target}");
         ControlFile promoted = host.Control;
         TimelineHistory history = TimelineHistory.Of(promoted.SystemId, promoted.History);
@@ -44,10 +47,7 @@ internal sealed class Promotion : IPromotionHost
             LastCommitTime = restore.Plan.StopsAt.Time,
         });
         folder.EnsureReady();
-        var next = new TransactionId(Math.Max(
-            promoted.NextTransactionId.Value, (restore.Plan.LastTransaction?.TransactionId.Value ?? 0) + 1));
-        return new Promoted(
-            promoted with { NextTransactionId = next }, WalStart.Of(folder, history, wal, next, engine.Clock));
+        return new Promoted(promoted, WalStart.Of(folder, history, wal, next, engine.Clock));
     }
 
     public void Replace(ControlFile control)
