@@ -162,15 +162,14 @@ internal sealed class FreePages
         foreach (uint page in _freed)
             _free.Add(page);
         _freedAreListed = true;
-        // Each page is taken from the beginning of a run, or from beyond the end, so that no run is split.
+        // Taking can split a listed run: what is available may lie between pages that wait. So it counts again.
         List<uint> chain = [];
-        uint needed = FreeChain.PagesFor(_free.CountRuns());
         uint from = 0;
-        while (chain.Count < needed)
+        while (FreeChain.PagesFor(_free.CountRuns()) - (long)chain.Count is > 0 and var missing)
         {
             PageRun run = _available.NextRun(from, out uint first, out uint count)
-                ? Taken(new PageRun(first, Math.Min(count, needed - (uint)chain.Count)))
-                : Grow(needed - (uint)chain.Count);
+                ? Taken(new PageRun(first, (uint)Math.Min(count, missing)))
+                : Grow((uint)missing);
             for (uint i = 0; i < run.Count; i++)
                 chain.Add(run.First + i);
             from = run.First + run.Count;

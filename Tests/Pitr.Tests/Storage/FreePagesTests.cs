@@ -171,6 +171,24 @@ public sealed class FreePagesTests
         }
     }
 
+    /// <summary>Pages of the chain that lie between waiting ones split the run that lists them.</summary>
+    [Fact]
+    public void A_chain_has_room_for_the_runs_that_its_own_pages_split()
+    {
+        for (int runs = FreeChain.RunsPerPage - 3; runs < FreeChain.RunsPerPage + 3; runs++)
+        {
+            FreePages free = Loaded(50_000, [new PageRun(11, 1), new PageRun(31, 1)]);
+            free.Begin();
+            foreach (uint page in new uint[] { 10, 12, 30, 32 })
+                free.Free(page);
+            for (uint i = 0; i < runs - 2; i++)
+                free.Free(1000 + i * 2);
+            List<uint> chain = free.EndWithChain();
+            Assert.InRange(free.Listed.CountRuns(), 1, (long)chain.Count * FreeChain.RunsPerPage);
+            Assert.Equal(chain.Order(), chain);
+        }
+    }
+
     private static FreePages Loaded(uint pageCount, params PageRun[] runs)
     {
         var free = new FreePages(pageCount);
