@@ -12,7 +12,7 @@ internal delegate void ChunkWrite(IFileHandle file, long offset, ReadOnlySpan<by
 ///
 /// DURABILITY  one object, in this order (H27, H39); Put renames over, TryPutIfAbsent links
 ///   1. folders on the way created, each one's parent synced       3. SyncData
-///   2. temporary file created (O_EXCL), locked, written           4. rename, or link(2) and unlink   5. SyncFolder
+///   2. temporary file created (O_EXCL) and locked, written        4. rename, or link(2) and unlink   5. SyncFolder
 /// A crash before 4 leaves a stray, which <see cref="RemoveStrays"/> knows by its lock being free. A kill between 4 and
 /// 5 leaves a name that may vanish: so the folder is synced also when the name turns out to be taken, and the folders
 /// on the way are synced once by every object of this class, also those that it finds there.
@@ -171,7 +171,7 @@ internal sealed class FolderStore : IArchiveStore
             if (entry.StartsWith(TemporaryPrefix, StringComparison.Ordinal))
             {
                 // A living writer holds the lock of its temporary file, on whatever machine it runs.
-                using IDisposable? dead = TryLockIfThere(path);
+                using IDisposable? dead = LockIfStillThere(path);
                 if (dead is not null)
                 {
                     _files.Delete(path);
@@ -184,18 +184,6 @@ internal sealed class FolderStore : IArchiveStore
             }
         }
         return removed;
-    }
-
-    private IDisposable? TryLockIfThere(string path)
-    {
-        try
-        {
-            return _files.TryLock(path);
-        }
-        catch (StorageFailedException gone) when (gone.Errno == ErrnoNoEntry)
-        {
-            return null;
-        }
     }
 
     private void Walk(string folder, string prefix, List<string> names)
@@ -243,9 +231,10 @@ internal sealed class FolderStore : IArchiveStore
 
     private void WithTemporary(string path, Action<IFileHandle> write, Action<string> publish)
     {
-        using IFileHandle file = CreateTemporary(ParentOf(path));
+        (IFileHandle created, IDisposable alive) = CreateTemporary(ParentOf(path));
+        using IFileHandle file = created;
+        using IDisposable untilItIsOver = alive;
         string temporary = file.Path;
-        using IDisposable? alive = _files.TryLock(temporary);
         try
         {
             write(file);
@@ -259,19 +248,70 @@ internal sealed class FolderStore : IArchiveStore
         }
     }
 
-    private IFileHandle CreateTemporary(string folder)
+    /// <summary>
+    /// A temporary file of a new name and its lock. Whoever removes strays can meet the file before it is locked: then
+    /// that one has it, and another is made.
+    /// </summary>
+    private (IFileHandle File, IDisposable Alive) CreateTemporary(string folder)
     {
         for (int attempt = 1; ; attempt++)
         {
+            string path = $"{folder}/{TemporaryPrefix}{_random():X16}";
+            IFileHandle file;
             try
             {
-                return _files.Open($"{folder}/{TemporaryPrefix}{_random():X16}", FileOpen.CreateNew);
+                file = _files.Open(path, FileOpen.CreateNew);
             }
             catch (StorageFailedException taken) when (taken.Errno == ErrnoExists && attempt < TemporaryNamesTried)
             {
-                // A stray of a run that drew the same number (the same seed, or a cloned machine): draw again.
+                continue; // a stray of a run that drew the same number (the same seed, or a cloned machine)
             }
+            try
+            {
+                if (LockIfStillThere(path) is { } alive)
+                    return (file, alive);
+            }
+            catch
+            {
+                file.Dispose();
+                throw;
+            }
+            file.Dispose();
+            if (attempt >= TemporaryNamesTried)
+                throw ArchiveErrors.StoreFailed(
+                    Name, path, $"each of {attempt} temporary files was removed before it could be locked");
         }
+    }
+
+    /// <summary>
+    /// The lock of a temporary file, if it is free and the name still stands under it: a remover may have opened the
+    /// file before it was locked here, or have removed it before. No name is used twice, so the name tells the file.
+    /// </summary>
+    private IDisposable? LockIfStillThere(string path)
+    {
+        IDisposable? taken;
+        try
+        {
+            taken = _files.TryLock(path);
+        }
+        catch (StorageFailedException gone) when (gone.Errno == ErrnoNoEntry)
+        {
+            return null;
+        }
+        if (taken is null)
+            return null;
+        try
+        {
+            if (_files.Stat(path) is not null)
+                return taken;
+        }
+        catch
+        {
+            taken.Dispose();
+            throw;
+        }
+        taken.Dispose();
+        return null;
     }
 
     private void DeleteQuietly(string temporary)

@@ -191,6 +191,85 @@ public sealed class FolderStoreTests
         Assert.Equal([".tmp-0000000000000001"], _disk.List("/store"));
     }
 
+    /// <summary>A temporary file is free for a moment: between its creation and its lock.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_stray_remover_between_create_and_lock_costs_a_writer_no_more_than_another_name(bool conditional)
+    {
+        var disk = new MeddlingDisk(_disk);
+        FolderStore writer = Store(disk);
+        int removed = 0;
+        disk.BeforeLock = _ => removed = _store.RemoveStrays();
+        Write(writer, conditional);
+        Assert.Equal(1, removed);
+        RequireOnlyTheObject();
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_lock_on_a_temporary_file_that_was_removed_meanwhile_does_not_count(bool conditional)
+    {
+        var disk = new MeddlingDisk(_disk) { AfterLock = _disk.Delete };
+        Write(Store(disk), conditional);
+        RequireOnlyTheObject();
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_writer_that_finds_its_temporary_file_locked_leaves_it_to_the_remover(bool conditional)
+    {
+        var disk = new MeddlingDisk(_disk);
+        (string Path, IDisposable Lock)? remover = null;
+        disk.BeforeLock = path => remover = (path, _disk.TryLock(path)!);
+        Write(Store(disk), conditional);
+        _disk.Delete(remover!.Value.Path); // it must still be there for the one who has its lock
+        remover.Value.Lock.Dispose();
+        RequireOnlyTheObject();
+    }
+
+    [Fact]
+    public void A_remover_that_locks_what_its_writer_has_just_published_removes_nothing()
+    {
+        _disk.Open("/store/.tmp-0000000000000001", FileOpen.CreateNew).Dispose();
+        var disk = new MeddlingDisk(_disk) { AfterLock = path => _disk.Rename(path, "/store/a") };
+        Assert.Equal(0, Store(disk).RemoveStrays());
+        Assert.Equal(["a"], _store.List(""));
+        Assert.Equal(0, _disk.HeldLockCount);
+    }
+
+    /// <summary>On the real disk: a lock belongs to its opening of the file, not to the process.</summary>
+    [Fact]
+    public async Task Threads_of_one_process_write_and_remove_strays_at_once_and_nothing_is_lost()
+    {
+        string folder = Directory.CreateTempSubdirectory("pitr-store-").FullName;
+        var files = new PosixFileSystem();
+        FolderStore writer = Store(files, folder, seed: 1);
+        FolderStore remover = Store(files, folder, seed: 2);
+        using var isWritten = new CancellationTokenSource();
+        Task removing = Task.Run(() =>
+        {
+            while (!isWritten.IsCancellationRequested)
+                remover.RemoveStrays();
+        });
+        try
+        {
+            for (byte number = 0; number < 60; number++)
+                writer.Put($"wal/{number}", Bytes(100, number));
+        }
+        finally
+        {
+            await isWritten.CancelAsync();
+        }
+        await removing.WaitAsync(TimeSpan.FromSeconds(30));
+        for (byte number = 0; number < 60; number++)
+            Assert.Equal(Bytes(100, number), remover.Get($"wal/{number}").ToArray());
+        Assert.Equal(60, files.List($"{folder}/wal").Count);
+        Directory.Delete(folder, recursive: true);
+    }
+
     [Theory]
     [InlineData("/backup/orders/", "/backup/orders")]
     [InlineData("backup", "/home/db/backup")]
@@ -209,4 +288,19 @@ public sealed class FolderStoreTests
     public void Addresses_of_other_kinds_are_refused(string text) =>
         Assert.Equal(ErrorCode.StoreAddressInvalid,
             Assert.Throws<RefusedException>(() => StoreAddress.Parse(text, "/home/db")).Code);
+
+    private static void Write(FolderStore store, bool conditional)
+    {
+        if (conditional)
+            Assert.True(store.TryPutIfAbsent("wal/a", Bytes(10, 1)));
+        else
+            store.Put("wal/a", Bytes(10, 1));
+    }
+
+    private void RequireOnlyTheObject()
+    {
+        Assert.Equal(Bytes(10, 1), _store.Get("wal/a").ToArray());
+        Assert.Equal(["a"], _disk.List("/store/wal"));
+        Assert.Equal((0, 0), (_disk.OpenHandleCount, _disk.HeldLockCount));
+    }
 }
