@@ -22,13 +22,21 @@ namespace Pitr.Actors;
 ///   hold all WAL ─▶ checkpoint ─▶ catalogue at C, hold from the redo point ─▶ intent (H35, H39)
 ///     ─▶ for each file: Fence ─▶ copy ─▶ Unfence ─▶ BackupEnd logged (H29) ─▶ WAL from start to stop ─▶ label, manifest
 /// </code>
-/// A fence that broke while its file was copied makes that copy void: it is made again, whole, under a new fence, once.
+/// INVARIANTS
+///   K1  One worker at a time: the next step, also Discard and Abandon, begins after the one before has told its end.
+///   K2  A copy counts only if its fence was held from before its first byte until Unfence was answered with Unfenced.
+///   K3  A set that lacks a datafile alive at its stop is not made: the backup fails and says which (H29).
+///
+/// A fence that broke while its file was copied makes that copy void: it is made again, whole, under a new fence, once
+/// for each file. The fence is renewed while the copying goes on.
 /// Any failure, or the caller's cancellation, ends the fence it holds, removes the unfinished set and lets the WAL go.
 /// A crash of it: its fences end with it (death watch), and the set has no manifest, so there is none.
 /// </remarks>
-internal sealed class BackupRunner : UntypedActor
+[System.Diagnostics.CodeAnalysis.SuppressMessage(
+    "Design", "CA1001", Justification = "An actor's end is PostStop; the token source outlives it in its worker.")]
+internal sealed class BackupRunner : UntypedActor, IWithTimers
 {
-    private static readonly TimeSpan Lease = TimeSpan.FromHours(4);
+    private static readonly TimeSpan Lease = TimeSpan.FromMinutes(10);
 
     private readonly EngineContext _engine;
     private readonly OpenedEngine _opened;
@@ -36,18 +44,22 @@ internal sealed class BackupRunner : UntypedActor
     private readonly EngineRoutes _routes;
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly Queue<CatalogueFile> _todo = new();
+    private readonly HashSet<FileId> _voided = [];
     private readonly Guid _hold;
     private readonly long _began;
     private RunBackup _request = null!;
     private IActorRef _asker = ActorRefs.Nobody;
+    private CancellationTokenRegistration _whenCancelled;
     private BackupWriter? _writer;
-    private IArchiveStore? _store;
     private ControlFile? _control;
-    private Fenced? _fence;
     private CatalogueFile? _current;
+    private IActorRef _owner = ActorRefs.Nobody;
+    private Fenced? _fence;
+    private CancellationTokenSource? _step; // of the worker that runs; null if none does (K1)
+    private Problem? _void;
+    private Problem? _failure;
+    private bool _isAbandoning;
     private string _backupId = "";
-    private readonly HashSet<FileId> _voided = [];
-    private bool _isFailing;
     private long _bytesTotal;
     private long _bytesDone;
 
@@ -61,12 +73,16 @@ internal sealed class BackupRunner : UntypedActor
         _began = engine.Clock.GetTimestamp();
     }
 
+    public ITimerScheduler Timers { get; set; } = null!;
+
     public static Props PropsFor(EngineContext engine, OpenedEngine opened, WalStart wal, EngineRoutes routes) =>
         Props.Create(() => new BackupRunner(engine, opened, wal, routes));
 
     /// <summary>An answer after the first is nobody's: the asker has gone.</summary>
     protected override void PostStop()
     {
+        _whenCancelled.Unregister();
+        _step?.Cancel();
         _routes.Folder.Tell(new ReleaseWal(_hold), ActorRefs.NoSender);
         _asker.Tell(new RequestRefused(Problem.From(EngineErrors.BackupCancelled())));
     }
@@ -76,81 +92,91 @@ internal sealed class BackupRunner : UntypedActor
         switch (message)
         {
             case RunBackup run:
-                _request = run;
-                _asker = Sender;
-                _routes.Folder.Tell(new HoldWal(_hold, Lsn.Zero));
+                Start(run);
                 break;
             case WalHeld when _control is null:
                 _routes.Checkpointer.Tell(new RunCheckpoint());
                 break;
+            case WalHeld:
+                break;
+            case CancelAsked:
+                Fail(Problem.From(EngineErrors.BackupCancelled()));
+                break;
+            case RequestRefused refused:
+                Fail(refused.Why);
+                break;
+            case EventRefused refused:
+                Fail(refused.Why);
+                break;
+            case WorkerEnded ended:
+                TakeWorkersEnd(ended);
+                break;
+            case FenceRenewed:
+                break;
+            case Fenced fenced when _failure is not null:
+                Context.Parent.Tell(new Unfence(fenced.Token));
+                break;
+            case var _ when _failure is not null:
+                break; // what is on its way to a backup that has failed
             case CheckpointEnded:
                 _routes.ControlFile.Tell(new GetControlFile());
                 break;
             case ControlFileChanged changed:
                 Begin(changed.Now);
                 break;
-            case WalHeld:
+            case EventLogged logged:
+                Complete(logged);
                 break;
-            case Begun:
-                NextFile();
+            default:
+                TakeOfFile(message);
                 break;
-            case Fenced fenced:
-                _fence = fenced;
-                Copy(fenced);
-                break;
-            case FenceRefused refused when refused.Why.Code == ErrorCode.DatafileUnknown:
-                NextFile(); // dropped meanwhile: H29 says what that means for the set
+        }
+    }
+
+    /// <summary>What concerns the file that is being copied.</summary>
+    private void TakeOfFile(object message)
+    {
+        switch (message)
+        {
+            case DatafileFound found when found.File == _current?.Id:
+                AskForFence(found.Owner);
                 break;
             case FenceRefused refused:
                 Fail(refused.Why);
                 break;
-            case Copied when _fence is null:
-                break; // the fence broke meanwhile: the copy is void already
-            case Copied:
-                Context.Parent.Tell(new Unfence(_fence!.Token));
+            case Fenced fenced:
+                Copy(fenced);
                 break;
-            case Unfenced:
-                _fence = null;
+            case RenewDue when _fence is not null:
+                Context.Parent.Tell(new RenewFence(_fence.Token, Lease));
+                break;
+            case Unfenced unfenced when _fence?.Token == unfenced.Token:
+                EndFence();
                 NextFile();
                 break;
             case FenceBroken broken when _fence?.Token == broken.Token:
                 CopyIsVoid(broken.Why);
                 break;
-            case EventLogged logged:
-                Complete(logged);
+            case Terminated dead when dead.ActorRef.Equals(_owner):
+                OwnerEnded();
                 break;
-            case Completed completed:
-                _log.Info(
-                    "Backup {0} is complete: {1} files, {2} bytes",
-                    completed.Result.BackupId, completed.Result.Files, completed.Result.Bytes);
-                _asker.Tell(new BackupEnded(completed.Result));
-                Context.Stop(Self);
-                break;
-            case EventRefused refused:
-                Fail(refused.Why);
-                break;
-            case RequestRefused refused:
-                Fail(refused.Why);
-                break;
-            case StepFailed failed:
-                Fail(failed.Error is OperationCanceledException
-                    ? Problem.From(EngineErrors.BackupCancelled())
-                    : Problem.From(failed.Error));
-                break;
-            case Abandoned abandoned:
-                _asker.Tell(new RequestRefused(abandoned.Why));
-                Context.Stop(Self);
-                break;
-            case Terminated dead when _current is not null && _routes.Datafiles.TryGetValue(_current.Id, out IActorRef? owner)
-                && owner.Equals(dead.ActorRef) && _engine.Catalogue.Catalogue.File(_current.Id) is not null:
-                Fail(Problem.From(EngineErrors.DatafileNeedsRecovery(_current.Name, "its actor died while it was copied.")));
-                break;
-            case FenceBroken or Terminated:
-                break;
+            case DatafileFound or RenewDue or Unfenced or FenceBroken or Terminated:
+                break; // of a fence that has ended
             default:
                 Unhandled(message);
                 break;
         }
+    }
+
+    // ---- steps -----------------------------------------------------------------------------------
+
+    private void Start(RunBackup run)
+    {
+        _request = run;
+        _asker = Sender;
+        IActorRef self = Self;
+        _whenCancelled = run.Cancel.Register(() => self.Tell(new CancelAsked(), ActorRefs.NoSender));
+        _routes.Folder.Tell(new HoldWal(_hold, Lsn.Zero));
     }
 
     private void Begin(ControlFile control)
@@ -161,58 +187,64 @@ internal sealed class BackupRunner : UntypedActor
             _todo.Enqueue(file);
         EngineContext engine = _engine;
         BackupRequest request = _request.Request;
-        CancellationToken cancel = _request.Cancel;
         string id = engine.Clock.GetUtcNow().ToString("yyyyMMdd'T'HHmmss'Z'", CultureInfo.InvariantCulture)
             + "-" + engine.Draw().ToString("x16", CultureInfo.InvariantCulture)[..6];
         _backupId = id;
         var start = new BackupStart(
-            id, control, Lsn.Max(control.RedoLsn, control.Catalogue.Lsn), // C: what was created since the list was read is above it (H29)
+            id, control, Lsn.Max(control.RedoLsn, control.Catalogue.Lsn), // C: what was created since is above it (H29)
             engine.Clock.GetUtcNow());
-        Work(() =>
+        CancellationToken cancel = _request.Cancel;
+        Work(_ =>
         {
             var limit = request.BytesPerSecondMax is { } most ? new RateLimit(engine.Clock, most) : null;
             var store = EngineFactory.OpenStore(
                 engine.FileSystem, engine.Draw, StoreAddress.Parse(request.Store, Environment.CurrentDirectory),
                 (file, offset, bytes) => engine.PacedWriter.Write(file, offset, bytes));
             store.CreateRoot();
-            _store = store;
-            _writer = new BackupWriter(
+            var writer = new BackupWriter(
                 engine.FileSystem, store, _opened.Stores, start, new ReachablePages(engine.Environment, cancel),
-                bytes => Pace(bytes, limit, cancel));
-            _writer.Begin();
+                bytes => Pace(bytes, limit));
+            _writer = writer; // before its first byte, so that a failure finds what there is to remove
+            writer.Begin();
             return new Begun();
         });
     }
 
     private void NextFile()
     {
-        if (!_todo.TryDequeue(out _current))
-        {
+        if (_todo.TryDequeue(out _current))
+            Context.Parent.Tell(new FindDatafile(_current.Id));
+        else
             _routes.WalWriter.Tell(new LogEvent(new WalEvent.BackupEnd(_backupId, _writer!.StartLsn)));
-            return;
-        }
-
-        FenceCurrent();
     }
 
-    private void FenceCurrent()
+    /// <param name="owner">Whom the file has now: it may have been made after the backup began.</param>
+    private void AskForFence(IActorRef? owner)
     {
-        if (_request.Cancel.IsCancellationRequested)
-            Fail(Problem.From(EngineErrors.BackupCancelled()));
-        else if (_engine.Catalogue.Catalogue.File(_current!.Id) is null
-            || !_routes.Datafiles.TryGetValue(_current.Id, out IActorRef? owner))
-            NextFile(); // dropped meanwhile: H29 says what that means for the set
+        if (_engine.Catalogue.Catalogue.File(_current!.Id) is null)
+        {
+            NextFile(); // dropped meanwhile: replay passes over it up to its drop (H29)
+        }
+        else if (owner is null)
+        {
+            Fail(_engine.Slots.TryOf(_current.Id)?.Why ?? Problem.From(EngineErrors.DatafileRecovering(_current.Name))); // K3
+        }
         else
-            Context.Watch(owner).Tell(new Fence(_current.Name, Self, Self.Path.ToString(), $"backup {_backupId}", Lease));
+        {
+            _owner = Context.Watch(owner);
+            _owner.Tell(new Fence(_current.Name, Self, Self.Path.ToString(), $"backup {_backupId}", Lease));
+        }
     }
 
     private void Copy(Fenced fenced)
     {
+        _fence = fenced;
+        _void = null;
+        Timers.StartPeriodicTimer(nameof(RenewDue), new RenewDue(), Lease / 3);
         BackupWriter writer = _writer!;
-        CancellationToken cancel = _request.Cancel;
         FencedFile file = FileOf(fenced);
         Interlocked.Add(ref _bytesTotal, fenced.LengthBytes);
-        Work(() =>
+        Work(cancel =>
         {
             writer.Copy(file, cancel);
             return new Copied();
@@ -224,10 +256,29 @@ internal sealed class BackupRunner : UntypedActor
         fenced.Generation, fenced.Lineage,
         Path.IsPathRooted(Catalogue.StoredPath(_engine.Folder, fenced.Path)) ? fenced.Path : null);
 
+    private void EndFence()
+    {
+        Timers.Cancel(nameof(RenewDue));
+        Context.Unwatch(_owner);
+        _owner = ActorRefs.Nobody;
+        _fence = null;
+    }
+
+    /// <summary>K2. A worker that still copies is told to end; what it has done goes after that.</summary>
     private void CopyIsVoid(Problem why)
     {
+        _void ??= why;
+        if (_step is null)
+            Discard();
+        else
+            _step.Cancel();
+    }
+
+    private void Discard()
+    {
         FencedFile file = FileOf(_fence!);
-        _fence = null;
+        Problem why = _void!;
+        EndFence();
         if (!_voided.Add(file.Id))
         {
             Fail(why);
@@ -235,13 +286,27 @@ internal sealed class BackupRunner : UntypedActor
         }
 
         _log.Warning("The copy of datafile {0} is void and is made again: {1}", file.Name, why.Message);
+        _todo.Enqueue(_current!);
         BackupWriter writer = _writer!;
-        Work(() =>
+        Work(_ =>
         {
             writer.Discard(file);
             return new Begun();
         });
-        _todo.Enqueue(_current!);
+    }
+
+    /// <summary>The datafile's actor is no more: it was dropped, or it died.</summary>
+    private void OwnerEnded()
+    {
+        Problem why = Problem.From(EngineErrors.DatafileNeedsRecovery(_current!.Name, "its actor ended while it was copied."));
+        if (_fence is not null)
+        {
+            CopyIsVoid(why);
+            return;
+        }
+
+        _owner = ActorRefs.Nobody;
+        Context.Parent.Tell(new FindDatafile(_current.Id)); // dropped, or gone: the answer says which
     }
 
     private void Complete(EventLogged logged)
@@ -253,8 +318,7 @@ internal sealed class BackupRunner : UntypedActor
         TimelineHistory history = _wal.History;
         WalFolder folder = _wal.Folder;
         double seconds = _engine.Clock.GetElapsedTime(_began).TotalSeconds;
-        CancellationToken cancel = _request.Cancel;
-        Work(() =>
+        Work(cancel =>
         {
             IWalSource[] places = [new FolderWalSource(folder, folder.Folder),
                 .. _opened.Stores.Select(store => new ArchiveWalSource(store, ArchiveCatalog.Load(store), folder.Geometry))];
@@ -265,18 +329,72 @@ internal sealed class BackupRunner : UntypedActor
         });
     }
 
+    // ---- workers and failures ----------------------------------------------------------------------
+
+    private void TakeWorkersEnd(WorkerEnded ended)
+    {
+        _step!.Dispose();
+        _step = null;
+        if (ended.Result is Abandoned abandoned)
+        {
+            _asker.Tell(new RequestRefused(abandoned.Why));
+            Context.Stop(Self);
+        }
+        else if (ended.Result is Completed completed) // also if it was cancelled too late: the set is there
+        {
+            _log.Info(
+                "Backup {0} is complete: {1} files, {2} bytes",
+                completed.Result.BackupId, completed.Result.Files, completed.Result.Bytes);
+            _asker.Tell(new BackupEnded(completed.Result));
+            Context.Stop(Self);
+        }
+        else if (_failure is not null)
+        {
+            Abandon();
+        }
+        else if (_void is not null && _fence is not null)
+        {
+            Discard(); // whatever came of the copying: its fence had broken
+        }
+        else if (ended.Result is StepFailed failed)
+        {
+            Fail(failed.Error is OperationCanceledException
+                ? Problem.From(EngineErrors.BackupCancelled())
+                : Problem.From(failed.Error));
+        }
+        else if (ended.Result is Copied)
+        {
+            Context.Parent.Tell(new Unfence(_fence!.Token));
+        }
+        else
+        {
+            NextFile();
+        }
+    }
+
     private void Fail(Problem why)
     {
-        if (_isFailing)
+        if (_failure is not null)
             return;
-        _isFailing = true;
+        _failure = why;
         _log.Warning("The backup failed: {0}", why.Message);
         if (_fence is not null)
             Context.Parent.Tell(new Unfence(_fence.Token));
+        if (_step is null)
+            Abandon();
+        else
+            _step.Cancel();
+    }
+
+    private void Abandon()
+    {
+        if (_isAbandoning)
+            return;
+        _isAbandoning = true;
+        Problem why = _failure!;
         BackupWriter? writer = _writer;
-        _engine.Workers.Start(
-            Self,
-            () =>
+        Work(
+            _ =>
             {
                 writer?.Abandon();
                 return new Abandoned(why);
@@ -284,26 +402,40 @@ internal sealed class BackupRunner : UntypedActor
             _ => new Abandoned(why)); // what is left has no manifest, so it is no set; expire removes it
     }
 
-    private void Pace(long bytes, RateLimit? limit, CancellationToken cancel)
+    private void Pace(long bytes, RateLimit? limit)
     {
-        cancel.ThrowIfCancellationRequested();
         if (limit?.Book((int)bytes) is { } wait && wait > TimeSpan.Zero)
             _engine.Pause(wait);
         long done = Interlocked.Add(ref _bytesDone, bytes);
         _request.Request.Progress?.Report(new JobProgress("copying", done, Interlocked.Read(ref _bytesTotal)));
     }
 
-    private void Work(Func<object> work) => _engine.Workers.Start(Self, work, static error => new StepFailed(error));
+    /// <summary>K1. What it returns comes back in a WorkerEnded.</summary>
+    private void Work(Func<CancellationToken, object> work, Func<Exception, object>? failed = null)
+    {
+        Invariant.Require(_step is null, "K1", "a worker of this backup still runs.");
+        _step = new CancellationTokenSource();
+        CancellationToken cancel = _step.Token;
+        _engine.Workers.Start(
+            Self, () => new WorkerEnded(work(cancel)), error => new WorkerEnded(failed?.Invoke(error) ?? new StepFailed(error)));
+    }
 
     // ---- messages to self ------------------------------------------------------------------------
 
-    private sealed record Begun : ILocalMessage;
+    private sealed record CancelAsked : ILocalMessage;
 
-    private sealed record Copied : ILocalMessage;
+    private sealed record RenewDue : ILocalMessage;
 
-    private sealed record Completed(BackupResult Result) : ILocalMessage;
+    /// <summary>A worker of this backup has ended: with Begun, Copied, Completed, Abandoned or StepFailed.</summary>
+    private sealed record WorkerEnded(object Result) : ILocalMessage;
 
-    private sealed record StepFailed(Exception Error) : ILocalMessage;
+    private sealed record Begun;
 
-    private sealed record Abandoned(Problem Why) : ILocalMessage;
+    private sealed record Copied;
+
+    private sealed record Completed(BackupResult Result);
+
+    private sealed record StepFailed(Exception Error);
+
+    private sealed record Abandoned(Problem Why);
 }

@@ -281,6 +281,9 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
             case GetStatus:
                 Report(Sender);
                 break;
+            case FindDatafile find:
+                Sender.Tell(new DatafileFound(find.File, _datafiles.GetValueOrDefault(find.File)));
+                break;
             case BreakFencesOf order:
                 if (_datafiles.TryGetValue(order.File, out IActorRef? fenced))
                     fenced.Tell(new BreakFences(order.Why));
@@ -415,8 +418,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
 
     // ---- requests --------------------------------------------------------------------------------
 
-    private EngineRoutes Routes() => new(
-        _walWriter, _controlFile, _checkpointer, _folder, new Dictionary<FileId, IActorRef>(_datafiles));
+    private EngineRoutes Routes() => new(_walWriter, _controlFile, _checkpointer, _folder);
 
     private void RouteFence(Fence fence)
     {
@@ -620,5 +622,4 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
 
 /// <summary>Where the parts of an engine are reached.</summary>
 internal sealed record EngineRoutes(
-    IActorRef WalWriter, IActorRef ControlFile, IActorRef Checkpointer, IActorRef Folder,
-    IReadOnlyDictionary<FileId, IActorRef> Datafiles);
+    IActorRef WalWriter, IActorRef ControlFile, IActorRef Checkpointer, IActorRef Folder);

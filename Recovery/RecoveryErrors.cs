@@ -42,6 +42,15 @@ internal static class RecoveryErrors
             "See what else writes to the file; then take the backup again.")
         { Path = path, Offset = found };
 
+    /// <summary>What lies at a fenced file's path is not the file that was fenced.</summary>
+    public static DamageException CopyOfAnother(
+        string path, string name, ulong generation, Lsn checkpoint, ulong expected, Lsn expectedCheckpoint) =>
+        new(ErrorCode.BackupDamaged,
+            $"What lies at '{path}' is not datafile '{name}' as it was fenced: it is of generation {generation} at {checkpoint} "
+            + $"instead of {expected} at {expectedCheckpoint}.",
+            "See what else writes to the file; then take the backup again.")
+        { Path = path, Offset = 0 };
+
     /// <summary>A newer program wrote it.</summary>
     public static RefusedException FormatVersion(string name, int found, int newest) =>
         new(ErrorCode.FormatVersion,

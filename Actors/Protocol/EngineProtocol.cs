@@ -40,6 +40,13 @@ internal static class BackupProtocol
     public sealed record RunBackup(BackupRequest Request, CancellationToken Cancel) : ILocalMessage;
 
     public sealed record BackupEnded(BackupResult Result) : ILocalMessage;
+
+    /// <summary>Asks the supervisor who owns a datafile at this moment. Answers: DatafileFound.</summary>
+    public sealed record FindDatafile(FileId File) : ILocalMessage;
+
+    /// <param name="File">Its number.</param>
+    /// <param name="Owner">Its actor; null if it has none: it was dropped, or needs recovery.</param>
+    public sealed record DatafileFound(FileId File, IActorRef? Owner) : ILocalMessage;
 }
 
 /// <summary>What the <see cref="Archiver"/> understands.</summary>

@@ -65,6 +65,7 @@ internal sealed class BackupWriter
     private readonly string _prefix;
     private readonly Dictionary<FileId, LabelledFile> _files = [];
     private readonly Dictionary<string, ManifestEntry> _objects = [];
+    private readonly List<IArchiveStore> _registered = []; // stores where this backup's intent lies: what is there is ours
     private bool _includesWal;
 
     /// <param name="disk">Where the datafiles are.</param>
@@ -97,6 +98,7 @@ internal sealed class BackupWriter
         {
             if (!store.TryPutIfAbsent(_prefix + BackupSet.IntentName, intent))
                 throw RecoveryErrors.BackupVoid(_start.BackupId, $"store '{store.Name}' has a set of that id already");
+            _registered.Add(store);
         }
     }
 
@@ -205,12 +207,16 @@ internal sealed class BackupWriter
         return new BackupSet(_store, _prefix, label, manifest);
     }
 
-    /// <summary>The backup ends without a set: everything of it goes, the intents last.</summary>
+    /// <summary>The backup ends without a set: the manifest goes first (S4), then all of it, the intents last.</summary>
     public void Abandon()
     {
-        foreach (string name in _store.List(_prefix).Where(name => name != _prefix + BackupSet.IntentName))
-            _store.Delete(name);
-        foreach (IArchiveStore store in Stores())
+        if (_registered.Contains(_store))
+        {
+            _store.Delete(_prefix + BackupSet.ManifestName);
+            foreach (string name in _store.List(_prefix).Where(name => name != _prefix + BackupSet.IntentName))
+                _store.Delete(name);
+        }
+        foreach (IArchiveStore store in _registered)
             store.Delete(_prefix + BackupSet.IntentName);
     }
 

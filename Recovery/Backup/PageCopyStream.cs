@@ -42,6 +42,7 @@ internal sealed class PageCopyStream : Stream
     private long _read;
     private int _filled;
     private int _given;
+    private MetaPage? _newest;
 
     public PageCopyStream(IFileHandle handle, FencedFile file, Action<long> pace, CancellationToken cancellation) =>
         (_handle, _file, _pace, _cancellation) = (handle, file, pace, cancellation);
@@ -72,10 +73,11 @@ internal sealed class PageCopyStream : Stream
     /// <summary>SHA-256 of everything read; once, at the end.</summary>
     public string Sha256() => Convert.ToHexString(_hash.GetHashAndReset());
 
-    /// <summary>Requires that no page that counts has failed.</summary>
-    /// <exception cref="DamageException">PageChecksum.</exception>
+    /// <summary>Requires that no page that counts has failed, and that the bytes are of the file that was fenced.</summary>
+    /// <exception cref="DamageException">PageChecksum; BackupDamaged: it is another file, or of another generation.</exception>
     public void RequireSound(IReachablePages reachable)
     {
+        RequireFenced();
         if (_suspects.Count == 0)
             return;
         Predicate<uint> counts = reachable.Of(_file.Path);
@@ -83,6 +85,18 @@ internal sealed class PageCopyStream : Stream
         {
             if (counts(number))
                 throw RecoveryErrors.PageOfCopy(_file.Path, _file.Name, number);
+        }
+    }
+
+    private void RequireFenced()
+    {
+        if (_newest is not { } meta)
+            throw RecoveryErrors.PageOfCopy(_file.Path, _file.Name, (uint)(_file.Generation % MetaPage.Slots));
+        if (meta.FileId != _file.Id || meta.Incarnation != _file.Incarnation || meta.Generation != _file.Generation
+            || meta.CheckpointLsn != _file.CheckpointLsn || meta.Lineage != _file.Lineage)
+        {
+            throw RecoveryErrors.CopyOfAnother(
+                _file.Path, _file.Name, meta.Generation, meta.CheckpointLsn, _file.Generation, _file.CheckpointLsn);
         }
     }
 
@@ -118,6 +132,9 @@ internal sealed class PageCopyStream : Stream
             uint number = (uint)((_read + at) / PageLayout.PageBytes);
             if (!PageChecksum.Matches(page) || PageNumber(page) != number)
                 _suspects.Add(number);
+            else if (number < MetaPage.Slots && MetaPage.TryRead(page, number, out _) is { } meta
+                && meta.Generation >= (_newest?.Generation ?? 0))
+                _newest = meta;
         }
         _hash.AppendData(_block, 0, read);
         (_read, _filled, _given) = (_read + read, read, 0);

@@ -241,7 +241,7 @@ internal sealed class FolderStore : IArchiveStore
             file.SyncData();
             publish(temporary);
         }
-        catch (StorageFailedException)
+        catch // also what the content's stream throws: a cancelled or damaged copy leaves nothing
         {
             DeleteQuietly(temporary);
             throw;

@@ -102,7 +102,7 @@ internal sealed class RecoveryFixture
         };
     }
 
-    /// <summary>Pages with good checksums; what is in them is of no matter here.</summary>
+    /// <summary>A meta page, and pages with good checksums; what is in those is of no matter here.</summary>
     public FencedFile WriteDatafile(string path, FileId id, Lsn checkpoint, Lineage lineage, int pages = 3)
     {
         if (Disk.Stat(path) is not null)
@@ -113,12 +113,24 @@ internal sealed class RecoveryFixture
             byte[] page = new byte[PageLayout.PageBytes];
             page[100] = (byte)checkpoint.Value;
             PageChecksum.Stamp(page, n, generation: 4);
+            if (n == 0)
+                MetaOf(id, checkpoint, lineage).Write(page);
             handle.Write(n * PageLayout.PageBytes, page);
         }
         return new FencedFile(
             id, Path.GetFileNameWithoutExtension(path), path, pages * PageLayout.PageBytes, checkpoint, new Incarnation(7), 4,
             lineage);
     }
+
+    private static MetaPage MetaOf(FileId id, Lsn checkpoint, Lineage lineage) => new()
+    {
+        SystemId = System,
+        FileId = id,
+        Incarnation = new Incarnation(7),
+        Generation = 4,
+        CheckpointLsn = checkpoint,
+        Lineage = lineage,
+    };
 
     public PlanRequest Request(RecoveryTarget target) =>
         new() { Target = target, SetStore = Store, Archives = [Store], Random = Random };

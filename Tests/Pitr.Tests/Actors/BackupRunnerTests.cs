@@ -1,0 +1,236 @@
+using Akka.Actor;
+using Pitr.Actors;
+using Pitr.Recovery;
+using Pitr.Simulation;
+using Pitr.Storage;
+using Pitr.Wal;
+
+namespace Pitr.Tests;
+
+/// <summary>A backup meets broken fences, drops, births, files that can't be used and its own end: no wrong copy counts.</summary>
+public sealed class BackupRunnerTests
+{
+    private const string CopiesFolder = "/datafiles/";
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+
+    /// <summary>
+    /// H13: a copy whose fence broke is void, and nothing else begins before its worker has ended; the one that counts
+    /// was made under a fence from its first byte to its last.
+    /// </summary>
+    [Fact]
+    public async Task A_copy_whose_fence_broke_is_made_again_after_its_worker_has_ended()
+    {
+        (RecoveryLab lab, PitrDatabase database) = await FilledAsync();
+        await using (database)
+        {
+            FaultGate gate = lab.Disk.Faults.On(FileOp.Write).Of(CopiesFolder).Hold();
+            Task<BackupResult> backup = database.BackupAsync(new BackupRequest { Store = RecoveryLab.Archive });
+            await gate.Reached.WaitAsync(Patience);
+            await BreakFenceAsync(database);
+            for (int n = 0; n < 10; n++)
+            {
+                await lab.CommitManyAsync(database, 2);
+                await database.CheckpointAsync().WaitAsync(Patience); // writes to the file that is still being read
+                EngineStatus status = await database.GetStatusAsync().WaitAsync(Patience);
+                Assert.All(status.Datafiles, file => Assert.Empty(file.Fences));
+            }
+            Assert.False(backup.IsCompleted);
+
+            gate.Release();
+            BackupResult result = await backup.WaitAsync(Patience);
+
+            Assert.Equal(2, result.Files);
+            await lab.CommitAsync(database);
+        }
+
+        RequireWhole(lab.Disk);
+        Assert.Equal(lab.Content, await RecoveryLab.RestoredAsync(lab.Disk, RecoveryTarget.Latest));
+    }
+
+    [Fact]
+    public async Task A_copy_is_made_again_once_and_then_the_backup_fails_and_leaves_nothing()
+    {
+        (RecoveryLab lab, PitrDatabase database) = await FilledAsync();
+        await using (database)
+        {
+            Task<BackupResult> backup = Task.FromException<BackupResult>(new InvalidOperationException());
+            for (int n = 0; n < 3; n++)
+            {
+                FaultGate gate = lab.Disk.Faults.On(FileOp.Write).Of(CopiesFolder).Hold();
+                if (n == 0)
+                    backup = database.BackupAsync(new BackupRequest { Store = RecoveryLab.Archive });
+                await gate.Reached.WaitAsync(Patience);
+                if (n != 1) // the file between is copied in peace: the first one comes again after it
+                    await BreakFenceAsync(database);
+                gate.Release();
+            }
+
+            RefusedException refused = await Assert.ThrowsAsync<RefusedException>(() => backup.WaitAsync(Patience));
+
+            Assert.Equal(ErrorCode.FenceBroken, refused.Code);
+            Assert.Empty(StoreOn(lab.Disk).List(BackupSet.Folder));
+            Assert.All((await database.GetStatusAsync()).Datafiles, file => Assert.Empty(file.Fences));
+        }
+    }
+
+    [Fact]
+    public async Task A_backup_that_is_cancelled_while_it_copies_leaves_nothing_and_no_fence()
+    {
+        (RecoveryLab lab, PitrDatabase database) = await FilledAsync();
+        await using (database)
+        {
+            using var cancel = new CancellationTokenSource();
+            FaultGate gate = lab.Disk.Faults.On(FileOp.Write).Of(CopiesFolder).Hold();
+            Task<BackupResult> backup = database.BackupAsync(new BackupRequest { Store = RecoveryLab.Archive }, cancel.Token);
+            await gate.Reached.WaitAsync(Patience);
+
+            await cancel.CancelAsync();
+            gate.Release();
+
+            await Assert.ThrowsAnyAsync<Exception>(() => backup.WaitAsync(Patience));
+            await WaitForAsync(() => StoreOn(lab.Disk).List(BackupSet.Folder).Count == 0, "the unfinished set is gone");
+            await database.ShutdownAsync().WaitAsync(Patience);
+        }
+        Assert.DoesNotContain(lab.Disk.List(RecoveryLab.Archive), name => name.StartsWith(".tmp", StringComparison.Ordinal));
+    }
+
+    /// <summary>H29: a set that lacks a file alive at its stop does not count, so it is not made, and the backup says so.</summary>
+    [Fact]
+    public async Task A_backup_of_a_database_with_a_datafile_that_needs_recovery_is_refused()
+    {
+        (RecoveryLab lab, PitrDatabase database) = await FilledAsync();
+        await using (database)
+            await database.ShutdownAsync().WaitAsync(Patience);
+        lab.Disk.Delete("/db/early.pitr");
+        await using PitrDatabase reopened = await PitrDatabase
+            .OpenAsync("/db", RecoveryLab.OptionsOn(lab.Disk, RecoveryLab.Archive)).WaitAsync(Patience);
+
+        PitrException refused = await Assert.ThrowsAnyAsync<PitrException>(
+            () => reopened.BackupAsync(new BackupRequest { Store = RecoveryLab.Archive }).WaitAsync(Patience));
+
+        Assert.Contains("early", refused.Message, StringComparison.Ordinal);
+        Assert.Empty(StoreOn(lab.Disk).List(BackupSet.Folder));
+    }
+
+    /// <summary>H29: born after the backup began, and before it read the list of files.</summary>
+    [Fact]
+    public async Task A_datafile_that_is_born_while_a_backup_begins_is_in_the_set()
+    {
+        (RecoveryLab lab, PitrDatabase database) = await FilledAsync();
+        await using (database)
+        {
+            FaultGate checkpoint = lab.Disk.Faults.On(FileOp.SyncData).Of("/db/main.pitr").Hold();
+            await lab.CommitManyAsync(database, 4);
+            Task<BackupResult> backup = database.BackupAsync(new BackupRequest { Store = RecoveryLab.Archive });
+            await checkpoint.Reached.WaitAsync(Patience);
+            await database.CreateDatafileAsync("born").WaitAsync(Patience);
+            await lab.CreateTableAsync(database, "infants", "born").WaitAsync(Patience);
+            await lab.CommitManyAsync(database, 4);
+            checkpoint.Release();
+
+            Assert.Equal(3, (await backup.WaitAsync(Patience)).Files);
+            await lab.CommitManyAsync(database, 2);
+        }
+
+        RequireWhole(lab.Disk);
+        Assert.Equal(lab.Content, await RecoveryLab.RestoredAsync(lab.Disk, RecoveryTarget.Latest));
+    }
+
+    /// <summary>H29: a file of the list that is dropped before it is copied is passed over, up to its drop.</summary>
+    [Fact]
+    public async Task A_datafile_that_is_dropped_before_it_is_copied_is_no_part_of_the_set()
+    {
+        (RecoveryLab lab, PitrDatabase database) = await FilledAsync();
+        string atStop;
+        await using (database)
+        {
+            FaultGate gate = lab.Disk.Faults.On(FileOp.Write).Of(CopiesFolder).Hold();
+            Task<BackupResult> backup = database.BackupAsync(new BackupRequest { Store = RecoveryLab.Archive });
+            await gate.Reached.WaitAsync(Patience);
+            await lab.CommitManyAsync(database, 3);
+            await lab.DropTableAsync(database, "archived").WaitAsync(Patience);
+            await database.DropDatafileAsync("early").WaitAsync(Patience);
+            await lab.CommitManyAsync(database, 2);
+            gate.Release();
+
+            Assert.Equal(1, (await backup.WaitAsync(Patience)).Files);
+            atStop = lab.Content;
+            await lab.CommitManyAsync(database, 2);
+        }
+
+        Assert.Equal(atStop, await RecoveryLab.RestoredAsync(lab.Disk.KillCopy(), RecoveryTarget.Immediate));
+        Assert.Equal(lab.Content, await RecoveryLab.RestoredAsync(lab.Disk.KillCopy(), RecoveryTarget.Latest));
+    }
+
+    [Fact]
+    public async Task A_file_that_was_put_in_the_place_of_a_fenced_one_is_not_copied_for_it()
+    {
+        (RecoveryLab lab, PitrDatabase database) = await FilledAsync();
+        await using (database)
+        {
+            byte[] before = lab.Disk.ReadAll("/db/main.pitr");
+            await lab.CommitManyAsync(database, 3);
+            await database.CheckpointAsync().WaitAsync(Patience);
+            using (IFileHandle other = lab.Disk.Open("/db/old", FileOpen.CreateNew))
+            {
+                other.Write(0, before);
+                other.SetLength(1 << 20);
+            }
+            lab.Disk.Rename("/db/old", "/db/main.pitr");
+
+            DamageException damage = await Assert.ThrowsAsync<DamageException>(
+                () => database.BackupAsync(new BackupRequest { Store = RecoveryLab.Archive }).WaitAsync(Patience));
+
+            Assert.Equal(ErrorCode.BackupDamaged, damage.Code);
+            Assert.Contains("as it was fenced", damage.Message, StringComparison.Ordinal);
+        }
+    }
+
+    private static async Task<(RecoveryLab Lab, PitrDatabase Database)> FilledAsync()
+    {
+        var lab = new RecoveryLab();
+        PitrDatabase database = await lab.CreateAsync(RecoveryLab.Archive).WaitAsync(Patience);
+        await lab.CreateTableAsync(database, "orders");
+        await database.CreateDatafileAsync("early");
+        await lab.CreateTableAsync(database, "archived", "early");
+        await lab.CommitManyAsync(database, 10);
+        await database.CheckpointAsync().WaitAsync(Patience);
+        return (lab, database);
+    }
+
+    /// <summary>Breaks the fence of the file that is being copied, and returns when no file is fenced any more.</summary>
+    private static async Task BreakFenceAsync(PitrDatabase database)
+    {
+        EngineStatus status = await database.GetStatusAsync().WaitAsync(Patience);
+        string fenced = Assert.Single(status.Datafiles, file => file.Fences.Count > 0).Name;
+        FileId id = database.Datafiles.Single(file => file.Name == fenced).Id;
+        database.Actors.Supervisor.Tell(new DatafileProtocol.BreakFencesOf(
+            id, Problem.From(EngineErrors.LeaseEnded(fenced))));
+        await WaitForAsync(
+            () => database.GetStatusAsync().GetAwaiter().GetResult().Datafiles.All(file => file.Name != fenced || file.Fences.Count == 0),
+            "the fence is broken");
+    }
+
+    private static void RequireWhole(SimulatedDisk disk)
+    {
+        FolderStore store = StoreOn(disk);
+        VerifyReport report = Assert.Single(BackupVerifier.Verify(store, [store], null, () => 1, CancellationToken.None));
+        Assert.Empty(report.Problems);
+    }
+
+    private static FolderStore StoreOn(SimulatedDisk disk)
+    {
+        ulong next = 1;
+        return new FolderStore(disk, RecoveryLab.Archive, () => next++);
+    }
+
+    private static async Task WaitForAsync(Func<bool> isSo, string what)
+    {
+        long began = TimeProvider.System.GetTimestamp();
+        while (!await Task.Run(isSo))
+        {
+            Assert.True(TimeProvider.System.GetElapsedTime(began) < Patience, $"It did not come to this: {what}.");
+            await Task.Delay(5);
+        }
+    }
+}
