@@ -48,6 +48,11 @@ internal static class AdminErrors
         $"'{verb}' needs a running engine.",
         "Start one with `pitr serve DIR` and name it with --host HOST:PORT.");
 
+    public static NotFoundException TableNotInWal(string table) => new(
+        ErrorCode.TableUnknown,
+        $"Nothing in this WAL names a table '{table}'.",
+        "Give its number (tableId in the dump), or look into a store or a segment that holds a checkpoint since it was made.");
+
     public static NotFoundException KeyUnknown(string table, string key) => new(
         ErrorCode.KeyUnknown,
         $"Table '{table}' has no key '{key}'.",

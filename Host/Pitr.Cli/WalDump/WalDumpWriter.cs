@@ -1,0 +1,149 @@
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using Pitr.Actors;
+using Pitr.Storage;
+using Pitr.Wal;
+
+namespace Pitr.Cli;
+
+/// <summary>
+/// Writes WAL records as JSON, one a line. A key is text; one that is not UTF-8, and every key under --hex, is hexadecimal in
+/// a member of its own, so that neither is taken for the other.
+/// </summary>
+internal sealed class WalDumpWriter
+{
+    private static readonly JsonWriterOptions JsonForm = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
+    private readonly TableNames _names = new();
+
+    /// <summary>Where the records are.</summary>
+    public required SegmentPieces Source { get; init; }
+
+    /// <summary>Only records that end above it.</summary>
+    public Lsn From { get; init; } = Lsn.Zero;
+
+    /// <summary>Only records that end at or below it.</summary>
+    public Lsn To { get; init; } = Lsn.MaxValue;
+
+    /// <summary>Only what touched this table, given by name or number; null: all.</summary>
+    public string? Table { get; init; }
+
+    /// <summary>Only transactions that touched this key; null: all.</summary>
+    public byte[]? Key { get; init; }
+
+    /// <summary>Every key in hexadecimal.</summary>
+    public bool AsHex { get; init; }
+
+    /// <summary>Writes them. With a table's name, what there is is read twice: a name may stand behind what it names.</summary>
+    public void WriteTo(Stream output, CancellationToken cancellationToken)
+    {
+        if (Source.Database is { } folder)
+            _names.Learn(new ControlFileStore(EngineFactory.FileSystemOf(new PitrOptions()), folder).ReadAny());
+        IReadOnlySet<uint>? tables = Table is null ? null : FindTable(cancellationToken);
+        string? key = Key is null ? null : Convert.ToHexString(Key);
+        foreach (RecordDescription record in SegmentRecords.Read(Source, cancellationToken))
+        {
+            _names.Learn(record);
+            var lsn = Lsn.Parse(record.Lsn);
+            if (lsn <= From || lsn > To || !Concerns(record, tables, key))
+                continue;
+            using (var json = new Utf8JsonWriter(output, JsonForm))
+                Write(json, record);
+            output.WriteByte((byte)'\n');
+        }
+    }
+
+    private IReadOnlySet<uint> FindTable(CancellationToken cancellationToken)
+    {
+        if (!char.IsAsciiDigit(Table![0]))
+        {
+            foreach (RecordDescription record in SegmentRecords.Read(Source, cancellationToken))
+                _names.Learn(record);
+        }
+        return _names.IdsOf(Table);
+    }
+
+    private static bool Concerns(RecordDescription record, IReadOnlySet<uint>? tables, string? key)
+    {
+        if (tables is null && key is null)
+            return true;
+        if (record.Operations is { } operations)
+        {
+            return operations.Any(operation =>
+                tables?.Contains(operation.TableId) != false && (key is null || operation.Key == key));
+        }
+        return key is null && TableNames.TableOf(record) is { } table && tables!.Contains(table);
+    }
+
+    private void Write(Utf8JsonWriter json, RecordDescription record)
+    {
+        json.WriteStartObject();
+        json.WriteString("kind", record.Kind);
+        json.WriteString("lsn", record.Lsn);
+        json.WriteString("startLsn", record.StartLsn);
+        json.WriteString("groupStart", record.GroupStart);
+        json.WriteString("time", TextForms.Time(record.CommitTime));
+        json.WriteString("rawClock", TextForms.Time(record.RawClock));
+        json.WriteNumber("bytes", record.LengthBytes);
+        json.WriteString("crc", record.Crc);
+        json.WriteString("previousCrc", record.PreviousCrc);
+        if (record.TransactionId is { } transaction)
+            json.WriteNumber("transactionId", transaction);
+        if (record.Event is { } text)
+            WriteEvent(json, text);
+        if (record.Operations is { } operations)
+        {
+            json.WriteStartArray("operations");
+            foreach (OperationDescription operation in operations)
+                Write(json, operation);
+            json.WriteEndArray();
+        }
+        json.WriteEndObject();
+    }
+
+    private void Write(Utf8JsonWriter json, OperationDescription operation)
+    {
+        json.WriteStartObject();
+        json.WriteString("operation", operation.Operation);
+        json.WriteNumber("fileId", operation.FileId);
+        json.WriteNumber("tableId", operation.TableId);
+        if (_names[operation.TableId] is { } name)
+            json.WriteString("table", name);
+        if (!AsHex && TextOf(operation.Key) is { } text)
+            json.WriteString("key", text);
+        else
+            json.WriteString("keyHex", operation.Key.ToLowerInvariant());
+        json.WriteNumber("valueBytes", operation.ValueBytes);
+        json.WriteEndObject();
+    }
+
+    /// <summary>An event's members; a control file in it as the document that it is, not as a text of one.</summary>
+    private static void WriteEvent(Utf8JsonWriter json, string text)
+    {
+        using JsonDocument members = JsonDocument.Parse(text);
+        json.WriteStartObject("event");
+        foreach (JsonProperty member in members.RootElement.EnumerateObject())
+        {
+            json.WritePropertyName(member.Name);
+            if (member.NameEquals("controlFile"))
+                json.WriteRawValue(member.Value.GetString()!);
+            else
+                member.Value.WriteTo(json);
+        }
+        json.WriteEndObject();
+    }
+
+    private static string? TextOf(string hexKey)
+    {
+        try
+        {
+            return Utf8.GetString(Convert.FromHexString(hexKey));
+        }
+        catch (DecoderFallbackException)
+        {
+            return null;
+        }
+    }
+}
