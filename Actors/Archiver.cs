@@ -11,8 +11,9 @@ namespace Pitr.Actors;
 /// is something new. The steps are <see cref="StoreShipper"/>'s; this actor owns the timer, the workers and the order.
 /// </summary>
 /// <remarks>
-/// A store that fails is tried again with growing pauses and holds up neither commits nor other stores. Which segments
-/// may go is decided here, between two steps, since a step changes what a store is known to have (P2 of StoreShipper).
+/// A store that fails is tried again with growing pauses and holds up neither commits nor other stores. Everything that
+/// reads or writes a store is done by a worker, one at a time for each store; what is told here of a store (its lag,
+/// which segments may go) is what its last step published.
 /// A crash of it loses nothing: what was shipped is found again. The supervisor makes a new one.
 /// </remarks>
 internal sealed class Archiver : UntypedActor, IWithTimers
@@ -114,7 +115,7 @@ internal sealed class Archiver : UntypedActor, IWithTimers
 
     private void LetGo()
     {
-        if (_busy.Count > 0 || _candidates.Count == 0)
+        if (_candidates.Count == 0)
             return;
         IReadOnlyList<SegmentName> free = _shipper.Recyclable(_candidates);
         if (free.Count == 0)

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Pitr.Storage;
 
 namespace Pitr.Wal;
@@ -19,12 +20,6 @@ internal enum ShipStep
     Failed,
 }
 
-/// <summary>How far a store is behind.</summary>
-/// <param name="Segments">Finished segments that it lacks.</param>
-/// <param name="Bytes">Bytes up to the durable LSN that it lacks.</param>
-/// <param name="Age">For how long it has lacked the oldest of them.</param>
-internal sealed record ArchiveLag(long Segments, long Bytes, TimeSpan Age);
-
 /// <summary>
 /// Ships a database's WAL into one store, a step at a time; the actor that drives it owns timers and threads.
 /// </summary>
@@ -34,7 +29,7 @@ internal sealed record ArchiveLag(long Segments, long Bytes, TimeSpan Age);
 ///                 number is claimed (H27) and its owner object taken (H26); strays removed
 ///   2. parents    WAL of ancestors that is still here, up to the fork: whole segments whole, the fork's as a part
 ///                 (H31); while another database owns the ancestor, only whether that one has shipped it is looked at
-///   3. segments   finished ones, in order: push, read back, delete their parts (H36)
+///   3. segments   finished ones, in order: prove, push, read back, delete their parts (H36)
 ///   4. tail       what is durable of the unfinished one, as a part; joined when there are many (H25)
 /// Before each push the owner object is read (H26, O1).
 ///
@@ -43,9 +38,10 @@ internal sealed record ArchiveLag(long Segments, long Bytes, TimeSpan Age);
 ///   P2  A segment may be recycled only if this engine start has pushed it or found it equal, and read it back (H39).
 ///       What another start says it shipped does not count: it may have died before it was sure.
 ///   P3  What came from a store is never pushed: the caller says which segments did (H31).
+///   P4  A finished segment is shipped only if its header and the chain of its records are good.
 ///
-/// THREADS  one at a time, a worker. <see cref="MayRecycle"/>, <see cref="Lag"/> and <see cref="Retry"/>: between
-/// steps.
+/// THREADS  one at a time, a worker. <see cref="Progress"/>, <see cref="MayRecycle"/> and <see cref="Lag"/>: any, they
+/// look at what the last step published.
 /// FAILURE  a step that fails leaves the state as it was; <see cref="Retry"/> holds the typed error. Bugs and crashes
 ///          of the simulated disk pass through.
 /// </remarks>
@@ -60,16 +56,19 @@ internal sealed class StoreShipper
     private readonly EngineStart _start;
     private readonly TimeProvider _clock;
     private readonly Func<SegmentName, bool> _cameFromStore;
-    private readonly HashSet<SegmentName> _parentsDone = [];
+    private readonly SegmentProof _proof;
     private readonly HashSet<SegmentName> _parentsWaiting = [];
     private readonly List<(Lsn Durable, DateTimeOffset Time)> _seen = [];
-    private readonly List<ArchiveGap> _dropped = [];
+    private ImmutableHashSet<SegmentName> _parentsDone = [];
+    private ImmutableArray<ArchiveGap> _dropped = [];
+    private ShipProgress _progress;
     private List<ArchivedPart> _parts = [];
     private TimelineOwner? _owner;
     private DateTimeOffset _renewed;
     private DateTimeOffset _parentsAsked;
     private ulong _next; // the first segment that is not known to be in the store
     private Lsn _shipped;
+    private Lsn _listed; // up to here the store had whole segments when it was prepared
 
     /// <param name="store">Where to.</param>
     /// <param name="folder">The local WAL; its identity is the timeline that is written.</param>
@@ -85,12 +84,18 @@ internal sealed class StoreShipper
             "P1", $"The history ends in timeline {path.Last.Timeline}, the WAL is of {folder.Identity.Timeline}.");
         (_store, _folder, _path, _start, _clock) = (store, folder, path, start, clock);
         _cameFromStore = cameFromStore ?? (static _ => false);
+        _proof = new SegmentProof(folder, folder.Identity);
+        _progress = new ShipProgress(
+            clock.GetUtcNow(), folder.Geometry, IsKnown: false, Lsn.Zero, Next: 0, null, null, _dropped, _parentsDone);
     }
 
     public string StoreName => _store.Name;
 
     /// <summary>Failures and when to try again.</summary>
     public ShipRetry Retry { get; } = new();
+
+    /// <summary>What the last step came to; any thread.</summary>
+    public ShipProgress Progress => Volatile.Read(ref _progress);
 
     /// <summary>True once the timeline is taken in this store.</summary>
     public bool IsPrepared => _owner is not null;
@@ -104,7 +109,7 @@ internal sealed class StoreShipper
     public ulong LastSegment => _next == 0 ? 0 : _next - 1;
 
     /// <summary>What was given up by <see cref="DropUpTo"/>.</summary>
-    public IReadOnlyList<ArchiveGap> Dropped => _dropped;
+    public IReadOnlyList<ArchiveGap> Dropped => Progress.Dropped;
 
     /// <summary>Does one step.</summary>
     /// <param name="durable">The durable LSN, read before the call.</param>
@@ -113,8 +118,51 @@ internal sealed class StoreShipper
     {
         DateTimeOffset now = _clock.GetUtcNow();
         NoteDurable(durable, now);
-        if (now < Retry.NextAttempt)
-            return ShipStep.Waiting;
+        ShipStep step = now < Retry.NextAttempt ? ShipStep.Waiting : TryShipNext(durable, withTail, now);
+        Publish(durable, now);
+        return step;
+    }
+
+    /// <summary>P2: true if the store has what of this segment it can ever want.</summary>
+    public bool MayRecycle(SegmentName name)
+    {
+        ShipProgress progress = Progress;
+        if (name.Timeline == _folder.Identity.Timeline)
+            return name.Number < progress.Next;
+        return progress.ParentsDone.Contains(name) || ParentStretch(name) is null;
+    }
+
+    /// <summary>How far the store is behind.</summary>
+    public ArchiveLag Lag(Lsn durable) => Progress.Lag(durable, _clock.GetUtcNow());
+
+    /// <summary>
+    /// Gives up segments below a number that the store lacks, by the operator's choice; the gap is kept in mind.
+    /// </summary>
+    public void DropUpTo(ulong number)
+    {
+        ulong from = Math.Max(FirstLacked() ?? number, _folder.Geometry.NumberOf(_listed));
+        if (number <= from)
+            return;
+        Lsn begin = Lsn.Max(_shipped, _folder.Geometry.StartOf(from));
+        Lsn end = _folder.Geometry.StartOf(number);
+        _dropped = _dropped is [.., { } last] && last.To == begin
+            ? _dropped.SetItem(_dropped.Length - 1, last with { To = end })
+            : _dropped.Add(new ArchiveGap(_folder.Identity.Timeline, begin, end));
+        ContinueAt(number);
+        Publish(end, _clock.GetUtcNow());
+    }
+
+    /// <summary>
+    /// Notes in the store that this engine was stopped in order (H26); nothing if it had not taken the timeline.
+    /// </summary>
+    public void Release()
+    {
+        _owner?.Release(_clock.GetUtcNow());
+        _owner = null;
+    }
+
+    private ShipStep TryShipNext(Lsn durable, bool withTail, DateTimeOffset now)
+    {
         try
         {
             ShipStep step = ShipNext(durable, withTail, now);
@@ -126,55 +174,6 @@ internal sealed class StoreShipper
             Retry.Failed(error, now);
             return ShipStep.Failed;
         }
-    }
-
-    /// <summary>P2: true if the store has what of this segment it can ever want.</summary>
-    public bool MayRecycle(SegmentName name)
-    {
-        if (name.Timeline == _folder.Identity.Timeline)
-            return name.Number < _next;
-        return _parentsDone.Contains(name) || ParentStretch(name) is null;
-    }
-
-    /// <summary>How far the store is behind.</summary>
-    public ArchiveLag Lag(Lsn durable)
-    {
-        ulong unfinished = _folder.Geometry.NumberOf(durable);
-        ulong next = _next > 0 ? _next : FirstLocal() ?? unfinished;
-        Lsn shipped = _next > 0 ? _shipped : _folder.Geometry.StartOf(next);
-        TimeSpan age = TimeSpan.Zero;
-        foreach ((Lsn seen, DateTimeOffset time) in _seen)
-        {
-            if (seen > _shipped)
-            {
-                age = _clock.GetUtcNow() - time;
-                break;
-            }
-        }
-        return new ArchiveLag(
-            unfinished > next ? (long)(unfinished - next) : 0, durable > shipped ? durable - shipped : 0, age);
-    }
-
-    /// <summary>
-    /// Gives up segments below a number that the store lacks, by the operator's choice; the gap is kept in mind.
-    /// </summary>
-    public void DropUpTo(ulong number)
-    {
-        ulong from = _next > 0 ? _next : FirstLocal() ?? number;
-        if (number <= from)
-            return;
-        _dropped.Add(new ArchiveGap(
-            _folder.Identity.Timeline, _folder.Geometry.StartOf(from), _folder.Geometry.StartOf(number)));
-        ContinueAt(number);
-    }
-
-    /// <summary>
-    /// Notes in the store that this engine was stopped in order (H26); nothing if it had not taken the timeline.
-    /// </summary>
-    public void Release()
-    {
-        _owner?.Release(_clock.GetUtcNow());
-        _owner = null;
     }
 
     private ShipStep ShipNext(Lsn durable, bool withTail, DateTimeOffset now)
@@ -213,31 +212,47 @@ internal sealed class StoreShipper
     {
         WalIdentity identity = _folder.Identity;
         ArchiveIdentity.Check(_store, identity.System);
+        RequireNotAhead(_store, _path, _folder.Geometry, durable);
         if (TimelineClaim.Claim(_store, _path) == ClaimOutcome.Taken)
         {
             TimelineHistory there = ArchiveCatalog.Load(_store).History(identity.Timeline)!;
             throw ArchiveErrors.TimelineTaken(_store.Name, identity.Timeline, identity.Lineage, there.Last.Lineage);
         }
-        RequireNotAhead(_store, identity.Timeline, _folder.Geometry, durable);
         TimelineOwner owner = TimelineOwner.Take(_store, identity.System, identity.Timeline, identity.Lineage, _start, now);
         _store.RemoveStrays();
         if (_next == 0)
             ContinueAt(FirstLocal() ?? _folder.Geometry.NumberOf(durable));
+        _listed = EndOfListed(_next);
         (_owner, _renewed) = (owner, now);
     }
 
-    /// <summary>H7: that a store has nothing of a timeline beyond the end of the local log.</summary>
-    /// <exception cref="RefusedException">WalTooShort.</exception>
-    public static void RequireNotAhead(IArchiveStore store, TimelineId timeline, WalGeometry geometry, Lsn localEnd)
+    /// <summary>H7: that a store has nothing of the path's last timeline beyond the end of the local log.</summary>
+    /// <exception cref="RefusedException">WalTooShort; ArchiveOwned: the store knows the timeline with another
+    /// lineage, so what it has is not this log's.</exception>
+    public static void RequireNotAhead(IArchiveStore store, TimelineHistory path, WalGeometry geometry, Lsn localEnd)
     {
-        Lsn archived = ArchiveCatalog.Load(store).HighestEnd(timeline, geometry.PayloadBytes);
+        ArchiveCatalog catalog = ArchiveCatalog.Load(store);
+        TimelineEntry last = path.Last;
+        if (catalog.History(last.Timeline) is { } there && there.Last.Lineage != last.Lineage)
+            throw ArchiveErrors.TimelineTaken(store.Name, last.Timeline, last.Lineage, there.Last.Lineage);
+        Lsn archived = catalog.HighestEnd(last.Timeline, geometry.PayloadBytes);
         if (archived > localEnd)
-            throw ArchiveErrors.StoreAhead(store.Name, timeline, localEnd, archived);
+            throw ArchiveErrors.StoreAhead(store.Name, last.Timeline, localEnd, archived);
+    }
+
+    /// <summary>Where the whole segments end that the store lists without a hole from this number on.</summary>
+    private Lsn EndOfListed(ulong number)
+    {
+        IReadOnlyCollection<ulong> wholes = ArchiveCatalog.Load(_store).Wholes(_folder.Identity.Timeline);
+        while (wholes.Contains(number))
+            number++;
+        return _folder.Geometry.StartOf(number);
     }
 
     private void ShipSegment(Lsn durable)
     {
         ArchivedSegment whole = Whole(_folder.Identity, _next, durable);
+        _proof.Require(_next, whole.Plain, _path.Last.StartLsn, durable);
         if (!_cameFromStore(new SegmentName(_folder.Identity.Timeline, _next)))
         {
             _owner!.RequireStillMine();
@@ -319,15 +334,23 @@ internal sealed class StoreShipper
             // itself.
             _parentsAsked = now;
             bool isThere = IsInStore(Stretch(identity, name.Number, from, to));
-            (isThere ? _parentsDone : _parentsWaiting).Add(name);
+            if (isThere)
+                _parentsDone = _parentsDone.Add(name);
+            else
+                _parentsWaiting.Add(name);
             return;
         }
         bool isWhole = to == _folder.Geometry.StartOf(name.Number + 1);
         ArchivedSegment stretch = isWhole ? Whole(identity, name.Number, to) : Stretch(identity, name.Number, from, to);
+        if (isWhole)
+        {
+            new SegmentProof(_folder, identity).Require(
+                name.Number, stretch.Plain, entry.StartLsn, _path.LimitOf(entry.Lineage)!.Value);
+        }
         ArchivePush.Push(_store, stretch);
         if (isWhole)
             ArchivePush.DeleteParts(_store, stretch);
-        _parentsDone.Add(name);
+        _parentsDone = _parentsDone.Add(name);
     }
 
     private bool IsOwnedElsewhere(TimelineId timeline) =>
@@ -388,6 +411,35 @@ internal sealed class StoreShipper
         new(identity.System, identity.Timeline, identity.Lineage, number);
 
     // ---- state -------------------------------------------------------------------------------------
+
+    private void Publish(Lsn durable, DateTimeOffset now)
+    {
+        ulong next = FirstLacked() ?? _folder.Geometry.NumberOf(durable);
+        Lsn lackedFrom = Lsn.Max(Lsn.Max(_shipped, _listed), _folder.Geometry.StartOf(next));
+        DateTimeOffset? since = null;
+        foreach ((Lsn seen, DateTimeOffset time) in _seen)
+        {
+            if (seen > lackedFrom)
+            {
+                since = time;
+                break;
+            }
+        }
+        Volatile.Write(ref _progress, new ShipProgress(
+            now, _folder.Geometry, IsKnown: true, lackedFrom, _next, since, Retry.LastError, _dropped, _parentsDone));
+    }
+
+    private ulong? FirstLacked()
+    {
+        try
+        {
+            return _next > 0 ? _next : FirstLocal();
+        }
+        catch (StorageFailedException)
+        {
+            return null; // the folder tells when it is shipped from
+        }
+    }
 
     private void ContinueAt(ulong number)
     {

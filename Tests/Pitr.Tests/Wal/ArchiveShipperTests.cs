@@ -29,7 +29,7 @@ public sealed class ArchiveShipperTests
 
     private static void WriteSegment(SimulatedDisk disk, ulong number, uint timeline = 1, ulong lineage = 0xA)
     {
-        byte[] file = FileOf(number);
+        byte[] file = FileOf(number, lineage: lineage);
         var identity = new WalIdentity(ArchiveTestData.System, new TimelineId(timeline), new Lineage(lineage));
         SegmentHeader.For(identity, new WalGeometry(SegmentBytes), number).Write(file);
         using IFileHandle handle = disk.Open($"/db/wal/{new SegmentName(new TimelineId(timeline), number)}", FileOpen.CreateNew);
@@ -225,6 +225,50 @@ public sealed class ArchiveShipperTests
         ShipAll(shipper, At(4));
         Assert.Equal([new ArchiveGap(TimelineId.First, At(1), At(3))], shipper.Dropped);
         Assert.Equal([3ul], ArchiveCatalog.Load(_store).Wholes(TimelineId.First));
+    }
+
+    /// <summary>P4: what went bad on the local disk does not take the place of what was logged.</summary>
+    [Theory]
+    [InlineData(100, ErrorCode.SegmentHeaderDamaged)] // in the header
+    [InlineData(SegmentHeaderBytes + 70, ErrorCode.WalDamaged)] // in the body of the first record
+    [InlineData(SegmentHeaderBytes + 1280 + 4, ErrorCode.WalDamaged)] // in a header further on
+    [InlineData(SegmentBytes - 1, ErrorCode.WalDamaged)] // in the last byte
+    public void A_damaged_segment_is_reported_and_not_shipped(long offset, ErrorCode code)
+    {
+        WriteSegment(_disk, 1);
+        WriteSegment(_disk, 2);
+        WriteSegment(_disk, 3);
+        StoreShipper shipper = Shipper();
+        shipper.Ship(At(3));
+        Assert.Equal(ShipStep.Segment, shipper.Ship(At(3)));
+        Turn(_disk, 2, offset);
+        Assert.Equal(ShipStep.Failed, shipper.Ship(At(3)));
+        Assert.Equal(code, shipper.Progress.LastError!.Code);
+        Assert.Equal([1ul], ArchiveCatalog.Load(_store).Wholes(TimelineId.First));
+        Assert.False(shipper.MayRecycle(Name(2)));
+        Turn(_disk, 2, offset);
+        _clock.Advance(ShipRetry.PauseMax);
+        ShipAll(shipper, At(3));
+        Assert.Equal([1ul, 2ul], ArchiveCatalog.Load(_store).Wholes(TimelineId.First));
+    }
+
+    [Fact]
+    public void A_start_in_the_middle_of_the_log_proves_what_follows_the_first_good_record()
+    {
+        WriteSegment(_disk, 2);
+        WriteSegment(_disk, 3);
+        StoreShipper shipper = Shipper();
+        Turn(_disk, 2, SegmentBytes - 1);
+        Assert.Equal(ShipStep.Failed, ShipAll(shipper, At(3))[^1]);
+        Assert.Equal(ErrorCode.WalDamaged, shipper.Progress.LastError!.Code);
+    }
+
+    private static void Turn(SimulatedDisk disk, ulong number, long offset)
+    {
+        using IFileHandle handle = disk.Open($"/db/wal/{Name(number)}", FileOpen.ReadWrite);
+        byte[] one = new byte[1];
+        handle.Read(offset, one);
+        handle.Write(offset, [(byte)(one[0] ^ 0x40)]);
     }
 
     /// <summary>

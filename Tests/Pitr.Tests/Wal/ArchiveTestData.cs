@@ -35,13 +35,40 @@ internal static class ArchiveTestData
         return (disk, Store(disk));
     }
 
-    /// <summary>The stream of a segment: records of 128 bytes with these raw clocks, then zeroes.</summary>
-    public static byte[] StreamOf(ulong number, int recordCount = 28, long rawClock = 1000)
+    /// <summary>The stream of a segment: records of 128 bytes with these raw clocks, then zeroes; chained.</summary>
+    public static byte[] StreamOf(ulong number, int recordCount = 28, long rawClock = 1000, ulong lineage = 0xA)
     {
         byte[] stream = new byte[Payload];
+        uint previous = PreviousCrc(number, lineage);
         for (int record = 0; record < recordCount; record++)
-            WriteRecord(stream.AsSpan(record * 128), (number * (ulong)Payload) + ((ulong)record * 128), rawClock + record, 128);
+        {
+            Span<byte> at = stream.AsSpan(record * 128, 128);
+            ulong start = (number * (ulong)Payload) + ((ulong)record * 128);
+            BinaryPrimitives.WriteUInt64LittleEndian(at[RecordCodec.HeaderBytes..], start * 0x9E3779B97F4A7C15UL);
+            previous = RecordCodec.WriteHeader(ref at[0], new RecordStamp
+            {
+                LengthBytes = 128,
+                PreviousCrc = previous,
+                Kind = WalRecordKind.Transaction,
+                StartLsn = start,
+                GroupStart = start,
+                TransactionId = start,
+                CommitTimeTicks = rawClock + record + 1,
+                RawClockTicks = rawClock + record,
+                OperationCount = 1,
+                Lineage = lineage,
+            }, RecordCodec.BodyState(at[RecordCodec.HeaderBytes..]));
+        }
         return stream;
+    }
+
+    /// <summary>Timeline 1 begins in segment 1, its fork in segment 3.</summary>
+    private static uint PreviousCrc(ulong number, ulong lineage)
+    {
+        if (number <= (lineage == 0xA ? 1ul : 3ul))
+            return RecordCodec.FirstPreviousCrc(new Lineage(lineage));
+        ReadOnlySpan<byte> before = StreamOf(number - 1, lineage: lineage);
+        return BinaryPrimitives.ReadUInt32LittleEndian(before[^(128 - RecordCodec.CrcAt)..]);
     }
 
     public static void WriteRecord(Span<byte> at, ulong startLsn, long rawClock, int lengthBytes)
@@ -57,11 +84,11 @@ internal static class ArchiveTestData
         BinaryPrimitives.WriteInt64LittleEndian(at[48..], rawClock);
     }
 
-    public static byte[] FileOf(ulong number, int recordCount = 28, long rawClock = 1000)
+    public static byte[] FileOf(ulong number, int recordCount = 28, long rawClock = 1000, ulong lineage = 0xA)
     {
         byte[] file = new byte[SegmentBytes];
         file.AsSpan(0, SegmentHeaderBytes).Fill(0x5E);
-        StreamOf(number, recordCount, rawClock).CopyTo(file, SegmentHeaderBytes);
+        StreamOf(number, recordCount, rawClock, lineage).CopyTo(file, SegmentHeaderBytes);
         return file;
     }
 
