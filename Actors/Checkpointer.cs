@@ -15,11 +15,13 @@ namespace Pitr.Actors;
 /// <remarks>
 /// States: Idle → Sealing → Flushing → Recording → Idle. One checkpoint at a time; whoever asks meanwhile gets the next.
 /// Triggers: WAL volume, time, buffered bytes (told by a datafile), or by hand.
-/// A crash of it loses nothing: the redo point stays. It is restarted by the supervisor.
+/// One that fails (a full disk) is dropped: the redo point stays, and it is tried again later.
+/// A crash of it loses nothing: the supervisor, which knows who waits, refuses them and makes a new one.
 /// </remarks>
 internal sealed class Checkpointer : UntypedActor, IWithTimers
 {
     private static readonly TimeSpan LookInterval = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(5);
 
     private readonly EngineContext _engine;
     private readonly IActorRef _walWriter;
@@ -36,8 +38,10 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     private Lsn _lsn;
     private Lsn _lastLsn;
     private long _lastAt;
+    private long? _failedAt;
     private bool _isRunning;
     private bool _isDue;
+    private bool _sealSent;
 
     public Checkpointer(EngineContext engine, IActorRef walWriter, IActorRef controlFile, IActorRef folder)
     {
@@ -116,6 +120,8 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
 
     private string? WhyDue()
     {
+        if (_failedAt is { } failed && _engine.Clock.GetElapsedTime(failed) < RetryAfter)
+            return null; // most likely a full disk: the old control file stands, and keeps the WAL that it needs
         long buffered = _engine.Slots.BufferedBytes;
         if (buffered > _engine.WriteBufferBytesMax / 2)
             return $"{buffered} bytes are buffered";
@@ -153,8 +159,6 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
         _walWriter.Tell(new RequestSeal([.. _engine.Slots.All.Select(slot => slot.Id)]));
     }
 
-    private bool _sealSent;
-
     private void EndIfComplete()
     {
         if (!_isRunning || _awaited.Count > 0 || _lsn.IsZero)
@@ -171,6 +175,7 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
         string[] skipped = [.. _engine.Slots.All.Where(slot => !_clean.ContainsKey(slot.Id))
             .Select(slot => slot.Name).Order(StringComparer.Ordinal)];
         _redo = recorded.RedoLsn;
+        _failedAt = null;
         _folder.Tell(new WalFolderProtocol.RedoMoved(recorded.RedoLsn));
         _log.Info(
             "Checkpoint at {0}: redo point {1}; skipped: {2}", recorded.CheckpointLsn, recorded.RedoLsn,
@@ -184,7 +189,8 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
 
     private void Fail(RequestRefused refused)
     {
-        _log.Warning("Checkpoint failed: {0}", refused.Why.Message);
+        _log.Warning("The checkpoint was dropped, it is tried again: {0}", refused.Why.Message);
+        _failedAt = _engine.Clock.GetTimestamp();
         foreach (IActorRef asker in _askers)
             asker.Tell(refused);
         Settle();

@@ -2,6 +2,7 @@ using System.Text;
 using Akka.Actor;
 using Akka.Event;
 using LogEvent = Pitr.Actors.WalProtocol.LogEvent;
+using Pitr.Recovery;
 using Pitr.Storage;
 using Pitr.Wal;
 using static Pitr.Actors.ControlFileProtocol;
@@ -21,8 +22,11 @@ namespace Pitr.Actors;
 ///   create or drop a table: logged → control file → answer
 ///   checkpoint: every file's report → checkpoint record with the whole table (H22) → control file
 /// One request at a time; later ones are stashed, so that a name can't be given twice. Its handlers write and sync a small
-/// file, so it runs on the blocking dispatcher. A failed write of the control file stops the engine: what it would have
-/// said is not known to be durable.
+/// file, so it runs on the blocking dispatcher.
+/// A disk that was full before the new control file got its name is survivable: the old one stands, and says less than is
+/// true, never more. What was logged is in the WAL from its redo point on; a checkpoint is dropped; a dropped datafile is
+/// unlinked after the next write. Any other failure leaves it open what a crash would bring: nothing is written any more,
+/// and the engine stops.
 /// </remarks>
 internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
 {
@@ -30,14 +34,19 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
     private readonly ControlFileStore _store;
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private IActorRef _walWriter = ActorRefs.Nobody;
+    private readonly List<string> _toUnlink = [];
     private IActorRef _asker = ActorRefs.Nobody;
     private ControlFile _now;
+    private ControlFile _written;
+    private Problem? _broken;
+    private Action? _afterActor;
+    private Action? _onRefused;
 
     public ControlFileActor(EngineContext engine, ControlFileStore store, ControlFile now)
     {
         _engine = engine;
         _store = store;
-        _now = now;
+        _now = _written = now;
         _engine.Catalogue = new CatalogueView(now.Catalogue);
     }
 
@@ -83,7 +92,7 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
                 Sender.Tell(new ControlFileChanged(_now));
                 break;
             case AdoptControlFile adopt:
-                _now = adopt.Now;
+                _now = _written = adopt.Now;
                 _engine.Catalogue = new CatalogueView(_now.Catalogue);
                 break;
             default:
@@ -99,7 +108,8 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         {
             case EventLogged logged:
                 Become(WhenIdle);
-                Settle(() => ((Action<EventLogged>)logged.Tag!)(logged));
+                ((Action<EventLogged>)logged.Tag!)(logged);
+                Stash.UnstashAll();
                 break;
             case EventRefused refused:
                 Become(WhenIdle);
@@ -122,7 +132,8 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
             case NewDatafileStarted:
             case DroppedDatafileStopped:
                 Become(WhenIdle);
-                Settle(_afterActor!);
+                _afterActor!();
+                Stash.UnstashAll();
                 break;
             case NoteFile note:
                 Note(note);
@@ -133,7 +144,24 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         }
     }
 
-    private Action? _afterActor;
+    /// <summary>A write failed in the middle: what the control file says is not known, so nothing is written over it.</summary>
+    private void WhenBroken(object message)
+    {
+        switch (message)
+        {
+            case CreateTable or DropTable or CreateDatafile or DropDatafile or RecordCheckpoint or ChangeControlFile:
+                Sender.Tell(new RequestRefused(_broken!));
+                break;
+            case NoteFile:
+                Sender.Tell(new FileNoted(_broken!));
+                break;
+            case GetControlFile:
+                Sender.Tell(new ControlFileChanged(_now));
+                break;
+            default:
+                break; // the engine stops
+        }
+    }
 
     // ---- tables ----------------------------------------------------------------------------------
 
@@ -148,8 +176,8 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         var table = _now.Catalogue.NextTableId;
         Log(new WalEvent.CreateTable(table, file, create.Name), logged =>
         {
-            Apply(_now.Catalogue.CreateTable(table, create.Name, file, logged.Lsn));
-            Answer(new TableCreated(new Table(create.Name, table, file)));
+            if (TryApply(_now.Catalogue.CreateTable(table, create.Name, file, logged.Lsn)))
+                Answer(new TableCreated(new Table(create.Name, table, file)));
         });
     }
 
@@ -159,8 +187,8 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
             throw EngineErrors.TableUnknown(drop.Name);
         Log(new WalEvent.DropTable(table!.Id, table.DatafileId, table.Name), logged =>
         {
-            Apply(_now.Catalogue.DropTable(table.Id, logged.Lsn));
-            Answer(Done.Instance);
+            if (TryApply(_now.Catalogue.DropTable(table.Id, logged.Lsn)))
+                Answer(Done.Instance);
         });
     }
 
@@ -176,24 +204,50 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         var file = _now.Catalogue.NextFileId;
         var incarnation = new Incarnation(_engine.Draw());
         Lsn born = _engine.Visibility.Visible; // no reader's LSN may lie below its root
-        Datafile opened = Datafile.Create(
-            _engine.Environment, path, create.Name, _now.SystemId, file, incarnation, _now.Lineage, born);
+        RemoveStray(path);
+        Datafile opened = _engine.HandOver.Give(
+            Datafile.Create(_engine.Environment, path, create.Name, _now.SystemId, file, incarnation, _now.Lineage, born),
+            static file => file.Dispose());
         string stored = Catalogue.StoredPath(_engine.Folder, path);
         Log(
             new WalEvent.CreateDatafile(file, create.Name, stored, incarnation),
             logged =>
             {
-                Apply(_now.Catalogue.CreateFile(
-                    new CatalogueFile(file, create.Name, stored, incarnation, opened.Generation, born, logged.Lsn), logged.Lsn));
+                if (!TryApply(_now.Catalogue.CreateFile(
+                    new CatalogueFile(file, create.Name, stored, incarnation, opened.Generation, born, logged.Lsn), logged.Lsn)))
+                    return;
                 _afterActor = () => Answer(new DatafileCreated(file, create.Name, path));
                 Become(WhenAwaitingActor);
                 Context.Parent.Tell(new StartNewDatafile(file, create.Name, opened, _now.Lineage, logged.Lsn));
             },
             refused: () =>
             {
-                opened.Dispose();
-                _engine.FileSystem.Delete(path); // ours, empty, never logged
+                if (_engine.HandOver.Take(opened))
+                    opened.Dispose();
+                Unlink(path); // ours, empty, never logged
             });
+    }
+
+    /// <summary>
+    /// A crash between making a file and logging it leaves one that is ours and means nothing; anything else that has the
+    /// name stays, and keeps it (H23).
+    /// </summary>
+    private void RemoveStray(string path)
+    {
+        if (_engine.FileSystem.Stat(path) is not { IsFolder: false })
+            return;
+        MetaPage? meta = null;
+        try
+        {
+            meta = Datafile.Inspect(_engine.FileSystem, path);
+        }
+        catch (PitrException error)
+        {
+            _log.Debug("{0} is no datafile: {1}", path, error.Message);
+        }
+
+        if (ControlFileCase.Decide(FileFacts.OfStray(_now.Catalogue, _now.SystemId, meta)).Verdict == FileVerdict.Remove)
+            _engine.FileSystem.Delete(path);
     }
 
     private void BeginDropDatafile(DropDatafile drop)
@@ -210,11 +264,15 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         string path = Catalogue.FullPath(_engine.Folder, _now.Catalogue.File(file)!.Path);
         Log(new WalEvent.DropDatafile(file, drop.Name), logged =>
         {
-            Apply(_now.Catalogue.DropFile(file, logged.Lsn));
+            if (!TryApply(_now.Catalogue.DropFile(file, logged.Lsn)))
+                return;
+            bool isWritten = ReferenceEquals(_written, _now);
             _afterActor = () =>
             {
-                _engine.FileSystem.Delete(path);
-                _engine.FileSystem.SyncFolder(Path.GetDirectoryName(path)!);
+                if (isWritten)
+                    Unlink(path);
+                else
+                    _toUnlink.Add(path); // the control file still lists it
                 Answer(Done.Instance);
             };
             Become(WhenAwaitingActor);
@@ -226,31 +284,37 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
 
     private void BeginCheckpoint(RecordCheckpoint record)
     {
-        ControlFile next = _now;
-        foreach (FileClean clean in record.Clean)
-            next = next.WithFile(clean);
-        // A file born while the files were reporting is clean up to its birth, which lies above the barrier.
-        Lsn redo = next.Catalogue.Files.Select(file => file.CleanUpTo).Aggregate(record.CheckpointLsn, Lsn.Min);
-        next = next with
+        DateTimeOffset time = _engine.Clock.GetUtcNow();
+        Log(CheckpointRecord(WithCheckpoint(_now, record, time)), logged =>
         {
-            CheckpointLsn = record.CheckpointLsn,
-            RedoLsn = Lsn.Max(redo, _now.RedoLsn),
-            CheckpointTime = _engine.Clock.GetUtcNow(),
-            Catalogue = next.Catalogue.ForgetDropped(redo),
-        };
-        _now = next;
-        Log(CheckpointRecord(next), logged =>
-        {
-            _now = _now with
+            _now = WithCheckpoint(_now, record, time) with
             {
                 KnownEndOfWal = logged.Lsn,
                 LastCommitTime = logged.Time,
                 // Below the redo point nobody reads any more which ids were given.
                 NextTransactionId = new TransactionId(logged.LastTransaction.Value + 1),
             };
-            Write();
-            Answer(new CheckpointRecorded(_now.RedoLsn, record.CheckpointLsn));
+            if (TryWrite() is { } why)
+                Answer(new RequestRefused(why));
+            else
+                Answer(new CheckpointRecorded(_now.RedoLsn, record.CheckpointLsn));
         });
+    }
+
+    private static ControlFile WithCheckpoint(ControlFile now, RecordCheckpoint record, DateTimeOffset time)
+    {
+        ControlFile next = now;
+        foreach (FileClean clean in record.Clean)
+            next = next.WithFile(clean);
+        // A file born while the files were reporting is clean up to its birth, which lies above the barrier.
+        Lsn redo = next.Catalogue.Files.Select(file => file.CleanUpTo).Aggregate(record.CheckpointLsn, Lsn.Min);
+        return next with
+        {
+            CheckpointLsn = record.CheckpointLsn,
+            RedoLsn = Lsn.Max(redo, now.RedoLsn),
+            CheckpointTime = time,
+            Catalogue = next.Catalogue.ForgetDropped(redo),
+        };
     }
 
     private static WalEvent.Checkpoint CheckpointRecord(ControlFile control) => new(
@@ -259,36 +323,43 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
     private void Note(NoteFile note)
     {
         ControlFile next = _now.WithFile(note.File);
+        Problem? why = null;
         if (next != _now)
         {
             _now = next with { KnownEndOfWal = _engine.DurableLsn };
-            if (!TryWrite(out PitrException? error))
-            {
-                Sender.Tell(new FileNoted(Problem.From(error!)));
-                return;
-            }
+            why = TryWrite();
         }
 
-        Sender.Tell(new FileNoted(null));
+        Sender.Tell(new FileNoted(why));
     }
 
     private void Change(ChangeControlFile change)
     {
+        ControlFile before = _now;
         _now = change.Change(_now);
+        if (TryWrite() is { } why)
+        {
+            _now = before;
+            Sender.Tell(new RequestRefused(why));
+            return;
+        }
+
         _engine.Catalogue = new CatalogueView(_now.Catalogue);
-        if (TryWrite(out PitrException? error))
-            Sender.Tell(new ControlFileChanged(_now));
-        else
-            Sender.Tell(new RequestRefused(Problem.From(error!)));
+        Sender.Tell(new ControlFileChanged(_now));
     }
 
     // ---- steps -----------------------------------------------------------------------------------
 
-    private void Apply(Catalogue catalogue)
+    /// <summary>What was logged becomes true. False if the owner is broken; the asker was told.</summary>
+    private bool TryApply(Catalogue catalogue)
     {
         _now = _now with { Catalogue = catalogue, KnownEndOfWal = _engine.DurableLsn };
-        Write();
+        Problem? why = TryWrite();
         _engine.Catalogue = new CatalogueView(catalogue);
+        if (_broken is null)
+            return true; // it is durable, in the WAL at the least
+        Answer(new RequestRefused(why!));
+        return false;
     }
 
     private void Log(WalEvent happening, Action<EventLogged> then, Action? refused = null)
@@ -298,26 +369,60 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         _walWriter.Tell(new LogEvent(happening, then));
     }
 
-    private Action? _onRefused;
-
-    private void Write()
+    /// <summary>Writes the present state. Null if it is durable; otherwise why not, and the owner is broken unless the old one stands.</summary>
+    private Problem? TryWrite()
     {
-        if (!TryWrite(out PitrException? error))
-            throw error!;
-    }
-
-    private bool TryWrite(out PitrException? error)
-    {
+        if (_broken is not null)
+            return _broken;
         try
         {
             _store.Replace(_now);
-            error = null;
-            return true;
+            _written = _now;
+            foreach (string path in _toUnlink)
+                Unlink(path);
+            _toUnlink.Clear();
+            return null;
         }
-        catch (PitrException failed)
+        catch (StorageFailedException full) when (full.IsDiskFull && OldOneStands())
         {
-            error = failed;
+            _log.Warning("The control file could not be written, the old one stands: {0}", full.Message);
+            return Problem.From(full);
+        }
+        catch (PitrException error)
+        {
+            _log.Error(error, "The control file could not be brought up to date; the engine stops.");
+            _broken = Problem.From(error);
+            Become(WhenBroken);
+            Context.Parent.Tell(new WalFailed(_broken));
+            return _broken;
+        }
+    }
+
+    /// <summary>The new one never got the name: what is read is what was written last.</summary>
+    private bool OldOneStands()
+    {
+        try
+        {
+            return ControlFileStore.EncodePayload(_store.ReadAny()).AsSpan()
+                .SequenceEqual(ControlFileStore.EncodePayload(_written));
+        }
+        catch (PitrException)
+        {
             return false;
+        }
+    }
+
+    /// <summary>Removes a file that nothing lists any more. One that can't be removed is reported, and stays as a stray.</summary>
+    private void Unlink(string path)
+    {
+        try
+        {
+            _engine.FileSystem.Delete(path);
+            _engine.FileSystem.SyncFolder(Path.GetDirectoryName(path)!);
+        }
+        catch (StorageFailedException error)
+        {
+            _log.Warning("{0} belongs to no datafile any more and could not be removed: {1}", path, error.Message);
         }
     }
 
@@ -332,23 +437,6 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         {
             _asker.Tell(new RequestRefused(Problem.From(refused)));
         }
-    }
-
-    /// <summary>Carries out what was logged. A failure here is a failed control file or unlink: the engine must stop.</summary>
-    private void Settle(Action step)
-    {
-        try
-        {
-            step();
-        }
-        catch (PitrException error)
-        {
-            _log.Error(error, "The control file could not be brought up to date; the engine stops.");
-            _asker.Tell(new RequestRefused(Problem.From(error)));
-            Context.Parent.Tell(new WalFailed(Problem.From(error)));
-        }
-
-        Stash.UnstashAll();
     }
 
     private void Refuse(Problem why)

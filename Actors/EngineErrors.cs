@@ -34,6 +34,8 @@ internal static class EngineErrors
     public static RefusedException EngineStopped(Problem why) => new(
         ErrorCode.ShuttingDown, $"The engine has stopped: {why.Message}", why.Hint);
 
+    public static BugException CheckpointLost() => new("The Checkpointer died, and the checkpoint with it; another one is there.");
+
     public static RefusedException CommitRefused(PitrException why) => new(
         ErrorCode.CommitRefused, $"The commit was not taken in, because the engine stopped: {why.Message}",
         "It is not in the WAL. Open the database again, then commit it again.", why);

@@ -38,6 +38,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
     private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _stopped = new();
     private readonly Dictionary<FileId, IActorRef> _datafiles = [];
+    private readonly HashSet<FileId> _replaying = [];
+    private readonly CheckpointAsks _checkpoints = new();
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private OpenedEngine? _opened;
     private IActorRef _folder = ActorRefs.Nobody;
@@ -46,10 +48,11 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
     private IActorRef _checkpointer = ActorRefs.Nobody;
     private IActorRef _archiver = ActorRefs.Nobody;
     private IActorRef _recovery = ActorRefs.Nobody;
-    private readonly HashSet<FileId> _replaying = [];
     private RecoveryEnded? _recovered;
     private WalStart? _wal;
+    private Lsn _walEnd;
     private Problem? _failure;
+    private Exception? _completionError;
     private bool _isForced;
 
     public EngineSupervisor(EngineContext engine, TaskCompletionSource<EngineStarted> started)
@@ -77,7 +80,9 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
     protected override void PreStart()
     {
         EngineContext engine = _engine;
-        engine.Workers.Start(Self, () => EngineOpening.Open(engine), static error => new OpeningFailed(error));
+        engine.Workers.Start(
+            Self, () => engine.HandOver.Give(EngineOpening.Open(engine), static opened => opened.LetGo()),
+            static error => new OpeningFailed(error));
     }
 
     /// <summary>However it ended, nobody waits for ever.</summary>
@@ -101,12 +106,12 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
         switch (message)
         {
             case OpenedEngine opened:
+                _engine.HandOver.Take(opened);
                 _opened = opened;
                 StartRecovery(opened);
                 break;
             case OpeningFailed failed:
-                _started.TrySetException(failed.Error);
-                _completion.TrySetException(failed.Error);
+                _completionError = failed.Error;
                 Context.Stop(Self);
                 break;
             default:
@@ -209,10 +214,11 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
     {
         switch (message)
         {
-            case CheckpointEnded:
-            case Terminated checkpointer when checkpointer.ActorRef.Equals(_checkpointer):
-            case RequestRefused when Sender.Equals(_checkpointer):
+            case CheckpointEnded or RequestRefused when Sender.Equals(Self): // the last one, which this actor had asked for
                 _walWriter.Tell(new CloseWal());
+                break;
+            case Terminated checkpointer when checkpointer.ActorRef.Equals(_checkpointer):
+                _checkpoints.RefuseAll(new RequestRefused(Problem.From(EngineErrors.CheckpointLost())), Self);
                 break;
             case WalClosed closed:
                 _walEnd = closed.End;
@@ -227,7 +233,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
             case Terminated archiver when archiver.ActorRef.Equals(_archiver):
                 Self.Tell(new ArchiveDrained("its archiver died"));
                 break;
-            case ControlFileChanged or RequestRefused:
+            case ControlFileChanged or RequestRefused when Sender.Equals(_controlFile):
                 CloseDatafiles();
                 break;
             case Fence fence:
@@ -241,8 +247,6 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
                 break;
         }
     }
-
-    private Lsn _walEnd;
 
     private void WhenClosingDatafiles(object message)
     {
@@ -260,7 +264,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
             case Fence fence:
                 Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
                 break;
-            case RunBackup or GetStatus:
+            case RunBackup or GetStatus or RunCheckpoint:
                 Sender.Tell(new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
                 break;
             default:
@@ -279,7 +283,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
                 RouteToken(unfence.Token, unfence);
                 break;
             case GetStatus:
-                Report(Sender);
+                StatusReport.Collect(_engine, _opened!, [.. _datafiles.Values], _archiver, _controlFile)
+                    .PipeTo(Sender, Self, failure: static error => new RequestRefused(Problem.From(error)));
                 break;
             case FindDatafile find:
                 Sender.Tell(new DatafileFound(find.File, _datafiles.GetValueOrDefault(find.File)));
@@ -290,6 +295,12 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
                 break;
             case CheckpointWanted wanted:
                 _checkpointer.Tell(wanted);
+                break;
+            case RunCheckpoint:
+                _checkpoints.Ask(Sender, _checkpointer, Self);
+                break;
+            case CheckpointEnded or RequestRefused when Sender.Equals(_checkpointer):
+                _checkpoints.Answer(message, _checkpointer, Self);
                 break;
             case StartNewDatafile start:
                 AddDatafile(start, isRecovering: false);
@@ -389,24 +400,25 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
 
         Become(WhenRunning);
         _started.TrySetResult(new EngineStarted(
-            Self, _walWriter, _controlFile, _checkpointer, _opened!.ControlFile.SystemId, isReadOnly,
+            Self, _walWriter, _controlFile, _opened!.ControlFile.SystemId, isReadOnly,
             ended.Progress.Records, _completion.Task,
             _stopped.Token));
         _log.Info("Database {0} is open at {1}, timeline {2}", _engine.Folder, ended.End, ended.Timeline);
     }
 
     private void StartCheckpointer() => _checkpointer = Watched(
-        Checkpointer.PropsFor(_engine, _walWriter, _controlFile, _folder), null);
+        Checkpointer.PropsFor(_engine, _walWriter, _controlFile, _folder), "checkpointer");
 
     private void StartArchiver()
     {
-        _archiver = Watched(Archiver.PropsFor(_engine, _opened!, _wal!, _folder), null);
+        _archiver = Watched(Archiver.PropsFor(_engine, _opened!, _wal!, _folder), "archiver");
         if (_opened!.Stores.Count > 0)
             _folder.Tell(new WalFolderProtocol.UseArchiver(_archiver));
     }
 
     private void AddDatafile(StartNewDatafile start, bool isRecovering)
     {
+        _engine.HandOver.Take(start.Opened);
         FileSlot slot = _engine.Slots.TryOf(start.File) ?? _engine.Slots.Add(start.File, start.Name);
         _datafiles[start.File] = Watched(
             DatafileActor.PropsFor(
@@ -418,7 +430,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
 
     // ---- requests --------------------------------------------------------------------------------
 
-    private EngineRoutes Routes() => new(_walWriter, _controlFile, _checkpointer, _folder);
+    private EngineRoutes Routes() => new(_walWriter, _controlFile, Self, _folder);
 
     private void RouteFence(Fence fence)
     {
@@ -437,36 +449,6 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
             owner.Forward(request);
         else
             Sender.Tell(new FenceBroken(token, Problem.From(EngineErrors.FenceUnknown(token))));
-    }
-
-    /// <summary>Asks everybody; an actor that does not answer is shown as its slot says.</summary>
-    private void Report(IActorRef asker)
-    {
-        TimeSpan most = TimeSpan.FromSeconds(5);
-        EngineContext engine = _engine;
-        OpenedEngine opened = _opened!;
-        Task<DatafileStatus>[] files = [.. _datafiles.Values.Select(owner => owner.Ask<DatafileStatus>(new GetDatafileStatus(), most))];
-        Task<ArchiveReported> archive = _archiver.IsNobody()
-            ? Task.FromResult(new ArchiveReported([]))
-            : _archiver.Ask<ArchiveReported>(new GetArchiveStatus(), most);
-        Task<ControlFileChanged> control = _controlFile.Ask<ControlFileChanged>(new GetControlFile(), most);
-        string state = _archiver.IsNobody() ? "paused" : "running";
-        CollectAsync().PipeTo(
-            asker, Self, success: status => new StatusReported(status), failure: error => new RequestRefused(Problem.From(error)));
-
-        async Task<EngineStatus> CollectAsync()
-        {
-            DatafileStatus[] reported = await Task.WhenAll(files).ConfigureAwait(false);
-            ControlFile now = (await control.ConfigureAwait(false)).Now;
-            IEnumerable<DatafileStatus> silent = engine.Slots.All
-                .Where(slot => !reported.Any(file => file.Name == slot.Name))
-                .Select(slot => new DatafileStatus(
-                    slot.Name, opened.PathOf(slot.Id), "needsRecovery", default, 0, 0, 0, 0, 0, 0, []));
-            return new EngineStatus(
-                now.SystemId, state, now.Timeline, engine.Visibility.Visible, engine.DurableLsn, now.RedoLsn,
-                [.. reported.Concat(silent).OrderBy(file => file.Name, StringComparer.Ordinal)],
-                (await archive.ConfigureAwait(false)).Stores, null);
-        }
     }
 
     private void StopDropped(StopDroppedDatafile stop)
@@ -523,6 +505,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
         }
         else if (dead.Equals(_checkpointer))
         {
+            _checkpoints.RefuseAll(new RequestRefused(Problem.From(EngineErrors.CheckpointLost())), Self);
             StartCheckpointer();
         }
         else if (dead.Equals(_archiver))
@@ -544,12 +527,9 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
         PitrException stopped = why.ToException();
         _engine.Intake.Close(EngineErrors.CommitRefused(stopped));
         _engine.Visibility.FailAll(() => EngineErrors.CommitFateUnknown(stopped));
-        _started.TrySetException(error);
-        _completionError = error;
+        _completionError = error; // told when everything is closed
         CloseDatafiles();
     }
-
-    private Exception? _completionError;
 
     // ---- closing ---------------------------------------------------------------------------------
 
@@ -580,7 +560,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
         }
 
         Become(WhenClosing);
-        _checkpointer.Tell(new RunCheckpoint());
+        _checkpoints.Ask(Self, _checkpointer, Self);
     }
 
     private void CloseDatafiles()
@@ -602,13 +582,26 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
     {
         _engine.Intake.Close(EngineErrors.ShuttingDown());
         _engine.Visibility.FailAll(() => EngineErrors.CommitFateUnknown(EngineErrors.ShuttingDown()));
-        _opened?.Dispose();
-        _stopped.Cancel();
-        _started.TrySetException(EngineErrors.ShuttingDown());
-        if (_completionError is not null)
-            _completion.TrySetException(_completionError);
-        else
-            _completion.TrySetResult();
+        Exception? failure = _completionError;
+        try
+        {
+            _engine.HandOver.Close();
+            _opened?.Dispose();
+            _stopped.Cancel();
+        }
+        catch (Exception error) // a handle that can't be closed, or a callback of somebody who waited: the end is told all the same
+        {
+            _log.Error(error, "The end of the engine met an error.");
+            failure ??= error;
+        }
+        finally
+        {
+            _started.TrySetException(failure ?? EngineErrors.ShuttingDown());
+            if (failure is not null)
+                _completion.TrySetException(failure);
+            else
+                _completion.TrySetResult();
+        }
     }
 
     // ---- messages to self ------------------------------------------------------------------------
@@ -619,7 +612,3 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
 
     private sealed record FenceLookDue : ILocalMessage;
 }
-
-/// <summary>Where the parts of an engine are reached.</summary>
-internal sealed record EngineRoutes(
-    IActorRef WalWriter, IActorRef ControlFile, IActorRef Checkpointer, IActorRef Folder);

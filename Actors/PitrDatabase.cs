@@ -96,15 +96,18 @@ public sealed class PitrDatabase : IAsyncDisposable
         bool ownsSystem = engine.Options.ActorSystem is null;
         ActorSystem system = engine.Options.ActorSystem ?? ActorSystem.Create("pitr", EngineConfig.OwnSystem);
         system.Settings.InjectTopLevelFallback(EngineConfig.Dispatchers);
+        IActorRef supervisor = ActorRefs.Nobody;
         try
         {
             var started = new TaskCompletionSource<EngineStarted>(TaskCreationOptions.RunContinuationsAsynchronously);
-            system.ActorOf(EngineSupervisor.PropsFor(engine, started), EngineFactory.NameFor(engine.Folder));
+            supervisor = system.ActorOf(EngineSupervisor.PropsFor(engine, started), EngineFactory.NameFor(engine));
             EngineStarted actors = await started.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
             return new PitrDatabase(engine, actors, system, ownsSystem);
         }
         catch
         {
+            // Nobody will use what is being opened: it is let go as soon as the step that runs has ended.
+            system.Stop(supervisor);
             if (ownsSystem)
                 await system.Terminate().ConfigureAwait(false);
             throw;
@@ -305,8 +308,15 @@ public sealed class PitrDatabase : IAsyncDisposable
         Span<byte> treeKey = stackalloc byte[OperationCodec.TableIdBytes + Limits.KeyBytesMax];
         treeKey = TreeKey.Write(treeKey, RequireAlive(table), key);
         using EpochGuard guard = _engine.Epochs.Enter();
-        ReadView view = _engine.Slots.Of(table.DatafileId).Readable.View;
-        lsn = _engine.Visibility.Visible; // read after the view: never below its root
+        FileSlot slot = _engine.Slots.Of(table.DatafileId);
+        ReadView view;
+        do
+        {
+            lsn = _engine.Visibility.Visible;
+            view = slot.Readable.View;
+        }
+        while (!PinnedViews.Shows(view, lsn)); // it was sealed or flushed between the two
+
         return Reading.TryGet(view, treeKey, lsn, value);
     }
 
@@ -390,7 +400,7 @@ public sealed class PitrDatabase : IAsyncDisposable
     {
         RequireWritable();
         return (await AskAsync<CheckpointEnded>(
-            _actors.Checkpointer, new RunCheckpoint(), cancellationToken, Timeout.InfiniteTimeSpan).ConfigureAwait(false)).Result;
+            _actors.Supervisor, new RunCheckpoint(), cancellationToken, Timeout.InfiniteTimeSpan).ConfigureAwait(false)).Result;
     }
 
     /// <summary>Ends the WAL segment in use, so that it can be shipped; returns where the next one begins.</summary>

@@ -247,15 +247,19 @@ internal sealed class RecoveryCoordinator : UntypedActor
             Self,
             () => new FileMade(
                 create.FileId, create.Name, lsn,
-                engine.FileSystem.Stat(path) is not null
-                    ? Datafile.Open(
-                        engine.Environment, path, create.Name,
-                        new DatafileExpectation(
-                            control.SystemId, create.FileId, Incarnation: create.Incarnation, RestoreStamp: control.Recovery?.Id),
-                        keepVersions: false)
-                    : Datafile.Create(
-                        engine.Environment, path, create.Name, control.SystemId, create.FileId, create.Incarnation,
-                        LineageOf(control.RedoLsn), control.RedoLsn, restoreStamp: control.Recovery?.Id ?? default, keepVersions: false)),
+                engine.HandOver.Give(
+                    engine.FileSystem.Stat(path) is not null
+                        ? Datafile.Open(
+                            engine.Environment, path, create.Name,
+                            new DatafileExpectation(
+                                control.SystemId, create.FileId, Incarnation: create.Incarnation,
+                                RestoreStamp: control.Recovery?.Id),
+                            keepVersions: false)
+                        : Datafile.Create(
+                            engine.Environment, path, create.Name, control.SystemId, create.FileId, create.Incarnation,
+                            LineageOf(control.RedoLsn), control.RedoLsn, restoreStamp: control.Recovery?.Id ?? default,
+                            keepVersions: false),
+                    static file => file.Dispose())),
             static error => new StepFailed(error));
     }
 

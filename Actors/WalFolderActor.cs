@@ -83,7 +83,17 @@ internal sealed class WalFolderActor : UntypedActor
         Lsn needed = _redo;
         foreach (Lsn held in _holds.Values)
             needed = Lsn.Min(needed, held);
-        SegmentName[] free = [.. _folder.List().Where(name => EndOf(name) <= needed)];
+        SegmentName[] free;
+        try
+        {
+            free = [.. _folder.List().Where(name => EndOf(name) <= needed)];
+        }
+        catch (StorageFailedException error)
+        {
+            _log.Warning("The WAL folder could not be listed, segments below {0} stay for now: {1}", needed, error.Message);
+            return;
+        }
+
         if (free.Length == 0)
             return;
         if (_archiver is null)

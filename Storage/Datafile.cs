@@ -223,6 +223,7 @@ internal sealed class Datafile : IDisposable
         {
             handle.Dispose();
             fileLock?.Dispose();
+            RemoveIfPossible(environment.Files, path);
             throw;
         }
     }
@@ -262,6 +263,19 @@ internal sealed class Datafile : IDisposable
     {
         using IFileHandle handle = DatafileOpening.OpenHandle(files, path, FileOpen.Read);
         return DatafileOpening.ChooseMetaPage(handle, expected: null);
+    }
+
+    /// <summary>Best effort: it was made by this call and holds nothing; the first error is the one to report.</summary>
+    private static void RemoveIfPossible(IFileSystem files, string path)
+    {
+        try
+        {
+            files.Delete(path);
+        }
+        catch (StorageFailedException)
+        {
+            // said above
+        }
     }
 
     // ---- the owner's calls -----------------------------------------------------------------------

@@ -32,6 +32,9 @@ internal sealed class EngineContext
     public VisibilityTracker Visibility { get; } = new();
     public FileSlots Slots { get; } = new();
     public OpenSnapshots Snapshots { get; } = new();
+
+    /// <summary>What was opened and is on its way to its owner.</summary>
+    public HandOver HandOver { get; } = new();
     public PacedWriter PacedWriter => Environment.Writer;
     public EpochTable Epochs => Environment.Epochs;
 

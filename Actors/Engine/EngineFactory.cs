@@ -48,16 +48,13 @@ internal static class EngineFactory
     }
 
     /// <summary>
-    /// The supervisor's name: what of the folder's path may stand in an actor path, and a hash that keeps folders
-    /// apart.
+    /// The supervisor's name: what of the folder's path may stand in an actor path, and a number that keeps apart what
+    /// runs in one actor system: folders of one name, and an engine from the next one on its folder.
     /// </summary>
-    public static string NameFor(string folder)
+    public static string NameFor(EngineContext engine)
     {
-        string name = new([.. Path.GetFileName(folder).Where(char.IsAsciiLetterOrDigit)]);
-        uint hash = 2166136261;
-        foreach (char c in folder)
-            hash = (hash ^ c) * 16777619;
-        return $"pitr-{name}-{hash:x8}";
+        string name = new([.. Path.GetFileName(engine.Folder).Where(char.IsAsciiLetterOrDigit)]);
+        return $"pitr-{name}-{engine.Draw():x16}";
     }
 
     /// <summary>The archive stores of a database: those of the options and of <c>pitr.json</c>.</summary>

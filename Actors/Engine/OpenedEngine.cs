@@ -19,6 +19,14 @@ internal sealed record OpenedEngine(
     /// <summary>Where a datafile lies.</summary>
     public string PathOf(FileId file) => Datafiles.FirstOrDefault(opened => opened.Id == file)?.Path ?? "";
 
+    /// <summary>Nobody will run this engine: its datafiles, then the rest.</summary>
+    public void LetGo()
+    {
+        foreach (OpenedDatafile file in Datafiles)
+            file.File?.Dispose();
+        Dispose();
+    }
+
     /// <summary>The WAL, and last the lock: nothing of this engine can write any more.</summary>
     public void Dispose()
     {

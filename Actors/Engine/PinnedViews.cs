@@ -51,6 +51,10 @@ internal sealed class PinnedViews
             view?.Unpin();
     }
 
+    /// <summary>True if a reader of the view at the LSN, which was visible before the view was read, misses nothing.</summary>
+    public static bool Shows(ReadView view, Lsn lsn) =>
+        view.RootLsn <= lsn && (!view.Active.IsSealed || view.Active.SealedAt >= lsn);
+
     private static PinnedViews? TryTake(EngineContext engine, Lsn lsn)
     {
         using EpochGuard guard = engine.Epochs.Enter();
@@ -73,7 +77,4 @@ internal sealed class PinnedViews
 
         return taken;
     }
-
-    private static bool Shows(ReadView view, Lsn lsn) =>
-        view.RootLsn <= lsn && (!view.Active.IsSealed || view.Active.SealedAt >= lsn);
 }

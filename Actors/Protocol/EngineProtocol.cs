@@ -9,18 +9,17 @@ namespace Pitr.Actors;
 internal static class EngineProtocol
 {
     /// <summary>The engine takes commits and requests.</summary>
-    /// <param name="Supervisor">Gets fences, backups, status and the shutdown.</param>
+    /// <param name="Supervisor">Gets fences, checkpoints, backups, status and the shutdown.</param>
     /// <param name="WalWriter">Gets drains and events.</param>
     /// <param name="ControlFile">Gets DDL.</param>
-    /// <param name="Checkpointer">Gets checkpoints.</param>
     /// <param name="SystemId">Of the database.</param>
     /// <param name="IsReadOnly">Paused at a recovery target.</param>
     /// <param name="RecordsReplayed">By the recovery that opened it.</param>
     /// <param name="Completion">Ends when the engine has stopped; faulted if by a failure.</param>
     /// <param name="Stopped">Cancelled at the same moment.</param>
     public sealed record EngineStarted(
-        IActorRef Supervisor, IActorRef WalWriter, IActorRef ControlFile, IActorRef Checkpointer, SystemIdentifier SystemId,
-        bool IsReadOnly, long RecordsReplayed, Task Completion, CancellationToken Stopped) : ILocalMessage;
+        IActorRef Supervisor, IActorRef WalWriter, IActorRef ControlFile, SystemIdentifier SystemId, bool IsReadOnly,
+        long RecordsReplayed, Task Completion, CancellationToken Stopped) : ILocalMessage;
 
     /// <summary>Answers: StatusReported.</summary>
     public sealed record GetStatus : IWireMessage;

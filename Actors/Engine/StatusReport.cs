@@ -1,0 +1,36 @@
+using Akka.Actor;
+using Pitr.Storage;
+using static Pitr.Actors.ArchiveProtocol;
+using static Pitr.Actors.ControlFileProtocol;
+using static Pitr.Actors.DatafileProtocol;
+using static Pitr.Actors.EngineProtocol;
+
+namespace Pitr.Actors;
+
+/// <summary>Puts together what the engine is doing: asks its actors, off the supervisor's thread.</summary>
+internal static class StatusReport
+{
+    private static readonly TimeSpan AnswerWithin = TimeSpan.FromSeconds(5);
+
+    /// <summary>Asks everybody; a file without an actor is shown as its slot says.</summary>
+    public static async Task<StatusReported> Collect(
+        EngineContext engine, OpenedEngine opened, IReadOnlyList<IActorRef> datafiles, IActorRef archiver, IActorRef controlFile)
+    {
+        bool isPaused = archiver.IsNobody();
+        Task<DatafileStatus>[] files =
+            [.. datafiles.Select(owner => owner.Ask<DatafileStatus>(new GetDatafileStatus(), AnswerWithin))];
+        Task<ArchiveReported> archive = isPaused
+            ? Task.FromResult(new ArchiveReported([]))
+            : archiver.Ask<ArchiveReported>(new GetArchiveStatus(), AnswerWithin);
+        ControlFile now = (await controlFile.Ask<ControlFileChanged>(new GetControlFile(), AnswerWithin).ConfigureAwait(false)).Now;
+        DatafileStatus[] reported = await Task.WhenAll(files).ConfigureAwait(false);
+        IEnumerable<DatafileStatus> silent = engine.Slots.All
+            .Where(slot => !reported.Any(file => file.Name == slot.Name))
+            .Select(slot => new DatafileStatus(
+                slot.Name, opened.PathOf(slot.Id), "needsRecovery", default, 0, 0, 0, 0, 0, 0, []));
+        return new StatusReported(new EngineStatus(
+            now.SystemId, isPaused ? "paused" : "running", now.Timeline, engine.Visibility.Visible, engine.DurableLsn, now.RedoLsn,
+            [.. reported.Concat(silent).OrderBy(file => file.Name, StringComparer.Ordinal)],
+            (await archive.ConfigureAwait(false)).Stores, null));
+    }
+}
