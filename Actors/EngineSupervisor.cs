@@ -29,15 +29,14 @@ namespace Pitr.Actors;
 /// </remarks>
 [System.Diagnostics.CodeAnalysis.SuppressMessage(
     "Design", "CA1001", Justification = "An actor's end is PostStop; the token source outlives it in its readers.")]
-internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnboundedStash
+internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
 {
-    private static readonly TimeSpan FenceLook = TimeSpan.FromMilliseconds(50);
-
     private readonly EngineContext _engine;
     private readonly TaskCompletionSource<EngineStarted> _started;
     private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _stopped = new();
     private readonly Dictionary<FileId, IActorRef> _datafiles = [];
+    private readonly HashSet<FileId> _fenced = [];
     private readonly HashSet<FileId> _replaying = [];
     private readonly CheckpointAsks _checkpoints = new();
     private readonly ILoggingAdapter _log = Context.GetLogger();
@@ -53,7 +52,6 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
     private Lsn _walEnd;
     private Problem? _failure;
     private Exception? _completionError;
-    private bool _isForced;
 
     public EngineSupervisor(EngineContext engine, TaskCompletionSource<EngineStarted> started)
     {
@@ -62,8 +60,6 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
         _ = _completion.Task.ContinueWith(
             static task => task.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
     }
-
-    public ITimerScheduler Timers { get; set; } = null!;
 
     public IStash Stash { get; set; } = null!;
 
@@ -176,8 +172,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
                 Context.ActorOf(BackupRunner.PropsFor(_engine, _opened!, _wal!, Routes())).Forward(run);
                 break;
             case ShutDown shutDown:
-                _isForced = shutDown.Force;
-                BeginShutdown();
+                BeginShutdown(shutDown.Force);
                 break;
             default:
                 WhenAny(message);
@@ -190,12 +185,20 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
     {
         switch (message)
         {
-            case FenceLookDue:
-                LookAtFences();
+            case FencesEnded ended:
+                NoteFencesEnded(ended.File);
                 break;
             case ShutDown { Force: true }:
-                _isForced = true;
-                LookAtFences();
+                EndFences(isForced: true);
+                break;
+            case Terminated dead when _datafiles.ContainsValue(dead.ActorRef):
+                FileId died = _datafiles.First(entry => entry.Value.Equals(dead.ActorRef)).Key;
+                WhenAny(message);
+                NoteFencesEnded(died);
+                break;
+            case DroppedClosed closed:
+                WhenAny(message);
+                NoteFencesEnded(closed.File);
                 break;
             case Fence fence:
                 Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
@@ -323,7 +326,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
             case Terminated dead:
                 ChildDied(dead.ActorRef);
                 break;
-            case FileClosed or FileOpened or FenceLookDue:
+            case FileClosed or FileOpened or FencesEnded:
                 break;
             case ShutDown:
                 break; // it is on its way
@@ -387,8 +390,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
             {
                 FileSlot slot = _engine.Slots.Of(file);
                 _walWriter.Tell(new OpenFile(file, slot.Name, owner));
-                if (slot.State == DatafileState.Offline)
-                    _walWriter.Tell(new CloseFile(file, IsGone: false, slot.Why!)); // it failed during replay
+                if (slot.State is DatafileState.Offline or DatafileState.NeedsRecovery) // it failed during replay
+                    _walWriter.Tell(new CloseFile(file, slot.State == DatafileState.NeedsRecovery, slot.Why!));
             }
 
             foreach (FileSlot slot in _engine.Slots.All.Where(slot => !_datafiles.ContainsKey(slot.Id)))
@@ -533,26 +536,36 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
 
     // ---- closing ---------------------------------------------------------------------------------
 
-    private void BeginShutdown()
+    private void BeginShutdown(bool isForced)
     {
         Become(WhenWaitingForFences);
-        Timers.StartPeriodicTimer(nameof(FenceLookDue), new FenceLookDue(), FenceLook);
-        LookAtFences();
+        EndFences(isForced);
+        CloseIfFencesEnded(); // there is no datafile
     }
 
-    private void LookAtFences()
+    /// <summary>
+    /// Each datafile refuses fences from now on, also to who waits in it, and says when none is held (promise 5).
+    /// </summary>
+    private void EndFences(bool isForced)
     {
-        bool isHeld = false;
-        foreach (FileSlot slot in _engine.Slots.All.Where(slot => slot.State == DatafileState.Fenced))
+        foreach ((FileId file, IActorRef owner) in _datafiles)
         {
-            isHeld = true;
-            if (_isForced && _datafiles.TryGetValue(slot.Id, out IActorRef? owner))
-                owner.Tell(new BreakFences(Problem.From(EngineErrors.FenceForced(slot.Name))));
+            _fenced.Add(file);
+            string name = _engine.Slots.Of(file).Name;
+            owner.Tell(new EndFences(isForced ? Problem.From(EngineErrors.FenceForced(name)) : null));
         }
+    }
 
-        if (isHeld)
+    private void NoteFencesEnded(FileId file)
+    {
+        if (_fenced.Remove(file))
+            CloseIfFencesEnded();
+    }
+
+    private void CloseIfFencesEnded()
+    {
+        if (_fenced.Count > 0)
             return;
-        Timers.Cancel(nameof(FenceLookDue));
         if (_walWriter.IsNobody())
         {
             CloseDatafiles(); // it was open for reading only
@@ -609,6 +622,4 @@ internal sealed class EngineSupervisor : UntypedActor, IWithTimers, IWithUnbound
     private sealed record OpeningFailed(Exception Error) : ILocalMessage;
 
     private sealed record DroppedClosed(FileId File, IActorRef Asker) : ILocalMessage;
-
-    private sealed record FenceLookDue : ILocalMessage;
 }

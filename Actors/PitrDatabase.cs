@@ -430,9 +430,23 @@ public sealed class PitrDatabase : IAsyncDisposable
     public async Task<FenceGrant> FenceAsync(
         string datafile, TimeSpan lease, string reason = "", CancellationToken cancellationToken = default)
     {
-        Fenced fenced = await AskAsync<Fenced>(
-            _actors.Supervisor, new Fence(datafile, null, Environment.MachineName, reason, lease), cancellationToken)
-            .ConfigureAwait(false);
+        Task<Fenced> asked = AskAsync<Fenced>(
+            _actors.Supervisor, new Fence(datafile, null, Environment.MachineName, reason, lease),
+            CancellationToken.None, Timeout.InfiniteTimeSpan);
+        Fenced fenced;
+        try
+        {
+            fenced = await asked.WaitAsync(_engine.Options.RequestTimeout, _engine.Clock, cancellationToken)
+                .ConfigureAwait(false);
+        }
+        catch (Exception error) when (error is TimeoutException or OperationCanceledException)
+        {
+            GiveBackWhenGranted(asked);
+            if (error is TimeoutException)
+                throw EngineErrors.TimedOut(nameof(Fence), _engine.Options.RequestTimeout);
+            throw;
+        }
+
         return new FenceGrant(
             fenced.Token, fenced.Datafile, fenced.Path, fenced.LengthBytes, fenced.CheckpointLsn, fenced.Until);
     }
@@ -490,6 +504,17 @@ public sealed class PitrDatabase : IAsyncDisposable
         if (_actors.IsReadOnly)
             throw EngineErrors.ReadOnly();
     }
+
+    /// <summary>Nobody waits for the fence any more: it must not live until its lease ends.</summary>
+    private void GiveBackWhenGranted(Task<Fenced> asked) => asked.ContinueWith(
+        granted =>
+        {
+            if (granted.IsCompletedSuccessfully)
+                _actors.Supervisor.Tell(new Unfence(granted.Result.Token), ActorRefs.NoSender);
+            else
+                _ = granted.Exception; // refused: nothing is left of it
+        },
+        CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
 
     private static void RequireName(string name)
     {

@@ -173,6 +173,14 @@ internal sealed class Datafile : IDisposable
         }
     }
 
+    /// <summary>
+    /// Told of each damaged page that a read or a flush meets, on its thread, before it gets the exception.
+    /// </summary>
+    public Action<DamageException>? WhenDamaged
+    {
+        set => Pages.WhenDamaged = value;
+    }
+
     internal DatafileEnvironment Environment { get; }
 
     internal IFileHandle Handle { get; }
@@ -236,7 +244,8 @@ internal sealed class Datafile : IDisposable
     /// recovery.</exception>
     /// <exception cref="DamageException">Missing, too short, or no meta page is valid.</exception>
     public static Datafile Open(
-        DatafileEnvironment environment, string path, string name, DatafileExpectation expected, bool keepVersions = true)
+        DatafileEnvironment environment, string path, string name, DatafileExpectation expected,
+        bool keepVersions = true)
     {
         IDisposable fileLock = DatafileOpening.Lock(environment.Files, path);
         IFileHandle? handle = null;

@@ -65,11 +65,20 @@ internal static class DatafileProtocol
     /// <param name="HoldersRemaining">Fences that still hold the file.</param>
     public sealed record Unfenced(Guid Token, string Datafile, Lsn FlushedLsn, int HoldersRemaining) : IWireMessage;
 
-    /// <summary>Breaks every fence of the file: a forced shutdown, or too much WAL kept for it.</summary>
+    /// <summary>Breaks every fence of the file: too much memory or WAL is kept for it.</summary>
     public sealed record BreakFences(Problem Why) : ILocalMessage;
 
     /// <summary>The same, through the supervisor, for one datafile.</summary>
     public sealed record BreakFencesOf(FileId File, Problem Why) : ILocalMessage;
+
+    /// <summary>
+    /// The engine stops: no fence is granted any more, those who wait are refused. Answer: FencesEnded, when none is
+    /// held.
+    /// </summary>
+    /// <param name="Break">Why those that are held are broken at once; null: they are waited for.</param>
+    public sealed record EndFences(Problem? Break) : ILocalMessage;
+
+    public sealed record FencesEnded(FileId File) : ILocalMessage;
 
     /// <summary>
     /// Hot path: a part of a synced group, in order. The records stay the group's; they are read until
@@ -95,12 +104,15 @@ internal static class DatafileProtocol
     /// </summary>
     public sealed record Seal(Lsn Lsn, IActorRef ReplyTo) : ILocalMessage;
 
-    /// <summary>In a replay, the same; the LSN may be an ancestor's, whose lineage then goes into the meta page (H14).</summary>
+    /// <summary>
+    /// In a replay, the same; the LSN may be an ancestor's, whose lineage then goes into the meta page (H14).
+    /// </summary>
     public sealed record SealReplay(Lsn Lsn, Lineage Lineage, IActorRef ReplyTo) : ILocalMessage;
 
     /// <summary>Every change at or below CleanUpTo is in the file on disk, durable.</summary>
     public sealed record FileClean(
-        FileId File, string Name, Incarnation Incarnation, ulong Generation, Lsn CheckpointLsn, Lsn CleanUpTo) : ILocalMessage;
+        FileId File, string Name, Incarnation Incarnation, ulong Generation, Lsn CheckpointLsn, Lsn CleanUpTo)
+        : ILocalMessage;
 
     /// <summary>The file takes no part in this checkpoint.</summary>
     public sealed record SealSkipped(FileId File, string Name, Lsn CleanUpTo, DatafileState State) : ILocalMessage;

@@ -47,6 +47,9 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
     /// <summary>The file's path, for messages.</summary>
     public string Path => _handle.Path;
 
+    /// <summary>Told of each page that is not what was written, on the thread that asked for it.</summary>
+    internal Action<DamageException>? WhenDamaged { get; set; }
+
     /// <summary>Place in the cache's list of files.</summary>
     internal int Index { get; }
 
@@ -60,7 +63,7 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
         if (head->Referenced == 0)
             head->Referenced = 1;
         if (PageLayout.Generation(page) > rootGeneration)
-            PageGuard.RequireGeneration(Path, page, number, rootGeneration);
+            RefuseGeneration(page, number, rootGeneration);
         return page;
     }
 
@@ -216,12 +219,28 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
             bytes[read..].Clear(); // past the end of the file: fails the checksum like any other missing page
             PageGuard.RequireLoaded(Path, frame, number, rootGeneration);
         }
-        catch
+        catch (Exception error)
         {
             _cache.GiveBack(frame);
+            if (error is DamageException damage)
+                WhenDamaged?.Invoke(damage);
             throw;
         }
         return Publish(number, frame);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void RefuseGeneration(byte* page, uint number, ulong rootGeneration)
+    {
+        try
+        {
+            PageGuard.RequireGeneration(Path, page, number, rootGeneration);
+        }
+        catch (DamageException damage)
+        {
+            WhenDamaged?.Invoke(damage);
+            throw;
+        }
     }
 
     // Two loads of one page: the first in the table wins, so that every reader sees one address.
