@@ -60,7 +60,7 @@ internal static class CommandLine
             DeleteCommand.Create(cli), ScanCommand.Create(cli), CountCommand.Create(cli), LoadCommand.Create(cli),
             DumpCommand.Create(cli), FenceCommand.Create(cli), UnfenceCommand.Create(cli), BackupCommand.Create(cli),
             BackupsCommand.Create(cli), VerifyCommand.Create(cli), RestoreCommand.Create(cli), RecoverCommand.Create(cli),
-            WalCommand.Create(cli), CheckCommand.Create(cli), TourCommand.Create(cli),
+            ArchiveCommand.Create(cli), WalCommand.Create(cli), CheckCommand.Create(cli), TourCommand.Create(cli),
         })
             root.Subcommands.Add(command);
         return root;

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Text.Json;
 using Pitr.Recovery;
 using Spectre.Console;
 
@@ -15,44 +16,53 @@ internal static class BackupsCommand
             string address = cli.Console.FullStore(parsed.GetRequiredValue(store));
             BackupCatalog catalog = await Task
                 .Run(() => BackupCatalog.Read(OfflineStores.Open(address)), cancellationToken).ConfigureAwait(false);
-            return new Answer(
-                json =>
-                {
-                    json.WriteStartArray();
-                    foreach (BackupSet set in catalog.Sets)
-                    {
-                        json.WriteStartObject();
-                        json.WriteString("backupId", set.Id);
-                        json.WriteString("state", "complete");
-                        json.WriteNumber("timeline", set.Label.Timeline.Value);
-                        json.WriteString("startLsn", set.Label.StartLsn.ToString());
-                        json.WriteString("stopLsn", set.Label.StopLsn.ToString());
-                        json.WriteString("stopTime", TextForms.Time(set.Label.StopTime));
-                        json.WriteNumber("bytes", set.Manifest.Objects.Sum(entry => entry.LengthBytes));
-                        json.WriteEndObject();
-                    }
-                    foreach (VoidSet other in catalog.Others)
-                    {
-                        json.WriteStartObject();
-                        json.WriteString("backupId", other.BackupId);
-                        json.WriteString("state", other.Damage is null ? "unfinished" : "damaged");
-                        json.WriteString("why", other.Why);
-                        json.WriteEndObject();
-                    }
-                    json.WriteEndArray();
-                },
-                console =>
-                {
-                    console.Write(TextShapes.Rows(
-                        ["backup", "timeline", "from", "to", "time of its end", "size"],
-                        catalog.Sets.Select(set => new[]
-                        {
-                            set.Id, set.Label.Timeline.ToString(), set.Label.StartLsn.ToString(), set.Label.StopLsn.ToString(),
-                            TextForms.Time(set.Label.StopTime), TextShapes.Bytes(set.Manifest.Objects.Sum(entry => entry.LengthBytes)),
-                        })));
-                    foreach (VoidSet other in catalog.Others)
-                        console.WriteLine($"{other.BackupId} does not count: {other.Why}");
-                });
+            return new Answer(json => Write(json, catalog), console => Write(console, catalog));
         });
+    }
+
+    private static long BytesOf(BackupSet set) => set.Manifest.Objects.Sum(entry => entry.LengthBytes);
+
+    private static void Write(Utf8JsonWriter json, BackupCatalog catalog)
+    {
+        json.WriteStartArray();
+        foreach (BackupSet set in catalog.Sets)
+        {
+            json.WriteStartObject();
+            json.WriteString("backupId", set.Id);
+            json.WriteString("state", "complete");
+            json.WriteNumber("timeline", set.Label.Timeline.Value);
+            json.WriteString("startLsn", set.Label.StartLsn.ToString());
+            json.WriteString("stopLsn", set.Label.StopLsn.ToString());
+            json.WriteString("stopTime", TextForms.Time(set.Label.StopTime));
+            json.WriteNumber("bytes", BytesOf(set));
+            json.WriteEndObject();
+        }
+        foreach (VoidSet other in catalog.Others)
+        {
+            json.WriteStartObject();
+            json.WriteString("backupId", other.BackupId);
+            json.WriteString("state", other.Damage is null ? "unfinished" : "damaged");
+            json.WriteString("why", other.Why);
+            json.WriteEndObject();
+        }
+        json.WriteEndArray();
+    }
+
+    private static void Write(IAnsiConsole console, BackupCatalog catalog)
+    {
+        if (catalog.Sets.Count == 0)
+            console.WriteLine("no backup set");
+        else
+        {
+            console.Write(TextShapes.Rows(
+                ["backup", "timeline", "from", "to", "time of its end", "size"],
+                catalog.Sets.Select(set => new[]
+                {
+                    set.Id, set.Label.Timeline.ToString(), set.Label.StartLsn.ToString(), set.Label.StopLsn.ToString(),
+                    TextForms.Time(set.Label.StopTime), TextShapes.Bytes(BytesOf(set)),
+                })));
+        }
+        foreach (VoidSet other in catalog.Others)
+            console.WriteLine($"{other.BackupId} does not count: {other.Why}");
     }
 }

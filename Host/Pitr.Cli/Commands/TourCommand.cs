@@ -14,18 +14,27 @@ internal static class TourCommand
             Description = "A JSON Lines or CSV file of your own (else Debian's package index, which comes along).",
             Arity = ArgumentArity.ZeroOrOne,
         };
-        var key = new Option<string?>("--key") { HelpName = "FIELD", Description = "The field that is the key (else the first one)." };
+        var key = new Option<string?>("--key")
+        {
+            HelpName = "FIELD",
+            Description = "The field that is the key (else the first one that can be).",
+        };
         var keep = new Option<bool>("--keep") { Description = "Keep the scratch folder." };
-        return cli.Verb("tour", "See the main job done in a scratch folder, step by step.", [file, key, keep], async (parsed, cancellationToken) =>
+        const string what = "See the main job done in a scratch folder, step by step.";
+        return cli.Verb("tour", what, [file, key, keep], async (parsed, cancellationToken) =>
         {
             string given = parsed.GetValue(file) ?? Path.Combine(AppContext.BaseDirectory, "data", BundledFile);
             string scratch = Directory.CreateTempSubdirectory("pitr-tour-").FullName;
             try
             {
                 using var output = new StreamWriter(cli.Console.Output, leaveOpen: true) { NewLine = "\n", AutoFlush = true };
-                TextWriter story = cli.AsJson(parsed) ? cli.Console.Error : output;
+                TourStory story = cli.AsJson(parsed)
+                    ? new TourStory(cli.Console.Error, cli.Console.ErrorIsTerminal)
+                    : new TourStory(output, cli.Console.OutputIsTerminal);
                 var tour = new Tour(cli.Console, story, scratch, cli.Console.FullPath(given), parsed.GetValue(key));
                 TourReport report = await tour.RunAsync(cancellationToken).ConfigureAwait(false);
+                if (parsed.GetValue(keep))
+                    story.Show("grey", $"    Everything is still in {scratch}.");
                 return new Answer(report.WriteJson, _ => { });
             }
             finally

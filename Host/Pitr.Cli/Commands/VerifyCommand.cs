@@ -24,13 +24,14 @@ internal static class VerifyCommand
                     () => BackupVerifier.Verify(
                         sets, archives, parsed.GetValue(backup), EngineFactory.DrawOf(new PitrOptions()), cancellationToken),
                     cancellationToken).ConfigureAwait(false);
-                return AnswerOf(reports);
+                return reports.Count > 0 ? AnswerOf(reports) : throw RecoveryErrors.NoBackup(sets.Name);
             });
     }
 
     private static Answer AnswerOf(IReadOnlyList<VerifyReport> reports)
     {
-        PitrException? worst = reports.SelectMany(report => report.Problems).OrderByDescending(problem => problem.ExitCode).FirstOrDefault();
+        PitrException? worst = reports
+            .SelectMany(report => report.Problems).OrderByDescending(problem => problem.ExitCode).FirstOrDefault();
         if (worst is not null)
             throw worst; // a failure leaves standard output empty; its text names the place
         return new Answer(
@@ -51,7 +52,11 @@ internal static class VerifyCommand
             console =>
             {
                 foreach (VerifyReport report in reports)
-                    console.WriteLine($"{report.BackupId} restores: {TextShapes.Bytes(report.BytesRead)} and {TextShapes.Number(report.Records)} WAL records read");
+                {
+                    console.WriteLine(
+                        $"{report.BackupId} restores: {TextShapes.Bytes(report.BytesRead)} and "
+                        + $"{TextShapes.Number(report.Records)} WAL records read");
+                }
             });
     }
 }

@@ -49,6 +49,14 @@ internal static class CsvRecords
         }
     }
 
+    /// <summary>The first column of the header; null if there is none.</summary>
+    public static async Task<string?> FirstFieldAsync(Stream stream, string file, CancellationToken cancellationToken)
+    {
+        using CsvReader csv = CsvReader.Create(stream, Form, leaveOpen: true);
+        await NextAsync(csv, file, cancellationToken).ConfigureAwait(false);
+        return csv.Headers.Count == 0 ? null : csv.Headers[0];
+    }
+
     private static string Write(CsvReader csv, string[] header, int keyColumn, string file, Utf8JsonWriter json)
     {
         json.WriteStartObject();

@@ -39,6 +39,39 @@ internal static class JsonLinesReader
         await reader.CompleteAsync().ConfigureAwait(false);
     }
 
+    /// <summary>The first member of the first record that is a text, a number or a boolean; null if there is no record.</summary>
+    public static async Task<string?> FirstFieldAsync(Stream stream, string file, CancellationToken cancellationToken)
+    {
+        using var reader = new StreamReader(stream, leaveOpen: true);
+        for (long line = 1; await reader.ReadLineAsync(cancellationToken).ConfigureAwait(false) is { } text; line++)
+        {
+            if (!string.IsNullOrWhiteSpace(text))
+                return FirstFieldOf(text, file, line);
+        }
+        return null;
+    }
+
+    private static string FirstFieldOf(string text, string file, long line)
+    {
+        try
+        {
+            using JsonDocument record = JsonDocument.Parse(text);
+            if (record.RootElement.ValueKind == JsonValueKind.Object)
+            {
+                foreach (JsonProperty member in record.RootElement.EnumerateObject())
+                {
+                    if (member.Value.ValueKind is JsonValueKind.String or JsonValueKind.Number or JsonValueKind.True or JsonValueKind.False)
+                        return member.Name;
+                }
+            }
+        }
+        catch (JsonException wrong)
+        {
+            throw InputErrors.At(file, line, $"it is not JSON ({wrong.Message.Split('.')[0]}).", wrong);
+        }
+        throw InputErrors.At(file, line, "it is no JSON object with a text, number or boolean.");
+    }
+
     private static bool TryTakeLine(ref ReadOnlySequence<byte> buffer, bool isLast, out ReadOnlySequence<byte> line)
     {
         if (buffer.PositionOf((byte)'\n') is { } end)

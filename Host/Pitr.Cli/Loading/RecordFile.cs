@@ -34,4 +34,17 @@ internal static class RecordFile
         format == "csv"
             ? CsvRecords.ReadAsync(stream, file, keyField, cancellationToken)
             : JsonLinesReader.ReadAsync(stream, file, keyField, cancellationToken);
+
+    /// <summary>The first field that can be a key; null if the file has no record.</summary>
+    public static async Task<string?> FirstFieldAsync(
+        CliConsole console, string file, string format, CancellationToken cancellationToken)
+    {
+        Stream stream = Open(console, file);
+        await using (stream.ConfigureAwait(false))
+        {
+            return format == "csv"
+                ? await CsvRecords.FirstFieldAsync(stream, file, cancellationToken).ConfigureAwait(false)
+                : await JsonLinesReader.FirstFieldAsync(stream, file, cancellationToken).ConfigureAwait(false);
+        }
+    }
 }

@@ -28,19 +28,8 @@ internal static class JsonShapes
         foreach (DatafileStatus file in status.Datafiles)
             Datafile(json, file);
         json.WriteEndArray();
-        json.WriteStartArray("archive");
-        foreach (ArchiveStatus store in status.Archive)
-        {
-            json.WriteStartObject();
-            json.WriteString("store", store.Store);
-            json.WriteString("lastSegment", store.LastSegment);
-            json.WriteNumber("lagSegments", store.LagSegments);
-            json.WriteNumber("lagBytes", store.LagBytes);
-            json.WriteNumber("lagSeconds", store.LagSeconds);
-            json.WriteString("lastError", store.LastError);
-            json.WriteEndObject();
-        }
-        json.WriteEndArray();
+        json.WritePropertyName("archive");
+        Archive(json, status.Archive);
         if (status.RecoveryWindow is { } window)
         {
             json.WriteStartObject("recoveryWindow");
@@ -54,6 +43,23 @@ internal static class JsonShapes
             json.WriteNull("recoveryWindow");
         }
         json.WriteEndObject();
+    }
+
+    public static void Archive(Utf8JsonWriter json, IEnumerable<ArchiveStatus> stores)
+    {
+        json.WriteStartArray();
+        foreach (ArchiveStatus store in stores)
+        {
+            json.WriteStartObject();
+            json.WriteString("store", store.Store);
+            json.WriteString("lastSegment", store.LastSegment);
+            json.WriteNumber("lagSegments", store.LagSegments);
+            json.WriteNumber("lagBytes", store.LagBytes);
+            json.WriteNumber("lagSeconds", store.LagSeconds);
+            json.WriteString("lastError", store.LastError);
+            json.WriteEndObject();
+        }
+        json.WriteEndArray();
     }
 
     private static void Datafile(Utf8JsonWriter json, DatafileStatus file)

@@ -9,9 +9,9 @@ internal static class TextShapes
     /// <summary>A number of bytes as people read it.</summary>
     public static string Bytes(long bytes) => bytes switch
     {
-        < 10 << 10 => string.Create(CultureInfo.InvariantCulture, $"{bytes} B"),
-        < 10L << 20 => string.Create(CultureInfo.InvariantCulture, $"{bytes / 1024.0:0.#} KiB"),
-        < 10L << 30 => string.Create(CultureInfo.InvariantCulture, $"{bytes / 1048576.0:0.#} MiB"),
+        < 1 << 10 => string.Create(CultureInfo.InvariantCulture, $"{bytes} B"),
+        < 1 << 20 => string.Create(CultureInfo.InvariantCulture, $"{bytes / 1024.0:0.#} KiB"),
+        < 1 << 30 => string.Create(CultureInfo.InvariantCulture, $"{bytes / 1048576.0:0.#} MiB"),
         _ => string.Create(CultureInfo.InvariantCulture, $"{bytes / 1073741824.0:0.#} GiB"),
     };
 
@@ -21,47 +21,70 @@ internal static class TextShapes
     /// <summary>Seconds as people read them.</summary>
     public static string Seconds(double seconds) => string.Create(CultureInfo.InvariantCulture, $"{seconds:0.00} s");
 
-    /// <summary>A table of plain texts.</summary>
+    /// <summary>A table of plain texts; the last column gives way where a terminal is too narrow.</summary>
     public static Spectre.Console.Table Rows(string[] columns, IEnumerable<string[]> rows)
     {
         Spectre.Console.Table table = new Spectre.Console.Table().Border(TableBorder.Simple);
-        foreach (string column in columns)
-            table.AddColumn(new TableColumn(new Text(column)).NoWrap());
+        for (int n = 0; n < columns.Length; n++)
+        {
+            var column = new TableColumn(new Text(columns[n]));
+            table.AddColumn(n < columns.Length - 1 ? column.NoWrap() : column);
+        }
         foreach (string[] row in rows)
-            table.AddRow(row.Select(cell => (Spectre.Console.Rendering.IRenderable)new Text(cell)));
+            table.AddRow(row.Select(cell => (Spectre.Console.Rendering.IRenderable)new Text(cell, StyleOf(cell))));
         return table;
     }
 
     public static void Status(IAnsiConsole console, EngineStatus status)
     {
-        console.WriteLine(string.Create(
-            CultureInfo.InvariantCulture,
-            $"database {status.SystemId}  {status.State}  timeline {status.Timeline}"));
+        console.Write($"database {status.SystemId}  ");
+        console.Write(new Text(status.State, StyleOf(status.State)));
+        console.WriteLine($"  timeline {status.Timeline}");
         console.WriteLine($"WAL to {status.CurrentLsn}, durable to {status.FlushedLsn}, redo from {status.RedoLsn}");
         console.Write(Rows(
-            ["datafile", "state", "checkpoint LSN", "size", "tables", "buffered", "live", "free", "pinned", "path"],
+            ["datafile", "state", "checkpoint LSN", "size", "free", "buffered", "tables", "path"],
             status.Datafiles.Select(file => new[]
             {
-                file.Name, file.State, file.CheckpointLsn.ToString(), Bytes(file.Bytes),
-                file.Tables.ToString(CultureInfo.InvariantCulture), Bytes(file.BufferedBytes), Bytes(file.LiveBytes),
-                Bytes(file.FreeBytes), Bytes(file.PinnedBytes), file.Path,
+                file.Name, file.State, file.CheckpointLsn.ToString(), Bytes(file.Bytes), Bytes(file.FreeBytes),
+                Bytes(file.BufferedBytes), file.Tables.ToString(CultureInfo.InvariantCulture), file.Path,
             })));
-        foreach (DatafileStatus file in status.Datafiles)
+        if (status.Datafiles.Any(file => file.Fences.Count > 0))
         {
-            foreach (FenceStatus fence in file.Fences)
-            {
-                console.WriteLine(
-                    $"fence {fence.FenceId} on {file.Name}: {fence.Reason} (by {fence.Holder}), until {TextForms.Time(fence.Until)}");
-            }
+            console.Write(Rows(
+                ["fence", "datafile", "holder", "until", "reason"],
+                status.Datafiles.SelectMany(file => file.Fences.Select(fence => new[]
+                {
+                    fence.FenceId.ToString(), file.Name, fence.Holder, TextForms.Time(fence.Until), fence.Reason,
+                }))));
         }
-        foreach (ArchiveStatus store in status.Archive)
-        {
-            console.WriteLine(string.Create(
-                CultureInfo.InvariantCulture,
-                $"archive {store.Store}: last segment {store.LastSegment ?? "none"}, behind by {Bytes(store.LagBytes)} and "
-                + $"{store.LagSeconds:0.#} s{(store.LastError is null ? "" : $"; {store.LastError}")}"));
-        }
+        Archive(console, status.Archive);
         if (status.RecoveryWindow is { } window)
             console.WriteLine($"recovery window from {TextForms.Time(window.From)} to {TextForms.Time(window.To)}");
     }
+
+    /// <summary>How far each store is.</summary>
+    public static void Archive(IAnsiConsole console, IReadOnlyList<ArchiveStatus> stores)
+    {
+        if (stores.Count == 0)
+        {
+            console.WriteLine("no archive: there is no going back to a moment behind the last backup set");
+            return;
+        }
+        console.Write(Rows(
+            ["archive", "last segment", "behind", "since", "last error"],
+            stores.Select(store => new[]
+            {
+                store.Store, store.LastSegment ?? "none yet", Bytes(store.LagBytes), Seconds(store.LagSeconds),
+                store.LastError ?? "none",
+            })));
+    }
+
+    /// <summary>States that people look for are marked; colours are shown on terminals only.</summary>
+    private static Style StyleOf(string text) => text switch
+    {
+        "open" or "running" => new Style(Color.Green),
+        "fenced" or "flushing" or "recovering" or "paused" => new Style(Color.Yellow),
+        "offline" or "needsRecovery" => new Style(Color.Red),
+        _ => Style.Plain,
+    };
 }

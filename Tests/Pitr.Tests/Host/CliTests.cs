@@ -16,6 +16,7 @@ public sealed class CliTests : IDisposable
 
     [Theory]
     [InlineData("status")]
+    [InlineData("archive", "status")]
     [InlineData("checkpoint")]
     [InlineData("switch-wal")]
     [InlineData("restore-point", "before-drop")]
@@ -36,6 +37,20 @@ public sealed class CliTests : IDisposable
         (int exitCode, string output, string error) = await _cli.RunAsync([.. verb, "--json", "--database", "/db"]);
         Assert.Equal((0, ""), (exitCode, error));
         GoldenFile.Check($"cli/{string.Join('-', verb).Replace("/", "", StringComparison.Ordinal)}.json", output);
+    }
+
+    [Theory]
+    [InlineData("status")]
+    [InlineData("archive", "status")]
+    [InlineData("table", "list")]
+    [InlineData("fence", "main")]
+    public async Task An_answer_for_people_is_lines_and_tables_without_colours_where_nobody_looks(params string[] verb)
+    {
+        _target.AddTable("t", ("a", "1"));
+        (int exitCode, string output, string error) = await _cli.RunAsync([.. verb, "--host", "h:1"]);
+        Assert.Equal((0, ""), (exitCode, error));
+        string[] lines = [.. output.Split('\n').Select(line => line.TrimEnd())];
+        GoldenFile.Check($"cli/{string.Join('-', verb)}.txt", string.Join('\n', lines));
     }
 
     [Theory]
