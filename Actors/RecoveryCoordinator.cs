@@ -233,33 +233,20 @@ internal sealed class RecoveryCoordinator : UntypedActor
         }
     }
 
-    /// <summary>A file whose creation was logged: it is on disk already (crash recovery), or is made now (a restored database).</summary>
     private void MakeFile(WalEvent.CreateDatafile create, Lsn lsn)
     {
-        string path = _job.PathFor(create);
-        string stored = Catalogue.StoredPath(_engine.Folder, path);
+        string stored = Catalogue.StoredPath(_engine.Folder, _job.PathFor(create));
         _catalogue = _catalogue.CreateFile(
             new CatalogueFile(create.FileId, create.Name, stored, create.Incarnation, 0, Lsn.Zero, lsn), lsn);
         _isHeld = true;
         EngineContext engine = _engine;
-        ControlFile control = _opened.ControlFile;
+        ReplayJob job = _job;
+        Lineage lineage = LineageOf(_opened.ControlFile.RedoLsn);
         _engine.Workers.Start(
             Self,
             () => new FileMade(
                 create.FileId, create.Name, lsn,
-                engine.HandOver.Give(
-                    engine.FileSystem.Stat(path) is not null
-                        ? Datafile.Open(
-                            engine.Environment, path, create.Name,
-                            new DatafileExpectation(
-                                control.SystemId, create.FileId, Incarnation: create.Incarnation,
-                                RestoreStamp: control.Recovery?.Id),
-                            keepVersions: false)
-                        : Datafile.Create(
-                            engine.Environment, path, create.Name, control.SystemId, create.FileId, create.Incarnation,
-                            LineageOf(control.RedoLsn), control.RedoLsn, restoreStamp: control.Recovery?.Id ?? default,
-                            keepVersions: false),
-                    static file => file.Dispose())),
+                engine.HandOver.Give(job.MakeFile(engine, create, lineage), static file => file.Dispose())),
             static error => new StepFailed(error));
     }
 

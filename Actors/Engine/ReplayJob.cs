@@ -2,7 +2,6 @@ using Pitr.Recovery;
 using Pitr.Storage;
 using Pitr.Wal;
 
-
 namespace Pitr.Actors;
 
 /// <summary>
@@ -36,8 +35,8 @@ internal sealed class ReplayJob
 
         var options = new ReplayOptions
         {
-            BytesPerBarrier = Math.Max(1 << 20, engine.WriteBufferBytesMax / 4),
-            PendingBytesMax = Math.Max(1 << 20, engine.WriteBufferBytesMax / 4),
+            BytesPerBarrier = Math.Max(64 << 10, engine.WriteBufferBytesMax / 4),
+            PendingBytesMax = Math.Max(64 << 10, engine.WriteBufferBytesMax / 4),
         };
         ReplayCatalogue catalogue = ReplayStart.Of(control.Catalogue, has);
         return opened.Restore is { } restore
@@ -54,6 +53,56 @@ internal sealed class ReplayJob
     public string PathFor(WalEvent.CreateDatafile create) => Catalogue.FullPath(
         _folder,
         _opened.Restore is { } restore ? RestorePaths.OfMade(create.Name, create.Path, restore.Plan.Map) : create.Path);
+
+    /// <summary>
+    /// A file whose creation was logged: it is on disk already (crash recovery, or an earlier try), or is made now.
+    /// </summary>
+    /// <remarks>
+    /// What a restore makes gets its name only when its content is durable: what lies there under that name and does not
+    /// carry this recovery's stamp is not ours, and is neither opened nor written over (H30). The temporary name carries
+    /// the recovery's id, so what an earlier try left of it is ours to remove.
+    /// </remarks>
+    public Datafile MakeFile(EngineContext engine, WalEvent.CreateDatafile create, Lineage lineage)
+    {
+        string path = PathFor(create);
+        if (_opened.ControlFile.Recovery is { } recovery)
+            return MakeRestored(engine, create, path, lineage, recovery.Id);
+        ControlFile control = _opened.ControlFile;
+        return engine.FileSystem.Stat(path) is null
+            ? Datafile.Create(
+                engine.Environment, path, create.Name, control.SystemId, create.FileId, create.Incarnation, lineage,
+                control.RedoLsn, keepVersions: false)
+            : Datafile.Open(
+                engine.Environment, path, create.Name,
+                new DatafileExpectation(control.SystemId, create.FileId, Incarnation: create.Incarnation), keepVersions: false);
+    }
+
+    private Datafile MakeRestored(
+        EngineContext engine, WalEvent.CreateDatafile create, string path, Lineage lineage, Guid recovery)
+    {
+        ControlFile control = _opened.ControlFile;
+        IFileSystem files = engine.FileSystem;
+        string temporary = $"{path}.{recovery:N}.tmp";
+        if (files.Stat(temporary) is not null)
+            files.Delete(temporary);
+        if (files.Stat(path) is null)
+        {
+            // An incarnation of its own: the one that was logged is that of the source's file (H15).
+            Datafile.Create(
+                engine.Environment, temporary, create.Name, control.SystemId, create.FileId, new Incarnation(engine.Draw()),
+                lineage, control.RedoLsn, restoreStamp: recovery, keepVersions: false).Dispose();
+            files.Link(temporary, path);
+            files.Delete(temporary);
+            files.SyncFolder(Path.GetDirectoryName(path)!);
+        }
+        else if (Datafile.Inspect(files, path).RestoreStamp != recovery)
+        {
+            throw RecoveryErrors.TargetFileExists(path);
+        }
+
+        return Datafile.Open(
+            engine.Environment, path, create.Name, new DatafileExpectation(control.SystemId, create.FileId), keepVersions: false);
+    }
 
     /// <summary>The file that a replayed drop removes.</summary>
     public string? PathOfDropped(FileId file) => _dropped.GetValueOrDefault(file);

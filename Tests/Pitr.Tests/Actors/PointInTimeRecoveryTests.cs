@@ -8,44 +8,10 @@ namespace Pitr.Tests;
 /// <summary>Backup under load, archive, and restore to every kind of target, through the facade with the real engine.</summary>
 public sealed class PointInTimeRecoveryTests
 {
-    /// <summary>A run with a backup under load, then tables and datafiles that come and go, checkpoints and switches.</summary>
-    private static async Task<(RecoveryLab Lab, BackupResult Backup, RestorePoint Point)> RecordedAsync(int seed = 1)
-    {
-        var lab = new RecoveryLab(seed);
-        await using PitrDatabase database = await lab.CreateAsync(RecoveryLab.Archive);
-        await lab.CreateTableAsync(database, "orders");
-        await database.CreateDatafileAsync("early");
-        await lab.CreateTableAsync(database, "archived", "early");
-        await lab.CommitManyAsync(database, 8);
-        Task<BackupResult> running = database.BackupAsync(new BackupRequest { Store = RecoveryLab.Archive });
-        while (!running.IsCompleted)
-            await lab.CommitAsync(database);
-        BackupResult backup = await running;
-        await lab.CommitManyAsync(database, 3);
-        await database.CreateDatafileAsync("late");
-        await lab.CreateTableAsync(database, "events", "late");
-        await lab.CommitManyAsync(database, 4);
-        RestorePoint point = await database.CreateRestorePointAsync("monday");
-        lab.Moments.Add(new Moment(point.Lsn, point.Time, default, lab.Content));
-        await database.CheckpointAsync();
-        await lab.CommitManyAsync(database, 3);
-        await lab.DropTableAsync(database, "archived");
-        await lab.CommitManyAsync(database, 2);
-        await database.DropDatafileAsync("early");
-        await database.SwitchWalAsync();
-        await lab.CommitManyAsync(database, 3);
-        await lab.DropTableAsync(database, "events");
-        await lab.CommitManyAsync(database, 2);
-        await database.CheckpointAsync();
-        await lab.CreateTableAsync(database, "events", "late");
-        await lab.CommitManyAsync(database, 3);
-        return (lab, backup, point);
-    }
-
     [Fact]
     public async Task A_restore_without_target_brings_everything_that_was_committed()
     {
-        (RecoveryLab lab, _, _) = await RecordedAsync();
+        (RecoveryLab lab, _, _) = await RecoveryLab.RecordedAsync();
 
         string content = await RecoveryLab.RestoredAsync(lab.Disk, RecoveryTarget.Latest);
 
@@ -58,7 +24,7 @@ public sealed class PointInTimeRecoveryTests
     [InlineData(2)]
     public async Task Recovery_to_every_commit_equals_the_oracle(int seed)
     {
-        (RecoveryLab lab, BackupResult backup, _) = await RecordedAsync(seed);
+        (RecoveryLab lab, BackupResult backup, _) = await RecoveryLab.RecordedAsync(seed);
         Moment[] reachable = [.. lab.Moments.Where(moment => moment.Lsn >= backup.StopLsn)];
         Assert.True(reachable.Length > 15, $"Only {reachable.Length} moments can be reached.");
 
@@ -70,7 +36,7 @@ public sealed class PointInTimeRecoveryTests
     [Fact]
     public async Task Each_form_of_a_target_stands_at_its_own_cut()
     {
-        (RecoveryLab lab, BackupResult backup, RestorePoint point) = await RecordedAsync();
+        (RecoveryLab lab, BackupResult backup, RestorePoint point) = await RecoveryLab.RecordedAsync();
         int n = lab.Moments.FindIndex(moment => moment.Lsn >= backup.StopLsn) + 12;
         (Moment before, Moment at) = (lab.Moments[n - 1], lab.Moments[n]);
         Moment atStop = lab.Moments.Last(moment => moment.Lsn <= backup.StopLsn);
@@ -97,7 +63,7 @@ public sealed class PointInTimeRecoveryTests
     [Fact]
     public async Task Of_two_branches_a_restore_takes_only_the_one_that_is_named()
     {
-        (RecoveryLab lab, _, _) = await RecordedAsync();
+        (RecoveryLab lab, _, _) = await RecoveryLab.RecordedAsync();
         string ofProduction = lab.Content;
         SimulatedDisk disk = lab.Disk;
         Moment fork = lab.Moments[^6];
@@ -135,7 +101,7 @@ public sealed class PointInTimeRecoveryTests
     [Fact]
     public async Task A_restored_database_can_itself_be_backed_up_and_restored()
     {
-        (RecoveryLab lab, _, _) = await RecordedAsync();
+        (RecoveryLab lab, _, _) = await RecoveryLab.RecordedAsync();
         Moment fork = lab.Moments[^4];
         await RecoveryLab.RestoredAsync(lab.Disk, RecoveryTarget.Including(fork.Lsn), "/second", detached: false);
         string atBackup;
@@ -158,7 +124,7 @@ public sealed class PointInTimeRecoveryTests
     [Fact]
     public async Task A_paused_restore_shows_its_target_and_is_promoted_later()
     {
-        (RecoveryLab lab, _, _) = await RecordedAsync();
+        (RecoveryLab lab, _, _) = await RecoveryLab.RecordedAsync();
         Moment at = lab.Moments[^5];
         await PitrRecovery.RestoreAsync(
             new RestoreRequest
@@ -189,7 +155,7 @@ public sealed class PointInTimeRecoveryTests
     [Fact]
     public async Task A_restore_that_cannot_be_is_refused_and_leaves_no_folder()
     {
-        (RecoveryLab lab, BackupResult backup, _) = await RecordedAsync();
+        (RecoveryLab lab, BackupResult backup, _) = await RecoveryLab.RecordedAsync();
         Moment last = lab.Moments[^1];
         await Refused<RefusedException>(lab.Disk, RecoveryTarget.Including(last.Lsn + (1 << 30)), ErrorCode.TargetUnreachable);
         await Refused<RefusedException>(lab.Disk, RecoveryTarget.Including(lab.Moments[0].Lsn), ErrorCode.TargetUnreachable);

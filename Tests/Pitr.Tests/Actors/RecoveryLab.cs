@@ -27,6 +27,9 @@ internal sealed class RecoveryLab
 
     public Random Random { get; }
 
+    /// <summary>No value is longer.</summary>
+    public int ValueBytesMax { get; init; } = 700;
+
     public List<Moment> Moments { get; } = [];
 
     /// <summary>Everything committed so far, as <see cref="ContentOf"/> shows it.</summary>
@@ -61,7 +64,7 @@ internal sealed class RecoveryLab
     }
 
     /// <summary>Commits one batch of puts and deletes over all tables, and notes the moment.</summary>
-    public async Task<Moment> CommitAsync(PitrDatabase database, int operations = 3, int valueBytesMax = 700)
+    public async Task<Moment> CommitAsync(PitrDatabase database, int operations = 3)
     {
         var batch = new WriteBatch();
         for (int i = 0; i < operations; i++)
@@ -75,7 +78,7 @@ internal sealed class RecoveryLab
             }
             else
             {
-                string value = $"{Moments.Count}:{new string((char)('a' + Random.Next(26)), Random.Next(valueBytesMax))}";
+                string value = $"{Moments.Count}:{new string((char)('a' + Random.Next(26)), Random.Next(ValueBytesMax))}";
                 batch.Put(table, Encoding.UTF8.GetBytes(key), Encoding.UTF8.GetBytes(value));
                 _rows = _rows.SetItem($"{table.Name}/{key}", value);
             }
@@ -91,6 +94,41 @@ internal sealed class RecoveryLab
     {
         for (int i = 0; i < count; i++)
             await CommitAsync(database);
+    }
+
+    /// <summary>A run with a backup under load, then tables and datafiles that come and go, checkpoints and switches.</summary>
+    public static async Task<(RecoveryLab Lab, BackupResult Backup, RestorePoint Point)> RecordedAsync(
+        int seed = 1, int valueBytesMax = 700)
+    {
+        var lab = new RecoveryLab(seed) { ValueBytesMax = valueBytesMax };
+        await using PitrDatabase database = await lab.CreateAsync(Archive);
+        await lab.CreateTableAsync(database, "orders");
+        await database.CreateDatafileAsync("early");
+        await lab.CreateTableAsync(database, "archived", "early");
+        await lab.CommitManyAsync(database, 8);
+        Task<BackupResult> running = database.BackupAsync(new BackupRequest { Store = Archive });
+        while (!running.IsCompleted)
+            await lab.CommitAsync(database);
+        BackupResult backup = await running;
+        await lab.CommitManyAsync(database, 3);
+        await database.CreateDatafileAsync("late");
+        await lab.CreateTableAsync(database, "events", "late");
+        await lab.CommitManyAsync(database, 4);
+        RestorePoint point = await database.CreateRestorePointAsync("monday");
+        lab.Moments.Add(new Moment(point.Lsn, point.Time, default, lab.Content));
+        await database.CheckpointAsync();
+        await lab.CommitManyAsync(database, 3);
+        await lab.DropTableAsync(database, "archived");
+        await lab.CommitManyAsync(database, 2);
+        await database.DropDatafileAsync("early");
+        await database.SwitchWalAsync();
+        await lab.CommitManyAsync(database, 3);
+        await lab.DropTableAsync(database, "events");
+        await lab.CommitManyAsync(database, 2);
+        await database.CheckpointAsync();
+        await lab.CreateTableAsync(database, "events", "late");
+        await lab.CommitManyAsync(database, 3);
+        return (lab, backup, point);
     }
 
     /// <summary>Restores on a disk and returns what is there.</summary>
