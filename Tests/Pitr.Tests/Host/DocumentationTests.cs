@@ -1,0 +1,225 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+
+namespace Pitr.Tests;
+
+/// <summary>
+/// What the documents show is what works: each C# sample is a program of <c>samples/</c>, each command is run by a shell as it
+/// stands. Only what differs from machine to machine is put in: ports, folders, a moment in time, and waiting for `ready`.
+/// </summary>
+public sealed class DocumentationTests : IDisposable
+{
+    private const string Prepare = """
+        set -euo pipefail
+        engine=
+        pitr() { "$PITR_EXE" "$@"; }
+        serve() {
+            mkfifo "ready-$PORT"
+            "$PITR_EXE" serve "$1" --listen 127.0.0.1:$PORT --http 127.0.0.1:0 > "ready-$PORT" 2> serve.log &
+            engine=$!
+            read -r line < "ready-$PORT" || { cat serve.log >&2; exit 1; }
+            rm "ready-$PORT"
+        }
+        trap 'test -z "$engine" || kill -9 $engine 2>/dev/null || true' EXIT
+        shipped() {
+            for n in $(seq 100); do
+                pitr archive status --json | grep -q '"lagBytes":0,' && return
+                sleep 0.05
+            done
+            echo "the archive stays behind" >&2
+            exit 1
+        }
+        time_of() { pitr wal dump "$2" | grep "\"$1\"" | tail -1 | sed 's/.*"time":"\([^"]*\)".*/\1/'; }
+
+        """;
+
+    private readonly string _home = Directory.CreateTempSubdirectory("pitr-docs-").FullName;
+
+    public void Dispose() => Directory.Delete(_home, recursive: true);
+
+    [Theory]
+    [InlineData("README.md", "Readme", "")]
+    [InlineData("docs/guide/getting-started.md", "GettingStarted", "1003 = rug\n")]
+    public async Task A_sample_is_a_program_that_runs_and_runs_again(string document, string name, string ends)
+    {
+        string text = SourceTree.Text(document);
+        int begin = text.IndexOf("```csharp\n", StringComparison.Ordinal) + "```csharp\n".Length;
+        string sample = text[begin..text.IndexOf("```", begin, StringComparison.Ordinal)];
+        Assert.Equal(sample, SourceTree.Text($"samples/{name}/Program.cs"));
+
+        string configuration = Path.GetFileName(Path.TrimEndingDirectorySeparator(AppContext.BaseDirectory));
+        string program = Path.Combine(SourceTree.Root, "artifacts/bin", $"Pitr.Samples.{name}", configuration, $"Pitr.Samples.{name}");
+        for (int run = 0; run < 2; run++)
+        {
+            Outcome outcome = await RunAsync(program);
+            Assert.True(outcome.ExitCode == 0, outcome.ToString());
+            Assert.EndsWith(ends, outcome.Output, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void The_first_two_commands_of_the_readme_run_the_main_job_and_the_tests()
+    {
+        string[] blocks = Blocks("README.md");
+        Assert.Equal("dotnet build Pitr.sln -c Release && artifacts/bin/Pitr.Cli/release/pitr tour\n", blocks[0]);
+        Assert.Equal("dotnet test Pitr.sln -c Release\n", blocks[1]);
+        string checks = SourceTree.Text(".ci/run"); // both are run there
+        foreach (string part in new[] { "dotnet build Pitr.sln -c Release", "artifacts/bin/Pitr.Cli/release/pitr tour", "dotnet test Pitr.sln -c Release" })
+            Assert.Contains(part, checks, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_story_of_the_readme_goes_as_it_is_told()
+    {
+        string story = Blocks("README.md").Single(block => block.Contains("$pitr init db", StringComparison.Ordinal));
+        Outcome outcome = await ShellAsync(
+            story,
+            ("pitr=artifacts/bin/Pitr.Cli/release/pitr", "pitr=$PITR_EXE"),
+            ("data=Host/", $"data={SourceTree.Root}/Host/"),
+            ("$pitr serve db &", "serve db"),
+            ("PITR_HOST=127.0.0.1:4053", "PITR_HOST=127.0.0.1:$PORT"),
+            ("$pitr archive status", "shipped"),
+            ("$pitr dump packages --database back", "$pitr dump packages --database back | wc -l"),
+            ("$pitr shutdown", "$pitr shutdown; wait $engine; engine="));
+        Assert.True(outcome.ExitCode == 0, outcome.ToString());
+        Assert.Contains("\n63666\n", outcome.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_guide_to_backup_and_restore_goes_as_it_is_told()
+    {
+        string archive = Path.Combine(_home, "archive");
+        File.WriteAllText(Path.Combine(_home, "in.jsonl"), "{\"id\":1}\n{\"id\":2}\n{\"id\":3}\n");
+        Outcome outcome = await ShellAsync(
+            string.Concat(Blocks("docs/guide/backup-and-restore.md")),
+            ("/mnt/archive", archive),
+            ("pitr init shop --", "pitr init shop --wal-segment-size 64KiB --"),
+            ("pitr serve shop &", "serve shop"),
+            ("PITR_HOST=127.0.0.1:4053", "PITR_HOST=127.0.0.1:$PORT; pitr table create orders; pitr load orders in.jsonl --key id"),
+            ("pitr switch-wal", "pitr table drop orders; pitr switch-wal; shipped"),
+            ("--target-time 2026-11-22T14:05:00Z", $"--target-time $(time_of RestorePoint {archive})"),
+            ($"pitr restore --from {archive} --into shop\n", $"""
+                shipped; kill -9 $engine; wait $engine 2>/dev/null || true; rm -r shop; unset PITR_HOST; PORT=$PORT_AGAIN
+                pitr restore --from {archive} --into shop
+
+                """),
+            ("pitr serve shop\n", "serve shop; pitr shutdown --host 127.0.0.1:$PORT; wait $engine; engine=\n"));
+        Assert.True(outcome.ExitCode == 0, outcome.ToString());
+        Assert.Contains("\"kind\":\"DropTable\"", outcome.Output, StringComparison.Ordinal);
+        Assert.Equal("{\"id\":1}\n{\"id\":2}\n{\"id\":3}\n", File.ReadAllText(Path.Combine(_home, "orders.jsonl")));
+        Assert.Equal("3\n", await PitrProcess.MustAsync(_home, "count", "orders", "--database", "look"));
+        Assert.Equal("3\n", await PitrProcess.MustAsync(_home, "count", "orders", "--database", "shop"));
+    }
+
+    [Fact]
+    public async Task The_guide_to_fencing_goes_as_it_is_told()
+    {
+        Outcome outcome = await ShellAsync(
+            "pitr init shop\nserve shop\n" + string.Concat(Blocks("docs/guide/fencing.md")),
+            ("PITR_HOST=127.0.0.1:4053", "PITR_HOST=127.0.0.1:$PORT"),
+            ("/mnt/copies", _home));
+        Assert.True(outcome.ExitCode == 0, outcome.ToString());
+        Assert.True(File.Exists(Path.Combine(_home, "main.pitr")));
+    }
+
+    [Fact]
+    public async Task Every_verb_that_the_reference_and_the_contract_name_has_its_help()
+    {
+        string reference = SourceTree.Text("docs/reference/cli.md");
+        var cli = new CliRun(new MemoryTarget());
+        foreach (string verb in await VerbsAsync(cli, []))
+        {
+            (int exitCode, string output, string error) = await cli.RunAsync([.. verb.Split(' '), "--help"]);
+            Assert.Equal((0, ""), (exitCode, error));
+            Assert.Contains("Usage:", output, StringComparison.Ordinal);
+            Assert.All(verb.Split(' '), word => Assert.Contains(word, reference, StringComparison.Ordinal));
+        }
+    }
+
+    /// <summary>Every verb, by what the help itself lists.</summary>
+    private static async Task<List<string>> VerbsAsync(CliRun cli, string[] above)
+    {
+        string output = (await cli.RunAsync([.. above, "--help"])).Output;
+        int commands = output.IndexOf("Commands:\n", StringComparison.Ordinal);
+        if (commands < 0)
+            return [string.Join(' ', above)];
+        var verbs = new List<string>();
+        foreach (string line in output[commands..].Split('\n').Skip(1).TakeWhile(line => line.StartsWith("  ", StringComparison.Ordinal)))
+        {
+            string name = line.Trim().Split("  ")[0].Split(" <")[0].Split(", ")[^1];
+            verbs.AddRange(await VerbsAsync(cli, [.. above, name]));
+        }
+        return verbs;
+    }
+
+    /// <summary>The indented blocks of a document, those in lists too, without their indentation.</summary>
+    private static string[] Blocks(string document)
+    {
+        var blocks = new List<string>();
+        var block = new StringBuilder();
+        bool isFenced = false;
+        string before = "";
+        foreach (string line in SourceTree.Lines(document).Append("."))
+        {
+            isFenced ^= line.StartsWith("```", StringComparison.Ordinal);
+            bool isCode = !isFenced && line.StartsWith("    ", StringComparison.Ordinal) && (block.Length > 0 || before.Length == 0);
+            if (isCode)
+                block.Append(line.TrimStart()).Append('\n');
+            else if (line.Length > 0 && block.Length > 0)
+            {
+                blocks.Add(block.ToString());
+                block.Clear();
+            }
+            before = line;
+        }
+        return [.. blocks];
+    }
+
+    private Task<Outcome> ShellAsync(string script, params (string From, string To)[] here)
+    {
+        foreach ((string from, string to) in here)
+        {
+            Assert.Contains(from, script, StringComparison.Ordinal); // the document no longer says this: adapt the test
+            script = script.Replace(from, to, StringComparison.Ordinal);
+        }
+        return RunAsync("bash", "-c", Prepare + script);
+    }
+
+    private async Task<Outcome> RunAsync(string program, params string[] args)
+    {
+        var start = new ProcessStartInfo(program, args)
+        {
+            WorkingDirectory = _home,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        start.Environment["HOME"] = _home;
+        start.Environment.Remove("XDG_RUNTIME_DIR");
+        start.Environment.Remove("PITR_DATABASE");
+        start.Environment.Remove("PITR_HOST");
+        start.Environment["PITR_EXE"] = PitrProcess.Executable;
+        start.Environment["PORT"] = FreePort();
+        start.Environment["PORT_AGAIN"] = FreePort();
+        using Process process = Process.Start(start)!;
+        Task<string> output = process.StandardOutput.ReadToEndAsync();
+        Task<string> error = process.StandardError.ReadToEndAsync();
+        try
+        {
+            await process.WaitForExitAsync().WaitAsync(PitrProcess.Patience);
+        }
+        catch (TimeoutException)
+        {
+            process.Kill(entireProcessTree: true);
+        }
+        return new Outcome(process.HasExited ? process.ExitCode : -1, await output, await error);
+    }
+
+    private static string FreePort()
+    {
+        using var probe = new TcpListener(IPAddress.Loopback, 0);
+        probe.Start();
+        return ((IPEndPoint)probe.LocalEndpoint).Port.ToString(System.Globalization.CultureInfo.InvariantCulture);
+    }
+}
