@@ -72,9 +72,13 @@ internal sealed record WalOpened(
 ///   3  prove the timeline to its end           EndOfWal tells the end from damage (H6)
 ///   4  compare the end with what others know   a shorter log is refused (H7)
 ///   5  write the last group's bytes again      they may lie in the page cache only, marked clean (H3)
-///   6  write zeroes up to the segment's end    what a torn group reached there (H2, H3)
+///   6  write zeroes up to the segment's end,   what a torn group reached there (H2, H3); before 7, since a record
+/// whose
+///      and sync                                beginning came back without its rest would be a gap (H44)
 ///   7  remove the segments behind that are     what it reached further on: a new file cannot hold it, while zeroes
-///      not zero                                written over it might stay in the cache, if their sync threw
+///      not zero, from the last one             written over it might stay in the cache, if their sync threw; each
+///                                              durably before the next, or a hole with a segment behind it would be a
+/// gap
 ///   8  sync every segment from the redo point, and the folder (its names: H5)
 /// </code>
 /// Nothing is written before 4 has passed, and only segments of the folder's own timeline are: after a promotion the
@@ -165,6 +169,7 @@ internal static class WalOpening
         bool isAtBoundary = geometry.StartOf(geometry.NumberOf(end)) == end;
         ulong next = isAtBoundary ? geometry.NumberOf(end) : geometry.NumberOf(end) + 1;
         List<WalSegment> open = [];
+        Queue<WalSegment> zeroes = new();
         try
         {
             for (ulong number = geometry.NumberOf(lastGroup); number < next; number++)
@@ -175,7 +180,9 @@ internal static class WalOpening
                 if (end < segment.End)
                     WriteZeroes(segment, end);
             }
-            Queue<WalSegment> zeroes = TakeZeroes(folder, next);
+            foreach (WalSegment segment in open)
+                segment.Handle.SyncData();
+            TakeZeroes(folder, next, zeroes);
             SyncAll(folder, parts, open, zeroes);
             folder.ContinueAt(next);
             while (zeroes.TryDequeue(out WalSegment? zero))
@@ -187,7 +194,7 @@ internal static class WalOpening
         }
         finally
         {
-            foreach (WalSegment segment in open)
+            foreach (WalSegment segment in open.Concat(zeroes))
                 segment.Dispose();
         }
     }
@@ -215,9 +222,8 @@ internal static class WalOpening
     /// <summary>
     /// Step 7: opens the segments behind the end that are whole and zero, and removes all others of the timeline.
     /// </summary>
-    private static Queue<WalSegment> TakeZeroes(WalFolder folder, ulong next)
+    private static void TakeZeroes(WalFolder folder, ulong next, Queue<WalSegment> zeroes)
     {
-        var zeroes = new Queue<WalSegment>();
         List<SegmentName> removed = [];
         foreach (SegmentName name in folder.List())
         {
@@ -229,23 +235,36 @@ internal static class WalOpening
             else
                 zeroes.Enqueue(zero);
         }
-        folder.Remove(removed);
-        return zeroes;
+        foreach (SegmentName name in Enumerable.Reverse(removed))
+            folder.Remove([name]);
     }
 
     private static WalSegment? OpenIfZero(WalFolder folder, ulong number)
     {
         IFileHandle handle = folder.Open(number, folder.Identity, FileOpen.ReadWrite);
-        byte[] chunk = new byte[Math.Min(ChunkBytes, folder.Geometry.SegmentBytes)];
-        for (long at = SegmentHeader.Bytes; at < folder.Geometry.SegmentBytes; at += chunk.Length)
+        bool isZero = false;
+        try
+        {
+            isZero = IsZero(handle, folder.Geometry.SegmentBytes);
+        }
+        finally
+        {
+            if (!isZero)
+                handle.Dispose();
+        }
+        return isZero ? new WalSegment(number, handle, folder.Geometry) : null;
+    }
+
+    private static bool IsZero(IFileHandle handle, int segmentBytes)
+    {
+        byte[] chunk = new byte[Math.Min(ChunkBytes, segmentBytes)];
+        for (long at = SegmentHeader.Bytes; at < segmentBytes; at += chunk.Length)
         {
             int read = handle.Read(at, chunk);
-            if (!chunk.AsSpan(0, read).ContainsAnyExcept((byte)0))
-                continue;
-            handle.Dispose();
-            return null;
+            if (chunk.AsSpan(0, read).ContainsAnyExcept((byte)0))
+                return false;
         }
-        return new WalSegment(number, handle, folder.Geometry);
+        return true;
     }
 
     /// <summary>Step 8.</summary>
@@ -258,13 +277,13 @@ internal static class WalOpening
             for (ulong number = folder.Geometry.NumberOf(part.Range.From); folder.Geometry.StartOf(number) < to; number++)
             {
                 if (part.Identity == folder.Identity && open.Exists(segment => segment.Number == number))
-                    continue; // below, by the handle that wrote
+                    continue; // it was, by the handle that wrote
                 using IFileHandle handle = folder.Open(number, part.Identity, FileOpen.ReadWrite);
                 handle.SyncData();
             }
         }
-        foreach (WalSegment segment in open.Concat(zeroes))
-            segment.Handle.SyncData();
+        foreach (WalSegment zero in zeroes)
+            zero.Handle.SyncData();
         folder.Files.SyncFolder(folder.Folder);
     }
 

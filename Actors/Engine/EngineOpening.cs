@@ -27,6 +27,7 @@ internal static class EngineOpening
         DatabaseLock databaseLock = DatabaseLock.Take(files, engine.Folder, DatabaseLock.ThisProcess(engine.Clock));
         var datafiles = new List<OpenedDatafile>();
         WalFolder? folder = null;
+        WalOpened? wal = null;
         try
         {
             ControlFile control = store.ReadLive();
@@ -38,7 +39,7 @@ internal static class EngineOpening
             foreach (CatalogueFile file in control.Catalogue.Files)
                 datafiles.Add(OpenDatafile(engine, control, history, file));
             IReadOnlyList<IArchiveStore> stores = EngineFactory.StoresOf(engine);
-            WalOpened? wal = isRecovering ? null : WalOpening.Open(RequestFor(control, history, folder, datafiles));
+            wal = isRecovering ? null : WalOpening.Open(RequestFor(control, history, folder, datafiles));
             foreach (OpenedDatafile file in datafiles)
                 Register(engine, file);
             if (wal is not null)
@@ -66,6 +67,7 @@ internal static class EngineOpening
         {
             foreach (OpenedDatafile file in datafiles)
                 file.File?.Dispose();
+            wal?.Appender.Dispose();
             folder?.Dispose();
             databaseLock.Dispose();
             throw;
