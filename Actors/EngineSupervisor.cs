@@ -423,6 +423,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     {
         _engine.HandOver.Take(start.Opened);
         FileSlot slot = _engine.Slots.TryOf(start.File) ?? _engine.Slots.Add(start.File, start.Name);
+        if (!isRecovering)
+            slot.File = start.Opened; // its creator may read it before its actor has begun
         _datafiles[start.File] = Watched(
             DatafileActor.PropsFor(
                 _engine, slot, start.Opened, new DatafileStart(start.Lineage, start.CleanUpTo, isRecovering), _controlFile),

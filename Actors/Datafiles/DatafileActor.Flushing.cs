@@ -139,6 +139,9 @@ internal sealed partial class DatafileActor
             return;
         }
 
+        // A seal that came during the flush, and found nothing more to seal, has nothing left to wait for.
+        _progress.NoteClean(_file.CleanUpTo);
+        AnswerSeals();
         _fences.AnswerLastOut(_progress.CleanUpTo);
         if (_fences.Book.IsWanted)
         {
