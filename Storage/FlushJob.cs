@@ -96,25 +96,14 @@ internal sealed class FlushJob
     private void Merge(ReadView view, CancellationToken cancellation)
     {
         FreePages free = _datafile.BeginTaking();
+        // The view is pinned; the epoch protects cached pages, and ends often so that they can make room.
+        using var epoch = new FlushEpoch(_datafile.Environment.Epochs);
         using var sink = new FlushSink(
-            free, _datafile.Pages, _datafile.Handle, _datafile.Environment.Writer, Generation, cancellation);
-        EpochTable epochs = _datafile.Environment.Epochs;
-        EpochHold hold = epochs.Hold();
-        TreeRoot root;
-        try
-        {
-            // The view is pinned; the epoch protects cached pages, and ends often so that they can make room.
-            root = TreeMerge.Run(_datafile.Pages, view.Root, Changes(), DroppedIds(), sink, cancellation, () =>
-            {
-                hold.Dispose();
-                hold = epochs.Hold();
-            });
-        }
-        finally
-        {
-            hold.Dispose();
-        }
+            free, _datafile.Pages, _datafile.Handle, _datafile.Environment.Writer, Generation, epoch, cancellation);
+        TreeRoot root = TreeMerge.Run(
+            _datafile.Pages, view.Root, Changes(), DroppedIds(), sink, cancellation, epoch.Renew);
         List<uint> chain = sink.Finish();
+        epoch.Dispose();
         _datafile.Environment.Writer.Sync(_datafile.Handle);
         WrittenPages = sink.WrittenPages;
         Chain = chain;

@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 
 namespace Pitr.Storage;
 
@@ -57,7 +56,7 @@ internal sealed unsafe class Arena : IDisposable
     public Arena(ArenaPool pool)
     {
         _pool = pool;
-        _chunks = (byte**)NativeMemory.AllocZeroed(ChunksMax, (nuint)sizeof(byte*));
+        _chunks = (byte**)NativeBlocks.Take(ChunksMax * sizeof(byte*)); // zeroes
     }
 
     /// <summary>Bytes given out.</summary>
@@ -94,7 +93,7 @@ internal sealed unsafe class Arena : IDisposable
             if (_chunks[place] != null)
                 _pool.ReturnChunk(_chunks[place]);
         }
-        NativeMemory.Free(_chunks);
+        NativeBlocks.Free((byte*)_chunks, ChunksMax * sizeof(byte*));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -26,6 +26,9 @@ internal sealed unsafe class ArenaPool : IDisposable
     /// <summary>Chunks and blocks begin at a multiple of a cache line.</summary>
     public const int Alignment = 64;
 
+    /// <summary>A shorter block would leave too much of the system's pages unused.</summary>
+    private const long MappedFromBytes = 64 << 10;
+
     private readonly Lock _lock = new();
     private byte* _free;
     private long _freeBytes;
@@ -57,7 +60,7 @@ internal sealed unsafe class ArenaPool : IDisposable
                 return chunk;
             }
         }
-        var made = (byte*)NativeMemory.AlignedAlloc(ChunkBytes, Alignment);
+        byte* made = NativeBlocks.Take(ChunkBytes);
         Interlocked.Add(ref _rentedBytes, ChunkBytes);
         return made;
     }
@@ -75,20 +78,25 @@ internal sealed unsafe class ArenaPool : IDisposable
                 return;
             }
         }
-        NativeMemory.AlignedFree(chunk);
+        NativeBlocks.Free(chunk, ChunkBytes);
     }
 
     /// <summary>A block of its own, with any content.</summary>
     public byte* RentBlock(long lengthBytes)
     {
-        var block = (byte*)NativeMemory.AlignedAlloc((nuint)lengthBytes, Alignment);
+        byte* block = lengthBytes < MappedFromBytes
+            ? (byte*)NativeMemory.AlignedAlloc((nuint)lengthBytes, Alignment)
+            : NativeBlocks.Take(lengthBytes);
         Interlocked.Add(ref _rentedBytes, lengthBytes);
         return block;
     }
 
     public void ReturnBlock(byte* block, long lengthBytes)
     {
-        NativeMemory.AlignedFree(block);
+        if (lengthBytes < MappedFromBytes)
+            NativeMemory.AlignedFree(block);
+        else
+            NativeBlocks.Free(block, lengthBytes);
         Interlocked.Add(ref _rentedBytes, -lengthBytes);
     }
 
@@ -103,7 +111,7 @@ internal sealed unsafe class ArenaPool : IDisposable
             while (_free != null)
             {
                 byte* next = *(byte**)_free;
-                NativeMemory.AlignedFree(_free);
+                NativeBlocks.Free(_free, ChunkBytes);
                 _free = next;
             }
             _freeBytes = 0;

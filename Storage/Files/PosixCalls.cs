@@ -229,6 +229,21 @@ internal static unsafe partial class PosixCalls
         return descriptor;
     }
 
+    /// <summary>Memory of the process's own, in pages of the system; null if there is none.</summary>
+    public static byte* MapMemory(long lengthBytes)
+    {
+        const int ReadWriteAccess = 3; // PROT_READ | PROT_WRITE
+        int flags = 2 | (IsApple ? 0x1000 : 0x20); // MAP_PRIVATE | MAP_ANONYMOUS
+        nint memory = Map(0, (nuint)lengthBytes, ReadWriteAccess, flags, -1, 0);
+        return memory == -1 ? null : (byte*)memory;
+    }
+
+    [LibraryImport(Libc, EntryPoint = "munmap", SetLastError = true)]
+    public static partial int UnmapMemory(byte* memory, nint lengthBytes);
+
+    [LibraryImport(Libc, EntryPoint = "mmap", SetLastError = true)]
+    private static partial nint Map(nint at, nuint lengthBytes, int access, int flags, int descriptor, long offset);
+
     [LibraryImport(Libc, EntryPoint = "pread", SetLastError = true)]
     public static partial nint ReadAt(DescriptorHandle file, byte* buffer, nint lengthBytes, long offset);
 

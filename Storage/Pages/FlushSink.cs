@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace Pitr.Storage;
 
 /// <summary>
@@ -15,6 +13,7 @@ namespace Pitr.Storage;
 ///   I4  Only pages that this flush took are written.
 ///   S1  A page enters the cache after its bytes were written: what makes room for it and comes back reads the new
 ///       ones.
+///   S2  The flush's epoch is left while it writes: callers of <see cref="Write"/> hold no page (M4).
 /// THREADS  one, the worker of the flush. FAILURE  as <see cref="PacedWriter"/>'s; the flush is dropped or the file
 /// taken offline by the owner.
 /// </remarks>
@@ -26,6 +25,7 @@ internal sealed unsafe class FlushSink : IPageSink, IDisposable
     private readonly PagedFile _pages;
     private readonly IFileHandle _handle;
     private readonly PacedWriter _writer;
+    private readonly FlushEpoch _epoch;
     private readonly CancellationToken _cancellation;
     private readonly byte* _buffer;
     private readonly uint[] _numbers = new uint[BufferPages];
@@ -34,12 +34,12 @@ internal sealed unsafe class FlushSink : IPageSink, IDisposable
     private PageRun _run;
 
     public FlushSink(
-        FreePages free, PagedFile pages, IFileHandle handle, PacedWriter writer, ulong generation,
+        FreePages free, PagedFile pages, IFileHandle handle, PacedWriter writer, ulong generation, FlushEpoch epoch,
         CancellationToken cancellation)
     {
-        (_free, _pages, _handle, _writer, _cancellation) = (free, pages, handle, writer, cancellation);
+        (_free, _pages, _handle, _writer, _epoch, _cancellation) = (free, pages, handle, writer, epoch, cancellation);
         Generation = generation;
-        _buffer = (byte*)NativeMemory.AlignedAlloc(BufferPages * PageLayout.PageBytes, PageLayout.PageBytes);
+        _buffer = NativeBlocks.Take(BufferPages * PageLayout.PageBytes);
     }
 
     /// <inheritdoc/>
@@ -96,7 +96,7 @@ internal sealed unsafe class FlushSink : IPageSink, IDisposable
         return chain;
     }
 
-    public void Dispose() => NativeMemory.AlignedFree(_buffer);
+    public void Dispose() => NativeBlocks.Free(_buffer, BufferPages * PageLayout.PageBytes);
 
     private Span<byte> PageAt(int index) =>
         new(_buffer + (long)index * PageLayout.PageBytes, PageLayout.PageBytes);
@@ -112,7 +112,7 @@ internal sealed unsafe class FlushSink : IPageSink, IDisposable
                 to++;
             var bytes = new ReadOnlySpan<byte>(
                 _buffer + (long)from * PageLayout.PageBytes, (to - from) * PageLayout.PageBytes);
-            _writer.Write(_handle, (long)_numbers[from] * PageLayout.PageBytes, bytes);
+            _epoch.Outside(_writer, _handle, (long)_numbers[from] * PageLayout.PageBytes, bytes);
             for (int i = from; i < to; i++)
                 _pages.Install(_numbers[i], PageAt(i));
             from = to;

@@ -13,8 +13,8 @@ namespace Pitr.Storage;
 /// INVARIANTS
 ///   C1, C2  see <see cref="PageFrames"/>.
 ///   C3  Frames stay within the budget, but for those that a read takes while readers keep all others from being
-///       reused: a read never waits for another read. Such extra frames go back to the system when they are free, and
-///       are made so first. Pages that nobody waits for (read ahead, written by a flush) never take one.
+///       reused: a read never waits for another read. As soon as frames come back, all extra ones are evicted, and
+///       their slabs go back to the system. Pages that nobody waits for (read ahead, written by a flush) never take one.
 ///
 /// THREADS  any. The lock protects the frames' lists; a hit takes no lock.
 /// FAILURE  <see cref="OutOfMemoryException"/> from the system goes to the reader.
@@ -33,6 +33,7 @@ internal sealed unsafe class PageCache : IDisposable
     private readonly int _framesMax;
     private readonly int _reserve;
     private int _evictingFrames;
+    private bool _extraInUse;
     private long _loads;
     private long _evictions;
     private bool _disposed;
@@ -127,9 +128,9 @@ internal sealed unsafe class PageCache : IDisposable
                 _frames.AddSlab();
                 page = _frames.TryTake();
             }
-            // Extra frames are to go: as many more are evicted as there are.
-            int extra = _frames.Count - _framesMax;
-            if (extra >= 0 && _frames.FreeCount + _evictingFrames < _reserve + extra)
+            else if (page != null && _extraInUse)
+                EvictExtra(); // epochs end again
+            if (_frames.Count >= _framesMax && _frames.FreeCount + _evictingFrames < _reserve)
                 EvictSome();
         }
         return page == null ? null : Begin(page, file, number);
@@ -191,8 +192,27 @@ internal sealed unsafe class PageCache : IDisposable
         lock (_lock)
         {
             byte* page = _frames.TryTake();
-            return page != null ? page : _frames.TakeExtra();
+            if (page != null)
+                return page;
+            _extraInUse = true;
+            return _frames.TakeExtra();
         }
+    }
+
+    private void EvictExtra()
+    {
+        _extraInUse = false;
+        List<nint> victims = _frames.ResidentExtra();
+        victims.RemoveAll(page => !TryUnlink((byte*)page));
+        _evictions += victims.Count;
+        if (victims.Count != 0)
+            Retire(victims);
+    }
+
+    private bool TryUnlink(byte* page)
+    {
+        FrameHead* head = PageFrames.HeadOf(page);
+        return _files[head->File]!.TryUnlink(head->Number, page);
     }
 
     private void EvictSome()
@@ -203,10 +223,9 @@ internal sealed unsafe class PageCache : IDisposable
             byte* page = _frames.NextVictim();
             if (page == null)
                 break;
-            FrameHead* head = PageFrames.HeadOf(page);
-            if (_files[head->File]!.TryUnlink(head->Number, page))
+            if (TryUnlink(page))
             {
-                head->State = FrameState.Retired;
+                PageFrames.HeadOf(page)->State = FrameState.Retired;
                 victims.Add((nint)page);
             }
         }

@@ -31,10 +31,8 @@ internal struct FrameHead
     /// <summary>Place in the clock.</summary>
     [FieldOffset(12)] public int Place;
 
-    /// <summary>
-    /// 1 if the frame is a block of its own, beyond the budget, and goes back to the system when it is free.
-    /// </summary>
-    [FieldOffset(16)] public int IsExtra;
+    /// <summary>Number of the slab it lies in.</summary>
+    [FieldOffset(16)] public int Slab;
 
     /// <summary>
     /// Set by a hit, cleared by the clock's hand. The neighbour of the page's header, which every hit reads.
@@ -43,7 +41,7 @@ internal struct FrameHead
 }
 
 /// <summary>
-/// The native memory of cached pages: frames in slabs up to the budget, and single ones beyond it while readers hold
+/// The native memory of cached pages: frames in slabs up to the budget, and in extra slabs beyond it while readers hold
 /// on.
 /// </summary>
 /// <remarks>
@@ -56,6 +54,7 @@ internal struct FrameHead
 /// INVARIANTS
 ///   C1  A frame's bytes change only in state Filling.
 ///   C2  Retired → Free only after the epochs of its retirement have ended (E1).
+///   C4  An extra slab goes back to the system when none of its frames is in use.
 ///
 /// THREADS  any; every member takes the lock of the cache that owns it (passed as a scope: callers hold it).
 /// </remarks>
@@ -64,50 +63,34 @@ internal sealed unsafe class PageFrames : IDisposable
     public const int Stride = FrameHead.Bytes + PageLayout.PageBytes + 64;
     public const int SlabBytes = 1 << 20;
     public const int FramesPerSlab = SlabBytes / Stride;
-    private const int Alignment = 128;
 
-    private readonly List<nint> _slabs = [];
+    private readonly List<Slab?> _slabs = [];
     private readonly List<nint> _clock = [];
     private readonly Stack<nint> _free = new();
+    private readonly List<Slab> _extra = [];
     private int _hand;
 
     /// <summary>Frames that exist.</summary>
     public int Count => _clock.Count;
 
-    /// <summary>Frames that nobody uses.</summary>
+    /// <summary>Frames within the budget that nobody uses.</summary>
     public int FreeCount => _free.Count;
 
     public static FrameHead* HeadOf(byte* page) => (FrameHead*)(page - FrameHead.Bytes);
 
     /// <summary>A frame in state Filling, or null if none is free.</summary>
-    public byte* TryTake()
-    {
-        if (!_free.TryPop(out nint page))
-            return null;
-        HeadOf((byte*)page)->State = FrameState.Filling;
-        return (byte*)page;
-    }
+    public byte* TryTake() => _free.TryPop(out nint page) ? Fill(page) : null;
 
     /// <summary>Makes a slab of free frames.</summary>
-    public void AddSlab()
-    {
-        var slab = (byte*)NativeMemory.AlignedAlloc(SlabBytes, Alignment);
-        _slabs.Add((nint)slab);
-        for (int i = FramesPerSlab - 1; i >= 0; i--)
-        {
-            byte* page = slab + i * Stride + FrameHead.Bytes;
-            Enrol(page, isExtra: false);
-            _free.Push((nint)page);
-        }
-    }
+    public void AddSlab() => AddSlab(_free, isExtra: false);
 
-    /// <summary>A frame of its own in state Filling, for when all others are in use.</summary>
+    /// <summary>A frame of an extra slab in state Filling, for when all others are in use.</summary>
     public byte* TakeExtra()
     {
-        byte* page = (byte*)NativeMemory.AlignedAlloc(Stride, Alignment) + FrameHead.Bytes;
-        Enrol(page, isExtra: true);
-        HeadOf(page)->State = FrameState.Filling;
-        return page;
+        Slab? slab = _extra.Find(slab => slab.Free.Count != 0);
+        if (slab is null)
+            _extra.Add(slab = AddSlab(new Stack<nint>(FramesPerSlab), isExtra: true));
+        return Fill(slab.Free.Pop());
     }
 
     /// <summary>Takes back a frame that nobody looks at.</summary>
@@ -116,16 +99,10 @@ internal sealed unsafe class PageFrames : IDisposable
         FrameHead* head = HeadOf(page);
         Invariant.Require(head->State is FrameState.Filling or FrameState.Retired, "C2", "a frame in use is given back.");
         head->State = FrameState.Free;
-        if (head->IsExtra == 0)
-        {
-            _free.Push((nint)page);
-            return;
-        }
-        nint last = _clock[^1];
-        _clock[head->Place] = last;
-        HeadOf((byte*)last)->Place = head->Place;
-        _clock.RemoveAt(_clock.Count - 1);
-        NativeMemory.AlignedFree(page - FrameHead.Bytes);
+        Slab slab = _slabs[head->Slab]!;
+        slab.Free.Push((nint)page);
+        if (slab.IsExtra && slab.Free.Count == FramesPerSlab)
+            Remove(slab);
     }
 
     /// <summary>
@@ -148,28 +125,86 @@ internal sealed unsafe class PageFrames : IDisposable
         return null;
     }
 
+    /// <summary>The resident frames of all extra slabs.</summary>
+    public List<nint> ResidentExtra()
+    {
+        List<nint> pages = [];
+        foreach (Slab slab in _extra)
+        {
+            for (int i = 0; i < FramesPerSlab; i++)
+            {
+                if (HeadOf(slab.PageAt(i))->State == FrameState.Resident)
+                    pages.Add((nint)slab.PageAt(i));
+            }
+        }
+        return pages;
+    }
+
     /// <summary>The resident frames of one file.</summary>
     public List<nint> ResidentOf(int file) =>
         _clock.FindAll(page => HeadOf((byte*)page)->State == FrameState.Resident && HeadOf((byte*)page)->File == file);
 
     public void Dispose()
     {
-        foreach (nint page in _clock)
+        foreach (Slab? slab in _slabs)
         {
-            if (HeadOf((byte*)page)->IsExtra != 0)
-                NativeMemory.AlignedFree((byte*)page - FrameHead.Bytes);
+            if (slab is not null)
+                NativeBlocks.Free(slab.Memory, SlabBytes);
         }
-        foreach (nint slab in _slabs)
-            NativeMemory.AlignedFree((void*)slab);
         _clock.Clear();
         _slabs.Clear();
+        _extra.Clear();
         _free.Clear();
     }
 
-    private void Enrol(byte* page, bool isExtra)
+    private static byte* Fill(nint page)
     {
-        FrameHead* head = HeadOf(page);
-        *head = new FrameHead { Place = _clock.Count, IsExtra = isExtra ? 1 : 0 };
-        _clock.Add((nint)page);
+        HeadOf((byte*)page)->State = FrameState.Filling;
+        return (byte*)page;
+    }
+
+    private Slab AddSlab(Stack<nint> free, bool isExtra)
+    {
+        var slab = new Slab(NativeBlocks.Take(SlabBytes), free, isExtra);
+        int number = _slabs.IndexOf(null);
+        if (number < 0 || !isExtra)
+        {
+            number = _slabs.Count;
+            _slabs.Add(null);
+        }
+        _slabs[number] = slab;
+        for (int i = FramesPerSlab - 1; i >= 0; i--)
+        {
+            byte* page = slab.PageAt(i);
+            *HeadOf(page) = new FrameHead { Place = _clock.Count, Slab = number };
+            _clock.Add((nint)page);
+            free.Push((nint)page);
+        }
+        return slab;
+    }
+
+    private void Remove(Slab slab)
+    {
+        _slabs[HeadOf(slab.PageAt(0))->Slab] = null;
+        _extra.Remove(slab);
+        for (int i = 0; i < FramesPerSlab; i++)
+        {
+            int place = HeadOf(slab.PageAt(i))->Place;
+            nint last = _clock[^1];
+            _clock[place] = last;
+            HeadOf((byte*)last)->Place = place;
+            _clock.RemoveAt(_clock.Count - 1);
+        }
+        NativeBlocks.Free(slab.Memory, SlabBytes);
+    }
+
+    private sealed class Slab(byte* memory, Stack<nint> free, bool isExtra)
+    {
+        /// <summary>Frames that nobody uses: its own if it is extra, else those of all slabs within the budget.</summary>
+        public readonly Stack<nint> Free = free;
+        public readonly bool IsExtra = isExtra;
+        public readonly byte* Memory = memory;
+
+        public byte* PageAt(int index) => Memory + index * Stride + FrameHead.Bytes;
     }
 }

@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 
 namespace Pitr.Storage;
 
@@ -19,13 +18,14 @@ internal sealed unsafe class ChangeWindow : IDisposable
     private const int ChangesPerHalf = 512;
     private const int BytesPerHalf = 256 << 10;
     private const int LargestEntryBytes = KeySlots.KeyBytesMax + LeafPage.InlineValueBytesMax;
+    private const int MemoryBytes = 2 * (BytesPerHalf + LargestEntryBytes);
 
     private readonly IChangeStream _stream;
     private readonly DroppedTables _dropped;
     private readonly IPageSink _sink;
     private readonly byte[] _scratch = new byte[PageLayout.PageBytes];
     private readonly Change[] _changes = new Change[2 * ChangesPerHalf];
-    private byte* _memory = (byte*)NativeMemory.Alloc(2 * (BytesPerHalf + LargestEntryBytes));
+    private byte* _memory = NativeBlocks.Take(MemoryBytes);
     private int _half; // the one that is used up first
     private int _next; // within it
     private readonly int[] _counts = new int[2];
@@ -166,7 +166,7 @@ internal sealed unsafe class ChangeWindow : IDisposable
 
     private void Free()
     {
-        NativeMemory.Free(_memory);
+        NativeBlocks.Free(_memory, MemoryBytes);
         _memory = null;
     }
 }

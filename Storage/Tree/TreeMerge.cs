@@ -1,3 +1,6 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
 namespace Pitr.Storage;
 
 /// <summary>Changes in strictly ascending key order, one a key. The spans are valid until the next move.</summary>
@@ -28,13 +31,14 @@ internal interface IChangeStream
 ///       <see cref="TreeRoot.Keys"/> counts them.
 ///   M3  Dropped tables are cut as whole subtrees: only branches are read for it, leaves at the cut's edges, and leaves
 ///       that have overflowing values.
+///   M4  No address of an old page is held over a call of the sink, which may leave the caller's epoch while it writes:
+///       a leaf is copied before its rows go on.
 /// DURABILITY  none here: until the meta page names the new root, everything written is free space. A merge that throws
 ///   leaves the old tree as it was; its sink's allocations and frees are void.
-/// THREADS  one. Pages are held within a leaf only: `betweenLeaves` is called when none is held, so that the caller may
-///   end its epoch and begin another. The old root stays pinned.
+/// THREADS  one. `betweenLeaves` is called when no page is held, so that the caller may end its epoch and begin another. The old root stays pinned.
 /// FAILURE  damage in the old tree is a <see cref="DamageException"/>; a sink's exceptions pass through.
 /// </remarks>
-internal sealed class TreeMerge : IDisposable
+internal sealed unsafe class TreeMerge : IDisposable
 {
     private readonly IPageSource _source;
     private readonly TreeRoot _old;
@@ -51,6 +55,7 @@ internal sealed class TreeMerge : IDisposable
     private readonly List<(int From, int To)> _droppedRows = [];
     private readonly List<uint> _pages = [];
     private readonly uint[] _ahead = new uint[256];
+    private readonly byte[] _leaf = GC.AllocateUninitializedArray<byte>(PageLayout.PageBytes, pinned: true);
     private uint _lowestBranch; // 0: none
     private ulong _keys;
 
@@ -177,7 +182,7 @@ internal sealed class TreeMerge : IDisposable
     private void MergeLeaf(uint number, KeyBuffer low, KeyBuffer high)
     {
         _cancellation.ThrowIfCancellationRequested();
-        LeafPage leaf = Leaf(number);
+        LeafPage leaf = CopyOfLeaf(number);
         _droppedRows.Clear();
         if (_dropped.OverlapWith(low, high) != DroppedTables.Overlap.None)
             _dropped.FindRows(leaf, low, high, _droppedRows);
@@ -314,9 +319,15 @@ internal sealed class TreeMerge : IDisposable
         return branch.Count == 0;
     }
 
-    private unsafe BranchPage Branch(uint number, int level) =>
+    private BranchPage Branch(uint number, int level) =>
         BranchPage.Require(_source, _source.Page(number, _old.Generation), number, level);
 
-    private unsafe LeafPage Leaf(uint number) =>
+    private LeafPage CopyOfLeaf(uint number)
+    {
+        new ReadOnlySpan<byte>(Leaf(number).Bytes, PageLayout.PageBytes).CopyTo(_leaf);
+        return new LeafPage((byte*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_leaf))); // pinned
+    }
+
+    private LeafPage Leaf(uint number) =>
         LeafPage.Require(_source, _source.Page(number, _old.Generation), number);
 }

@@ -305,4 +305,39 @@ public sealed class DatafileTests : IDisposable
         job.WriteMeta();
         _it.File.CompleteFlush(job);
     }
+
+    /// <summary>
+    /// C3: a flush that its writes hold up is in no epoch, so what reads evict meanwhile is used again.
+    /// </summary>
+    [Fact]
+    public async Task Reads_stay_within_the_budget_while_a_flush_waits_for_its_writes()
+    {
+        const int Rows = 6000;
+        _it.PutMany(0, Rows, valueBytes: 1900);
+        _it.Flush();
+        _it.PutMany(0, Rows, valueBytes: 1900, fill: 2);
+        FlushJob job = _it.Prepare();
+        FaultGate gate = _it.Disk.Faults.On(FileOp.Write).Of("main.pitr").Nth(2).Hold();
+        Task write = Task.Run(() => job.WritePages());
+        await gate.Reached.WaitAsync(TimeSpan.FromSeconds(30));
+        ReadTree(Rows, times: 2);
+        long heldBytes = _it.Environment.Cache.HeldBytes;
+        gate.Release();
+        await write;
+        Assert.InRange(heldBytes, 1, _it.Environment.Cache.BudgetBytes);
+        job.WriteMeta();
+        _it.File.CompleteFlush(job);
+        _it.Check();
+    }
+
+    private void ReadTree(int rows, int times)
+    {
+        ReadView view = _it.File.View;
+        for (int i = 0; i < times * rows; i++)
+        {
+            using EpochGuard guard = _it.Epochs.Enter();
+            var cursor = new TreeCursor(view.Pages, view.Root);
+            Assert.True(cursor.Seek(DatafileOnDisk.KeyOf($"k{i % rows:D5}")));
+        }
+    }
 }

@@ -115,6 +115,58 @@ internal sealed unsafe class MemoryPages : IPageSource, IPageSink, IDisposable
     }
 }
 
+/// <summary>
+/// Pages whose memory is overwritten whenever a merge may hold none: when it calls the sink (M4), and between leaves.
+/// </summary>
+internal sealed unsafe class ForgetfulPages(MemoryPages pages) : IPageSource, IPageSink, IDisposable
+{
+    private readonly Dictionary<uint, nint> _given = [];
+    private readonly Stack<nint> _spare = new();
+
+    public ulong Generation => pages.Generation;
+
+    public byte* Page(uint number, ulong rootGeneration)
+    {
+        byte* page = pages.Page(number, rootGeneration);
+        if (!_given.TryGetValue(number, out nint copy))
+        {
+            copy = _spare.TryPop(out nint spare) ? spare : (nint)NativeMemory.AlignedAlloc(PageLayout.PageBytes, 64);
+            Buffer.MemoryCopy(page, (void*)copy, PageLayout.PageBytes, PageLayout.PageBytes);
+            _given.Add(number, copy);
+        }
+        return (byte*)copy;
+    }
+
+    public void Prefetch(ReadOnlySpan<uint> numbers, ulong rootGeneration) => pages.Prefetch(numbers, rootGeneration);
+
+    public uint Allocate() => pages.Allocate();
+
+    public void Write(uint number, Span<byte> page)
+    {
+        pages.Write(number, page);
+        Forget();
+    }
+
+    public void Free(uint number) => pages.Free(number);
+
+    public void Forget()
+    {
+        foreach (nint copy in _given.Values)
+        {
+            new Span<byte>((void*)copy, PageLayout.PageBytes).Fill(0xEE);
+            _spare.Push(copy);
+        }
+        _given.Clear();
+    }
+
+    public void Dispose()
+    {
+        Forget();
+        foreach (nint copy in _spare)
+            NativeMemory.AlignedFree((void*)copy);
+    }
+}
+
 /// <summary>A list of changes as a stream, through buffers that are overwritten at each move.</summary>
 internal sealed class ListedChanges(IEnumerable<KeyValuePair<byte[], byte[]?>> changes) : IChangeStream
 {
@@ -164,7 +216,9 @@ internal sealed class ModelTree : IDisposable
         var sorted = new SortedDictionary<byte[], byte[]?>(KeyOrder.Instance);
         foreach ((byte[] key, byte[]? value) in changes)
             sorted[key] = value;
-        Root = TreeMerge.Run(Pages, Root, new ListedChanges(sorted), droppedTables, Pages, CancellationToken.None);
+        using var forgetful = new ForgetfulPages(Pages);
+        Root = TreeMerge.Run(
+            forgetful, Root, new ListedChanges(sorted), droppedTables, forgetful, CancellationToken.None, forgetful.Forget);
         Pages.Complete();
         foreach ((byte[] key, byte[]? value) in sorted)
         {
