@@ -22,7 +22,9 @@ internal static class CommandLine
         if (parsed.Errors.Count > 0 && parsed.Action is not HelpAction)
         {
             string verb = VerbPath(parsed.CommandResult.Command, root);
-            string message = args.Length == 0 ? "A verb is missing." : parsed.Errors[0].Message;
+            string message = args.Length == 0 ? "A verb is missing."
+                : parsed.UnmatchedTokens.Count > 0 ? $"'{parsed.UnmatchedTokens[0]}' is not understood here."
+                : parsed.Errors[0].Message;
             return Report(console, Sentence(message), $"See `{verb} --help`.", ExitCodes.Usage);
         }
         try
