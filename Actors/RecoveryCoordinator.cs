@@ -329,6 +329,13 @@ internal sealed class RecoveryCoordinator : UntypedActor
             return;
         }
 
+        if (catalogue.Files.FirstOrDefault(file => !_datafiles.ContainsKey(file.Id)) is { } lacking)
+        {
+            // One that the WAL dropped further on is gone by now; without any other the result would not be the target (I11).
+            Fail(_engine.Slots.Of(lacking.Id).Why!.ToException());
+            return;
+        }
+
         foreach (FileId file in _datafiles.Keys)
             _flushing.Add(file);
         foreach (IActorRef owner in _datafiles.Values)

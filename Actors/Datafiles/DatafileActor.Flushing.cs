@@ -215,5 +215,7 @@ internal sealed partial class DatafileActor
     {
         foreach (IActorRef replyTo in _progress.TakeSkipped())
             replyTo.Tell(SkippedNow());
+        if (_replay.TakeUnfinished() is { } coordinator)
+            coordinator.Tell(SkippedNow());
     }
 }

@@ -89,6 +89,14 @@ internal sealed class DatafileReplay(Datafile file, DatafileProgress progress, F
         return null;
     }
 
+    /// <summary>The restore will not be finished here: whom to tell; null if nobody waits.</summary>
+    public IActorRef? TakeUnfinished()
+    {
+        IActorRef? waiting = IsFinishing ? _finishFrom : null;
+        _finish = null;
+        return waiting;
+    }
+
     /// <summary>
     /// Everything was replayed. It has one version a key; what is committed from now on has all, so that it goes into a
     /// buffer of its own.

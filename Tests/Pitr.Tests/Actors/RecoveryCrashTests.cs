@@ -18,7 +18,7 @@ public sealed class RecoveryCrashTests
 {
     private const string Into = "/restored";
     private const int CopiesOfASweep = 10;
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(40);
 
     /// <summary>H21, H32, H34, I11: copy, replay, its checkpoints, flush, intent, claim, first segment, rename; no branch is left empty.</summary>
     [Theory]
@@ -80,6 +80,49 @@ public sealed class RecoveryCrashTests
         await RequireGoesOnAsync(disk, at);
     }
 
+    /// <summary>Nobody waits for ever: each call ends with an error, whichever actor met the disk's end first.</summary>
+    [Theory]
+    [InlineData(7, false)]
+    [InlineData(8, true)]
+    public async Task A_restore_whose_disk_goes_away_ends_with_an_error(int seed, bool isPaused)
+    {
+        (RecoveryLab lab, _, _) = await RecoveryLab.RecordedAsync(seed, valueBytesMax: 5000);
+        Moment at = lab.Moments[^5];
+        SimulatedDisk first = lab.Disk.KillCopy();
+        long began = first.OperationCount;
+        await RestoreAsync(first, at, isPaused).WaitAsync(Patience);
+        long operations = first.OperationCount - began;
+        foreach (long operation in Chosen(operations, new Random(seed)))
+        {
+            SimulatedDisk disk = lab.Disk.KillCopy();
+            disk.CrashAt(disk.OperationCount + operation);
+            Task restore = RestoreAsync(disk, at, isPaused);
+            await Task.WhenAny(restore, Task.Delay(Patience));
+            Assert.True(restore.IsCompleted, $"It hangs when the disk goes away before operation {operation} of {operations}.");
+            await restore.ContinueWith(static _ => { }, TaskScheduler.Default); // near the end it may have been done
+            Assert.False(restore.Exception?.InnerException is TimeoutException);
+        }
+    }
+
+    /// <summary>I11: a file that replay needs is gone: told by its name, and no timeline is begun without it.</summary>
+    [Fact]
+    public async Task A_recovery_that_lacks_a_datafile_does_not_end()
+    {
+        (RecoveryLab lab, _, _) = await RecoveryLab.RecordedAsync(9);
+        Moment at = lab.Moments[^5];
+        SimulatedDisk disk = lab.Disk.KillCopy();
+        await RestoreAsync(disk, at, isPaused: true).WaitAsync(Patience);
+        SimulatedDisk whole = disk.KillCopy();
+        disk.Delete(Into + "/main.pitr");
+
+        PitrException opened = await Assert.ThrowsAnyAsync<PitrException>(() => OpenedAsync(disk).WaitAsync(Patience));
+        await Assert.ThrowsAnyAsync<PitrException>(() => PitrRecovery.PromoteAsync(Into, Options(disk)).WaitAsync(Patience));
+
+        Assert.Contains("main", opened.Message, StringComparison.Ordinal);
+        Assert.NotNull(new ControlFileStore(disk, Into).ReadLive().Recovery);
+        Assert.Equal(2u, (await PitrRecovery.PromoteAsync(Into, Options(whole)).WaitAsync(Patience)).Value);
+    }
+
     // ---- the sweep ---------------------------------------------------------------------------------
 
     private static async Task<List<(string Where, SimulatedDisk Disk)>> SweepAsync(
@@ -87,13 +130,9 @@ public sealed class RecoveryCrashTests
     {
         SimulatedDisk first = lab.Disk.KillCopy();
         long began = first.OperationCount;
-        await RestoreAsync(first, at);
+        await RestoreAsync(first, at).WaitAsync(Patience);
         long operations = first.OperationCount - began;
-        var random = new Random(seed);
-        bool isWhole = Environment.GetEnvironmentVariable("PITR_SWEEP") == "all";
-        HashSet<long> chosen = [.. isWhole
-            ? Enumerable.Range(1, (int)operations).Select(n => (long)n)
-            : Enumerable.Range(0, CopiesOfASweep).Select(n => 1 + ((n + random.NextDouble()) * operations / CopiesOfASweep)).Select(n => (long)n)];
+        HashSet<long> chosen = [.. Chosen(operations, new Random(seed))];
 
         SimulatedDisk disk = lab.Disk.KillCopy();
         began = disk.OperationCount;
@@ -106,15 +145,32 @@ public sealed class RecoveryCrashTests
                 copies.Add((where, isPowerLoss ? disk.CrashCopy((seed * 100_000) + operation) : disk.KillCopy()));
             }
         };
-        await RestoreAsync(disk, at);
+        await RestoreAsync(disk, at).WaitAsync(Patience);
         return copies;
     }
 
-    private static PitrOptions Options(SimulatedDisk disk) => RecoveryLab.OptionsOn(disk) with { WriteBufferBytesMax = 256 << 10 };
+    /// <summary>Some of the operations, one of each stretch; or all.</summary>
+    private static IEnumerable<long> Chosen(long operations, Random random) =>
+        Environment.GetEnvironmentVariable("PITR_SWEEP") == "all"
+            ? Enumerable.Range(1, (int)operations).Select(static n => (long)n)
+            : [.. Enumerable.Range(0, CopiesOfASweep)
+                .Select(n => 1 + (long)((n + random.NextDouble()) * operations / CopiesOfASweep))];
 
-    private static Task<RestoreResult> RestoreAsync(SimulatedDisk disk, Moment at) => PitrRecovery.RestoreAsync(
-        new RestoreRequest { Store = RecoveryLab.Archive, Into = Into, Target = RecoveryTarget.Including(at.Lsn) },
-        Options(disk)).WaitAsync(Patience);
+    private static PitrOptions Options(SimulatedDisk disk) => RecoveryLab.OptionsOn(disk) with
+    {
+        WriteBufferBytesMax = 256 << 10, // so that replays flush on their way
+        ArchiveShutdownWait = TimeSpan.FromSeconds(1),
+    };
+
+    private static Task<RestoreResult> RestoreAsync(SimulatedDisk disk, Moment at, bool isPaused = false) => PitrRecovery.RestoreAsync(
+        new RestoreRequest
+        {
+            Store = RecoveryLab.Archive,
+            Into = Into,
+            Target = RecoveryTarget.Including(at.Lsn),
+            Pause = isPaused,
+        },
+        Options(disk));
 
     private static async Task<string> OpenedAsync(SimulatedDisk disk)
     {
@@ -133,7 +189,7 @@ public sealed class RecoveryCrashTests
                 Assert.Equal(ErrorCode.FolderNotEmpty, refused.Code);
                 RemoveFolder(disk, Into);
             }
-            await RestoreAsync(disk, at);
+            await RestoreAsync(disk, at).WaitAsync(Patience);
         }
 
         Assert.Equal(at.Content, await OpenedAsync(disk));
