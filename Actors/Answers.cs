@@ -132,7 +132,17 @@ public sealed record FenceStatus(Guid FenceId, string Holder, string Reason, Dat
 
 /// <summary>One store of an <see cref="EngineStatus"/>.</summary>
 public sealed record ArchiveStatus(
-    string Store, string? LastSegment, long LagSegments, long LagBytes, double LagSeconds, string? LastError);
+    string Store, string? LastSegment, long LagSegments, long LagBytes, double LagSeconds, string? LastError)
+{
+    /// <summary>The bound of <see cref="LagBytes"/>: see <see cref="PitrOptions.ArchiveLagBytesMax"/>.</summary>
+    public long LagBytesMax { get; init; }
+
+    /// <summary>True while commits are refused because this store is above the bound.</summary>
+    public bool RefusesCommits { get; init; }
+
+    /// <summary>LSNs that this engine has given up for this store: a gap in it. Null if there are none.</summary>
+    public string? Dropped { get; init; }
+}
 
 /// <summary>The moments that can be restored to.</summary>
 public sealed record RecoveryWindow(DateTimeOffset From, DateTimeOffset To, DateTimeOffset? VerifiedAt);

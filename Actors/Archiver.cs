@@ -1,6 +1,7 @@
 using System.Globalization;
 using Akka.Actor;
 using Akka.Event;
+using Pitr.Recovery;
 using Pitr.Wal;
 using static Pitr.Actors.ArchiveProtocol;
 
@@ -11,9 +12,10 @@ namespace Pitr.Actors;
 /// is something new. The steps are <see cref="StoreShipper"/>'s; this actor owns the timer, the workers and the order.
 /// </summary>
 /// <remarks>
-/// A store that fails is tried again with growing pauses and holds up neither commits nor other stores. Everything that
-/// reads or writes a store is done by a worker, one at a time for each store; what is told here of a store (its lag,
-/// which segments may go) is what its last step published.
+/// A store that fails is tried again with growing pauses and holds up neither commits nor other stores, until it lacks
+/// more than <see cref="ArchiveBound"/> says. Everything that reads or writes a store is done by a worker, one at a time
+/// for each store; what is told here of a store (its lag, which segments may go) is what its last step published.
+/// At an orderly shutdown each store is drained, and then its timeline released (H26).
 /// A crash of it loses nothing: what was shipped is found again. The supervisor makes a new one.
 /// </remarks>
 internal sealed class Archiver : UntypedActor, IWithTimers
@@ -21,12 +23,13 @@ internal sealed class Archiver : UntypedActor, IWithTimers
     private static readonly TimeSpan TailInterval = TimeSpan.FromMilliseconds(500);
 
     private readonly EngineContext _engine;
+    private readonly IReadOnlyList<StoreLine> _lines;
     private readonly ArchiveShipper _shipper;
+    private readonly ArchiveBound _bound;
+    private readonly WalGeometry _geometry;
     private readonly IActorRef _folder;
     private readonly TimelineId _timeline;
     private readonly ILoggingAdapter _log = Context.GetLogger();
-    private readonly HashSet<StoreShipper> _busy = [];
-    private readonly Dictionary<StoreShipper, ShipStep> _lastStep = [];
     private IReadOnlyList<SegmentName> _candidates = [];
     private IActorRef? _drainAsker;
 
@@ -34,9 +37,14 @@ internal sealed class Archiver : UntypedActor, IWithTimers
     {
         _engine = engine;
         _folder = folder;
+        _bound = opened.ArchiveBound;
+        _geometry = wal.Folder.Geometry;
         _timeline = wal.Folder.Identity.Timeline;
-        _shipper = new ArchiveShipper([.. opened.Stores.Select(store =>
-            new StoreShipper(store, wal.Folder, wal.History, opened.Start, engine.Clock))]);
+        _lines = [.. opened.Stores.Select(store => new StoreLine(
+            new StoreShipper(store, wal.Folder, wal.History, opened.Start, engine.Clock),
+            new RecoveryWindowScan(
+                store, wal.History, _geometry.PayloadBytes, name => EngineFactory.TryOpenStore(engine, name), engine.Clock)))];
+        _shipper = new ArchiveShipper([.. _lines.Select(line => line.Shipper)]);
     }
 
     public ITimerScheduler Timers { get; set; } = null!;
@@ -46,7 +54,8 @@ internal sealed class Archiver : UntypedActor, IWithTimers
 
     protected override void PreStart()
     {
-        if (_shipper.Stores.Count > 0)
+        _engine.ArchiveBehind = null;
+        if (_lines.Count > 0)
             Timers.StartPeriodicTimer(nameof(ShipDue), ShipDue.Instance, TimeSpan.Zero, TailInterval);
     }
 
@@ -55,8 +64,9 @@ internal sealed class Archiver : UntypedActor, IWithTimers
         switch (message)
         {
             case ShipDue:
-                foreach (StoreShipper store in _shipper.Stores)
-                    Step(store);
+                KeepBound();
+                foreach (StoreLine line in _lines)
+                    Step(line);
                 break;
             case StepDone done:
                 Settle(done);
@@ -66,17 +76,14 @@ internal sealed class Archiver : UntypedActor, IWithTimers
                 LetGo();
                 break;
             case GetArchiveStatus:
-                Sender.Tell(new ArchiveReported([.. _shipper.Stores.Select(StatusOf)]));
+                Sender.Tell(new ArchiveReported([.. _lines.Select(StatusOf)], Window()));
                 break;
             case DrainArchive:
-                _drainAsker = Sender;
-                Timers.StartSingleTimer(nameof(DrainTimeIsUp), new DrainTimeIsUp(), _engine.Options.ArchiveShutdownWait);
-                foreach (StoreShipper store in _shipper.Stores)
-                {
-                    _lastStep.Remove(store); // what was nothing before may be something now
-                    Step(store);
-                }
-
+                BeginDrain();
+                break;
+            case Released released:
+                released.Line.IsBusy = false;
+                released.Line.IsReleased = true;
                 EndDrain(isTimeUp: false);
                 break;
             case DrainTimeIsUp:
@@ -88,29 +95,48 @@ internal sealed class Archiver : UntypedActor, IWithTimers
         }
     }
 
-    private void Step(StoreShipper store)
+    // ---- shipping --------------------------------------------------------------------------------
+
+    private void Step(StoreLine line)
     {
-        if (!_busy.Add(store))
+        if (line.IsBusy || line.IsReleased)
             return;
+        line.IsBusy = true;
+        (bool isUrgent, ulong? dropUpTo) = (line.IsUrgent, line.DropUpTo);
+        (line.IsUrgent, line.DropUpTo) = (false, null);
         EngineContext engine = _engine;
-        _engine.Workers.Start(
+        engine.Workers.Start(
             Self,
-            () => new StepDone(store, store.Ship(engine.DurableLsn), null),
-            error => new StepDone(store, ShipStep.Failed, error));
+            () =>
+            {
+                if (dropUpTo is { } number)
+                    line.Shipper.DropUpTo(number);
+                if (isUrgent)
+                    line.Shipper.Retry.TryNow();
+                ShipStep step = line.Shipper.Ship(engine.DurableLsn);
+                if (step == ShipStep.Nothing)
+                    line.Scan.LookIfDue();
+                return new StepDone(line, step, line.Scan.Window, null);
+            },
+            error => new StepDone(line, ShipStep.Failed, null, error));
     }
 
     private void Settle(StepDone done)
     {
-        _busy.Remove(done.Store);
-        _lastStep[done.Store] = done.Step;
-        if (done.Error is not null)
-            _log.Error(done.Error, "Shipping to {0} met a bug", done.Store.StoreName);
-        else if (done.Step == ShipStep.Failed)
-            _log.Warning("Shipping to {0} failed: {1}", done.Store.StoreName, done.Store.Retry.LastError!.Message);
+        StoreLine line = done.Line;
+        line.IsBusy = false;
+        line.Window = done.Error is null ? done.Window : line.Window;
+        if (done.Error is not null && line.Bug?.Message != done.Error.Message)
+            _log.Error(done.Error, "Shipping to {0} met a bug", line.Shipper.StoreName);
+        else if (done.Error is null && done.Step == ShipStep.Failed)
+            _log.Warning("Shipping to {0} failed: {1}", line.Shipper.StoreName, line.Shipper.Progress.LastError!.Message);
+        line.Bug = done.Error;
+        KeepBound();
         LetGo();
-        if (done.Step is ShipStep.Prepared or ShipStep.Segment or ShipStep.Tail)
-            Step(done.Store); // until there is nothing
-        EndDrain(isTimeUp: false);
+        if (line.IsUrgent || done.Step is ShipStep.Prepared or ShipStep.Segment or ShipStep.Tail)
+            Step(line); // until there is nothing
+        else if (_drainAsker is not null && done.Step == ShipStep.Nothing)
+            Release(line);
     }
 
     private void LetGo()
@@ -124,62 +150,156 @@ internal sealed class Archiver : UntypedActor, IWithTimers
         _folder.Tell(new MayGo(free));
     }
 
-    private void EndDrain(bool isTimeUp)
+    /// <summary>A store that lacks more than the bound: the choice is carried out (design §8).</summary>
+    private void KeepBound()
     {
-        if (_drainAsker is null)
-            return;
-        bool isDrained = _busy.Count == 0
-            && _shipper.Stores.All(store => _lastStep.GetValueOrDefault(store, ShipStep.Waiting) == ShipStep.Nothing);
-        if (!isDrained && !isTimeUp)
-            return;
-        string? left = null;
-        if (!isDrained)
+        Lsn durable = _engine.DurableLsn;
+        Problem? refusal = null;
+        foreach (StoreLine line in _lines)
         {
-            ArchiveLag lag = _shipper.Lag(_engine.DurableLsn);
-            left = string.Create(CultureInfo.InvariantCulture, $"{lag.Segments} segments, {lag.Bytes} bytes");
+            ArchiveLag lag = line.Shipper.Lag(durable);
+            if (lag.Bytes <= _bound.LagBytesMax)
+                continue;
+            if (_bound.Choice == ArchiveLagChoice.RefuseCommits)
+                refusal ??= Problem.From(EngineErrors.ArchiveBehind(line.Shipper.StoreName, lag.Bytes, _bound.LagBytesMax));
+            else if (line.DropUpTo is null && NumberToKeep(durable) is var number && number > line.Dropped)
+                Drop(line, number);
         }
-        else
+        if ((refusal is null) != (_engine.ArchiveBehind is null))
         {
-            foreach (StoreShipper store in _shipper.Stores)
-                Release(store);
+            if (refusal is null)
+                _log.Info("The archive is below its bound again: commits are taken");
+            else
+                _log.Error("Commits are refused: {0}", refusal.Message);
+        }
+        _engine.ArchiveBehind = refusal;
+    }
+
+    private void Drop(StoreLine line, ulong number)
+    {
+        _log.Error(
+            "Archive store {0} lacks more than {1} bytes of WAL: the segments below {2} are given up, a gap remains in it",
+            line.Shipper.StoreName, _bound.LagBytesMax, new SegmentName(_timeline, number));
+        line.DropUpTo = line.Dropped = number;
+    }
+
+    /// <summary>The first segment of those that together, with the unfinished one, are below the bound.</summary>
+    private ulong NumberToKeep(Lsn durable) => Math.Min(
+        _geometry.NumberOf(durable), _geometry.NumberOf(new Lsn(durable.Value - (ulong)_bound.LagBytesMax)) + 1);
+
+    // ---- the end ---------------------------------------------------------------------------------
+
+    private void BeginDrain()
+    {
+        _drainAsker = Sender;
+        Timers.StartSingleTimer(nameof(DrainTimeIsUp), new DrainTimeIsUp(), _engine.Options.ArchiveShutdownWait);
+        foreach (StoreLine line in _lines)
+        {
+            line.IsUrgent = true; // what was nothing before may be something now, and no pause is waited for
+            Step(line);
         }
 
-        _drainAsker.Tell(new ArchiveDrained(left));
-        _drainAsker = null;
-        Timers.CancelAll();
+        EndDrain(isTimeUp: false);
     }
 
     /// <summary>
     /// Best effort: an owner object that is not released only makes the next start from another place ask.
     /// </summary>
-    private void Release(StoreShipper store)
+    private void Release(StoreLine line)
     {
-        try
-        {
-            store.Release();
-        }
-        catch (StorageFailedException error)
-        {
-            _log.Debug("The owner object in {0} was not released: {1}", store.StoreName, error.Message);
-        }
+        line.IsBusy = true;
+        ILoggingAdapter log = _log;
+        _engine.Workers.Start(
+            Self,
+            () =>
+            {
+                line.Shipper.Release();
+                return new Released(line);
+            },
+            error =>
+            {
+                log.Warning("The timeline in {0} was not released: {1}", line.Shipper.StoreName, error.Message);
+                return new Released(line);
+            });
     }
 
-    private ArchiveStatus StatusOf(StoreShipper store)
+    private void EndDrain(bool isTimeUp)
     {
-        ArchiveLag lag = store.Lag(_engine.DurableLsn);
-        string? last = store.LastSegment == 0
-            ? null
-            : new SegmentName(_timeline, store.LastSegment).ToString();
-        return new ArchiveStatus(
-            store.StoreName, last, lag.Segments, lag.Bytes, lag.Age.TotalSeconds, store.Retry.LastError?.Message);
+        if (_drainAsker is null || (!isTimeUp && !_lines.All(line => line.IsReleased)))
+            return;
+        string[] left = [.. _lines.Where(line => !line.IsReleased).Select(WhatIsLeft)];
+        _drainAsker.Tell(new ArchiveDrained(left.Length == 0 ? null : string.Join("; ", left)));
+        _drainAsker = null;
+        Timers.CancelAll();
     }
+
+    private string WhatIsLeft(StoreLine line)
+    {
+        ArchiveLag lag = line.Shipper.Lag(_engine.DurableLsn);
+        string why = ErrorOf(line) is { } error ? $" ({error})" : "";
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"'{line.Shipper.StoreName}' lacks {lag.Segments} segments, {lag.Bytes} bytes{why}");
+    }
+
+    // ---- status ----------------------------------------------------------------------------------
+
+    private ArchiveStatus StatusOf(StoreLine line)
+    {
+        ShipProgress progress = line.Shipper.Progress;
+        ArchiveLag lag = line.Shipper.Lag(_engine.DurableLsn);
+        string? last = progress.Next <= 1 ? null : new SegmentName(_timeline, progress.Next - 1).ToString();
+        return new ArchiveStatus(
+            line.Shipper.StoreName, last, lag.Segments, lag.Bytes, lag.Age.TotalSeconds, ErrorOf(line))
+        {
+            LagBytesMax = _bound.LagBytesMax,
+            RefusesCommits = _bound.Choice == ArchiveLagChoice.RefuseCommits && lag.Bytes > _bound.LagBytesMax,
+            Dropped = progress.Dropped.IsEmpty
+                ? null
+                : string.Join(", ", progress.Dropped.Select(gap => $"{gap.From} to {gap.To}")),
+        };
+    }
+
+    private static string? ErrorOf(StoreLine line) =>
+        line.Bug is { } bug ? Problem.From(bug).Message : line.Shipper.Progress.LastError?.Message;
+
+    /// <summary>The longest of those of the stores.</summary>
+    private RecoveryWindow? Window()
+    {
+        RecoveryWindow? longest = null;
+        foreach (StoreLine line in _lines)
+        {
+            if (line.Window is { } window && (longest is null || window.To - window.From > longest.To - longest.From))
+                longest = new RecoveryWindow(window.From, window.To, VerifiedAt: null);
+        }
+        return longest;
+    }
+
+    /// <summary>One store, and where its shipping stands. Touched by the actor only; its shipper and scan by one worker.</summary>
+    private sealed class StoreLine(StoreShipper shipper, RecoveryWindowScan scan)
+    {
+        public StoreShipper Shipper => shipper;
+        public RecoveryWindowScan Scan => scan;
+        public bool IsBusy { get; set; }
+        public bool IsUrgent { get; set; }
+        public bool IsReleased { get; set; }
+        public ulong? DropUpTo { get; set; }
+        public ulong Dropped { get; set; }
+        public (DateTimeOffset From, DateTimeOffset To)? Window { get; set; }
+        public Exception? Bug { get; set; }
+    }
+
+    // ---- messages to self ------------------------------------------------------------------------
 
     private sealed record ShipDue : ILocalMessage
     {
         public static readonly ShipDue Instance = new();
     }
 
-    private sealed record StepDone(StoreShipper Store, ShipStep Step, Exception? Error) : ILocalMessage;
+    private sealed record StepDone(
+        StoreLine Line, ShipStep Step, (DateTimeOffset From, DateTimeOffset To)? Window, Exception? Error) : ILocalMessage;
+
+    private sealed record Released(StoreLine Line) : ILocalMessage;
 
     private sealed record DrainTimeIsUp : ILocalMessage;
 }

@@ -120,6 +120,15 @@ internal static class EngineErrors
         ErrorCode.BuffersFull, $"{bytes} bytes of changes wait to be flushed; at most {bytesMax} may.",
         "See with pitr status which datafile does not flush: it may be fenced, offline, or its disk full.");
 
+    public static RefusedException ArchiveBehind(string store, long lagBytes, long lagBytesMax) => new(
+        ErrorCode.ArchiveBehind,
+        $"Archive store '{store}' lacks {lagBytes} bytes of WAL; commits are taken while it lacks at most {lagBytesMax}.",
+        "See with pitr status why it lags, and mend it: commits are taken again when it has caught up. ArchiveLagBytesMax "
+        + "and ArchiveLagChoice set the bound and what happens there.");
+
+    public static RefusedException SettingsInvalid(string path, string why) => new(
+        ErrorCode.SettingsInvalid, $"The settings '{path}' can't be used: {why}", "Correct the file.");
+
     public static RefusedException SettingsInvalid(string path, Exception why) => new(
         ErrorCode.SettingsInvalid, $"The settings '{path}' can't be read: {why.Message}", "Correct the file; it is JSON.", why);
 }

@@ -228,6 +228,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
                 _archiver.Tell(new DrainArchive());
                 break;
             case ArchiveDrained drained:
+                _engine.ArchiveLeft = drained.Left;
                 if (drained.Left is not null)
                     _log.Warning("The archive lacks what the shutdown could not ship: {0}", drained.Left);
                 Lsn end = _walEnd;

@@ -22,12 +22,17 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
     /// <summary>The engine.</summary>
     public PitrDatabase Database => database;
 
+    /// <summary>Told once it is closed, if the archive lacks what the shutdown could not ship.</summary>
+    public Action<string>? WhenArchiveLeft { get; set; }
+
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         try
         {
             await database.DisposeAsync().ConfigureAwait(false);
+            if (database.ArchiveLeft is { } left)
+                WhenArchiveLeft?.Invoke(left);
         }
         finally
         {

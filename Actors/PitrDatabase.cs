@@ -124,6 +124,9 @@ public sealed class PitrDatabase : IAsyncDisposable
         return isEmpty ? CreateAsync(full, options, cancellationToken) : OpenAsync(full, options, cancellationToken);
     }
 
+    /// <summary>What the orderly shutdown could not ship, in words; null if nothing, or before it.</summary>
+    internal string? ArchiveLeft => _engine.ArchiveLeft;
+
     /// <summary>
     /// Orderly: waits for held fences (unless <paramref name="force"/>, which breaks them), flushes, ships the WAL to
     /// its last record, and closes. New fences are refused meanwhile.

@@ -45,6 +45,18 @@ public sealed record PitrOptions
     public TimeSpan ArchiveShutdownWait { get; init; } = TimeSpan.FromSeconds(60);
 
     /// <summary>
+    /// WAL that an archive store may lack, in bytes, before <see cref="ArchiveLagChoice"/> is carried out. Null: what
+    /// <c>pitr.json</c> says, or 16 GiB.
+    /// </summary>
+    public long? ArchiveLagBytesMax { get; init; }
+
+    /// <summary>
+    /// What happens when a store lacks more than <see cref="ArchiveLagBytesMax"/>. Null: what <c>pitr.json</c> says, or
+    /// <see cref="Pitr.ArchiveLagChoice.RefuseCommits"/>.
+    /// </summary>
+    public ArchiveLagChoice? ArchiveLagChoice { get; init; }
+
+    /// <summary>
     /// WAL kept for fenced files before the longest-held file's fence is broken, in bytes. Default 16 GiB.
     /// </summary>
     public long FencedWalBytesMax { get; init; } = 16L << 30;

@@ -329,6 +329,8 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
 
     private PitrException? RefusalOf(PendingCommit commit)
     {
+        if (_engine.ArchiveBehind is { } behind)
+            return behind.ToException();
         CatalogueView catalogue = _engine.Catalogue;
         for (int i = 0; i < commit.TableCount; i++)
         {

@@ -14,6 +14,12 @@ internal sealed record DatabaseSettings
     /// <summary>Addresses of the stores that the database archives into.</summary>
     public IReadOnlyList<string> Stores { get; init; } = [];
 
+    /// <summary>As <see cref="PitrOptions.ArchiveLagBytesMax"/>.</summary>
+    public long? ArchiveLagBytesMax { get; init; }
+
+    /// <summary>As <see cref="PitrOptions.ArchiveLagChoice"/>.</summary>
+    public ArchiveLagChoice? ArchiveLagChoice { get; init; }
+
     /// <exception cref="RefusedException">SettingsInvalid: the file is not JSON of the known form.</exception>
     public static DatabaseSettings Read(IFileSystem files, string folder)
     {
@@ -25,7 +31,11 @@ internal sealed record DatabaseSettings
         int read = file.Read(0, bytes);
         try
         {
-            return JsonSerializer.Deserialize(bytes.AsSpan(0, read), SettingsJson.Default.DatabaseSettings) ?? new DatabaseSettings();
+            DatabaseSettings settings =
+                JsonSerializer.Deserialize(bytes.AsSpan(0, read), SettingsJson.Default.DatabaseSettings) ?? new DatabaseSettings();
+            return settings.ArchiveLagBytesMax is < 0
+                ? throw EngineErrors.SettingsInvalid(path, "archiveLagBytesMax is below 0.")
+                : settings;
         }
         catch (JsonException error)
         {
@@ -39,6 +49,7 @@ internal sealed record DatabaseSettings
 
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true,
+    UseStringEnumConverter = true, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
     ReadCommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true)]
 [JsonSerializable(typeof(DatabaseSettings))]
 internal sealed partial class SettingsJson : JsonSerializerContext;

@@ -14,6 +14,8 @@ internal sealed class EngineContext
 {
     private ulong _durable;
     private CatalogueView _catalogue = CatalogueView.Empty;
+    private Problem? _archiveBehind;
+    private string? _archiveLeft;
 
     public required string Folder { get; init; }
     public required PitrOptions Options { get; init; }
@@ -46,6 +48,20 @@ internal sealed class EngineContext
     {
         get => new(Volatile.Read(ref _durable));
         set => Volatile.Write(ref _durable, value.Value);
+    }
+
+    /// <summary>Why commits are refused: a store lacks more WAL than it may; null if none does. Set by the Archiver.</summary>
+    public Problem? ArchiveBehind
+    {
+        get => Volatile.Read(ref _archiveBehind);
+        set => Volatile.Write(ref _archiveBehind, value);
+    }
+
+    /// <summary>What the orderly shutdown could not ship, in words; null if nothing. Set by the supervisor.</summary>
+    public string? ArchiveLeft
+    {
+        get => Volatile.Read(ref _archiveLeft);
+        set => Volatile.Write(ref _archiveLeft, value);
     }
 
     /// <summary>The tables and files as of the newest durable change of them.</summary>

@@ -58,13 +58,29 @@ internal static class EngineFactory
     }
 
     /// <summary>The archive stores of a database: those of the options and of <c>pitr.json</c>.</summary>
-    public static IReadOnlyList<FolderStore> StoresOf(EngineContext engine)
+    public static IReadOnlyList<FolderStore> StoresOf(EngineContext engine) =>
+        StoresOf(engine, DatabaseSettings.Read(engine.FileSystem, engine.Folder));
+
+    /// <summary>The archive stores of a database: those of the options and of <c>pitr.json</c>.</summary>
+    public static IReadOnlyList<FolderStore> StoresOf(EngineContext engine, DatabaseSettings settings)
     {
-        DatabaseSettings settings = DatabaseSettings.Read(engine.FileSystem, engine.Folder);
         return [.. settings.Stores.Concat(engine.Options.ArchiveStores)
             .Select(text => StoreAddress.Parse(text, engine.Folder))
             .DistinctBy(address => address.Folder)
             .Select(address => OpenStore(engine.FileSystem, engine.Draw, address))];
+    }
+
+    /// <summary>A store by the name that an intent gives it; null if this program can't reach such a store.</summary>
+    public static IArchiveStore? TryOpenStore(EngineContext engine, string name)
+    {
+        try
+        {
+            return OpenStore(engine.FileSystem, engine.Draw, StoreAddress.Parse(name, engine.Folder));
+        }
+        catch (RefusedException)
+        {
+            return null;
+        }
     }
 
     public static FolderStore OpenStore(IFileSystem files, Func<ulong> draw, StoreAddress address, ChunkWrite? write = null) =>

@@ -38,12 +38,14 @@ internal static class EngineOpening
             bool isRecovering = control.Recovery is not null;
             foreach (CatalogueFile file in control.Catalogue.Files)
                 datafiles.Add(OpenDatafile(engine, control, history, file));
-            IReadOnlyList<IArchiveStore> stores = EngineFactory.StoresOf(engine);
+            DatabaseSettings settings = DatabaseSettings.Read(files, engine.Folder);
+            IReadOnlyList<IArchiveStore> stores = EngineFactory.StoresOf(engine, settings);
             wal = isRecovering ? null : WalOpening.Open(RequestFor(control, history, folder, datafiles));
             foreach (OpenedDatafile file in datafiles)
                 Register(engine, file);
             if (wal is not null)
             {
+                RequireNoStoreAhead(stores, history, folder.Geometry, wal);
                 folder.EnsureReady();
                 ulong next = Math.Max(control.NextTransactionId.Value, wal.LastTransactionId.Value + 1);
                 control = control with
@@ -60,6 +62,7 @@ internal static class EngineOpening
                 databaseLock, store, control, folder, wal, datafiles, stores,
                 new EngineStart(engine.Draw(), Environment.MachineName, engine.Folder, place.Inode))
             {
+                ArchiveBound = ArchiveBound.Of(engine.Options, settings),
                 Restore = isRecovering ? RestoreSources.Of(engine, control) : null,
             };
         }
@@ -71,6 +74,27 @@ internal static class EngineOpening
             folder?.Dispose();
             databaseLock.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>
+    /// H7: a store that knows more of this timeline than the local WAL: going on would give LSNs twice. A store that
+    /// can't be asked, or is not this database's, keeps nothing from opening: nothing is pushed there before it was asked.
+    /// </summary>
+    private static void RequireNoStoreAhead(
+        IReadOnlyList<IArchiveStore> stores, TimelineHistory history, WalGeometry geometry, WalOpened wal)
+    {
+        foreach (IArchiveStore store in stores)
+        {
+            try
+            {
+                if (ArchiveIdentity.Read(store)?.System == history.System)
+                    StoreShipper.RequireNotAhead(store, history, geometry, wal.End);
+            }
+            catch (PitrException error) when (error is not BugException && error.Code != ErrorCode.WalTooShort)
+            {
+                // The Archiver asks again, and tells it in the status.
+            }
         }
     }
 

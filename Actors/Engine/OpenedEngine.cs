@@ -9,6 +9,9 @@ internal sealed record OpenedEngine(
     DatabaseLock Lock, ControlFileStore ControlFileStore, ControlFile ControlFile, WalFolder WalFolder, WalOpened? Wal,
     IReadOnlyList<OpenedDatafile> Datafiles, IReadOnlyList<IArchiveStore> Stores, EngineStart Start) : ILocalMessage, IDisposable
 {
+    /// <summary>How far a store may be behind.</summary>
+    public required ArchiveBound ArchiveBound { get; init; }
+
     /// <summary>What an unfinished restore is to reach; null for a crash recovery.</summary>
     public RestoreInProgress? Restore { get; init; }
 

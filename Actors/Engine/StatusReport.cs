@@ -20,7 +20,7 @@ internal static class StatusReport
         Task<DatafileStatus>[] files =
             [.. datafiles.Select(owner => owner.Ask<DatafileStatus>(new GetDatafileStatus(), AnswerWithin))];
         Task<ArchiveReported> archive = isPaused
-            ? Task.FromResult(new ArchiveReported([]))
+            ? Task.FromResult(new ArchiveReported([], null))
             : archiver.Ask<ArchiveReported>(new GetArchiveStatus(), AnswerWithin);
         ControlFile now = (await controlFile.Ask<ControlFileChanged>(new GetControlFile(), AnswerWithin).ConfigureAwait(false)).Now;
         DatafileStatus[] reported = await Task.WhenAll(files).ConfigureAwait(false);
@@ -28,9 +28,10 @@ internal static class StatusReport
             .Where(slot => !reported.Any(file => file.Name == slot.Name))
             .Select(slot => new DatafileStatus(
                 slot.Name, opened.PathOf(slot.Id), "needsRecovery", default, 0, 0, 0, 0, 0, 0, []));
+        ArchiveReported archived = await archive.ConfigureAwait(false);
         return new StatusReported(new EngineStatus(
             now.SystemId, isPaused ? "paused" : "running", now.Timeline, engine.Visibility.Visible, engine.DurableLsn, now.RedoLsn,
             [.. reported.Concat(silent).OrderBy(file => file.Name, StringComparer.Ordinal)],
-            (await archive.ConfigureAwait(false)).Stores, null));
+            archived.Stores, archived.Window));
     }
 }

@@ -69,5 +69,5 @@ internal static class ArchiveProtocol
     /// <summary>Answers: ArchiveReported.</summary>
     public sealed record GetArchiveStatus : ILocalMessage;
 
-    public sealed record ArchiveReported(IReadOnlyList<ArchiveStatus> Stores) : ILocalMessage;
+    public sealed record ArchiveReported(IReadOnlyList<ArchiveStatus> Stores, RecoveryWindow? Window) : ILocalMessage;
 }

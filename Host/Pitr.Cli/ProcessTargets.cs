@@ -11,9 +11,20 @@ namespace Pitr.Cli;
 /// <summary>The databases of this machine: opened in this process, reached by address, or served.</summary>
 internal sealed class ProcessTargets(CliConsole console) : ITargets
 {
+    /// <summary>
+    /// For a verb that opens the database, does one thing and closes it: what the archive lacks stays in the WAL, and
+    /// the next one ships it, so nobody waits a minute for a store that is down.
+    /// </summary>
+    private static readonly PitrOptions ForOneVerb = new() { ArchiveShutdownWait = TimeSpan.FromSeconds(5) };
+
     /// <inheritdoc/>
-    public async Task<IDatabaseTarget> OpenLocalAsync(string folder, CancellationToken cancellationToken) =>
-        await EngineHost.OpenAsync(folder, Logger.None, new PitrOptions(), cancellationToken).ConfigureAwait(false);
+    public async Task<IDatabaseTarget> OpenLocalAsync(string folder, CancellationToken cancellationToken)
+    {
+        LocalTarget target = await EngineHost
+            .OpenAsync(folder, Logger.None, ForOneVerb, cancellationToken).ConfigureAwait(false);
+        target.WhenArchiveLeft = TellWhatIsLeft;
+        return target;
+    }
 
     /// <inheritdoc/>
     public async Task<IDatabaseTarget> OpenRemoteAsync(string address, string? tokenFile, CancellationToken cancellationToken) =>
@@ -24,20 +35,21 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
     public async Task<SystemIdentifier> InitAsync(
         string folder, int walSegmentBytes, IReadOnlyList<string> stores, CancellationToken cancellationToken)
     {
-        var options = new PitrOptions { WalSegmentBytes = walSegmentBytes, ArchiveStores = stores };
+        PitrOptions options = ForOneVerb with { WalSegmentBytes = walSegmentBytes, ArchiveStores = stores };
         LocalTarget target = await EngineHost
             .CreateAsync(folder, Logger.None, options, cancellationToken).ConfigureAwait(false);
+        target.WhenArchiveLeft = TellWhatIsLeft;
         await using (target.ConfigureAwait(false))
             return target.Database.SystemId;
     }
 
     /// <inheritdoc/>
     public Task<RestoreResult> RestoreAsync(RestoreRequest request, CancellationToken cancellationToken) =>
-        EngineHost.WithSystemAsync(Logger.None, new PitrOptions(), options => PitrRecovery.RestoreAsync(request, options, cancellationToken));
+        EngineHost.WithSystemAsync(Logger.None, ForOneVerb, options => PitrRecovery.RestoreAsync(request, options, cancellationToken));
 
     /// <inheritdoc/>
     public Task<TimelineId> PromoteAsync(string folder, CancellationToken cancellationToken) =>
-        EngineHost.WithSystemAsync(Logger.None, new PitrOptions(), options => PitrRecovery.PromoteAsync(folder, options, cancellationToken));
+        EngineHost.WithSystemAsync(Logger.None, ForOneVerb, options => PitrRecovery.PromoteAsync(folder, options, cancellationToken));
 
     /// <inheritdoc/>
     public async Task ServeAsync(
@@ -93,6 +105,9 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
             interruption.Forced.Register(() => _ = server.ShutdownAsync(force: true));
         await shutdown.ConfigureAwait(false);
     }
+
+    private void TellWhatIsLeft(string left) =>
+        console.Error.WriteLine($"The archive is behind: {left}. It is in the WAL and will be shipped when the database is open next.");
 
     /// <summary>A log to standard error: standard output is the answer's.</summary>
     private static Logger LogFrom(LogEventLevel least) => new LoggerConfiguration()

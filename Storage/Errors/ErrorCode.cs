@@ -110,6 +110,8 @@ public enum ErrorCode
     StoreAddressInvalid = 4511,
     /// <summary>The store does not honour conditional creates, so no timeline can be claimed in it.</summary>
     StoreWithoutClaims = 4512,
+    /// <summary>An archive store lacks more WAL than it may, and commits are refused until it has caught up.</summary>
+    ArchiveBehind = 4513,
 
     // 5xxx  damage: bytes are not what was written
     /// <summary>A page's checksum does not match its content.</summary>

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Pitr.Storage;
 
 /// <summary>
@@ -20,7 +22,7 @@ namespace Pitr.Storage;
 ///   W1  After a write-back or a sync of a handle failed, nothing is written to it or synced any more (H11): Linux may
 ///       have dropped the dirty pages and would report success the second time.
 ///
-/// THREADS  any; one handle is written by one thread at a time. The lock protects the rate and the list of handles and
+/// THREADS  any; one handle is written by one thread at a time. The lock protects the rate and
 /// is not held during I/O. <see cref="ReportWalSync"/> is called once a group and takes the lock for some nanoseconds.
 /// FAILURE  as the handle's; no room on the disk (DiskFull) in a write leaves the handle usable.
 /// </remarks>
@@ -44,7 +46,7 @@ internal sealed class PacedWriter
     private readonly Action<TimeSpan> _delay;
     private readonly RateLimit _limit;
     private readonly Lock _lock = new();
-    private readonly Dictionary<IFileHandle, HandleState> _handles = [];
+    private readonly ConditionalWeakTable<IFileHandle, HandleState> _handles = []; // as long as anybody holds the handle
     private readonly double[] _idle = new double[IdleSamples];
     private int _idleCount;
     private double _idleMedian;
@@ -107,11 +109,7 @@ internal sealed class PacedWriter
     public bool HasFailed(IFileHandle handle) => StateOf(handle).Failed;
 
     /// <summary>Forgets a handle that is about to be closed.</summary>
-    public void Forget(IFileHandle handle)
-    {
-        lock (_lock)
-            _handles.Remove(handle);
-    }
+    public void Forget(IFileHandle handle) => _handles.Remove(handle);
 
     /// <summary>How long a sync of the WAL took. Called by the WAL's owner after each.</summary>
     public void ReportWalSync(TimeSpan took)
@@ -196,15 +194,7 @@ internal sealed class PacedWriter
             _delay(delay);
     }
 
-    private HandleState StateOf(IFileHandle handle)
-    {
-        lock (_lock)
-        {
-            if (!_handles.TryGetValue(handle, out HandleState? state))
-                _handles.Add(handle, state = new HandleState());
-            return state;
-        }
-    }
+    private HandleState StateOf(IFileHandle handle) => _handles.GetValue(handle, static _ => new HandleState());
 
     private static void Sync(IFileHandle handle, HandleState state)
     {

@@ -8,7 +8,7 @@ namespace Pitr.Wal;
 /// </summary>
 /// <param name="At">When that was.</param>
 /// <param name="Geometry">Of the WAL.</param>
-/// <param name="IsKnown">False before the first step: nothing is known of the store and of the local WAL.</param>
+/// <param name="IsKnown">False before the first step: only the unfinished segment is known to be lacked.</param>
 /// <param name="LackedFrom">The store has everything below; as far as is known.</param>
 /// <param name="Next">The first segment that was not read back; 0 if none was looked at.</param>
 /// <param name="BehindSince">Since when the store has lacked the oldest of what it lacks; null if it lacked nothing.</param>
@@ -24,11 +24,12 @@ internal sealed record ShipProgress(
     /// <param name="now">The time, for the age.</param>
     public ArchiveLag Lag(Lsn durable, DateTimeOffset now)
     {
-        if (!IsKnown || durable <= LackedFrom)
+        Lsn from = IsKnown ? LackedFrom : Geometry.StartOf(Geometry.NumberOf(durable));
+        if (durable <= from)
             return ArchiveLag.None;
         TimeSpan age = now - (BehindSince ?? At);
         return new ArchiveLag(
-            (long)(Geometry.NumberOf(durable) - Geometry.NumberOf(LackedFrom)), durable - LackedFrom,
+            (long)(Geometry.NumberOf(durable) - Geometry.NumberOf(from)), durable - from,
             age > TimeSpan.Zero ? age : TimeSpan.Zero);
     }
 }

@@ -30,6 +30,9 @@ internal sealed class ShipRetry
         NextAttempt = now + pause;
     }
 
+    /// <summary>Ends the pause.</summary>
+    public void TryNow() => NextAttempt = DateTimeOffset.MinValue;
+
     /// <summary>Notes a success.</summary>
     public void Succeeded() => (Failures, LastError, NextAttempt) = (0, null, DateTimeOffset.MinValue);
 }

@@ -56,6 +56,9 @@ internal static class JsonShapes
             json.WriteNumber("lagSegments", store.LagSegments);
             json.WriteNumber("lagBytes", store.LagBytes);
             json.WriteNumber("lagSeconds", store.LagSeconds);
+            json.WriteNumber("lagBytesMax", store.LagBytesMax);
+            json.WriteBoolean("refusesCommits", store.RefusesCommits);
+            json.WriteString("dropped", store.Dropped);
             json.WriteString("lastError", store.LastError);
             json.WriteEndObject();
         }

@@ -77,6 +77,10 @@ internal static class TextShapes
                 store.Store, store.LastSegment ?? "none yet", Bytes(store.LagBytes), Seconds(store.LagSeconds),
                 store.LastError ?? "none",
             })));
+        foreach (ArchiveStatus store in stores.Where(store => store.RefusesCommits))
+            console.WriteLine($"commits are refused: {store.Store} is behind by more than {Bytes(store.LagBytesMax)}");
+        foreach (ArchiveStatus store in stores.Where(store => store.Dropped is not null))
+            console.WriteLine($"given up, a gap in {store.Store}: {store.Dropped}");
     }
 
     /// <summary>States that people look for are marked; colours are shown on terminals only.</summary>

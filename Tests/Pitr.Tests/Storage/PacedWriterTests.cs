@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Microsoft.Extensions.Time.Testing;
 using Pitr.Storage;
 
@@ -36,6 +37,28 @@ public sealed class PacedWriterTests : IDisposable
         _writer.Sync(_file);
         _writer.Write(_file, 0, new byte[7 * Mebi]);
         Assert.Equal(3, _file.Syncs);
+    }
+
+    /// <summary>A database writes a segment or an object each second, for years.</summary>
+    [Fact]
+    public void Nothing_is_kept_of_a_handle_that_nobody_holds()
+    {
+        WeakReference[] written = [.. Enumerable.Range(0, 8).Select(_ => WriteOne())];
+        for (int attempt = 0; attempt < 10 && written.Any(handle => handle.IsAlive); attempt++)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+        }
+        Assert.DoesNotContain(written, handle => handle.IsAlive);
+        Assert.False(_writer.HasFailed(_file));
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private WeakReference WriteOne()
+    {
+        using var file = new MemoryFile();
+        _writer.Write(file, 0, new byte[10]);
+        return new WeakReference(file);
     }
 
     /// <summary>H11: an error from the write-back is a failed sync; nothing is written or synced after it.</summary>

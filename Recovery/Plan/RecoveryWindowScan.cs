@@ -1,0 +1,95 @@
+using Pitr.Wal;
+
+namespace Pitr.Recovery;
+
+/// <summary>Finds, for one archive, from when to when a database can be restored.</summary>
+/// <remarks>
+/// The window begins at the stop of the oldest whole set of this path from whose WAL on the archive has no gap, and ends
+/// at the last commit time that is archived. Sets lie in the archive itself, or in the stores that their intents in it
+/// name (H35). It is known from names, labels and manifests: that the contents are good is what `verify` proves.
+/// A look reads a listing and the labels, so it is taken rarely: after a hundred times as long as the last one took, and
+/// not more often than each <see cref="LookEvery"/>.
+/// THREADS  one worker at a time. FAILURE  a store that does not answer leaves the window as it was.
+/// </remarks>
+internal sealed class RecoveryWindowScan(
+    IArchiveStore archive, TimelineHistory path, long payloadBytes, Func<string, IArchiveStore?> openStore, TimeProvider clock)
+{
+    public static readonly TimeSpan LookEvery = TimeSpan.FromSeconds(5);
+    private const int ShareOfTime = 100;
+
+    private DateTimeOffset _next = DateTimeOffset.MinValue;
+
+    /// <summary>The window as of the last look: (from, to); null if there is no set that can be restored.</summary>
+    public (DateTimeOffset From, DateTimeOffset To)? Window { get; private set; }
+
+    /// <summary>Looks, if it is time to.</summary>
+    public void LookIfDue()
+    {
+        if (clock.GetUtcNow() < _next)
+            return;
+        long began = clock.GetTimestamp();
+        try
+        {
+            Window = Find();
+        }
+        catch (PitrException error) when (error is not BugException)
+        {
+            // What keeps the archive from being read is what shipping tells.
+        }
+        TimeSpan pause = clock.GetElapsedTime(began) * ShareOfTime;
+        _next = clock.GetUtcNow() + (pause > LookEvery ? pause : LookEvery);
+    }
+
+    private (DateTimeOffset From, DateTimeOffset To)? Find()
+    {
+        ArchiveCatalog catalog = ArchiveCatalog.Load(archive);
+        foreach (BackupSet set in Sets().OrderBy(set => set.Label.StopTime))
+        {
+            Lsn from = set.Label.IncludesWal ? set.Label.StopLsn : set.Label.StartLsn;
+            ArchivedRange range = catalog.Along(path, from, Lsn.MaxValue, payloadBytes);
+            if (range.Gaps.Count > 0 || range.End < set.Label.StopLsn)
+                continue;
+            DateTimeOffset to = LastCommit(range) ?? set.Label.StopTime;
+            return (set.Label.StopTime, to > set.Label.StopTime ? to : set.Label.StopTime);
+        }
+        return null;
+    }
+
+    /// <summary>Whole sets on the path.</summary>
+    private IEnumerable<BackupSet> Sets()
+    {
+        var stores = new List<IArchiveStore> { archive };
+        foreach (string name in BackupCatalog.Intents(archive).Select(intent => intent.SetStore).Distinct(StringComparer.Ordinal))
+        {
+            if (name != archive.Name && openStore(name) is { } other)
+                stores.Add(other);
+        }
+        return stores.SelectMany(SetsOf).DistinctBy(set => set.Id).Where(set =>
+            !set.Label.IsPartial && set.Label.SystemId == path.System
+            && path.PathContains(set.Label.Lineage, set.Label.StopLsn));
+    }
+
+    private static IReadOnlyList<BackupSet> SetsOf(IArchiveStore store)
+    {
+        try
+        {
+            return BackupCatalog.Read(store).Sets;
+        }
+        catch (StorageFailedException)
+        {
+            return []; // a store of sets that is not reachable now
+        }
+    }
+
+    private DateTimeOffset? LastCommit(ArchivedRange range)
+    {
+        var reader = new ArchiveReader(archive, path);
+        for (int i = range.Sources.Count - 1; i >= 0; i--)
+        {
+            long ticks = reader.FetchTimes(range.Sources[i]).LastCommitTicks;
+            if (ticks is not (SegmentTimes.None or SegmentTimes.Unknown))
+                return new DateTimeOffset(ticks, TimeSpan.Zero);
+        }
+        return null;
+    }
+}
