@@ -234,20 +234,9 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
     /// </summary>
     private void RemoveStray(string path)
     {
-        if (_engine.FileSystem.Stat(path) is not { IsFolder: false })
-            return;
-        MetaPage? meta = null;
-        try
-        {
-            meta = Datafile.Inspect(_engine.FileSystem, path);
-        }
-        catch (PitrException error)
-        {
-            _log.Debug("{0} is no datafile: {1}", path, error.Message);
-        }
-
-        if (ControlFileCase.Decide(FileFacts.OfStray(_now.Catalogue, _now.SystemId, meta)).Verdict == FileVerdict.Remove)
-            _engine.FileSystem.Delete(path);
+        IFileSystem files = _engine.FileSystem;
+        if (files.Stat(path) is { IsFolder: false } && StrayFile.MeansNothing(files, path, _now.Catalogue, _now.SystemId))
+            files.Delete(path);
     }
 
     private void BeginDropDatafile(DropDatafile drop)

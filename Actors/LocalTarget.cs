@@ -9,8 +9,8 @@ namespace Pitr.Actors;
 /// <param name="database">The engine; closed with this.</param>
 /// <param name="whenClosed">What ends after the engine: the actor system that it was given.</param>
 /// <remarks>
-/// ORDER  <see cref="LoadAsync"/> hands commits in one after the other and lets <see cref="LoadsUnderWay"/> of them be on the way. Back
-/// pressure delays a commit before the intake takes it; the next one would overtake it, so that one is awaited first.
+/// ORDER  <see cref="LoadAsync"/> hands commits in one after the other and lets <see cref="LoadsUnderWay"/> of them be on the way;
+/// they get their LSNs in that order.
 /// </remarks>
 internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed = null) : IDatabaseTarget
 {
@@ -195,10 +195,7 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
                 foreach (KeyValue row in transaction)
                     batch.Put(table, row.Key, row.Value);
                 Task<CommitResult> commit = database.CommitAsync(batch, ended).AsTask();
-                bool isDelayed = !commit.IsCompleted && !batch.Pending.IsUnderWay;
                 await underWay.WriteAsync((batch, commit), ended).ConfigureAwait(false);
-                if (isDelayed)
-                    await commit.WaitAsync(ended).ConfigureAwait(false);
             }
             return null;
         }

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
 using Akka.Actor;
 using Pitr.Actors;
 using Pitr.Storage;
@@ -24,12 +25,11 @@ namespace Pitr;
 /// </remarks>
 public sealed class PitrDatabase : IAsyncDisposable
 {
-    private static readonly TimeSpan LongestDelay = TimeSpan.FromMilliseconds(10);
-
     private readonly EngineContext _engine;
     private readonly EngineStarted _actors;
     private readonly ActorSystem? _ownSystem;
     private readonly ConcurrentQueue<WriteBatch> _spareBatches = new();
+    private readonly CommitDelay _delay;
     private readonly Lock _closing = new();
     private Task? _shutdown;
 
@@ -37,6 +37,7 @@ public sealed class PitrDatabase : IAsyncDisposable
     {
         _engine = engine;
         _actors = actors;
+        _delay = new CommitDelay(engine, actors.WalWriter, actors.Stopped);
         System = system;
         _ownSystem = ownsSystem ? system : null;
     }
@@ -150,7 +151,7 @@ public sealed class PitrDatabase : IAsyncDisposable
 
     /// <summary>
     /// Commits a batch. When the task completes it is durable and visible; the batch may then be cleared and used
-    /// again.
+    /// again. The commits of one thread get their LSNs in the order of its calls, awaited or not.
     /// </summary>
     /// <param name="batch">Not to be touched until the task completes.</param>
     /// <param name="cancellationToken">
@@ -165,6 +166,7 @@ public sealed class PitrDatabase : IAsyncDisposable
         CommitAsync(batch, null, null, cancellationToken);
 
     /// <summary>Commits one put.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<CommitResult> PutAsync(
         Table table, ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, CancellationToken cancellationToken = default)
     {
@@ -176,6 +178,7 @@ public sealed class PitrDatabase : IAsyncDisposable
     }
 
     /// <summary>Commits one delete.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<CommitResult> DeleteAsync(
         Table table, ReadOnlyMemory<byte> key, CancellationToken cancellationToken = default)
     {
@@ -192,7 +195,9 @@ public sealed class PitrDatabase : IAsyncDisposable
         RequireWritable();
         var begin = new PendingCommit(new WriteBatch());
         begin.PrepareBegin(CancellationToken.None); // one that was stamped must be ended: so it is waited for all the same
-        Task<CommitResult> begun = Enqueue(begin).AsTask();
+        Task<CommitResult> begun = begin.Task.AsTask();
+        if (_engine.Intake.Enqueue(begin))
+            _actors.WalWriter.Tell(Drain.Instance, ActorRefs.NoSender);
         try
         {
             await begun.WaitAsync(cancellationToken).ConfigureAwait(false);
@@ -216,58 +221,18 @@ public sealed class PitrDatabase : IAsyncDisposable
         batch.RequireIdle();
         RequireWritable();
         cancellationToken.ThrowIfCancellationRequested();
-        if (FillOfBuffers() >= 0.5)
-            return CommitDelayedAsync(batch, reads, ticket, cancellationToken);
-        return Enqueue(batch, reads, ticket, cancellationToken);
-    }
-
-    internal void EndTransaction(TransactionTicket ticket) =>
-        _actors.WalWriter.Tell(new EndTransaction(ticket), ActorRefs.NoSender);
-
-    private ValueTask<CommitResult> Enqueue(
-        WriteBatch batch, ReadSet? reads, TransactionTicket? ticket, CancellationToken cancellationToken)
-    {
         PendingCommit commit = batch.Pending;
         commit.Prepare(cancellationToken);
         commit.Reads = reads;
         commit.Ticket = ticket;
-        return Enqueue(commit);
-    }
-
-    private ValueTask<CommitResult> Enqueue(PendingCommit commit)
-    {
         ValueTask<CommitResult> task = commit.Task;
         commit.ArmCancellation();
-        if (_engine.Intake.Enqueue(commit))
-            _actors.WalWriter.Tell(Drain.Instance, ActorRefs.NoSender);
+        _delay.Enqueue(commit);
         return task;
     }
 
-    /// <summary>
-    /// Back pressure (design §3): from half of the limit a commit is delayed in proportion; at the limit it waits for a
-    /// flush; after the request timeout it is refused, so that nobody waits for ever.
-    /// </summary>
-    private async ValueTask<CommitResult> CommitDelayedAsync(
-        WriteBatch batch, ReadSet? reads, TransactionTicket? ticket, CancellationToken cancellationToken)
-    {
-        long began = _engine.Clock.GetTimestamp();
-        double fill = FillOfBuffers();
-        await Task.Delay(LongestDelay * Math.Clamp((fill - 0.5) * 2, 0.1, 1), _engine.Clock, cancellationToken).ConfigureAwait(false);
-        while (FillOfBuffers() >= 1)
-        {
-            if (_engine.Intake.ClosedWhy is { } why)
-                throw why;
-            if (_engine.Clock.GetElapsedTime(began) > _engine.Options.RequestTimeout)
-                throw EngineErrors.BuffersFull(_engine.Slots.BufferedBytes, _engine.WriteBufferBytesMax);
-            await Task.Delay(LongestDelay, _engine.Clock, cancellationToken).ConfigureAwait(false);
-        }
-
-        return await Enqueue(batch, reads, ticket, cancellationToken).ConfigureAwait(false);
-    }
-
-    private double FillOfBuffers() => Math.Max(
-        (double)_engine.Slots.BufferedBytes / _engine.WriteBufferBytesMax,
-        (double)_engine.Intake.Bytes / _engine.Intake.BytesMax);
+    internal void EndTransaction(TransactionTicket ticket) =>
+        _actors.WalWriter.Tell(new EndTransaction(ticket), ActorRefs.NoSender);
 
     private WriteBatch RentBatch() => _spareBatches.TryDequeue(out WriteBatch? batch) ? batch : new WriteBatch();
 

@@ -239,11 +239,18 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
                     break;
                 _backlog = commit.Next;
                 commit.Next = null;
+                long bytes = commit.IntakeBytes;
                 if (!commit.TryTake())
+                {
+                    _engine.Intake.Left(bytes);
                     continue; // withdrawn
+                }
+
                 _current = commit;
                 if (Stamp(commit))
                     group.Add(commit);
+                else
+                    _engine.Intake.Left(bytes);
                 _current = null;
             }
 
@@ -265,7 +272,9 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
         // Cut before it is published: a group that is visible may be used again at once.
         List<ApplyPart> parts = _concerned.Count == 0 ? [] : GroupParts.Of(group);
         _group = null;
+        long taken = group.Bytes;
         _engine.Visibility.Publish(group);
+        _engine.Intake.Left(taken);
         foreach (ApplyPart part in parts)
         {
             foreach (FileId file in _concerned)
@@ -573,6 +582,7 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
         {
             _backlog = commit.Next;
             commit.Next = null;
+            _engine.Intake.Left(commit.IntakeBytes);
             commit.Complete(why);
         }
     }

@@ -14,6 +14,9 @@ internal sealed class CommitGroup
 
     public int Count { get; private set; }
 
+    /// <summary>Bytes of its members.</summary>
+    public long Bytes { get; private set; }
+
     /// <summary>The group's last LSN: visible LSN once all of it is applied and the group before is visible.</summary>
     public Lsn Lsn { get; set; }
 
@@ -30,6 +33,7 @@ internal sealed class CommitGroup
         }
 
         Members[Count++] = commit;
+        Bytes += commit.IntakeBytes;
     }
 
     /// <summary>The group waits for this datafile's <see cref="Applied"/>. Only before it is published.</summary>
@@ -61,6 +65,7 @@ internal sealed class CommitGroup
     {
         Array.Clear(Members, 0, Count);
         Count = 0;
+        Bytes = 0;
         _expectedCount = 0;
         _outstanding = 0;
         Next = null;

@@ -20,7 +20,7 @@ internal sealed class CommitIntake
     /// <summary>Callers wait from here on.</summary>
     public long BytesMax { get; }
 
-    /// <summary>Bytes of the commits that WalWriter has not taken.</summary>
+    /// <summary>Bytes of the commits that are in no group yet.</summary>
     public long Bytes => Interlocked.Read(ref _bytes);
 
     /// <summary>Why no commit is taken any more; null while it is open.</summary>
@@ -49,25 +49,26 @@ internal sealed class CommitIntake
         return seen is null;
     }
 
-    /// <summary>Takes all, oldest first; null if there are none.</summary>
+    /// <summary>
+    /// Takes all, oldest first; null if there are none. They count until the writer says that they have left.
+    /// </summary>
     public PendingCommit? TakeAll()
     {
         PendingCommit? newestFirst = Interlocked.Exchange(ref _newest, null);
         PendingCommit? oldestFirst = null;
-        long bytes = 0;
         while (newestFirst is not null)
         {
             PendingCommit? next = newestFirst.Next;
-            bytes += newestFirst.IntakeBytes;
             newestFirst.Next = oldestFirst;
             oldestFirst = newestFirst;
             newestFirst = next;
         }
 
-        if (bytes > 0)
-            Interlocked.Add(ref _bytes, -bytes);
         return oldestFirst;
     }
+
+    /// <summary>WalWriter has put commits of so many bytes into a group, or ended them.</summary>
+    public void Left(long bytes) => Interlocked.Add(ref _bytes, -bytes);
 
     /// <summary>From here on every commit fails with <paramref name="why"/>, also those that are in the list.</summary>
     public void Close(Exception why)
@@ -81,6 +82,7 @@ internal sealed class CommitIntake
         for (PendingCommit? commit = TakeAll(); commit is not null;)
         {
             PendingCommit? next = commit.Next;
+            Left(commit.IntakeBytes);
             commit.Complete(why);
             commit = next;
         }

@@ -23,12 +23,16 @@ internal sealed class VisibilityTracker
     private CommitGroup? _oldest;
     private CommitGroup? _newest;
     private int _groups;
+    private long _bytes;
     private (IActorRef To, object Message)? _creditWaiter;
     private ulong _visible;
     private Func<Exception>? _failed;
 
     /// <summary>A snapshot at this LSN sees all of every transaction at or below it.</summary>
     public Lsn Visible => new(Volatile.Read(ref _visible));
+
+    /// <summary>Bytes of the groups that are synced and not yet visible.</summary>
+    public long Bytes => Volatile.Read(ref _bytes);
 
     /// <summary>Sets where an opened database begins.</summary>
     public void Start(Lsn visible) => Volatile.Write(ref _visible, visible.Value);
@@ -62,6 +66,7 @@ internal sealed class VisibilityTracker
             {
                 _newest = group;
                 _groups++;
+                Volatile.Write(ref _bytes, _bytes + group.Bytes);
             }
         }
 
@@ -129,6 +134,7 @@ internal sealed class VisibilityTracker
             group = _oldest;
             _oldest = _newest = null;
             _groups = 0;
+            Volatile.Write(ref _bytes, 0);
             _waiters.Clear();
             _failed ??= why;
         }
@@ -158,6 +164,7 @@ internal sealed class VisibilityTracker
                 if (_oldest is null)
                     _newest = null;
                 _groups--;
+                Volatile.Write(ref _bytes, _bytes - group.Bytes);
                 if (group.Lsn > Visible)
                     Volatile.Write(ref _visible, group.Lsn.Value);
                 TellWaiters();

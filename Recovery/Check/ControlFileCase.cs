@@ -30,7 +30,7 @@ internal enum FileVerdict
 /// <param name="IsSameLsn">Its checkpoint LSN is the one listed.</param>
 /// <param name="IsOnPath">Its (lineage, LSN) lies on the path (H14).</param>
 /// <param name="IsAboveWal">Its checkpoint LSN is above the end of the WAL.</param>
-/// <param name="IsUnborn">Not listed, and its id is not below the next one: its creation was not logged.</param>
+/// <param name="IsUnborn">Not listed, empty, and its creation was not logged.</param>
 internal readonly record struct FileFacts(
     bool IsThere, bool IsReadable, bool IsOurs, bool IsDatafile, bool IsListed, bool IsDropped, bool IsSameIncarnation,
     int Generation, bool IsSameLsn, bool IsOnPath, bool IsAboveWal, bool IsUnborn)
@@ -62,7 +62,9 @@ internal readonly record struct FileFacts(
             IsOurs = meta.SystemId == system,
             IsDatafile = meta.Kind == DatafileKind.Datafile,
             IsDropped = catalogue.IsDropped(meta.FileId),
-            IsUnborn = meta.FileId.Value >= catalogue.NextFileId.Value && meta.Root.Height == 0,
+            // Its number may have been given since, to a file whose creation was logged.
+            IsUnborn = meta.Root.Height == 0 && (meta.FileId.Value >= catalogue.NextFileId.Value
+                || (catalogue.File(meta.FileId) is { } other && other.Incarnation != meta.Incarnation)),
         };
     }
 }

@@ -51,6 +51,25 @@ public sealed class CommitValidationTests
         return reads;
     }
 
+    /// <summary>Commits wait while a transaction is validated.</summary>
+    [Fact]
+    public void The_first_question_for_a_range_sorts_a_few_runs_only_and_is_answered_right()
+    {
+        TransactionTicket ticket = _validation.Begin(new Lsn(8));
+        const int runs = 3 * CommitValidation.SortsMax;
+        for (int i = 0; i < runs * WrittenKeys.EntriesMax; i += 1000)
+            Write((ulong)(16 + (i * 8)), [.. Enumerable.Range(i, 1000).Select(key => (key * 7919) % 900_000)]);
+        (int all, int sorted) = _validation.Runs;
+        Assert.True(all >= runs - 1 && sorted == 0, $"{sorted} of {all}");
+        Assert.Equal(ErrorCode.None, Validate(RangeOf(900_001, 900_002), ticket));
+        Assert.Equal(CommitValidation.SortsMax, _validation.Runs.Sorted);
+        Assert.Equal(ErrorCode.Conflict, Validate(RangeOf(7919, 7920), ticket));
+        for (int i = 0; i < runs; i++)
+            Assert.Equal(ErrorCode.None, Validate(RangeOf(900_001, 900_002), ticket));
+        Assert.True(_validation.Runs.Sorted >= all - 1);
+        Assert.Equal(ErrorCode.Conflict, Validate(RangeOf(7919, 7920), ticket));
+    }
+
     [Fact]
     public void A_key_written_after_the_begin_conflicts_and_another_does_not()
     {

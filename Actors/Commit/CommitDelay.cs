@@ -1,0 +1,113 @@
+using Akka.Actor;
+using static Pitr.Actors.WalProtocol;
+
+namespace Pitr.Actors;
+
+/// <summary>
+/// Back pressure (design §3): from half of the limit of buffered bytes a commit is delayed in proportion, at the limit it
+/// waits for a flush, and after the request timeout it is refused. Memory does not grow, and nobody waits for ever.
+/// </summary>
+/// <remarks>
+/// ORDER  a queue: while a commit is delayed those behind it wait too, so that the commits of one thread get their LSNs in
+/// the order of its calls. Delays run beside each other: a commit is due when its own delay is over, and not before the
+/// one ahead of it.
+/// A delayed commit is one that WalWriter has not taken: a cancellation withdraws it. When the engine stops, what is
+/// delayed goes to the closed intake, which fails it.
+/// THREADS  any number of callers; one pump, a task that runs while something is delayed.
+/// </remarks>
+internal sealed class CommitDelay(EngineContext engine, IActorRef walWriter, CancellationToken stopped)
+{
+    private static readonly TimeSpan LongestDelay = TimeSpan.FromMilliseconds(10);
+    private static readonly TimeSpan ShortestWait = TimeSpan.FromMilliseconds(1);
+
+    private readonly Lock _gate = new();
+    private readonly Queue<Delayed> _queue = new();
+    private int _count;
+    private long _lastDue;
+
+    /// <summary>Commits that are delayed now.</summary>
+    public int Count => Volatile.Read(ref _count);
+
+    /// <summary>
+    /// Hands the commit to WalWriter, now or when it is due. The caller has its task already.
+    /// </summary>
+    public void Enqueue(PendingCommit commit)
+    {
+        if (Count == 0 && Fill < 0.5)
+        {
+            Pass(commit);
+            return;
+        }
+
+        long now = engine.Clock.GetTimestamp();
+        TimeSpan delay = LongestDelay * Math.Clamp((Fill - 0.5) * 2, 0.1, 1);
+        lock (_gate)
+        {
+            _lastDue = Math.Max(_lastDue, now + (long)(delay.TotalSeconds * engine.Clock.TimestampFrequency));
+            _queue.Enqueue(new Delayed(commit, now, _lastDue));
+            _count++;
+            if (_count > 1)
+                return; // the pump runs
+        }
+
+        _ = Task.Run(PumpAsync, CancellationToken.None);
+    }
+
+    /// <summary>How much of what may be in memory and not in the files is: 1 and above, and commits wait.</summary>
+    private double Fill
+    {
+        get
+        {
+            long underWay = engine.Intake.Bytes + engine.Visibility.Bytes;
+            return Math.Max(
+                (double)(engine.Slots.BufferedBytes + underWay) / engine.WriteBufferBytesMax,
+                (double)underWay / engine.Intake.BytesMax);
+        }
+    }
+
+    private async Task PumpAsync()
+    {
+        while (true)
+        {
+            Delayed first;
+            lock (_gate)
+                first = _queue.Peek();
+            TimeSpan wait = TimeSpan.Zero;
+            bool isRefused = false;
+            if (engine.Intake.ClosedWhy is null)
+            {
+                long now = engine.Clock.GetTimestamp();
+                if (now < first.Due)
+                    wait = engine.Clock.GetElapsedTime(now, first.Due);
+                else if (Fill >= 1)
+                    (wait, isRefused) = (LongestDelay, engine.Clock.GetElapsedTime(first.Since) > engine.Options.RequestTimeout);
+            }
+
+            if (wait > TimeSpan.Zero && !isRefused && !stopped.IsCancellationRequested)
+            {
+                await Task.Delay(wait < ShortestWait ? ShortestWait : wait, engine.Clock, stopped)
+                    .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                continue;
+            }
+
+            lock (_gate)
+            {
+                _queue.Dequeue();
+                if (isRefused)
+                    first.Commit.Complete(EngineErrors.BuffersFull(engine.Slots.BufferedBytes, engine.WriteBufferBytesMax));
+                else
+                    Pass(first.Commit); // before it counts as gone: who comes next may pass by itself
+                if (--_count == 0)
+                    return;
+            }
+        }
+    }
+
+    private void Pass(PendingCommit commit)
+    {
+        if (engine.Intake.Enqueue(commit))
+            walWriter.Tell(Drain.Instance, ActorRefs.NoSender);
+    }
+
+    private readonly record struct Delayed(PendingCommit Commit, long Since, long Due);
+}
