@@ -72,6 +72,7 @@ public sealed partial class CliTranscriptTests : IDisposable
     private string Masked(string text)
     {
         text = text.Replace(_home, "HOME", StringComparison.Ordinal);
+        text = Window().Replace(text, "$1WINDOW");
         text = BackupId().Replace(text, "BACKUP");
         text = FenceId().Replace(text, "FENCE");
         text = Time().Replace(text, "TIME");
@@ -81,6 +82,9 @@ public sealed partial class CliTranscriptTests : IDisposable
         text = Name().Replace(text, "$1NAME");
         return Number().Replace(text, "$1N");
     }
+
+    [GeneratedRegex(@"(""recoveryWindow"":)(?:null|\{[^}]*\})")]
+    private static partial Regex Window();
 
     [GeneratedRegex(@"\b\d{8}T\d{6}Z-[0-9a-f]+")]
     private static partial Regex BackupId();
