@@ -7,7 +7,7 @@ internal sealed record BenchOptions(
     string Question, double Seconds, int Repetitions, bool Json, IReadOnlyList<string> Engines, IReadOnlyList<int> Writers, string Folder)
 {
     public const string Usage =
-        "usage: bench commit|read|scan|replay|stall|memory [--seconds S] [--repetitions N] [--engines a,b] [--writers 1,64,1024] [--folder DIR] [--json]";
+        "usage: bench commit|allocation|read|scan|replay|stall|memory [--seconds S] [--repetitions N] [--engines a,b] [--writers 1,64,1024] [--folder DIR] [--json]";
 
     public static BenchOptions? Parse(string[] args)
     {

@@ -27,6 +27,21 @@ internal static class CommitBench
         }
     }
 
+    /// <summary>How much the process allocates for each durable put, the measuring program's own part included.</summary>
+    public static void RunAllocation(BenchOptions options)
+    {
+        foreach (int writers in options.Writers)
+        {
+            using var folder = new BenchFolder(options.Folder, "pitr");
+            using IBenchEngine subject = BenchEngines.Open("pitr", folder.Path);
+            Measure(subject, writers, TimeSpan.FromSeconds(options.Seconds)); // until all that is pooled is there
+            long before = GC.GetTotalAllocatedBytes(precise: true);
+            long commits = Measure(subject, writers, TimeSpan.FromSeconds(options.Seconds)).Count;
+            long bytes = GC.GetTotalAllocatedBytes(precise: true) - before - (writers * LatencyHistogram.LengthBytes);
+            new AllocationLine("allocation", "pitr", writers, commits, Math.Round((double)bytes / commits, 1)).Print(options.Json);
+        }
+    }
+
     private static LatencyHistogram Measure(IBenchEngine engine, int writers, TimeSpan duration)
     {
         long until = Stopwatch.GetTimestamp() + (long)(duration.TotalSeconds * Stopwatch.Frequency);

@@ -11,6 +11,9 @@ switch (options.Question)
     case "commit":
         CommitBench.Run(options);
         return 0;
+    case "allocation":
+        CommitBench.RunAllocation(options);
+        return 0;
     case "read":
         ReadBench.RunGets(options);
         return 0;

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Pitr.Bench;
 
 /// <summary>Pitr as an application uses it: one table, one batch a writer, used again and again.</summary>
@@ -41,12 +43,15 @@ internal sealed class PitrEngine : IBenchEngine
     public Func<ReadOnlyMemory<byte>, ReadOnlyMemory<byte>, ValueTask> Writer()
     {
         var batch = new WriteBatch();
-        return async (key, value) =>
+        return CommitAsync;
+
+        [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))] // an application awaits the commit itself
+        async ValueTask CommitAsync(ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value)
         {
             batch.Clear();
             batch.Put(_table, key.Span, value.Span);
             await _database.CommitAsync(batch).ConfigureAwait(false);
-        };
+        }
     }
 
     public Func<byte[], bool> Reader() => key => _database.Get(_table, key) is not null;

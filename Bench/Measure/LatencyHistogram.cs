@@ -4,6 +4,9 @@ namespace Pitr.Bench;
 internal sealed class LatencyHistogram
 {
     private const int PerDoubling = 64;
+    /// <summary>What one takes.</summary>
+    public const int LengthBytes = 38 * PerDoubling * sizeof(long);
+
     private readonly long[] _counts = new long[38 * PerDoubling];
 
     public long Count { get; private set; }
