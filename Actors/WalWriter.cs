@@ -36,6 +36,7 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
     private readonly FileGates _files = new();
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly List<FileId> _concerned = [];
+    private readonly List<ApplyPart> _parts = []; // used again, so that a commit allocates nothing but its message
     private PendingCommit? _backlog;
     private PendingCommit? _current; // taken, and in no group yet
     private CommitGroup? _group; // being filled or written, and not published yet
@@ -270,12 +271,14 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
         foreach (FileId file in _concerned)
             group.Expect(file);
         // Cut before it is published: a group that is visible may be used again at once.
-        List<ApplyPart> parts = _concerned.Count == 0 ? [] : GroupParts.Of(group);
+        _parts.Clear();
+        if (_concerned.Count != 0)
+            GroupParts.Cut(group, _parts);
         _group = null;
         long taken = group.Bytes;
         _engine.Visibility.Publish(group);
         _engine.Intake.Left(taken);
-        foreach (ApplyPart part in parts)
+        foreach (ApplyPart part in _parts)
         {
             foreach (FileId file in _concerned)
                 _files.OwnerOf(file).Tell(part);
