@@ -35,30 +35,58 @@ public static class PitrRecovery
         long began = settings.Clock.GetTimestamp();
         PlannedRecovery planned = await Task.Run(() => Prepare(request, settings, cancellationToken), cancellationToken)
             .ConfigureAwait(false);
-        PitrDatabase database = await PitrDatabase.OpenAsync(request.Into, settings, cancellationToken).ConfigureAwait(false);
-        await using (database.ConfigureAwait(false))
-        {
-            EngineStatus status = await database.GetStatusAsync(cancellationToken).ConfigureAwait(false);
-            PlannedRecord stop = planned.Plan.LastTransaction ?? planned.Plan.StopsAt;
-            return new RestoreResult(
-                planned.Plan.BackupId ?? "", status.Timeline, planned.Plan.StartLsn,
-                new StoppedAt(stop.Lsn, stop.Time, stop.TransactionId), database.Actors.RecordsReplayed,
-                settings.Clock.GetElapsedTime(began).TotalSeconds);
-        }
+        return await CarryOutAsync(planned.Plan, request.Into, settings, began, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// Goes on with a restore that is paused at its target, or that died on its way: to a later target, or to the one it
+    /// has. When the task completes the database stands exactly there.
+    /// </summary>
+    /// <param name="folder">The restored database; it is not running.</param>
+    /// <param name="target">
+    /// A moment at or after the one where it stands; null: to the end of the archive if it is paused and stays so, else
+    /// the target that it has.
+    /// </param>
+    /// <param name="promote">Begin the new timeline there; else a paused restore stays paused.</param>
+    /// <param name="options">As for opening.</param>
+    /// <param name="cancellationToken">Ends the wait; what was noted goes on at the next opening.</param>
+    /// <exception cref="PitrException">
+    /// As <see cref="PlanAsync"/>, and RefusedException NotInRecovery, DatabaseLocked; then it stands where it stood.
+    /// </exception>
+    public static async Task<RestoreResult> RecoverAsync(
+        string folder, RecoveryTarget? target = null, bool promote = false, PitrOptions? options = null,
+        CancellationToken cancellationToken = default)
+    {
+        PitrOptions settings = options ?? new PitrOptions();
+        long began = settings.Clock.GetTimestamp();
+        string full = Path.GetFullPath(folder);
+        RecoveryPlan plan = await Task
+            .Run(() => RecoveryContinuation.Note(full, target, promote, settings, cancellationToken), cancellationToken)
+            .ConfigureAwait(false);
+        return await CarryOutAsync(plan, full, settings, began, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>
     /// Finishes a restore that was paused at its target: the new timeline begins, and the database is closed in order.
     /// </summary>
     public static async Task<TimelineId> PromoteAsync(
-        string folder, PitrOptions? options = null, CancellationToken cancellationToken = default)
+        string folder, PitrOptions? options = null, CancellationToken cancellationToken = default) =>
+        (await RecoverAsync(folder, target: null, promote: true, options, cancellationToken).ConfigureAwait(false)).Timeline;
+
+    /// <summary>Opening does what the plan in the control file says.</summary>
+    private static async Task<RestoreResult> CarryOutAsync(
+        RecoveryPlan plan, string folder, PitrOptions options, long began, CancellationToken cancellationToken)
     {
-        PitrOptions settings = options ?? new PitrOptions();
-        string full = Path.GetFullPath(folder);
-        await Task.Run(() => EndPause(full, settings), cancellationToken).ConfigureAwait(false);
-        PitrDatabase database = await PitrDatabase.OpenAsync(full, settings, cancellationToken).ConfigureAwait(false);
+        PitrDatabase database = await PitrDatabase.OpenAsync(folder, options, cancellationToken).ConfigureAwait(false);
         await using (database.ConfigureAwait(false))
-            return (await database.GetStatusAsync(cancellationToken).ConfigureAwait(false)).Timeline;
+        {
+            EngineStatus status = await database.GetStatusAsync(cancellationToken).ConfigureAwait(false);
+            PlannedRecord stop = plan.LastTransaction ?? plan.StopsAt;
+            return new RestoreResult(
+                plan.BackupId ?? "", status.Timeline, plan.StartLsn,
+                new StoppedAt(stop.Lsn, stop.Time, plan.LastTransactionId), database.Actors.RecordsReplayed,
+                options.Clock.GetElapsedTime(began).TotalSeconds);
+        }
     }
 
     private static PlannedRecovery Prepare(RestoreRequest request, PitrOptions options, CancellationToken cancellation)
@@ -100,19 +128,6 @@ public static class PitrRecovery
             cancellation);
         RestoreWriter.RequireRoom(files, Path.GetFullPath(request.Into), planned.Plan);
         return planned;
-    }
-
-    private static void EndPause(string folder, PitrOptions options)
-    {
-        IFileSystem files = EngineFactory.FileSystemOf(options);
-        var store = new ControlFileStore(files, folder);
-        if (!store.Exists)
-            throw EngineErrors.NotADatabase(folder);
-        using DatabaseLock held = DatabaseLock.Take(files, folder, DatabaseLock.ThisProcess(options.Clock));
-        ControlFile control = store.ReadLive();
-        if (control.Recovery is not { } recovery)
-            throw EngineErrors.NotInRecovery(folder);
-        store.Replace(control with { Recovery = recovery with { IsPaused = false } });
     }
 
     private static FolderStore StoreOf(IFileSystem files, PitrOptions options, string address) =>

@@ -63,6 +63,18 @@ internal static class RecoveryErrors
             $"The target, {target}, lies before the stop of backup set '{backupId}' at {stop}, {stopTime}.",
             "Choose a later target, or a store with an older backup set: pitr backups STORE");
 
+    /// <summary>A recovery does not go back.</summary>
+    public static RefusedException TargetBehind(RecoveryTarget target, Lsn at) =>
+        new(ErrorCode.TargetUnreachable,
+            $"The target, {target}, lies before {at}, where this recovery stands already.",
+            "Choose a later target, or restore anew for this one: pitr restore --from STORE --into DIR");
+
+    /// <summary>The new timeline of a recovery may be in the store already.</summary>
+    public static RefusedException PromotionHasBegun(string folder) =>
+        new(ErrorCode.TargetUnreachable,
+            $"The recovery of '{folder}' has begun its new timeline, and goes to no other target.",
+            $"Finish it: pitr recover {folder} --promote");
+
     /// <summary>The WAL ends before the target is reached.</summary>
     public static RefusedException TargetBeyondEnd(
         RecoveryTarget target, TimelineId timeline, Lsn end, string lastTime) =>

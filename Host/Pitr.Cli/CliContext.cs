@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using Pitr.Actors;
+using Pitr.Recovery;
 
 namespace Pitr.Cli;
 
@@ -17,8 +18,9 @@ internal interface ITargets
     /// <summary>Restores into a new folder.</summary>
     Task<RestoreResult> RestoreAsync(RestoreRequest request, CancellationToken cancellationToken);
 
-    /// <summary>Finishes a restore that is paused.</summary>
-    Task<TimelineId> PromoteAsync(string folder, CancellationToken cancellationToken);
+    /// <summary>Goes on with a restore that is paused or not finished.</summary>
+    Task<RestoreResult> RecoverAsync(
+        string folder, RecoveryTarget? target, bool promote, CancellationToken cancellationToken);
 
     /// <summary>Runs the engine until it is told to end, or fails.</summary>
     Task ServeAsync(

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using Pitr.Actors;
 using Pitr.Hosting;
+using Pitr.Recovery;
 using Serilog;
 using Serilog.Core;
 using Serilog.Events;
@@ -48,8 +49,10 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
         EngineHost.WithSystemAsync(Logger.None, ForOneVerb, options => PitrRecovery.RestoreAsync(request, options, cancellationToken));
 
     /// <inheritdoc/>
-    public Task<TimelineId> PromoteAsync(string folder, CancellationToken cancellationToken) =>
-        EngineHost.WithSystemAsync(Logger.None, ForOneVerb, options => PitrRecovery.PromoteAsync(folder, options, cancellationToken));
+    public Task<RestoreResult> RecoverAsync(
+        string folder, RecoveryTarget? target, bool promote, CancellationToken cancellationToken) =>
+        EngineHost.WithSystemAsync(
+            Logger.None, ForOneVerb, options => PitrRecovery.RecoverAsync(folder, target, promote, options, cancellationToken));
 
     /// <inheritdoc/>
     public async Task ServeAsync(

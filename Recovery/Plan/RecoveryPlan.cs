@@ -32,6 +32,9 @@ public sealed record RecoveryPlan
     /// <summary>The stop of the set: nothing before it is a result.</summary>
     public required Lsn SetStopLsn { get; init; }
 
+    /// <summary>The last transaction at or below the stop of the set; 0 if there was none.</summary>
+    public TransactionId SetStopTransactionId { get; init; }
+
     /// <summary>The cut: the last record that is applied.</summary>
     public required PlannedRecord StopsAt { get; init; }
 
@@ -81,6 +84,10 @@ public sealed record RecoveryPlan
     /// What the operator should know: parts that stand in for whole segments, WAL that could not be looked at.
     /// </summary>
     public required IReadOnlyList<string> Findings { get; init; }
+
+    /// <summary>The last transaction that will be there, also if it lies below the start; 0 if there is none.</summary>
+    [JsonIgnore]
+    public TransactionId LastTransactionId => LastTransaction?.TransactionId ?? SetStopTransactionId;
 
     /// <summary>Bytes that are copied.</summary>
     [JsonIgnore]

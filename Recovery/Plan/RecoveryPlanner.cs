@@ -385,6 +385,7 @@ internal sealed class RecoveryPlanner
             Target = _request.Target,
             StartLsn = set.Label.StartLsn,
             SetStopLsn = set.Label.StopLsn,
+            SetStopTransactionId = set.Label.StopTransactionId,
             StopsAt = Planned(search.Last!.Value),
             LastTransaction = search.LastTransaction is { } last ? Planned(last) : null,
             NextTransaction = search.NextTransaction is { } next ? Planned(next) : null,

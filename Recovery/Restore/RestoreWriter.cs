@@ -126,6 +126,9 @@ internal sealed class RestoreWriter
             RedoLsn = planned.Plan.StartLsn,
             CheckpointLsn = planned.Plan.StartLsn,
             KnownEndOfWal = planned.Plan.StartLsn,
+            // The set's control file may be older than its stop: ids go on above what was given until then.
+            NextTransactionId = new TransactionId(Math.Max(
+                source.NextTransactionId.Value, planned.Set.Label.StopTransactionId.Value + 1)),
             Catalogue = catalogue,
             Recovery = new UnfinishedRecovery(
                 Guid.ParseExact(planned.Plan.RecoveryId, "N"), planned.Plan.ToJson(), planned.Plan.Target.ToString(), isPaused),

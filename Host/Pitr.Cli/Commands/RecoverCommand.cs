@@ -1,28 +1,35 @@
 using System.CommandLine;
+using Pitr.Recovery;
 
 namespace Pitr.Cli;
 
-/// <summary><c>pitr recover DIR --promote</c>: finish a restore that stays at its target.</summary>
+/// <summary>
+/// <c>pitr recover DIR</c>: go on with a restore that is paused or that died, to a later target, or to its end.
+/// </summary>
 internal static class RecoverCommand
 {
     public static Command Create(CliContext cli)
     {
-        var folder = new Argument<string>("DIR") { Description = "A database that was restored with --action pause." };
-        var promote = new Option<bool>("--promote") { Description = "Begin the new timeline; the database is ready for serve then." };
-        return cli.Verb("recover", "Finish a restore that is paused.", [folder, promote], async (parsed, cancellationToken) =>
+        var folder = new Argument<string>("DIR") { Description = "A database whose restore is paused or not finished." };
+        var promote = new Option<bool>("--promote")
         {
-            if (!parsed.GetValue(promote))
-                throw new UsageException("It is not said what to do.", "Give --promote to end the pause.");
-            string path = cli.Console.FullPath(parsed.GetRequiredValue(folder));
-            TimelineId timeline = await cli.Targets.PromoteAsync(path, cancellationToken).ConfigureAwait(false);
-            return Answer.Line(
-                json =>
-                {
-                    json.WriteStartObject();
-                    json.WriteNumber("timeline", timeline.Value);
-                    json.WriteEndObject();
-                },
-                $"recovery is finished; the database goes on with timeline {timeline}");
-        });
+            Description = "Begin the new timeline there; the database is ready for serve then.",
+        };
+        var target = new TargetOptions();
+        return cli.Verb(
+            "recover", "Go on with a restore that is paused or not finished.", [folder, .. target.Symbols, promote],
+            async (parsed, cancellationToken) =>
+            {
+                RecoveryTarget asked = target.Read(parsed);
+                RestoreResult result = await cli.Targets.RecoverAsync(
+                    cli.Console.FullPath(parsed.GetRequiredValue(folder)),
+                    asked.Kind == RecoveryTarget.Form.Latest ? null : asked, parsed.GetValue(promote),
+                    cancellationToken).ConfigureAwait(false);
+                return Answer.Line(
+                    json => JsonShapes.Restore(json, result),
+                    $"{TextShapes.Number(result.RecordsReplayed)} records replayed in {TextShapes.Seconds(result.Seconds)}; "
+                    + $"it stands at {result.StoppedAt.Lsn} ({TextForms.Time(result.StoppedAt.Time)}, "
+                    + $"transaction {result.StoppedAt.TransactionId}) on timeline {result.Timeline}");
+            });
     }
 }

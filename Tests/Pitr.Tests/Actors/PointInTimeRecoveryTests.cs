@@ -37,7 +37,7 @@ public sealed class PointInTimeRecoveryTests
     public async Task Each_form_of_a_target_stands_at_its_own_cut()
     {
         (RecoveryLab lab, BackupResult backup, RestorePoint point) = await RecoveryLab.RecordedAsync();
-        int n = lab.Moments.FindIndex(moment => moment.Lsn >= backup.StopLsn) + 12;
+        int n = lab.Moments.FindIndex(moment => moment.Lsn == point.Lsn) + 2; // no table comes or goes between these two
         (Moment before, Moment at) = (lab.Moments[n - 1], lab.Moments[n]);
         Moment atStop = lab.Moments.Last(moment => moment.Lsn <= backup.StopLsn);
 

@@ -1,6 +1,7 @@
 using System.Text;
 using Pitr.Actors;
 using Pitr.Cli;
+using Pitr.Recovery;
 
 namespace Pitr.Tests;
 
@@ -37,8 +38,9 @@ internal sealed class CliRun(IDatabaseTarget target) : ITargets
     public Task<RestoreResult> RestoreAsync(RestoreRequest request, CancellationToken cancellationToken) =>
         throw new NotSupportedException("Restores are tested with the process.");
 
-    public Task<TimelineId> PromoteAsync(string folder, CancellationToken cancellationToken) =>
-        throw new NotSupportedException("Promotions are tested with the process.");
+    public Task<RestoreResult> RecoverAsync(
+        string folder, RecoveryTarget? target, bool promote, CancellationToken cancellationToken) =>
+        throw new NotSupportedException("Recoveries are tested with the process.");
 
     public Task<IDatabaseTarget> OpenRemoteAsync(string address, string? tokenFile, CancellationToken cancellationToken)
     {
