@@ -43,6 +43,21 @@ public sealed class RecoveryPlannerTests
         Assert.Contains("stops at", again.ToText(), StringComparison.Ordinal);
     }
 
+    /// <summary>What <c>restore --plan --json</c> prints, and what a control file keeps, and what people read.</summary>
+    [Fact]
+    public void The_documents_of_a_plan_are_as_they_were()
+    {
+        Commits(2);
+        _fixture.Backup("b1");
+        Lsn target = Commits(3);
+        Commits(40);
+        _fixture.Ship(_fixture.Wal);
+        RecoveryPlan plan = _fixture.Plan(RecoveryTarget.Including(target));
+
+        GoldenFile.Check("cli/restore-plan.json", plan.ToJson() + "\n");
+        GoldenFile.Check("cli/restore-plan.txt", plan.ToText());
+    }
+
     /// <summary>H34: inclusive needs stop ≤ target, exclusive stop &lt; target; an older set is taken where the newest can't.</summary>
     [Fact]
     public void A_set_reaches_only_targets_at_or_after_its_stop()
