@@ -54,7 +54,7 @@ internal static class EngineErrors
 
     public static RefusedException DatafileNeedsRecovery(string name, string why) => new(
         ErrorCode.DatafileNeedsRecovery, $"Datafile '{name}' needs recovery: {why}",
-        $"Restore this file alone: pitr datafile recover {name} --from STORE");
+        "Keep the folder, and restore from a backup set: pitr restore --from STORE --into DIR");
 
     public static RefusedException DatafileRecovering(string name) => new(
         ErrorCode.DatafileNeedsRecovery, $"Datafile '{name}' is being recovered.", "Try again when its replay has ended.");
@@ -107,7 +107,7 @@ internal static class EngineErrors
 
     public static DamageException DatafileMissing(string name, string path) => new(
         ErrorCode.DatafileMissing, $"Datafile '{name}' is missing: there is no '{path}'.",
-        $"Put it back, or restore it: pitr datafile recover {name} --from STORE")
+        "Put it back, or restore from a backup set: pitr restore --from STORE --into DIR")
     { Path = path };
 
     public static RefusedException NotInRecovery(string folder) => new(

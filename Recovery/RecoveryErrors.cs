@@ -32,7 +32,7 @@ internal static class RecoveryErrors
     public static DamageException PageOfCopy(string path, string name, uint page) =>
         new(ErrorCode.PageChecksum,
             $"Page {page} of datafile '{name}' at '{path}' fails its checksum, so no backup of it can be made.",
-            $"Bring the file up from an earlier backup while the others keep serving: pitr datafile recover {name}")
+            "Restore from an earlier backup set: pitr restore --from STORE --into DIR")
         { Path = path, Offset = (long)page * Storage.PageLayout.PageBytes };
 
     /// <summary>A fenced file ended before its length.</summary>
@@ -157,7 +157,7 @@ internal static class RecoveryErrors
     public static DamageException FileWithoutContent(string name, string path) =>
         new(ErrorCode.DatafileMissing,
             $"Datafile '{name}' is not at '{path}', and replay can't begin without it.",
-            $"Restore it from a backup set first: pitr datafile recover {name} --from STORE")
+            "Restore from a backup set: pitr restore --from STORE --into DIR")
         { Path = path };
 
     /// <summary>A restore goes only into a folder that is absent or empty.</summary>

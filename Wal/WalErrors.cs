@@ -18,7 +18,7 @@ internal static class WalErrors
     public static DamageException WalDamaged(string path, long offset, Lsn at, string why) =>
         new(ErrorCode.WalDamaged,
             $"The WAL is damaged at LSN {at} (segment '{path}', byte {offset}): {why}.",
-            "Keep the folder as it is, and recover the database from a backup and the archive: pitr recover DIR --from STORE")
+            "Keep the folder as it is, and restore from a backup set and the archive: pitr restore --from STORE --into DIR")
         { Path = path, Offset = offset };
 
     public static DamageException EventDamaged(WalRecordKind kind, Lsn lsn, Exception? cause) =>
@@ -30,24 +30,23 @@ internal static class WalErrors
     public static RefusedException Gap(Lsn from, string where) =>
         new(ErrorCode.WalGap,
             $"The WAL has a gap: from LSN {from} on it is missing ({where}), and it goes on behind.",
-            "Bring the missing segment back, or recover the database from the archive: pitr recover DIR --from STORE");
+            "Bring the missing segment back, or restore from a backup set and the archive: pitr restore --from STORE --into DIR");
 
     public static RefusedException TooShort(Lsn end, Lsn known, string knower) =>
         new(ErrorCode.WalTooShort,
             $"The local WAL ends at LSN {end}, but {knower} knows it up to LSN {known}.",
-            "Recover the database from the archive (pitr recover DIR --from STORE), or begin a new timeline from what is "
-            + "here (pitr recover DIR --local).");
+            "Bring the newest WAL back, or restore from a backup set and the archive: pitr restore --from STORE --into DIR");
 
     public static DamageException SegmentHeaderDamaged(string path, string why) =>
         new(ErrorCode.SegmentHeaderDamaged,
             $"The header of the WAL segment '{path}' is damaged: {why}.",
-            "Bring the segment back from the archive, or recover the database: pitr recover DIR --from STORE")
+            "Bring the segment back from the archive, or restore from a backup set: pitr restore --from STORE --into DIR")
         { Path = path, Offset = 0 };
 
     public static DamageException PieceTooShort(string name, Lsn from, Lsn to) =>
         new(ErrorCode.ArchiveDamaged,
             $"The archived WAL '{name}' ends before the LSNs that it should hold, {from} to {to}.",
-            "Verify the archive, and use another store if there is one: pitr archive verify STORE")
+            "Verify the archive, and use another store if there is one: pitr verify STORE")
         { Path = name };
 
     public static RefusedException FormatVersion(string path, uint found, uint known) =>

@@ -58,6 +58,7 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
     public async Task ServeAsync(
         string folder, string listen, string http, string? tokenFile, CliConsole console, Interruption interruption)
     {
+        EngineServer.RequireLoopback(listen, http);
         Logger log = LogFrom(LogEventLevel.Information);
         await using (log.ConfigureAwait(false))
         {

@@ -66,6 +66,14 @@ internal sealed class EngineServer : IAsyncDisposable
     /// <summary>Completes when the engine was stopped through <see cref="ShutdownAsync"/>, by whomever.</summary>
     public Task Ended => _ended.Task;
 
+    /// <summary>Refuses addresses that cannot be served, before an engine is opened for them.</summary>
+    /// <exception cref="ArgumentException">One is not on loopback.</exception>
+    public static void RequireLoopback(params string[] addresses)
+    {
+        foreach (string address in addresses)
+            Loopback(address);
+    }
+
     /// <summary>Makes an engine reachable.</summary>
     public static async Task<EngineServer> StartAsync(
         IDatabaseTarget engine, EngineServerSettings settings, Serilog.ILogger log, CancellationToken cancellationToken)

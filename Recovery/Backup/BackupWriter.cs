@@ -91,8 +91,11 @@ internal sealed class BackupWriter
     public Lsn StartLsn => BackupLabel.StartOf(_start.CatalogueLsn, _files.Values);
 
     /// <summary>Step 1. From here on expire keeps what the set needs.</summary>
+    /// <exception cref="RefusedException">ForeignSystem: the store is another database's archive.</exception>
     public void Begin()
     {
+        if (ArchiveIdentity.Read(_store) is { } owner && owner.System != _start.Control.SystemId)
+            throw ArchiveErrors.ForeignSystem(_store.Name, _start.Control.SystemId, owner.System);
         byte[] intent = Intent().ToBytes();
         foreach (IArchiveStore store in Stores())
         {

@@ -69,7 +69,7 @@ internal static class StorageErrors
     public static RefusedException ForeignSystem(string path, SystemIdentifier found, SystemIdentifier expected) =>
         new(ErrorCode.ForeignSystem,
             $"'{path}' belongs to database {found}, this is database {expected}.",
-            "Put this database's own file back, or restore it: pitr datafile recover NAME");
+            "Put this database's own file back, or restore: pitr restore --from STORE --into DIR");
 
     public static RefusedException ControlFileOfBackup(string path, string backupId) =>
         new(ErrorCode.ControlFileOfBackup,
@@ -81,14 +81,14 @@ internal static class StorageErrors
     public static DamageException DatafileAhead(string name, string path, Lsn found, Lsn walEnd) =>
         new(ErrorCode.DatafileAhead,
             $"Datafile '{name}' at '{path}' has changes up to {found}, but the WAL ends at {walEnd}.",
-            "WAL was lost, or the file is another copy's. Put the newest WAL back, or recover from the archive: "
-            + "pitr recover --help")
+            "WAL was lost, or the file is another copy's. Put the newest WAL back, or restore from a "
+            + "backup set and the archive: pitr restore --from STORE --into DIR")
         { Path = path };
 
     public static DamageException ControlFileDamaged(string path, string why, long offset = -1) =>
         new(ErrorCode.ControlFileDamaged,
             $"Control file '{path}' is damaged: {why}.",
-            "Take the one of the newest backup set; datafiles and WAL stay as they are: pitr recover DIR --control-file backup")
+            "Keep the folder as it is, and restore from a backup set and the archive: pitr restore --from STORE --into DIR")
         { Path = path, Offset = offset };
 
     private static string HintFor(int errno) => errno switch

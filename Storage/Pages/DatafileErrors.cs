@@ -6,7 +6,7 @@ namespace Pitr.Storage;
 internal static class DatafileErrors
 {
     private const string Recover =
-        "Restore this file alone while the others keep serving: pitr datafile recover NAME --from STORE";
+        "Keep the file for inspection, and restore from a backup set: pitr restore --from STORE --into DIR";
 
     public static RefusedException Closed(string name) =>
         new(ErrorCode.SnapshotTooOld,
@@ -20,7 +20,7 @@ internal static class DatafileErrors
 
     public static DamageException Missing(string path, Exception inner) =>
         new(ErrorCode.DatafileMissing, $"Datafile '{path}' is missing.",
-            "Mount what it lies on. If it is lost: pitr datafile recover NAME --from STORE", inner)
+            "Mount what it lies on. If it is lost: pitr restore --from STORE --into DIR", inner)
         { Path = path };
 
     public static DamageException NoMetaPage(string path, string why0, string why1) =>
@@ -37,18 +37,18 @@ internal static class DatafileErrors
     public static RefusedException ForeignSystem(string path, SystemIdentifier expected, SystemIdentifier found) =>
         new(ErrorCode.ForeignSystem,
             $"Datafile '{path}' belongs to database {found}; this is database {expected}.",
-            "Put the right file in its place, or recover it: pitr datafile recover NAME --from STORE");
+            "Put the right file in its place, or restore: pitr restore --from STORE --into DIR");
 
     public static RefusedException OtherFile(string path, FileId expected, FileId found) =>
         new(ErrorCode.ForeignSystem,
             $"'{path}' is datafile {found} of this database; datafile {expected} was expected there.",
-            "Put the right file in its place, or recover it: pitr datafile recover NAME --from STORE");
+            "Put the right file in its place, or restore: pitr restore --from STORE --into DIR");
 
     public static RefusedException OtherKind(string path, DatafileKind expected, DatafileKind found) =>
         new(ErrorCode.DatafileOtherKind,
             $"'{path}' is of the kind {found}; {expected} was expected.",
             "A spill file or an unfinished copy never opens as a datafile. Put the right file in its place, "
-            + "or recover it: pitr datafile recover NAME --from STORE");
+            + "or restore: pitr restore --from STORE --into DIR");
 
     public static RefusedException NeedsRecovery(string path, string why) =>
         new(ErrorCode.DatafileNeedsRecovery, $"Datafile '{path}' needs recovery: {why}.", Recover);
@@ -69,11 +69,11 @@ internal static class DatafileErrors
     public static StorageFailedException WriteFailed(string path, Exception inner) =>
         new(ErrorCode.DatafileWriteFailed,
             $"A write or sync of datafile '{path}' failed; nothing is written to it any more.",
-            "Look at the disk. What is committed is safe in the WAL; bring the file back with: pitr datafile recover NAME", inner)
+            "Look at the disk. What is committed is safe in the WAL, and replayed when the engine starts: pitr serve DIR", inner)
         { Path = path, Errno = (inner as StorageFailedException)?.Errno ?? 0 };
 
     public static RefusedException Offline(string name) =>
         new(ErrorCode.DatafileOffline,
             $"Datafile '{name}' is offline, because a write or sync of it failed.",
-            "Look at the disk, then bring the file back: pitr datafile recover NAME");
+            "Look at the disk, then start the engine again, which replays what the file lacks: pitr serve DIR");
 }

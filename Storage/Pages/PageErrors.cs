@@ -6,7 +6,7 @@ namespace Pitr.Storage;
 internal static class PageErrors
 {
     private const string Hint =
-        "Restore this file alone while the others keep serving: pitr datafile recover NAME --from STORE";
+        "Keep the file for inspection, and restore from a backup set: pitr restore --from STORE --into DIR";
 
     public static DamageException Checksum(string path, uint page, ulong stored, ulong computed) =>
         new(ErrorCode.PageChecksum,

@@ -16,14 +16,14 @@ internal static class ArchiveErrors
     public static StorageFailedException StoreFailed(string store, string name, string why) =>
         new(ErrorCode.StoreFailed,
             $"Archive store '{store}' is not usable at '{name}': {why}.",
-            "See that the store is mounted and is the one that you mean: pitr archive check")
+            "See that the store is mounted and is the one that you mean; a running engine shows its own: pitr archive status")
         { Path = name };
 
     /// <summary>An object that must be there is not.</summary>
     public static NotFoundException ObjectUnknown(string store, string name) =>
         new(ErrorCode.ArchiveObjectUnknown,
             $"Archive store '{store}' has no object '{name}'.",
-            "List what the store has: pitr archive check");
+            "Look into what the store has: pitr wal dump STORE");
 
     /// <summary>The store holds other plain content under the name that is to be pushed.</summary>
     public static RefusedException Conflict(string store, string name, string local, string archived) =>
@@ -35,7 +35,7 @@ internal static class ArchiveErrors
     public static DamageException Damaged(string store, string name, string why, long offset = -1) =>
         new(ErrorCode.ArchiveDamaged,
             $"Object '{name}' in archive store '{store}' is damaged: {why}.",
-            "Use another store that has it, or take a new backup; keep the object for inspection: pitr archive check")
+            "Use another store that has it, or take a new backup; keep the object for inspection.")
         { Path = name, Offset = offset };
 
     /// <summary>An object was written by a newer program.</summary>
@@ -48,20 +48,20 @@ internal static class ArchiveErrors
     public static RefusedException ForeignSystem(string store, SystemIdentifier expected, SystemIdentifier found) =>
         new(ErrorCode.ForeignSystem,
             $"Archive store '{store}' belongs to the database {found}; this one is {expected}.",
-            "Give this database a store of its own: pitr archive add STORE");
+            "Give this database a store of its own: --archive STORE of pitr init, or \"stores\" in its pitr.json.");
 
     /// <summary>Another engine start has the timeline (H26).</summary>
     public static RefusedException Owned(string store, TimelineId timeline, string mine, string owner) =>
         new(ErrorCode.ArchiveOwned,
             $"Timeline {timeline} in archive store '{store}' is owned by {owner}; this engine is {mine}.",
-            "If this database is a copy, begin a new timeline: pitr recover DIR --promote\n"
+            "If this database is a copy, restore one from the archive instead, on a timeline of its own: pitr restore --from STORE --into DIR\n"
             + "If it was moved here, stop the other engine in order, then start this one again.");
 
     /// <summary>The number of the timeline was claimed for another branch (H27).</summary>
     public static RefusedException TimelineTaken(string store, TimelineId timeline, Lineage mine, Lineage there) =>
         new(ErrorCode.ArchiveOwned,
             $"Timeline {timeline} in archive store '{store}' has lineage {there}; this database's has {mine}.",
-            "Begin a new timeline on this database: pitr recover DIR --promote");
+            "Give this database a store of its own, in \"stores\" of its pitr.json, or restore from the archive: pitr restore");
 
     /// <summary>A text is not the address of a store.</summary>
     public static RefusedException AddressInvalid(string text, string why) =>
@@ -95,6 +95,5 @@ internal static class ArchiveErrors
     public static RefusedException StoreAhead(string store, TimelineId timeline, Lsn local, Lsn archived) =>
         new(ErrorCode.WalTooShort,
             $"The local WAL of timeline {timeline} ends at {local}, but archive store '{store}' has it up to {archived}.",
-            "Recover from the archive: pitr recover DIR --from STORE\n"
-            + "Or go on from here on a new timeline: pitr recover DIR --promote");
+            "Restore from a backup set and the archive: pitr restore --from STORE --into DIR");
 }

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace Pitr.Tests;
 
@@ -9,7 +10,7 @@ namespace Pitr.Tests;
 /// What the documents show is what works: each C# sample is a program of <c>samples/</c>, each command is run by a shell as it
 /// stands. Only what differs from machine to machine is put in: ports, folders, a moment in time, and waiting for `ready`.
 /// </summary>
-public sealed class DocumentationTests : IDisposable
+public sealed partial class DocumentationTests : IDisposable
 {
     private const string Prepare = """
         set -euo pipefail
@@ -137,6 +138,39 @@ public sealed class DocumentationTests : IDisposable
             Assert.All(verb.Split(' '), word => Assert.Contains(word, reference, StringComparison.Ordinal));
         }
     }
+
+    /// <summary>A hint is the next thing that somebody in trouble types.</summary>
+    [Fact]
+    public async Task Every_command_that_a_hint_or_a_document_names_is_there_with_its_options()
+    {
+        var cli = new CliRun(new MemoryTarget());
+        List<string> verbs = await VerbsAsync(cli, []);
+        string[] files =
+        [
+            .. SourceTree.Sources(SourceTree.Production), "README.md",
+            .. Directory.GetFiles(Path.Combine(SourceTree.Root, "docs"), "*.md", SearchOption.AllDirectories)
+                .Select(file => Path.GetRelativePath(SourceTree.Root, file)),
+        ];
+        var wrong = new List<string>();
+        foreach (string file in files)
+        {
+            foreach (Match command in CommandText().Matches(SourceTree.Text(file)))
+            {
+                string? verb = verbs.Where(verb => (command.Groups["words"].Value + " ").StartsWith(verb + " ", StringComparison.Ordinal))
+                    .MaxBy(verb => verb.Length);
+                string help = verb is null ? "" : (await cli.RunAsync([.. verb.Split(' '), "--help"])).Output;
+                if (verb is null || OptionText().Matches(command.Value).Any(option => !help.Contains(option.Value, StringComparison.Ordinal)))
+                    wrong.Add($"{file}: {command.Value}");
+            }
+        }
+        Assert.Empty(wrong);
+    }
+
+    [GeneratedRegex(@"(?:(?<=[`:(""$] ?)|(?<=^ {4,7}|\$))pitr (?<words>[a-z][a-z-]*(?: [a-z]+)?)(?: [^\s""`&|;#]+)*", RegexOptions.Multiline)]
+    private static partial Regex CommandText();
+
+    [GeneratedRegex("--[a-z-]+")]
+    private static partial Regex OptionText();
 
     /// <summary>Every verb, by what the help itself lists.</summary>
     private static async Task<List<string>> VerbsAsync(CliRun cli, string[] above)
