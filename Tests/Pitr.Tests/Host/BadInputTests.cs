@@ -33,19 +33,19 @@ public sealed class BadInputFixture : IAsyncLifetime
             records.Append(CultureInfo.InvariantCulture,
                 $$"""{"key":"{{number:D6}}","text":"record {{number}} with some words that fill a page sooner or later"}""").Append('\n');
         }
-        await PitrProcess.MustAsync(Home, "init", "closed", "--wal-segment-size", "64KiB");
-        await PitrProcess.MustAsync(Home, "table", "create", "t", "--database", "closed");
+        await CliInProcess.MustAsync(Home, "init", "closed", "--wal-segment-size", "64KiB");
+        await CliInProcess.MustAsync(Home, "table", "create", "t", "--database", "closed");
         CopyFolder(Closed, Killed);
         string[] load = ["load", "t", "-", "--format", "jsonl", "--key", "key"];
-        Outcome loaded = await PitrProcess.RunAsync(Home, records.ToString(), [.. load, "--database", "closed"]);
+        Outcome loaded = await CliInProcess.RunAsync(Home, records.ToString(), [.. load, "--database", "closed"]);
         Assert.True(loaded.ExitCode == 0, loaded.ToString());
         await using (ServeProcess serve = await ServeProcess.StartAsync(Home, Killed))
         {
-            loaded = await PitrProcess.RunAsync(Home, records.ToString(), [.. load, "--host", serve.Host]);
+            loaded = await CliInProcess.RunAsync(Home, records.ToString(), [.. load, "--host", serve.Host]);
             Assert.True(loaded.ExitCode == 0, loaded.ToString());
             await serve.KillAsync();
         }
-        Dump = await PitrProcess.MustAsync(Home, "dump", "t", "--database", "closed");
+        Dump = await CliInProcess.MustAsync(Home, "dump", "t", "--database", "closed");
         Assert.Equal(Records, Dump.Count(c => c == '\n'));
     }
 
@@ -97,7 +97,7 @@ public sealed class MountedFactAttribute : FactAttribute
 }
 
 /// <summary>
-/// Bad input by the executable: each a clear error of two lines with its exit code, nothing on standard output, and nothing lost
+/// Bad input as a user gives it: each a clear error of two lines with its exit code, nothing on standard output, and nothing lost
 /// or changed: once the cause is gone, the database opens and holds what it held.
 /// </summary>
 public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadInputFixture>, IDisposable
@@ -134,8 +134,8 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
         Outcome outcome = await FailsAsync(2, "put", "t", new string('k', 1025), "v", "--database", Database);
         Assert.Contains("1025", outcome.Error, StringComparison.Ordinal);
         Assert.Contains("1024", outcome.Error, StringComparison.Ordinal);
-        Assert.Equal(0, (await PitrProcess.RunAsync(_home, "put", "t", new string('k', 1024), "v", "--database", Database)).ExitCode);
-        Assert.Equal(0, (await PitrProcess.RunAsync(_home, "delete", "t", new string('k', 1024), "--database", Database)).ExitCode);
+        Assert.Equal(0, (await CliInProcess.RunAsync(_home, "put", "t", new string('k', 1024), "v", "--database", Database)).ExitCode);
+        Assert.Equal(0, (await CliInProcess.RunAsync(_home, "delete", "t", new string('k', 1024), "--database", Database)).ExitCode);
         await HoldsTheSameAsync();
     }
 
@@ -143,7 +143,7 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
     public async Task A_value_that_is_too_large_is_refused()
     {
         BadInputFixture.CopyFolder(fixture.Closed, Database);
-        Outcome outcome = await PitrProcess.RunAsync(
+        Outcome outcome = await CliInProcess.RunAsync(
             _home, new string('v', Limits.ValueBytesMax + 1), ["put", "t", "k", "-", "--json", "--database", Database]);
         AssertFailure(2, outcome);
         await HoldsTheSameAsync();
@@ -197,10 +197,11 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
         BadInputFixture.CopyFolder(fixture.Closed, Database);
         await using (ServeProcess serve = await ServeProcess.StartAsync(_home, Database))
         {
+            AssertFailure(4, await PitrProcess.RunAsync(_home, "count", "t", "--database", Database, "--json"));
             await FailsAsync(4, "count", "t", "--database", Database);
             await FailsAsync(4, "check", Database);
             await FailsAsync(4, "serve", Database, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0");
-            Assert.Equal(fixture.Dump, await PitrProcess.MustAsync(_home, "dump", "t", "--host", serve.Host));
+            Assert.Equal(fixture.Dump, await CliInProcess.MustAsync(_home, "dump", "t", "--host", serve.Host));
             Assert.Equal(0, await serve.TerminateAsync());
         }
         await HoldsTheSameAsync();
@@ -221,7 +222,7 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
     public async Task An_engine_that_is_not_there_is_told_and_not_waited_for()
     {
         var clock = Stopwatch.StartNew();
-        Outcome outcome = await PitrProcess.RunAsync(_home, "count", "t", "--host", "127.0.0.1:9", "--json");
+        Outcome outcome = await CliInProcess.RunAsync(_home, "count", "t", "--host", "127.0.0.1:9", "--json");
         AssertFailure(1, outcome);
         Assert.True(clock.Elapsed < TimeSpan.FromSeconds(30), "The contract's bound for a client whose engine is gone.");
     }
@@ -257,7 +258,7 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
             damaged[at + 4000] ^= 0x10;
         File.WriteAllBytes(file, damaged);
         await FailsAsync(5, "check", Database);
-        Outcome dump = await PitrProcess.RunAsync(_home, "dump", "t", "--database", Database);
+        Outcome dump = await CliInProcess.RunAsync(_home, "dump", "t", "--database", Database);
         Assert.Equal(5, dump.ExitCode);
         await FailsAsync(5, "get", "t", "000001", "--database", Database);
         Assert.Equal(damaged.Length, new FileInfo(file).Length);
@@ -288,7 +289,7 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
         BadInputFixture.CopyFolder(fixture.Killed, Database);
         string segment = Directory.GetFiles(Path.Combine(Database, "wal")).Order(StringComparer.Ordinal).ElementAt(1);
         File.Move(segment, Path.Combine(_home, "aside"));
-        AssertFailure(4, await PitrProcess.RunAsync(_home, "count", "t", "--database", Database, "--json"));
+        AssertFailure(4, await CliInProcess.RunAsync(_home, "count", "t", "--database", Database, "--json"));
         File.Move(Path.Combine(_home, "aside"), segment, overwrite: true);
         await HoldsTheSameAsync();
     }
@@ -297,7 +298,7 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
     public async Task A_datafile_of_another_database_is_foreign()
     {
         BadInputFixture.CopyFolder(fixture.Closed, Database);
-        await PitrProcess.MustAsync(_home, "init", "other", "--wal-segment-size", "64KiB");
+        await CliInProcess.MustAsync(_home, "init", "other", "--wal-segment-size", "64KiB");
         byte[] other = File.ReadAllBytes(Path.Combine(_home, "other", "main.pitr"));
         string file = Path.Combine(Database, "main.pitr");
         byte[] own = File.ReadAllBytes(file);
@@ -313,7 +314,7 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
     public async Task A_store_that_is_another_databases_archive_is_refused()
     {
         BadInputFixture.CopyFolder(fixture.Closed, Database);
-        await PitrProcess.MustAsync(_home, "init", "other", "--archive", "archive");
+        await CliInProcess.MustAsync(_home, "init", "other", "--archive", "archive");
         Dictionary<string, string> before = Content(Path.Combine(_home, "archive"));
         await FailsAsync(4, "backup", "--to", "archive", "--database", Database);
         await FailsAsync(4, "init", "third", "--archive", "archive");
@@ -373,13 +374,13 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
         try
         {
             string folder = Path.Combine(place, "db");
-            await PitrProcess.MustAsync(_home, "init", folder, "--wal-segment-size", "1MiB");
-            await PitrProcess.MustAsync(_home, "table", "create", "t", "--database", folder);
+            await CliInProcess.MustAsync(_home, "init", folder, "--wal-segment-size", "1MiB");
+            await CliInProcess.MustAsync(_home, "table", "create", "t", "--database", folder);
             string acks = Path.Combine(_home, "acks");
             var records = new StringBuilder();
             for (int number = 0; number < 40_000; number++)
                 records.Append(CultureInfo.InvariantCulture, $$"""{"key":"{{number:D6}}","text":"{{new string('x', 900)}}"}""").Append('\n');
-            Outcome load = await PitrProcess.RunAsync(
+            Outcome load = await CliInProcess.RunAsync(
                 _home, records.ToString(),
                 ["load", "t", "-", "--format", "jsonl", "--key", "key", "--batch", "100", "--acks", acks, "--json", "--database", folder]);
             AssertFailure(1, load);
@@ -387,11 +388,11 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
             Assert.NotEmpty(acknowledged);
             string bigger = Path.Combine(_home, "bigger"); // the way out: the same bytes where there is room
             BadInputFixture.CopyFolder(folder, bigger);
-            using JsonDocument count = JsonDocument.Parse(await PitrProcess.MustAsync(_home, "count", "t", "--json", "--database", bigger));
+            using JsonDocument count = JsonDocument.Parse(await CliInProcess.MustAsync(_home, "count", "t", "--json", "--database", bigger));
             long present = count.RootElement.GetProperty("count").GetInt64();
             Assert.True(present >= 100 * acknowledged.Length, $"{100 * acknowledged.Length} records were acknowledged, {present} are there.");
             Assert.Equal(0, present % 100);
-            await PitrProcess.MustAsync(_home, "check", bigger);
+            await CliInProcess.MustAsync(_home, "check", bigger);
         }
         finally
         {
@@ -404,12 +405,12 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
     [Fact]
     public async Task An_unreachable_target_or_a_gap_is_refused_before_anything_is_written()
     {
-        await PitrProcess.MustAsync(_home, "init", "db", "--wal-segment-size", "64KiB", "--archive", "archive");
-        await PitrProcess.MustAsync(_home, "table", "create", "t", "--database", "db");
-        await PitrProcess.MustAsync(_home, "put", "t", "a", "1", "--database", "db");
+        await CliInProcess.MustAsync(_home, "init", "db", "--wal-segment-size", "64KiB", "--archive", "archive");
+        await CliInProcess.MustAsync(_home, "table", "create", "t", "--database", "db");
+        await CliInProcess.MustAsync(_home, "put", "t", "a", "1", "--database", "db");
         await FailsAsync(3, "restore", "--from", "archive", "--into", "new"); // no backup set yet
-        await PitrProcess.MustAsync(_home, "backup", "--to", "archive", "--database", "db");
-        Outcome load = await PitrProcess.RunAsync(
+        await CliInProcess.MustAsync(_home, "backup", "--to", "archive", "--database", "db");
+        Outcome load = await CliInProcess.RunAsync(
             _home, fixture.Dump, ["load", "t", "-", "--format", "jsonl", "--key", "key", "--database", "db"]);
         Assert.True(load.ExitCode == 0, load.ToString());
 
@@ -446,10 +447,10 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
         AssertAbsentOrEmpty("new");
 
         File.WriteAllBytes(segment, whole);
-        await PitrProcess.MustAsync(_home, "restore", "--from", "archive", "--into", "new", "--detached");
+        await CliInProcess.MustAsync(_home, "restore", "--from", "archive", "--into", "new", "--detached");
         Assert.Equal(
-            await PitrProcess.MustAsync(_home, "dump", "t", "--database", "db"),
-            await PitrProcess.MustAsync(_home, "dump", "t", "--database", "new"));
+            await CliInProcess.MustAsync(_home, "dump", "t", "--database", "db"),
+            await CliInProcess.MustAsync(_home, "dump", "t", "--database", "new"));
     }
 
     // ---- what they share -----------------------------------------------------------------------------
@@ -486,11 +487,11 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
     }
 
     private async Task HoldsTheSameAsync() =>
-        Assert.Equal(fixture.Dump, await PitrProcess.MustAsync(_home, "dump", "t", "--database", Database));
+        Assert.Equal(fixture.Dump, await CliInProcess.MustAsync(_home, "dump", "t", "--database", Database));
 
     private async Task<Outcome> FailsAsync(int exitCode, params string[] args)
     {
-        Outcome outcome = await PitrProcess.RunAsync(_home, [.. args, "--json"]);
+        Outcome outcome = await CliInProcess.RunAsync(_home, [.. args, "--json"]);
         AssertFailure(exitCode, outcome, string.Join(' ', args));
         return outcome;
     }

@@ -22,7 +22,8 @@ public sealed partial class CliTranscriptTests : IDisposable
         await TellAsync("init db --archive store --wal-segment-size 64KiB");
         using var interruption = new Interruption();
         var ready = new ReadyStream();
-        Task<int> serve = RunAsync(ready, TextWriter.Null, interruption, "serve", "db", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0");
+        Task<int> serve = CliInProcess.RunAsync(
+            _home, null, ready, TextWriter.Null, interruption, "serve", "db", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0");
         string[] words = (await ready.Line.WaitAsync(PitrProcess.Patience)).Split(' ');
         string host = words[Array.IndexOf(words, "--host") + 1];
         string[] online =
@@ -49,23 +50,12 @@ public sealed partial class CliTranscriptTests : IDisposable
 
     private async Task TellAsync(string verb, params string[] where)
     {
-        using var output = new MemoryStream();
-        using var error = new StringWriter { NewLine = "\n" };
-        using var interruption = new Interruption();
-        int exitCode = await RunAsync(output, error, interruption, [.. verb.Split(' '), "--json", .. where]).WaitAsync(PitrProcess.Patience);
-        string printed = Encoding.UTF8.GetString(output.ToArray());
+        (int exitCode, string printed, string error) = await CliInProcess.RunAsync(_home, [.. verb.Split(' '), "--json", .. where]);
         Assert.True(exitCode == 0 || printed.Length == 0, $"{verb}: a failure prints nothing: {printed}");
-        Assert.True(exitCode == 0 == (error.ToString().Length == 0), $"{verb}: {exitCode}, {error}");
-        _transcript.Append("$ pitr ").Append(verb).Append('\n').Append(Masked(printed)).Append(Masked(error.ToString()));
+        Assert.True(exitCode == 0 == (error.Length == 0), $"{verb}: {exitCode}, {error}");
+        _transcript.Append("$ pitr ").Append(verb).Append('\n').Append(Masked(printed)).Append(Masked(error));
         if (exitCode != 0)
             _transcript.Append("exit code ").Append(exitCode).Append('\n');
-    }
-
-    private async Task<int> RunAsync(Stream output, TextWriter error, Interruption interruption, params string[] args)
-    {
-        var variables = new Dictionary<string, string> { ["HOME"] = _home };
-        var console = new CliConsole(output, error, () => Stream.Null, variables.GetValueOrDefault, _home, false, false);
-        return await CommandLine.RunAsync(args, console, new ProcessTargets(console), interruption);
     }
 
     /// <summary>Ids, moments, LSNs, durations and sizes by what they are; counts of what was done stay.</summary>
