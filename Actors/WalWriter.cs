@@ -236,8 +236,8 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
             while (_backlog is { } commit)
             {
                 long staged = _appender.StagedBytes + commit.RecordBytes;
-                if (group.Count > 0 && (staged > GroupBytesMax || !_appender.CanHold(commit.RecordBytes)))
-                    break;
+                if ((group.Count > 0 && staged > GroupBytesMax) || !_appender.CanHold(commit.RecordBytes))
+                    break; // also if all before it were withdrawn or refused: then it waits for segments (W1)
                 _backlog = commit.Next;
                 commit.Next = null;
                 long bytes = commit.IntakeBytes;
