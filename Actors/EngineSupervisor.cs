@@ -50,6 +50,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     private RecoveryEnded? _recovered;
     private WalStart? _wal;
     private Lsn _walEnd;
+    private Exception? _childError;
     private Problem? _failure;
     private Exception? _completionError;
 
@@ -70,6 +71,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         error =>
         {
             _log.Error(error, "An actor of the engine failed.");
+            _childError = error;
             return Directive.Stop; // never a restart: it would be a retry with lost state
         });
 
@@ -148,7 +150,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
                 break;
             case Terminated dead when _datafiles.ContainsValue(dead.ActorRef) || dead.ActorRef.Equals(_recovery):
                 // Replay waits for its answer: a refusal to open, not a hang.
-                Fail(Problem.From(new BugException($"The actor {dead.ActorRef.Path.Name} died during recovery.")), null);
+                Fail(DeathOf(dead.ActorRef), null);
                 break;
             case Terminated dead:
                 ChildDied(dead.ActorRef);
@@ -520,9 +522,12 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         }
         else if (dead.Equals(_walWriter) || dead.Equals(_controlFile) || dead.Equals(_folder))
         {
-            Fail(Problem.From(new BugException($"The actor {dead.Path.Name} died.")), null);
+            Fail(DeathOf(dead), null);
         }
     }
+
+    private Problem DeathOf(IActorRef dead) => Problem.From(new BugException(
+        $"The actor {dead.Path.Name} died of {_childError?.GetType().Name ?? "an unknown cause"}: {_childError?.Message}"));
 
     private void Fail(Problem why, Exception? cause)
     {
