@@ -51,6 +51,10 @@ public sealed class PitrDatabase : IAsyncDisposable
     /// <summary>Every transaction at or below it is visible.</summary>
     public Lsn VisibleLsn => _engine.Visibility.Visible;
 
+    /// <summary>Native memory held for cached pages and for write buffers.</summary>
+    internal (long CachedBytes, long BufferBytes) HeldBytes => (
+        _engine.Environment.Cache.HeldBytes, _engine.Environment.Arenas.RentedBytes + _engine.Environment.Arenas.FreeBytes);
+
     /// <summary>Ends when the engine has stopped; faulted if it stopped by a failure.</summary>
     public Task Completion => _actors.Completion;
 
