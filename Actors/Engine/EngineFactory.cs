@@ -30,8 +30,10 @@ internal static class EngineFactory
         var budget = new MemoryBudget(options.MemoryBudgetBytes);
         var epochs = new EpochTable();
         var cache = new PageCache(budget.PageCacheBytes, epochs);
-        var writer = new PacedWriter(options.Clock, options.Delay ?? DelayWith(options.Clock));
         var arenas = new ArenaPool(options.WriteBufferBytesMax ?? budget.WriteBufferBytes);
+        var writer = new PacedWriter(
+            options.Clock, options.Delay ?? DelayWith(options.Clock),
+            () => (double)arenas.RentedBytes / arenas.BudgetBytes);
         return new EngineContext
         {
             Folder = folder,

@@ -12,7 +12,11 @@ namespace Pitr.Storage;
 ///   chunk                   at most 1 MiB (256 KiB below 64 MiB/s), each followed by StartWriteback
 ///   dirty before a sync     at most 8 MiB per file
 ///   rate                    halves, at most each 50 ms, when the WAL's recent sync time is above 2 × its idle median;
-///                           else grows by 5 % each 50 ms; above 4 GiB/s it is no limit; never below 4 MiB/s
+///                           else grows by 5 % each 50 ms; above 4 GiB/s it is no limit; never below the floor
+///   one slow sync           counts as at most 8 medians: alone it does not halve the rate
+///   commits begin           64 MiB/s, so that no burst comes before the first look at the WAL's syncs
+///   floor                   4 MiB/s while less than half of the write buffers is full, then 16 times more each
+///                           quarter: commits are held back then, and waiting for the flush costs them more
 ///   no commits              no sync of the WAL for 1 s: no limit
 ///   urgent                  new WAL segments: counted, but never held back, since commits wait for them
 /// </code>
@@ -33,8 +37,10 @@ internal sealed class PacedWriter
     public const long DirtyBytesMax = 8L << 20;
     public const double BytesPerSecondMin = 4.0 * (1 << 20);
     public const double BytesPerSecondMax = 4.0 * (1L << 30);
+    public const double BytesPerSecondAtFirst = 64.0 * (1 << 20);
 
     private const double SlowBelow = 64.0 * (1 << 20);
+    private const double OneSyncMax = 8; // idle medians
     private const int IdleSamples = 64;
     private const int IdleSamplesMin = 8;
 
@@ -44,6 +50,7 @@ internal sealed class PacedWriter
 
     private readonly TimeProvider _clock;
     private readonly Action<TimeSpan> _delay;
+    private readonly Func<double> _fillOfBuffers;
     private readonly RateLimit _limit;
     private readonly Lock _lock = new();
     private readonly ConditionalWeakTable<IFileHandle, HandleState> _handles = []; // as long as anybody holds the handle
@@ -56,14 +63,17 @@ internal sealed class PacedWriter
     private long _lastStep;
     private long _writtenInStep;
     private bool _hasWalSync;
+    private bool _isBeyondMax;
     private bool _hasWrite;
 
     /// <param name="clock">The time.</param>
     /// <param name="delay">Waits; called without locks.</param>
-    public PacedWriter(TimeProvider clock, Action<TimeSpan> delay)
+    /// <param name="fillOfBuffers">How full the write buffers are, 1 being full; null: empty.</param>
+    public PacedWriter(TimeProvider clock, Action<TimeSpan> delay, Func<double>? fillOfBuffers = null)
     {
         _clock = clock;
         _delay = delay;
+        _fillOfBuffers = fillOfBuffers ?? (static () => 0);
         _limit = new RateLimit(clock, double.PositiveInfinity);
         _lastStep = clock.GetTimestamp();
     }
@@ -127,7 +137,9 @@ internal sealed class PacedWriter
                 _recent = 0;
                 return;
             }
-            _recent = _recent == 0 ? seconds : _recent + (seconds - _recent) / 8;
+            if (_idleMedian > 0)
+                seconds = Math.Min(seconds, OneSyncMax * _idleMedian);
+            _recent += (seconds - _recent) / 8;
         }
     }
 
@@ -153,16 +165,24 @@ internal sealed class PacedWriter
             _hasWrite = true;
             TimeSpan passed = _clock.GetElapsedTime(_lastStep, now);
             if (!_hasWalSync || _clock.GetElapsedTime(_lastWalSync, now) > NoCommitsAfter)
-                _limit.BytesPerSecond = double.PositiveInfinity;
+                (_limit.BytesPerSecond, _isBeyondMax) = (double.PositiveInfinity, false);
+            else if (double.IsPositiveInfinity(_limit.BytesPerSecond) && !_isBeyondMax)
+                SetRate(Math.Max(BytesPerSecondAtFirst, Floor()), now);
             else if (passed >= Step)
-            {
-                _limit.BytesPerSecond = NextRate(passed);
-                _lastStep = now;
-                _writtenInStep = 0;
-            }
+                SetRate(NextRate(passed), now);
             return _limit.BytesPerSecond < SlowBelow ? ChunkBytesSlow : ChunkBytesMax;
         }
     }
+
+    private void SetRate(double rate, long now)
+    {
+        _isBeyondMax = double.IsPositiveInfinity(rate); // it has grown to it, beside commits
+        _limit.BytesPerSecond = rate;
+        _lastStep = now;
+        _writtenInStep = 0;
+    }
+
+    private double Floor() => BytesPerSecondMin * Math.Pow(2, 16 * Math.Clamp(_fillOfBuffers() - 0.5, 0, 0.5));
 
     private double NextRate(TimeSpan passed)
     {
@@ -173,9 +193,9 @@ internal sealed class PacedWriter
             double from = double.IsPositiveInfinity(rate)
                 ? Math.Min(BytesPerSecondMax, _writtenInStep / passed.TotalSeconds)
                 : rate;
-            return Math.Max(BytesPerSecondMin, from / 2);
+            return Math.Max(Floor(), from / 2);
         }
-        double grown = rate * 1.05;
+        double grown = Math.Max(Floor(), rate * 1.05);
         return grown > BytesPerSecondMax ? double.PositiveInfinity : grown;
     }
 

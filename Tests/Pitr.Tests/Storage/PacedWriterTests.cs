@@ -13,11 +13,9 @@ public sealed class PacedWriterTests : IDisposable
     private readonly PacedWriter _writer;
     private TimeSpan _delayed;
 
-    public PacedWriterTests() => _writer = new PacedWriter(_clock, delay =>
-    {
-        _delayed += delay;
-        _clock.Advance(delay);
-    });
+    private double _fillOfBuffers;
+
+    public PacedWriterTests() => _writer = new PacedWriter(_clock, Delay, () => _fillOfBuffers);
 
     public void Dispose() => _file.Dispose();
 
@@ -130,10 +128,55 @@ public sealed class PacedWriterTests : IDisposable
     {
         for (int i = 0; i < 64; i++)
             Commit(0.15);
-        for (int i = 0; i < 20; i++)
+        for (int i = 0; i < 400; i++)
+        {
+            double before = _writer.BytesPerSecond;
             WriteAndCommit(0.2);
+            Assert.True(i == 0 || _writer.BytesPerSecond >= before);
+        }
         Assert.Equal(double.PositiveInfinity, _writer.BytesPerSecond);
-        Assert.Equal(TimeSpan.Zero, _delayed);
+    }
+
+    /// <summary>A burst before the first look at the WAL's syncs would be the longest wait of all.</summary>
+    [Fact]
+    public void Beside_commits_the_first_write_is_paced()
+    {
+        for (int i = 0; i < 64; i++)
+            Commit(0.15);
+        _writer.Write(_file, 0, new byte[Mebi]);
+        Assert.Equal(PacedWriter.BytesPerSecondAtFirst, _writer.BytesPerSecond);
+    }
+
+    [Fact]
+    public void One_slow_sync_alone_does_not_halve_the_rate()
+    {
+        for (int i = 0; i < 64; i++)
+            Commit(0.15);
+        for (int i = 0; i < 10; i++)
+            WriteAndCommit(0.15);
+        double before = _writer.BytesPerSecond;
+        WriteAndCommit(100);
+        WriteAndCommit(0.15);
+        WriteAndCommit(0.15);
+        Assert.True(_writer.BytesPerSecond > before);
+    }
+
+    /// <summary>Commits that wait for room in the write buffers wait for the flush.</summary>
+    [Fact]
+    public void The_fuller_the_write_buffers_the_higher_is_the_least_rate()
+    {
+        for (int i = 0; i < 64; i++)
+            Commit(0.15);
+        for (int i = 0; i < 40; i++)
+            WriteAndCommit(1.0);
+        Assert.Equal(PacedWriter.BytesPerSecondMin, _writer.BytesPerSecond);
+        foreach ((double fill, double floor) in new[] { (0.5, 1.0), (0.75, 16), (1, 256), (2, 256) })
+        {
+            _fillOfBuffers = fill;
+            for (int i = 0; i < 10; i++)
+                WriteAndCommit(1.0);
+            Assert.Equal(PacedWriter.BytesPerSecondMin * floor, _writer.BytesPerSecond);
+        }
     }
 
     [Fact]
@@ -142,6 +185,12 @@ public sealed class PacedWriterTests : IDisposable
         var limit = new RateLimit(_clock, 10.0 * Mebi);
         _writer.Write(_file, 0, new byte[20 * Mebi], limit);
         Assert.InRange(_delayed.TotalSeconds, 1.85, 2.0);
+    }
+
+    private void Delay(TimeSpan delay)
+    {
+        _delayed += delay;
+        _clock.Advance(delay);
     }
 
     private void WriteAndCommit(double syncMilliseconds)
