@@ -19,7 +19,8 @@ public static class PitrRecovery
         RestoreRequest request, PitrOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(request);
-        return Task.Run(() => Plan(request, options ?? new PitrOptions(), cancellationToken).Plan, cancellationToken);
+        return Task.Run(
+            () => Plan(request, options ?? new PitrOptions(), verifiesFiles: true, cancellationToken).Plan, cancellationToken);
     }
 
     /// <summary>
@@ -92,7 +93,7 @@ public static class PitrRecovery
     private static PlannedRecovery Prepare(RestoreRequest request, PitrOptions options, CancellationToken cancellation)
     {
         IFileSystem files = EngineFactory.FileSystemOf(options);
-        PlannedRecovery planned = Plan(request, options, cancellation);
+        PlannedRecovery planned = Plan(request, options, verifiesFiles: false, cancellation); // the copy compares them
         string folder = Path.GetFullPath(request.Into);
         long done = 0;
         var writer = new RestoreWriter(files, folder, (handle, offset, bytes) =>
@@ -108,7 +109,8 @@ public static class PitrRecovery
         return planned;
     }
 
-    private static PlannedRecovery Plan(RestoreRequest request, PitrOptions options, CancellationToken cancellation)
+    private static PlannedRecovery Plan(
+        RestoreRequest request, PitrOptions options, bool verifiesFiles, CancellationToken cancellation)
     {
         IFileSystem files = EngineFactory.FileSystemOf(options);
         IArchiveStore sets = StoreOf(files, options, Absolute(request.Store));
@@ -122,7 +124,7 @@ public static class PitrRecovery
                 BackupId = request.BackupId,
                 Timeline = request.Timeline,
                 Map = request.Map,
-                VerifiesFiles = false, // the copy compares them with the manifest
+                VerifiesFiles = verifiesFiles,
                 Random = EngineFactory.DrawOf(options),
             },
             cancellation);

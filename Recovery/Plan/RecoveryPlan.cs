@@ -56,6 +56,9 @@ public sealed record RecoveryPlan
     /// <summary>Datafiles that replay makes, because they were created after the set's catalogue was read.</summary>
     public required IReadOnlyList<string> MadeByReplay { get; init; }
 
+    /// <summary>Where they go, in the same order: relative to the new folder, or absolute by a mapping.</summary>
+    public IReadOnlyList<string> MadePaths { get; init; } = [];
+
     /// <summary>
     /// The stores that hold the set and the WAL: absolute paths or addresses, so that a run can be continued.
     /// </summary>

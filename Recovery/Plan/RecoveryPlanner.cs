@@ -267,7 +267,7 @@ internal sealed class RecoveryPlanner
         public WalSources Sources { get; } = sources;
         public WalCoverage Coverage { get; } = coverage;
         public long Records { get; set; }
-        public SortedDictionary<uint, string> Made { get; } = [];
+        public SortedDictionary<uint, (string Name, string Path)> Made { get; } = [];
     }
 
     /// <summary>Reads and proves the WAL from the set's start until it is certain where the target is.</summary>
@@ -357,12 +357,12 @@ internal sealed class RecoveryPlanner
         lineage, record.StartLsn, record.Lsn, record.TransactionId, record.CommitTimeTicks, record.RawClockTicks,
         record.Kind == WalRecordKind.RestorePoint ? ((WalEvent.RestorePoint)record.Event!).Name : null);
 
-    private static void NoteFiles(Scan scan, BackupLabel label, WalRecord record)
+    private void NoteFiles(Scan scan, BackupLabel label, WalRecord record)
     {
         if (record.Lsn <= label.CatalogueLsn)
             return;
         if (record.Kind == WalRecordKind.CreateDatafile && record.Event is WalEvent.CreateDatafile created)
-            scan.Made[created.FileId.Value] = created.Name;
+            scan.Made[created.FileId.Value] = (created.Name, RestorePaths.OfMade(created.Name, created.Path, _request.Map));
         else if (record.Kind == WalRecordKind.DropDatafile && record.Event is WalEvent.DropDatafile dropped)
             scan.Made.Remove(dropped.FileId.Value);
     }
@@ -395,7 +395,8 @@ internal sealed class RecoveryPlanner
                 file.Id, file.Name, file.ObjectName, RestorePaths.Of(file, _request.Map), file.LengthBytes, file.CheckpointLsn))],
             Map = _request.Map,
             Places = [.. _request.Archives.Append(_request.SetStore).Select(store => store.Name).Distinct()],
-            MadeByReplay = [.. scan.Made.Values],
+            MadeByReplay = [.. scan.Made.Values.Select(made => made.Name)],
+            MadePaths = [.. scan.Made.Values.Select(made => made.Path)],
             Wal = [.. wal.Select(stretch => new PlannedWal(
                 stretch.Source, stretch.Timeline, stretch.Number, stretch.From, Lsn.Min(stretch.To, search.Cut), stretch.IsParts))],
             WalSegmentBytes = set.Label.WalSegmentBytes,

@@ -50,9 +50,9 @@ internal sealed class RestoreWriter
     {
         if (disk.Stat(folder) is { } entry && (!entry.IsFolder || disk.List(folder).Count > 0))
             throw RecoveryErrors.FolderNotEmpty(folder);
-        foreach (PlannedFile file in plan.Files)
+        foreach (string place in plan.Files.Select(file => file.Path).Concat(plan.MadePaths))
         {
-            string path = Catalogue.FullPath(folder, file.Path);
+            string path = Catalogue.FullPath(folder, place);
             if (disk.Stat(path) is not null)
                 throw RecoveryErrors.TargetFileExists(path);
         }
