@@ -35,8 +35,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     private readonly TaskCompletionSource<EngineStarted> _started;
     private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _stopped = new();
-    private readonly Dictionary<FileId, IActorRef> _datafiles = [];
-    private readonly HashSet<FileId> _fenced = [];
+    private readonly DatafileOwners _datafiles;
     private readonly HashSet<FileId> _replaying = [];
     private readonly CheckpointAsks _checkpoints = new();
     private readonly ILoggingAdapter _log = Context.GetLogger();
@@ -57,6 +56,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     public EngineSupervisor(EngineContext engine, TaskCompletionSource<EngineStarted> started)
     {
         _engine = engine;
+        _datafiles = new DatafileOwners(engine);
         _started = started;
         _ = _completion.Task.ContinueWith(
             static task => task.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
@@ -148,13 +148,13 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
             case WalFailed failed:
                 Fail(failed.Why, null);
                 break;
-            case Terminated dead when _datafiles.ContainsValue(dead.ActorRef) || dead.ActorRef.Equals(_recovery):
+            case Terminated dead when _datafiles.TryFileOf(dead.ActorRef, out _) || dead.ActorRef.Equals(_recovery):
                 // Replay waits for its answer: a refusal to open, not a hang.
                 Fail(DeathOf(dead.ActorRef), null);
                 break;
             case Terminated dead:
                 ChildDied(dead.ActorRef);
-                _replaying.IntersectWith(_datafiles.Keys);
+                _replaying.IntersectWith(_datafiles.All.Keys);
                 StartIfReplaysEnded();
                 break;
             default:
@@ -168,7 +168,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         switch (message)
         {
             case Fence fence:
-                RouteFence(fence);
+                _datafiles.Route(fence, Sender);
                 break;
             case RunBackup run:
                 Context.ActorOf(BackupRunner.PropsFor(_engine, _opened!, _wal!, Routes())).Forward(run);
@@ -191,10 +191,9 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
                 NoteFencesEnded(ended.File);
                 break;
             case ShutDown { Force: true }:
-                EndFences(isForced: true);
+                _datafiles.EndFences(isForced: true);
                 break;
-            case Terminated dead when _datafiles.ContainsValue(dead.ActorRef):
-                FileId died = _datafiles.First(entry => entry.Value.Equals(dead.ActorRef)).Key;
+            case Terminated dead when _datafiles.TryFileOf(dead.ActorRef, out FileId died):
                 WhenAny(message);
                 NoteFencesEnded(died);
                 break;
@@ -202,14 +201,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
                 WhenAny(message);
                 NoteFencesEnded(closed.File);
                 break;
-            case Fence fence:
-                Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
-                break;
-            case RunBackup:
-                Sender.Tell(new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
-                break;
             default:
-                WhenAny(message);
+                WhenEnding(message);
                 break;
         }
     }
@@ -242,6 +235,17 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
             case ControlFileChanged or RequestRefused when Sender.Equals(_controlFile):
                 CloseDatafiles();
                 break;
+            default:
+                WhenEnding(message);
+                break;
+        }
+    }
+
+    /// <summary>What holds once a shutdown has begun: nothing new begins.</summary>
+    private void WhenEnding(object message)
+    {
+        switch (message)
+        {
             case Fence fence:
                 Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
                 break;
@@ -259,13 +263,12 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         switch (message)
         {
             case DatafileClosed closed:
-                _datafiles.Remove(closed.File);
+                _datafiles.Remove(closed.File, out _);
                 EndIfClosed();
                 break;
             case Terminated dead:
-                foreach (FileId file in _datafiles.Where(entry => entry.Value.Equals(dead.ActorRef)).Select(entry => entry.Key).ToArray())
-                    _datafiles.Remove(file);
-                EndIfClosed();
+                if (_datafiles.Remove(dead.ActorRef, out _))
+                    EndIfClosed();
                 break;
             case Fence fence:
                 Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
@@ -283,20 +286,20 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         switch (message)
         {
             case RenewFence renew:
-                RouteToken(renew.Token, renew);
+                _datafiles.Route(renew.Token, renew, Sender);
                 break;
             case Unfence unfence:
-                RouteToken(unfence.Token, unfence);
+                _datafiles.Route(unfence.Token, unfence, Sender);
                 break;
             case GetStatus:
-                StatusReport.Collect(_engine, _opened!, [.. _datafiles.Values], _archiver, _controlFile)
+                StatusReport.Collect(_engine, _opened!, [.. _datafiles.All.Values], _archiver, _controlFile)
                     .PipeTo(Sender, Self, failure: static error => new RequestRefused(Problem.From(error)));
                 break;
             case FindDatafile find:
-                Sender.Tell(new DatafileFound(find.File, _datafiles.GetValueOrDefault(find.File)));
+                Sender.Tell(new DatafileFound(find.File, _datafiles.TryGet(find.File, out IActorRef? found) ? found : null));
                 break;
             case BreakFencesOf order:
-                if (_datafiles.TryGetValue(order.File, out IActorRef? fenced))
+                if (_datafiles.TryGet(order.File, out IActorRef? fenced))
                     fenced.Tell(new BreakFences(order.Why));
                 break;
             case CheckpointWanted wanted:
@@ -356,7 +359,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         }
 
         Become(WhenRecovering);
-        _recovery = Watched(RecoveryCoordinator.PropsFor(_engine, opened, _controlFile, new Dictionary<FileId, IActorRef>(_datafiles)), "recovery");
+        _recovery = Watched(RecoveryCoordinator.PropsFor(_engine, opened, _controlFile, new Dictionary<FileId, IActorRef>(_datafiles.All)), "recovery");
     }
 
     /// <summary>Nobody gets the database before each of its files can be read.</summary>
@@ -367,8 +370,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         _recovery = ActorRefs.Nobody;
         _engine.Visibility.Start(ended.End);
         _engine.DurableLsn = ended.End;
-        _replaying.UnionWith(_datafiles.Keys);
-        foreach (IActorRef datafile in _datafiles.Values)
+        _replaying.UnionWith(_datafiles.All.Keys);
+        foreach (IActorRef datafile in _datafiles.All.Values)
             datafile.Tell(new EndReplay(ended.End, ended.Lineage));
         StartIfReplaysEnded();
     }
@@ -389,7 +392,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         {
             _folder = Watched(WalFolderActor.PropsFor(ended.Wal!.Folder), "wal-folder");
             _walWriter = Watched(WalWriter.PropsFor(_engine, ended.Wal, _folder), "wal");
-            foreach ((FileId file, IActorRef owner) in _datafiles)
+            foreach ((FileId file, IActorRef owner) in _datafiles.All)
             {
                 FileSlot slot = _engine.Slots.Of(file);
                 _walWriter.Tell(new OpenFile(file, slot.Name, owner));
@@ -397,7 +400,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
                     _walWriter.Tell(new CloseFile(file, slot.State == DatafileState.NeedsRecovery, slot.Why!));
             }
 
-            foreach (FileSlot slot in _engine.Slots.All.Where(slot => !_datafiles.ContainsKey(slot.Id)))
+            foreach (FileSlot slot in _engine.Slots.All.Where(slot => !_datafiles.All.ContainsKey(slot.Id)))
                 _walWriter.Tell(new CloseFile(slot.Id, IsGone: true, slot.Why!));
             _controlFile.Tell(new ControlFileActor.UseWalWriter(_walWriter));
             StartCheckpointer();
@@ -439,25 +442,6 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     // ---- requests --------------------------------------------------------------------------------
 
     private EngineRoutes Routes() => new(_walWriter, _controlFile, Self, _folder);
-
-    private void RouteFence(Fence fence)
-    {
-        if (!_engine.Catalogue.TryFile(fence.Datafile, out FileId file))
-            Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.DatafileUnknown(fence.Datafile))));
-        else if (_datafiles.TryGetValue(file, out IActorRef? owner))
-            owner.Forward(fence);
-        else
-            Sender.Tell(new FenceRefused(
-                fence.Datafile, _engine.Slots.TryOf(file)?.Why ?? Problem.From(EngineErrors.DatafileRecovering(fence.Datafile))));
-    }
-
-    private void RouteToken(Guid token, object request)
-    {
-        if (_datafiles.TryGetValue(FenceToken.FileOf(token), out IActorRef? owner))
-            owner.Forward(request);
-        else
-            Sender.Tell(new FenceBroken(token, Problem.From(EngineErrors.FenceUnknown(token))));
-    }
 
     private void StopDropped(StopDroppedDatafile stop)
     {
@@ -501,10 +485,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
 
     private void ChildDied(IActorRef dead)
     {
-        FileId file = _datafiles.FirstOrDefault(entry => entry.Value.Equals(dead)).Key;
-        if (file != default)
+        if (_datafiles.Remove(dead, out FileId file))
         {
-            _datafiles.Remove(file);
             FileSlot slot = _engine.Slots.Of(file);
             slot.Why = Problem.From(EngineErrors.DatafileNeedsRecovery(slot.Name, "its actor died, and with it what it had buffered."));
             slot.File = null;
@@ -547,32 +529,19 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     private void BeginShutdown(bool isForced)
     {
         Become(WhenWaitingForFences);
-        EndFences(isForced);
+        _datafiles.EndFences(isForced);
         CloseIfFencesEnded(); // there is no datafile
-    }
-
-    /// <summary>
-    /// Each datafile refuses fences from now on, also to who waits in it, and says when none is held (promise 5).
-    /// </summary>
-    private void EndFences(bool isForced)
-    {
-        foreach ((FileId file, IActorRef owner) in _datafiles)
-        {
-            _fenced.Add(file);
-            string name = _engine.Slots.Of(file).Name;
-            owner.Tell(new EndFences(isForced ? Problem.From(EngineErrors.FenceForced(name)) : null));
-        }
     }
 
     private void NoteFencesEnded(FileId file)
     {
-        if (_fenced.Remove(file))
+        if (_datafiles.NoteFencesEnded(file))
             CloseIfFencesEnded();
     }
 
     private void CloseIfFencesEnded()
     {
-        if (_fenced.Count > 0)
+        if (!_datafiles.HaveFencesEnded)
             return;
         if (_walWriter.IsNobody())
         {
@@ -587,14 +556,14 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     private void CloseDatafiles()
     {
         Become(WhenClosingDatafiles);
-        foreach (IActorRef owner in _datafiles.Values)
+        foreach (IActorRef owner in _datafiles.All.Values)
             owner.Tell(new CloseDatafile());
         EndIfClosed();
     }
 
     private void EndIfClosed()
     {
-        if (_datafiles.Count == 0)
+        if (_datafiles.All.Count == 0)
             Context.Stop(Self);
     }
 
@@ -604,24 +573,27 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         _engine.Intake.Close(EngineErrors.ShuttingDown());
         _engine.Visibility.FailAll(() => EngineErrors.CommitFateUnknown(EngineErrors.ShuttingDown()));
         Exception? failure = _completionError;
-        try
+        LetGo(_engine.HandOver.Close);
+        LetGo(() => _opened?.Dispose());
+        LetGo(_stopped.Cancel);
+        _started.TrySetException(failure ?? EngineErrors.ShuttingDown());
+        if (failure is not null)
+            _completion.TrySetException(failure);
+        else
+            _completion.TrySetResult();
+
+        // A handle that can't be closed, or a callback of somebody who waited, keeps nobody else from being told.
+        void LetGo(Action step)
         {
-            _engine.HandOver.Close();
-            _opened?.Dispose();
-            _stopped.Cancel();
-        }
-        catch (Exception error) // a handle that can't be closed, or a callback of somebody who waited: the end is told all the same
-        {
-            _log.Error(error, "The end of the engine met an error.");
-            failure ??= error;
-        }
-        finally
-        {
-            _started.TrySetException(failure ?? EngineErrors.ShuttingDown());
-            if (failure is not null)
-                _completion.TrySetException(failure);
-            else
-                _completion.TrySetResult();
+            try
+            {
+                step();
+            }
+            catch (Exception error)
+            {
+                _log.Error(error, "The end of the engine met an error.");
+                failure ??= error;
+            }
         }
     }
 

@@ -40,7 +40,7 @@ internal sealed class CommitDelay(EngineContext engine, IActorRef walWriter, Can
         }
 
         long now = engine.Clock.GetTimestamp();
-        TimeSpan delay = LongestDelay * Math.Clamp((Fill - 0.5) * 2, 0.1, 1);
+        TimeSpan delay = DelayAt(Fill);
         lock (_gate)
         {
             _lastDue = Math.Max(_lastDue, now + (long)(delay.TotalSeconds * engine.Clock.TimestampFrequency));
@@ -64,6 +64,9 @@ internal sealed class CommitDelay(EngineContext engine, IActorRef walWriter, Can
                 (double)underWay / engine.Intake.BytesMax);
         }
     }
+
+    /// <summary>In proportion: nothing much at half, the most when it is full.</summary>
+    public static TimeSpan DelayAt(double fill) => LongestDelay * Math.Clamp((fill - 0.5) * 2, 0.1, 1);
 
     private async Task PumpAsync()
     {

@@ -80,11 +80,13 @@ public sealed class WalFolderTests : TestKit
     [Fact]
     public async Task A_folder_that_cannot_be_listed_keeps_its_segments_and_its_actor()
     {
+        _folder.Tell(new HoldWal(Guid.Empty, EndOf(1)), TestActor);
+        await ExpectMsgAsync<WalHeld>();
         _disk.Faults.On(FileOp.List).Of(Wal).Fail(Errno.EIO);
         _folder.Tell(new RedoMoved(EndOf(2)));
         Assert.Equal("1 2 3 4 5 6", await LeftAsync());
         _folder.Tell(new RedoMoved(EndOf(2)));
-        Assert.Equal("3 4 5 6", await LeftAsync());
+        Assert.Equal("2 3 4 5 6", await LeftAsync()); // it still knows who holds what
     }
 
     private Lsn EndOf(ulong number) => _segments.Geometry.StartOf(number + 1);
