@@ -84,6 +84,47 @@ public sealed class ArchiverTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_store_that_is_down_holds_up_no_other_and_keeps_what_it_lacks()
+    {
+        _lab.Disk.CreateFolders("/second");
+        PitrDatabase database = await _lab.CreateAsync(options => options with
+        {
+            ArchiveStores = [ArchiveLab.Archive, "/second"],
+        });
+        ArchiveIdentity.SetUp(ArchiveTestData.Store(_lab.Disk, "/second"), database.SystemId, () => 6, ArchiveLab.Noon);
+        _lab.BreakStore();
+        await _lab.CommitAsync(database, 40);
+        EngineStatus status = await _lab.UntilStatusAsync(
+            database, now => now.Archive is [{ LastError: not null }, { LagBytes: 0, LastError: null }], ShipRetry.PauseMax);
+        Assert.True(status.Archive[0].LagBytes >= 40 << 10, status.Archive[0].ToString());
+        await database.CheckpointAsync().WaitAsync(ArchiveLab.Patience);
+        await _lab.UntilAsync(database, store => store.LagSeconds >= status.Archive[0].LagSeconds + 30, TimeSpan.FromSeconds(10));
+        Assert.NotNull(_lab.Disk.Stat($"{ArchiveLab.Folder}/wal/{new SegmentName(TimelineId.First, 1)}"));
+    }
+
+    /// <summary>H25, I13: whoever else wrote the segment, it is neither replaced nor taken for ours.</summary>
+    [Fact]
+    public async Task Other_content_under_a_segments_name_is_left_alone_and_told()
+    {
+        PitrDatabase database = await _lab.CreateAsync();
+        await _lab.UntilAsync(database, store => store.LagBytes == 0, Tick);
+        string name = ObjectName.Segment(TimelineId.First, 1);
+        var identity = new SegmentIdentity(
+            database.SystemId, TimelineId.First, _lab.Catalog.History(TimelineId.First)!.Last.Lineage, 1);
+        ArchivePush.Push(_lab.Store, ArchivedSegment.Whole(
+            identity, new Lsn(SegmentBytes - SegmentHeader.Bytes), SegmentHeader.Bytes, new byte[SegmentBytes]));
+        byte[] theirs = _lab.Store.Get(name).ToArray();
+
+        await _lab.CommitAsync(database, 40);
+        ArchiveStatus status = await _lab.UntilAsync(database, store => store.LastError is not null, Tick);
+        Assert.Contains("holds other content", status.LastError, StringComparison.Ordinal);
+        await database.CheckpointAsync().WaitAsync(ArchiveLab.Patience);
+        Assert.Equal(theirs, _lab.Store.Get(name).ToArray());
+        Assert.NotNull(_lab.Disk.Stat($"{ArchiveLab.Folder}/wal/{new SegmentName(TimelineId.First, 1)}"));
+        Assert.Empty(_lab.Catalog.Wholes(TimelineId.First).Skip(1));
+    }
+
+    [Fact]
     public async Task At_its_bound_a_store_that_is_down_lets_commits_be_refused_until_it_has_caught_up()
     {
         PitrDatabase database = await _lab.CreateAsync(options => options with { ArchiveLagBytesMax = 64 << 10 });
@@ -239,15 +280,18 @@ public sealed class ArchiverTests : IAsyncLifetime
         to.SyncData();
     }
 
-    [Fact]
-    public async Task The_recovery_window_is_from_the_oldest_sets_stop_to_what_is_archived()
+    [Theory]
+    [InlineData(ArchiveLab.Archive)]
+    [InlineData("/sets")]
+    public async Task The_recovery_window_is_from_the_oldest_sets_stop_to_what_is_archived(string setStore)
     {
+        _lab.Disk.CreateFolders(setStore);
         PitrDatabase database = await _lab.CreateAsync();
         await _lab.CommitAsync(database, 3);
         await _lab.UntilAsync(database, store => store.LagBytes == 0, Tick);
         Assert.Null((await database.GetStatusAsync()).RecoveryWindow);
 
-        Task<BackupResult> backup = database.BackupAsync(new BackupRequest { Store = ArchiveLab.Archive });
+        Task<BackupResult> backup = database.BackupAsync(new BackupRequest { Store = setStore });
         while (!backup.IsCompleted)
         {
             _lab.Advance(Tick);
@@ -259,7 +303,7 @@ public sealed class ArchiverTests : IAsyncLifetime
         EngineStatus status = await _lab.UntilStatusAsync(
             database, now => now.RecoveryWindow is { } known && known.To - known.From >= TimeSpan.FromMinutes(5), Tick);
         Assert.Equal(
-            Recovery.BackupCatalog.Read(_lab.Store).Get(set.BackupId).Label.StopTime, status.RecoveryWindow!.From);
+            Recovery.BackupCatalog.Read(ArchiveTestData.Store(_lab.Disk, setStore)).Get(set.BackupId).Label.StopTime, status.RecoveryWindow!.From);
         Assert.Null(status.RecoveryWindow.VerifiedAt);
     }
 }
