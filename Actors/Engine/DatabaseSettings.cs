@@ -14,6 +14,11 @@ internal sealed record DatabaseSettings
     /// <summary>Addresses of the stores that the database archives into.</summary>
     public IReadOnlyList<string> Stores { get; init; } = [];
 
+    /// <summary>
+    /// Folders, from the database's folder, under which paths of remote callers must lie; null: anywhere.
+    /// </summary>
+    public IReadOnlyList<string>? Roots { get; init; }
+
     /// <summary>As <see cref="PitrOptions.ArchiveLagBytesMax"/>.</summary>
     public long? ArchiveLagBytesMax { get; init; }
 

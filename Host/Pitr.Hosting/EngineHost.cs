@@ -1,9 +1,7 @@
-using System.Text.Json;
 using Akka.Actor;
 using Akka.Actor.Setup;
 using Akka.Configuration;
 using Pitr.Actors;
-using Pitr.Wal;
 
 namespace Pitr.Hosting;
 
@@ -11,24 +9,20 @@ namespace Pitr.Hosting;
 internal static class EngineHost
 {
     /// <summary>Opens a database in this process, in an actor system without remoting that ends with it.</summary>
-    public static Task<LocalTarget> OpenAsync(string folder, Serilog.ILogger log, PitrOptions options, CancellationToken cancellationToken) =>
+    public static Task<LocalTarget> OpenAsync(
+        string folder, Serilog.ILogger log, PitrOptions options, CancellationToken cancellationToken) =>
         StartAsync(log, options, settings => PitrDatabase.OpenAsync(folder, settings, cancellationToken));
 
     /// <summary>Creates a database, with its archives, and opens it.</summary>
-    public static Task<LocalTarget> CreateAsync(string folder, Serilog.ILogger log, PitrOptions options, CancellationToken cancellationToken) =>
-        StartAsync(log, options, settings => CreateAsync(folder, settings, cancellationToken));
+    public static Task<LocalTarget> CreateAsync(
+        string folder, Serilog.ILogger log, PitrOptions options, CancellationToken cancellationToken) =>
+        StartAsync(log, options, settings => PitrDatabase.CreateAsync(folder, settings, cancellationToken));
 
     /// <summary>The folders of <c>"roots"</c> in pitr.json, under which paths of remote callers must lie.</summary>
     public static IReadOnlyList<string> RootsOf(string folder)
     {
-        string path = Path.Combine(folder, "pitr.json");
-        if (!File.Exists(path))
-            return [];
-        using JsonDocument settings = JsonDocument.Parse(
-            File.ReadAllBytes(path), new JsonDocumentOptions { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip });
-        return settings.RootElement.TryGetProperty("roots", out JsonElement roots) && roots.ValueKind == JsonValueKind.Array
-            ? [.. roots.EnumerateArray().Select(root => Path.GetFullPath(root.GetString() ?? "", folder))]
-            : [];
+        DatabaseSettings settings = DatabaseSettings.Read(EngineFactory.FileSystemOf(new PitrOptions()), folder);
+        return [.. (settings.Roots ?? []).Select(root => Path.GetFullPath(root, folder))];
     }
 
     /// <summary>Does some work that opens databases by itself, in an actor system whose log goes to Serilog.</summary>
@@ -43,20 +37,6 @@ internal static class EngineHost
         {
             await system.Terminate().ConfigureAwait(false);
         }
-    }
-
-    private static async Task<PitrDatabase> CreateAsync(string folder, PitrOptions options, CancellationToken cancellationToken)
-    {
-        PitrDatabase database = await PitrDatabase.CreateAsync(folder, options, cancellationToken).ConfigureAwait(false);
-        foreach (string address in options.ArchiveStores)
-        {
-            FolderStore store = EngineFactory.OpenStore(
-                EngineFactory.FileSystemOf(options), EngineFactory.DrawOf(options), StoreAddress.Parse(address, folder));
-            store.CreateRoot();
-            if (ArchiveIdentity.Read(store) is null)
-                ArchiveIdentity.SetUp(store, database.SystemId, EngineFactory.DrawOf(options), options.Clock.GetUtcNow());
-        }
-        return database;
     }
 
     private static async Task<LocalTarget> StartAsync(

@@ -15,7 +15,7 @@ namespace Pitr.Wal;
 ///                                         the stream's bytes [S, E) of that segment
 ///   history/TTTTTTTT.json                 a timeline's history; whoever creates it has claimed the number
 ///   owner/TTTTTTTT-QQQQQQQQQQQQQQQQ.json  the Q-th engine start that took the timeline; the highest Q owns it
-///   backup/…                              backup sets (Recovery)
+///   backups/…                             backup sets (Recovery)
 /// </code>
 /// Upper-case hexadecimal, so that ordinal order is the order of timelines, numbers and LSNs.
 /// </remarks>

@@ -310,6 +310,26 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
         await HoldsTheSameAsync();
     }
 
+    [Theory]
+    [InlineData("{")]
+    [InlineData("{\"stores\": \"archive\"}")]
+    [InlineData("{\"roots\": \"/srv\"}")]
+    [InlineData("{\"roots\": [7]}")]
+    [InlineData("{\"stores\": [\"s3://bucket/prefix\"]}")]
+    public async Task Settings_that_cannot_be_used_are_refused_and_nothing_is_opened(string settings)
+    {
+        BadInputFixture.CopyFolder(fixture.Closed, Database);
+        string file = Path.Combine(Database, "pitr.json");
+        byte[] whole = File.ReadAllBytes(file);
+        File.WriteAllText(file, settings);
+        Dictionary<string, string> before = Content(Database);
+        await FailsAsync(4, "count", "t", "--database", Database);
+        await FailsAsync(4, "serve", Database, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0");
+        Assert.Equal(before, Content(Database));
+        File.WriteAllBytes(file, whole);
+        await HoldsTheSameAsync();
+    }
+
     [Fact]
     public async Task A_store_that_is_another_databases_archive_is_refused()
     {
