@@ -522,7 +522,8 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
         [.. _fences.Book.All.Select(hold => new FenceStatus(
             hold.Token, hold.HolderName, hold.Reason, hold.Since, hold.Until))]);
 
-    private static string StateName(DatafileState state) =>
+    /// <summary>The state's word in status.</summary>
+    internal static string StateName(DatafileState state) =>
         System.Text.Json.JsonNamingPolicy.CamelCase.ConvertName(state.ToString());
 
     // ---- messages to self ------------------------------------------------------------------------

@@ -95,6 +95,8 @@ internal sealed partial class DatafileActor
         }
         else
         {
+            _progress.NoteClean(_file.CleanUpTo);
+            AnswerSeals();
             SettleAfterFlush();
         }
     }
@@ -116,7 +118,7 @@ internal sealed partial class DatafileActor
     {
         FlushJob job = _flush!.Job;
         _file.CompleteFlush(job);
-        _progress.NoteClean(job.CheckpointLsn);
+        _progress.NoteClean(_file.CleanUpTo); // above the job's LSN if a seal came meanwhile, and nothing for this file
         _isFlushAsked = false;
         EndRun();
         AnswerSeals();

@@ -17,21 +17,33 @@ internal static class StatusReport
         EngineContext engine, OpenedEngine opened, IReadOnlyList<IActorRef> datafiles, IActorRef archiver, IActorRef controlFile)
     {
         bool isPaused = archiver.IsNobody();
-        Task<DatafileStatus>[] files =
-            [.. datafiles.Select(owner => owner.Ask<DatafileStatus>(new GetDatafileStatus(), AnswerWithin))];
+        Task<DatafileStatus?>[] files = [.. datafiles.Select(AskFile)];
         Task<ArchiveReported> archive = isPaused
             ? Task.FromResult(new ArchiveReported([], null))
             : archiver.Ask<ArchiveReported>(new GetArchiveStatus(), AnswerWithin);
         ControlFile now = (await controlFile.Ask<ControlFileChanged>(new GetControlFile(), AnswerWithin).ConfigureAwait(false)).Now;
-        DatafileStatus[] reported = await Task.WhenAll(files).ConfigureAwait(false);
+        DatafileStatus[] reported = [.. (await Task.WhenAll(files).ConfigureAwait(false)).OfType<DatafileStatus>()];
         IEnumerable<DatafileStatus> silent = engine.Slots.All
             .Where(slot => !reported.Any(file => file.Name == slot.Name))
             .Select(slot => new DatafileStatus(
-                slot.Name, opened.PathOf(slot.Id), "needsRecovery", default, 0, 0, 0, 0, 0, 0, []));
+                slot.Name, opened.PathOf(slot.Id), DatafileActor.StateName(slot.State), default, 0, 0, 0, 0, 0, 0, []));
         ArchiveReported archived = await archive.ConfigureAwait(false);
         return new StatusReported(new EngineStatus(
             now.SystemId, isPaused ? "paused" : "running", now.Timeline, engine.Visibility.Visible, engine.DurableLsn, now.RedoLsn,
             [.. reported.Concat(silent).OrderBy(file => file.Name, StringComparer.Ordinal)],
             archived.Stores, archived.Window));
+    }
+
+    /// <summary>Null if it died after it was asked.</summary>
+    private static async Task<DatafileStatus?> AskFile(IActorRef owner)
+    {
+        try
+        {
+            return await owner.Ask<DatafileStatus>(new GetDatafileStatus(), AnswerWithin).ConfigureAwait(false);
+        }
+        catch (AskTimeoutException)
+        {
+            return null;
+        }
     }
 }

@@ -1,7 +1,7 @@
 using Pitr.Actors;
 using Pitr.Simulation;
 using Pitr.Storage;
-using Pitr.Wal;
+using static Pitr.Tests.FenceLifeTests;
 using static Pitr.Tests.TestEngine;
 
 namespace Pitr.Tests;
@@ -37,6 +37,50 @@ public sealed class FencePromiseTests
         Assert.Equal(then, disk.ReadAll(MainFile));
         await database.UnfenceAsync(grant.FenceId).Within();
         Assert.NotEqual(then, disk.ReadAll(MainFile));
+    }
+
+    /// <summary>Promise 1, H13: the answer comes only after a flush that was under way has ended.</summary>
+    [Fact]
+    public async Task A_fence_that_is_asked_for_during_a_flush_is_granted_when_the_flush_has_ended()
+    {
+        SimulatedDisk disk = NewDisk();
+        await using PitrDatabase database = await StartedAsync(disk);
+        await using var end = new ForcedEnd(database);
+        using HeldSync gate = HoldSync(disk);
+        await database.PutAsync("t", "k", "flushing");
+        Task<CheckpointResult> checkpoint = database.CheckpointAsync();
+        await gate.Reached.Within();
+        Task<FenceGrant> asked = database.FenceAsync("main", Lease);
+        await database.PutAsync("t", "k", "behind the fence"); // its group passed the datafile after the request
+
+        Assert.False(asked.IsCompleted);
+        gate.Release();
+        FenceGrant grant = await asked.Within();
+        await checkpoint.Within();
+        Assert.Equal(grant.CheckpointLsn, Datafile.Inspect(disk, MainFile).CheckpointLsn);
+    }
+
+    /// <summary>Promise 3: a barrier that meets the last one out's flush, with nothing newer for the file.</summary>
+    [Fact]
+    public async Task A_checkpoint_that_meets_a_flush_and_nothing_newer_for_the_file_ends_with_the_flush()
+    {
+        SimulatedDisk disk = NewDisk();
+        await using PitrDatabase database = await StartedAsync(disk);
+        await using var end = new ForcedEnd(database);
+        await database.CreateDatafileAsync("other").Within();
+        await database.CreateTableAsync("o", "other").Within();
+        FenceGrant grant = await database.FenceAsync("main", Lease).Within();
+        await database.PutAsync("t", "k", "v");
+        using HeldSync gate = HoldSync(disk);
+        Task<UnfenceResult> unfence = database.UnfenceAsync(grant.FenceId);
+        await gate.Reached.Within();
+        CommitResult last = await database.PutAsync("o", "k", "v");
+        Task<CheckpointResult> checkpoint = database.CheckpointAsync();
+        await UntilAsync(database, "other", file => file.CheckpointLsn >= last.Lsn); // the barrier has passed all files
+
+        gate.Release();
+        await unfence.Within();
+        Assert.Equal(["main", "other"], (await checkpoint.Within()).Flushed);
     }
 
     /// <summary>Promise 1: the copy is a valid datafile, with everything up to its checkpoint LSN and nothing above.</summary>
