@@ -518,7 +518,21 @@ public sealed class PitrDatabase : IAsyncDisposable
         }
         catch (OperationCanceledException) when (_actors.Stopped.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
-            throw EngineErrors.ShuttingDown();
+            throw await WhyStoppedAsync().ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>The engine ended while something was asked of it: by a shutdown, or by a failure, which is said.</summary>
+    private async Task<PitrException> WhyStoppedAsync()
+    {
+        try
+        {
+            await _actors.Completion.ConfigureAwait(false);
+            return EngineErrors.ShuttingDown();
+        }
+        catch (Exception failure)
+        {
+            return EngineErrors.EngineStopped(Problem.From(failure));
         }
     }
 

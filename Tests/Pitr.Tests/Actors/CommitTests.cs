@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Collections.Concurrent;
 using Microsoft.Extensions.Time.Testing;
 using Pitr.Simulation;
@@ -16,6 +17,7 @@ public sealed class CommitTests
         (Table left, Table right) = (database.GetTable("t"), database.GetTable("u"));
         var commits = new ConcurrentBag<(int Writer, int Round, Lsn Lsn)>();
         var seen = new ConcurrentBag<(Lsn Lsn, int Writer, int Left, int Right)>();
+        var single = new ConcurrentBag<(Lsn Lsn, int Round)>();
         Task writing = Task.WhenAll(Enumerable.Range(0, writers).Select(writer => Task.Run(async () =>
         {
             var batch = new WriteBatch();
@@ -38,6 +40,9 @@ public sealed class CommitTests
                 if (snapshot.Lsn == last)
                     continue;
                 last = snapshot.Lsn;
+                var value = new ArrayBufferWriter<byte>();
+                bool isThere = database.TryGet(left, [0], value, out Lsn at);
+                single.Add((at, isThere ? RoundOf(value.WrittenSpan.ToArray()) : 0));
                 for (int writer = 0; writer < writers; writer++)
                 {
                     seen.Add((snapshot.Lsn, writer,
@@ -51,9 +56,16 @@ public sealed class CommitTests
             commits.Where(commit => commit.Writer == writer).OrderBy(commit => commit.Round).Select(commit => commit.Lsn).ToArray())];
         foreach ((Lsn lsn, int writer, int one, int other) in seen)
         {
-            int place = Array.BinarySearch(byWriter[writer], lsn);
-            int expected = place >= 0 ? place + 1 : ~place;
+            int expected = RoundAt(writer, lsn);
             Assert.Equal((expected, expected), (one, other));
+        }
+
+        Assert.All(single, read => Assert.Equal(RoundAt(0, read.Lsn), read.Round)); // a single read tells the LSN that it stands for
+
+        int RoundAt(int writer, Lsn lsn)
+        {
+            int place = Array.BinarySearch(byWriter[writer], lsn);
+            return place >= 0 ? place + 1 : ~place;
         }
     }
 

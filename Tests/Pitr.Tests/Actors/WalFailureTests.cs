@@ -55,6 +55,23 @@ public sealed class WalFailureTests
         }
     }
 
+    [Fact]
+    public async Task A_request_that_the_end_of_the_engine_meets_is_told_why_it_ended()
+    {
+        SimulatedDisk disk = TestEngine.NewDisk();
+        PitrDatabase database = await WithTable(disk);
+        await database.PutAsync("t", "k", "v");
+        FaultGate gate = disk.Faults.On(FileOp.Write).Of("main.pitr").Hold();
+        Task<CheckpointResult> checkpoint = database.CheckpointAsync();
+        await gate.Reached.Within();
+        disk.Faults.On(FileOp.SyncData).Of("/wal/").Fail(Errno.EIO);
+        await Assert.ThrowsAnyAsync<PitrException>(() => database.PutAsync("t", "k", "w"));
+        gate.Release();
+        PitrException ended = await Assert.ThrowsAnyAsync<PitrException>(() => checkpoint.Within());
+        Assert.Contains("EIO", ended.Message, StringComparison.Ordinal);
+        await Assert.ThrowsAnyAsync<PitrException>(() => database.Completion.Within());
+    }
+
     /// <summary>H4: every segment that a group touches is synced before it is applied.</summary>
     [Fact]
     public async Task A_commit_over_several_segments_is_there_whole_or_not_at_all_after_a_power_loss_at_any_step()
