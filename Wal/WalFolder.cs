@@ -151,8 +151,10 @@ internal sealed class WalFolder : IDisposable
         foreach (SegmentName name in segments)
         {
             string path = PathOf(name);
-            bool fits = _files.Stat(path) is { IsSymlink: false, IsFolder: false } entry
-                && entry.LengthBytes == Geometry.SegmentBytes;
+            FileEntry? there = _files.Stat(path);
+            if (there is null)
+                continue; // it was let go already
+            bool fits = there is { IsSymlink: false, IsFolder: false } entry && entry.LengthBytes == Geometry.SegmentBytes;
             if (!fits || _spares.Count >= SparesMax)
             {
                 _files.Delete(path);

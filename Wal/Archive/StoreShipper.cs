@@ -251,6 +251,11 @@ internal sealed class StoreShipper
 
     private void ShipSegment(Lsn durable)
     {
+        if (WasLetGo(_next))
+        {
+            ContinueAt(_next + 1);
+            return;
+        }
         ArchivedSegment whole = Whole(_folder.Identity, _next, durable);
         _proof.Require(_next, whole.Plain, _path.Last.StartLsn, durable);
         if (!_cameFromStore(new SegmentName(_folder.Identity.Timeline, _next)))
@@ -260,6 +265,15 @@ internal sealed class StoreShipper
             ArchivePush.DeleteParts(_store, whole);
         }
         ContinueAt(_next + 1);
+    }
+
+    /// <summary>
+    /// It was shipped and read back, and then let go, by an earlier start whose crash brought an older segment back.
+    /// </summary>
+    private bool WasLetGo(ulong number)
+    {
+        var name = new SegmentName(_folder.Identity.Timeline, number);
+        return _folder.Files.Stat(_folder.PathOf(name)) is null && EndOfListed(number) > _folder.Geometry.StartOf(number);
     }
 
     private void ShipTail(Lsn durable)

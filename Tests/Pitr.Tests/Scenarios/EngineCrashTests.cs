@@ -1,5 +1,6 @@
 using System.Globalization;
 using Pitr.Simulation;
+using Pitr.Wal;
 
 namespace Pitr.Tests;
 
@@ -27,9 +28,10 @@ public sealed class EngineCrashTests
         }
 
         long from = Number("PITR_SEED_FROM") ?? 1;
+        long step = Number("PITR_SEED_STEP") ?? 1;
         long count = Number("PITR_SEEDS") ?? SeedsInSuite;
         var failures = new List<string>();
-        for (long seed = from; seed < from + count && failures.Count < 5; seed++)
+        for (long seed = from; seed < from + count * step && failures.Count < 5; seed += step)
         {
             try
             {
@@ -75,6 +77,7 @@ public sealed class EngineCrashTests
             await database.ShutdownAsync().WaitAsync(TestDatabase.Patience);
             await TestDatabase.NothingIsOpenAsync(disk);
             TestDatabase.CheckDatafiles(disk, database.Datafiles);
+            RequireWholeArchive(disk, seed, database.VisibleLsn);
         }
         catch (Exception error)
         {
@@ -122,6 +125,20 @@ public sealed class EngineCrashTests
         disk.BeforeOperation = null;
         await TestDatabase.NothingIsOpenAsync(disk);
         return copy ?? disk.KillCopy();
+    }
+
+    /// <summary>No segment was let go before it was shipped, whatever ended the lives (I5).</summary>
+    private static void RequireWholeArchive(SimulatedDisk disk, long seed, Lsn end)
+    {
+        if (disk.Stat("/archive/wal") is null)
+            return;
+        string[] shipped = [.. disk.List("/archive/wal").Select(name => name.Split('.')[0]).Distinct()];
+        ulong last = ulong.Parse(shipped[^1].AsSpan(8), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+        Assert.Equal(
+            Enumerable.Range(1, (int)last).Select(number => $"00000001{number:X16}"),
+            shipped);
+        int payload = EngineLife.Options(disk, seed, seed).WalSegmentBytes - SegmentHeader.Bytes;
+        Assert.True(last >= end.Value / (ulong)payload, $"The WAL ends at {end}, the archive in segment {last:X}.");
     }
 
     private static long? Number(string variable) =>

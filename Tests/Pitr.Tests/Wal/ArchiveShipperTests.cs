@@ -105,6 +105,23 @@ public sealed class ArchiveShipperTests
         Assert.True(next.MayRecycle(Name(1)));
     }
 
+    /// <summary>A crash while segments are let go may bring back an older one, and not the one behind it.</summary>
+    [Fact]
+    public void A_segment_that_was_let_go_after_it_was_shipped_is_not_missed()
+    {
+        for (ulong number = 1; number <= 3; number++)
+            WriteSegment(_disk, number);
+        ShipAll(Shipper(), At(4));
+        Folder(_disk).Remove([Name(2)]);
+        WriteSegment(_disk, 4);
+
+        StoreShipper next = Shipper(start: _start with { StartId = 2 });
+        ShipAll(next, At(5));
+
+        Assert.Null(next.Retry.LastError);
+        Assert.Equal(4ul, next.LastSegment);
+    }
+
     /// <summary>H26: a copy with the same lineage is refused, and the source goes on.</summary>
     [Fact]
     public void A_copy_of_the_database_does_not_ship()
