@@ -13,7 +13,7 @@ namespace Pitr.Storage;
 /// INVARIANTS
 ///   C1, C2  see <see cref="PageFrames"/>.
 ///   C3  Frames stay within the budget, but for those that a read takes while readers keep all others from being
-///       reused: a read never waits for another read. As soon as frames come back, all extra ones are evicted, and
+///       reused: a read never waits for another read, but for some yields. As soon as frames come back, all extra ones are evicted, and
 ///       their slabs go back to the system. Pages that nobody waits for (read ahead, written by a flush) never take one.
 ///
 /// THREADS  any. The lock protects the frames' lists; a hit takes no lock.
@@ -26,6 +26,7 @@ internal sealed unsafe class PageCache : IDisposable
 
     private const int EvictedAtOnceMax = 128;
     private const int ReserveMax = 1024;
+    private const int YieldsMax = 4;
 
     private readonly Lock _lock = new();
     private readonly PageFrames _frames = new();
@@ -103,6 +104,9 @@ internal sealed unsafe class PageCache : IDisposable
         lock (_lock)
             _frames.Dispose();
     }
+
+    /// <summary>False while reads take frames beyond the budget: there is no room for what nobody waits for.</summary>
+    internal bool HasRoom => !Volatile.Read(ref _extraInUse);
 
     internal void NoteLoad() => Interlocked.Increment(ref _loads);
 
@@ -185,17 +189,24 @@ internal sealed unsafe class PageCache : IDisposable
         return page;
     }
 
-    // All frames are in use or wait for readers. What is due now comes back; else a frame beyond the budget (C3).
+    // All frames are in use or wait for readers. Others get a moment to end; then a frame beyond the budget (C3).
     private byte* TakeLast()
     {
-        Epochs.Collect();
-        lock (_lock)
+        for (int tries = 0; ; tries++)
         {
-            byte* page = _frames.TryTake();
-            if (page != null)
-                return page;
-            _extraInUse = true;
-            return _frames.TakeExtra();
+            Epochs.Collect();
+            lock (_lock)
+            {
+                byte* page = _frames.TryTake();
+                if (page != null)
+                    return page;
+                if (tries == YieldsMax)
+                {
+                    _extraInUse = true;
+                    return _frames.TakeExtra();
+                }
+            }
+            Thread.Yield();
         }
     }
 
@@ -243,6 +254,8 @@ internal sealed unsafe class PageCache : IDisposable
             _evictingFrames -= victims.Count;
             foreach (nint page in victims)
                 _frames.GiveBack((byte*)page);
+            if (_extraInUse)
+                EvictExtra();
         }
     }
 }

@@ -72,6 +72,8 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
     /// </summary>
     public void Prefetch(ReadOnlySpan<uint> numbers, ulong rootGeneration)
     {
+        if (!_cache.HasRoom)
+            return;
         int from = 0;
         while (from < numbers.Length)
         {
