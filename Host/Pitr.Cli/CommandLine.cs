@@ -77,7 +77,7 @@ internal static class CommandLine
             VerbFailedException verb => (verb.Message, verb.Hint, ExitCodes.Failed),
             OperationCanceledException when interruption.Orderly.IsCancellationRequested =>
                 ("Interrupted.", "What was acknowledged is durable; look at the data before doing it again.", ExitCodes.Failed),
-            ArgumentException wrong => (wrong.Message, "See `pitr --help`.", ExitCodes.Usage),
+            ArgumentException wrong => (WithoutParameter(wrong), "See `pitr --help`.", ExitCodes.Usage),
             FormatException wrong => (wrong.Message, "See `pitr --help`.", ExitCodes.Usage),
             UnauthorizedAccessException denied => (denied.Message, "Run it as the user that owns the files.", ExitCodes.Failed),
             IOException io => (io.Message, "See whether the file or the pipe is there, has room and may be used.", ExitCodes.Failed),
@@ -96,6 +96,11 @@ internal static class CommandLine
         console.Error.Flush();
         return exitCode;
     }
+
+    /// <summary>The name of a parameter says nothing to who typed a command.</summary>
+    private static string WithoutParameter(ArgumentException wrong) => wrong.ParamName is { } name
+        ? wrong.Message.Replace($" (Parameter '{name}')", "", StringComparison.Ordinal)
+        : wrong.Message;
 
     private static string OneLine(string text) =>
         string.Join(' ', text.Split(['\r', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));

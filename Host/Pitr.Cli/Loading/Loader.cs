@@ -22,6 +22,8 @@ internal sealed record LoadResult(long Records, long Transactions, CommitResult?
 /// </remarks>
 internal sealed class Loader(IDatabaseTarget target, TimeProvider clock)
 {
+    private const int OverheadBytes = 64; // of a record in a transaction, at the most
+
     private readonly ConcurrentQueue<Sent> _sent = new();
 
     /// <summary>Records a transaction.</summary>
@@ -29,6 +31,9 @@ internal sealed class Loader(IDatabaseTarget target, TimeProvider clock)
 
     /// <summary>Records a second; null: no limit.</summary>
     public double? RecordsPerSecond { get; init; }
+
+    /// <summary>What a transaction may hold; tests have less.</summary>
+    public long TransactionBytesMax { get; init; } = Limits.TransactionBytesMax;
 
     /// <summary>Where acknowledgements go; null: nowhere. It must not buffer.</summary>
     public Stream? Acks { get; init; }
@@ -69,13 +74,17 @@ internal sealed class Loader(IDatabaseTarget target, TimeProvider clock)
     {
         var batch = new List<KeyValue>(Math.Min(BatchRecords, 10_000));
         string firstKey = "", lastKey = "";
-        long total = 0;
+        long total = 0, batchBytes = 0;
         await foreach (InputRecord record in records.WithCancellation(cancellationToken).ConfigureAwait(false))
         {
             if (batch.Count == 0)
                 firstKey = record.Key;
             lastKey = record.Key;
-            batch.Add(new KeyValue(Encoding.UTF8.GetBytes(record.Key), record.Value));
+            byte[] key = Encoding.UTF8.GetBytes(record.Key);
+            batch.Add(new KeyValue(key, record.Value));
+            batchBytes += OverheadBytes + key.Length + record.Value.Length;
+            if (batchBytes > TransactionBytesMax)
+                throw TooLarge(batch.Count, record.Line);
             total++;
             if (batch.Count < BatchRecords)
                 continue;
@@ -83,6 +92,7 @@ internal sealed class Loader(IDatabaseTarget target, TimeProvider clock)
             _sent.Enqueue(new Sent(firstKey, lastKey, batch.Count));
             yield return batch;
             batch = new List<KeyValue>(batch.Count);
+            batchBytes = 0;
         }
         if (batch.Count == 0)
             yield break;
@@ -90,6 +100,10 @@ internal sealed class Loader(IDatabaseTarget target, TimeProvider clock)
         _sent.Enqueue(new Sent(firstKey, lastKey, batch.Count));
         yield return batch;
     }
+
+    private UsageException TooLarge(int records, long line) => new(
+        $"The {records} records up to line {line} are more than one transaction may hold: {TextShapes.Bytes(TransactionBytesMax)}.",
+        "Load again with a smaller --batch; transactions before these may have been committed.");
 
     private async Task PaceAsync(long started, long recordNumber, CancellationToken cancellationToken)
     {

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using Pitr.Cli;
 
 namespace Pitr.Tests;
 
@@ -221,6 +222,24 @@ public sealed class CliTests : IDisposable
         Assert.Equal(4, (await _cli.RunAsync(
             "load", "t", "in.jsonl", "--key", "id", "--batch", "1", "--acks", "acks", "--database", "/db")).ExitCode);
         Assert.Equal(2, File.ReadAllLines(Path.Combine(_folder, "acks")).Length);
+    }
+
+    [Fact]
+    public async Task Records_that_no_transaction_holds_are_told_with_the_way_out()
+    {
+        _target.AddTable("t");
+        var loader = new Loader(_target, TimeProvider.System) { TransactionBytesMax = 1000, BatchRecords = 3 };
+        var wrong = await Assert.ThrowsAsync<UsageException>(() => loader.LoadAsync("t", Records(10, 500, 500), default));
+        Assert.Contains("The 3 records up to line 3", wrong.Message, StringComparison.Ordinal);
+        Assert.Contains("--batch", wrong.Hint, StringComparison.Ordinal);
+        Assert.Equal(3, (await loader.LoadAsync("t", Records(10, 700, 10), default)).Transactions); // each begins from nothing
+
+        static async IAsyncEnumerable<InputRecord> Records(params int[] lengths)
+        {
+            await Task.Yield();
+            for (int n = 0; n < 9; n++)
+                yield return new InputRecord($"k{n}", new byte[lengths[n % 3]], n + 1);
+        }
     }
 
     [Fact]

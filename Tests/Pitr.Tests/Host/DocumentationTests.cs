@@ -139,6 +139,36 @@ public sealed partial class DocumentationTests : IDisposable
         }
     }
 
+    [Fact]
+    public void Every_type_and_file_that_the_documents_name_is_there()
+    {
+        string[] sources = [.. SourceTree.Sources(SourceTree.Everything)];
+        HashSet<string> words = [.. sources.SelectMany(file => WordText().Matches(SourceTree.Text(file)).Select(word => word.Value))];
+        string[] documents =
+        [
+            "README.md", "CONTRIBUTING.md", "docs/architecture.md",
+            .. Directory.GetFiles(Path.Combine(SourceTree.Root, "docs/formats"))
+                .Select(file => Path.GetRelativePath(SourceTree.Root, file)),
+        ];
+        foreach (string document in documents)
+        {
+            foreach (Match name in NameText().Matches(SourceTree.Text(document)))
+            {
+                string text = name.Groups[1].Value;
+                bool isThere = text.EndsWith(".cs", StringComparison.Ordinal)
+                    ? sources.Any(file => file == text || file.EndsWith("/" + text, StringComparison.Ordinal))
+                    : words.Contains(text);
+                Assert.True(isThere, $"{document} names {text}, which is not there.");
+            }
+        }
+    }
+
+    [GeneratedRegex(@"`([A-Z][a-z]\w+|[\w/]+\.cs)`")]
+    private static partial Regex NameText();
+
+    [GeneratedRegex(@"\b[A-Z][a-z]\w+\b")]
+    private static partial Regex WordText();
+
     /// <summary>A hint is the next thing that somebody in trouble types.</summary>
     [Fact]
     public async Task Every_command_that_a_hint_or_a_document_names_is_there_with_its_options()
