@@ -17,6 +17,9 @@ public sealed class WriteBatch
 {
     private const int FirstBytes = 512;
 
+    /// <summary>A longer record is not kept for later ones.</summary>
+    private const int PooledBytesMax = 16 << 20;
+
     private byte[] _record;
     private int _end = RecordCodec.HeaderBytes;
     private TableId[] _tables = new TableId[2];
@@ -63,6 +66,8 @@ public sealed class WriteBatch
     public void Clear()
     {
         RequireIdle();
+        if (_record.Length > PooledBytesMax)
+            _record = ArrayPool<byte>.Shared.Rent(FirstBytes);
         _end = RecordCodec.HeaderBytes;
         Count = 0;
         TableCount = 0;
@@ -93,7 +98,7 @@ public sealed class WriteBatch
     internal void DetachWithContent()
     {
         _pending = new PendingCommit(this);
-        byte[] copy = ArrayPool<byte>.Shared.Rent(_record.Length);
+        byte[] copy = RoomFor(_end);
         _record.AsSpan(0, _end).CopyTo(copy);
         _record = copy;
     }
@@ -145,9 +150,20 @@ public sealed class WriteBatch
     {
         if (_end + bytes <= _record.Length)
             return;
-        byte[] larger = ArrayPool<byte>.Shared.Rent(Math.Max(_end + bytes, _record.Length * 2));
+        byte[] larger = RoomFor(Math.Max(_end + bytes, _record.Length + (_record.Length / 2)));
         _record.AsSpan(0, _end).CopyTo(larger);
-        ArrayPool<byte>.Shared.Return(_record);
+        Return(_record);
         _record = larger;
+    }
+
+    /// <summary>The pool doubles each length and keeps what is returned: a large record is made as it is needed.</summary>
+    private static byte[] RoomFor(int bytes) => bytes <= PooledBytesMax
+        ? ArrayPool<byte>.Shared.Rent(bytes)
+        : GC.AllocateUninitializedArray<byte>(bytes + sizeof(long)); // room for the padding
+
+    private static void Return(byte[] record)
+    {
+        if (record.Length <= PooledBytesMax)
+            ArrayPool<byte>.Shared.Return(record);
     }
 }
