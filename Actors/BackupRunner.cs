@@ -20,7 +20,8 @@ namespace Pitr.Actors;
 /// <remarks>
 /// <code>
 ///   hold all WAL ─▶ checkpoint ─▶ catalogue at C, hold from the redo point ─▶ intent (H35, H39)
-///     ─▶ for each file: Fence ─▶ copy ─▶ Unfence ─▶ BackupEnd logged (H29) ─▶ WAL from start to stop ─▶ label, manifest
+///     ─▶ for each file: Fence ─▶ copy ─▶ Unfence
+///     ─▶ BackupEnd logged (H29) ─▶ WAL from start to stop ─▶ label, manifest
 /// </code>
 /// INVARIANTS
 ///   K1  One worker at a time: the next step, also Discard and Abandon, begins after the one before has told its end.
@@ -227,7 +228,8 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
         }
         else if (owner is null)
         {
-            Fail(_engine.Slots.TryOf(_current.Id)?.Why ?? Problem.From(EngineErrors.DatafileRecovering(_current.Name))); // K3
+            // K3: without it the set would not count.
+            Fail(_engine.Slots.TryOf(_current.Id)?.Why ?? Problem.From(EngineErrors.DatafileRecovering(_current.Name)));
         }
         else
         {
@@ -298,7 +300,8 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
     /// <summary>The datafile's actor is no more: it was dropped, or it died.</summary>
     private void OwnerEnded()
     {
-        Problem why = Problem.From(EngineErrors.DatafileNeedsRecovery(_current!.Name, "its actor ended while it was copied."));
+        Problem why = Problem.From(
+            EngineErrors.DatafileNeedsRecovery(_current!.Name, "its actor ended while it was copied."));
         if (_fence is not null)
         {
             CopyIsVoid(why);
@@ -321,11 +324,13 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
         Work(cancel =>
         {
             IWalSource[] places = [new FolderWalSource(folder, folder.Folder),
-                .. _opened.Stores.Select(store => new ArchiveWalSource(store, ArchiveCatalog.Load(store), folder.Geometry))];
+                .. _opened.Stores.Select(
+                    store => new ArchiveWalSource(store, ArchiveCatalog.Load(store), folder.Geometry))];
             writer.IncludeWal(history, new WalSources(places, folder.Geometry), stop.StopLsn, cancel);
             BackupSet set = writer.Complete(stop);
             return new Completed(new BackupResult(
-                set.Label.BackupId, set.Label.StartLsn, set.Label.StopLsn, writer.BytesWritten, set.Label.Files.Count, seconds));
+                set.Label.BackupId, set.Label.StartLsn, set.Label.StopLsn, writer.BytesWritten, set.Label.Files.Count,
+                seconds));
         });
     }
 
@@ -417,7 +422,9 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
         _step = new CancellationTokenSource();
         CancellationToken cancel = _step.Token;
         _engine.Workers.Start(
-            Self, () => new WorkerEnded(work(cancel)), error => new WorkerEnded(failed?.Invoke(error) ?? new StepFailed(error)));
+            Self,
+            () => new WorkerEnded(work(cancel)),
+            error => new WorkerEnded(failed?.Invoke(error) ?? new StepFailed(error)));
     }
 
     // ---- messages to self ------------------------------------------------------------------------

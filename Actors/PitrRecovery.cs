@@ -20,7 +20,8 @@ public static class PitrRecovery
     {
         ArgumentNullException.ThrowIfNull(request);
         return Task.Run(
-            () => Plan(request, options ?? new PitrOptions(), verifiesFiles: true, cancellationToken).Plan, cancellationToken);
+            () => Plan(request, options ?? new PitrOptions(), verifiesFiles: true, cancellationToken).Plan,
+            cancellationToken);
     }
 
     /// <summary>
@@ -36,12 +37,13 @@ public static class PitrRecovery
         long began = settings.Clock.GetTimestamp();
         PlannedRecovery planned = await Task.Run(() => Prepare(request, settings, cancellationToken), cancellationToken)
             .ConfigureAwait(false);
-        return await CarryOutAsync(planned.Plan, request.Into, settings, began, cancellationToken).ConfigureAwait(false);
+        return await CarryOutAsync(planned.Plan, request.Into, settings, began, cancellationToken)
+            .ConfigureAwait(false);
     }
 
     /// <summary>
-    /// Goes on with a restore that is paused at its target, or that died on its way: to a later target, or to the one it
-    /// has. When the task completes the database stands exactly there.
+    /// Goes on with a restore that is paused at its target, or that died on its way: to a later target, or to the one
+    /// it has. When the task completes the database stands exactly there.
     /// </summary>
     /// <param name="folder">The restored database; it is not running.</param>
     /// <param name="target">
@@ -72,7 +74,8 @@ public static class PitrRecovery
     /// </summary>
     public static async Task<TimelineId> PromoteAsync(
         string folder, PitrOptions? options = null, CancellationToken cancellationToken = default) =>
-        (await RecoverAsync(folder, target: null, promote: true, options, cancellationToken).ConfigureAwait(false)).Timeline;
+        (await RecoverAsync(folder, target: null, promote: true, options, cancellationToken).ConfigureAwait(false))
+        .Timeline;
 
     /// <summary>Opening does what the plan in the control file says.</summary>
     private static async Task<RestoreResult> CarryOutAsync(
@@ -133,7 +136,8 @@ public static class PitrRecovery
     }
 
     private static FolderStore StoreOf(IFileSystem files, PitrOptions options, string address) =>
-        EngineFactory.OpenStore(files, EngineFactory.DrawOf(options), StoreAddress.Parse(address, Environment.CurrentDirectory));
+        EngineFactory.OpenStore(
+            files, EngineFactory.DrawOf(options), StoreAddress.Parse(address, Environment.CurrentDirectory));
 
     /// <summary>
     /// A relative path is taken from where the caller runs; what the control file keeps must mean the same everywhere.

@@ -10,8 +10,8 @@ using static Pitr.Actors.RecoveryProtocol;
 namespace Pitr.Actors;
 
 /// <summary>
-/// Replays the WAL into the datafile actors: one reader decodes and sorts on a worker, the files apply in parallel, credits
-/// hold the reader back.
+/// Replays the WAL into the datafile actors: one reader decodes and sorts on a worker, the files apply in parallel,
+/// credits hold the reader back.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -20,8 +20,9 @@ namespace Pitr.Actors;
 ///                    └──▶ Barrier ──▶ everybody flushes; the control file notes it without a WAL record (H21)
 ///                    └──▶ end     ──▶ catalogue into the control file ──▶ RecoveryEnded
 /// </code>
-/// Invariant R1: a step is asked for only when the one before was handed on, so that what a file gets is in LSN order (P4).
-/// A crash of it, or a failed step, keeps the database closed; nothing was acknowledged that is not in the WAL, and the next
+/// Invariant R1: a step is asked for only when the one before was handed on, so that what a file gets is in LSN order
+/// (P4). A crash of it, or a failed step, keeps the database closed; nothing was acknowledged that is not in the WAL,
+/// and the next
 /// opening begins again at the redo point.
 /// </remarks>
 internal sealed class RecoveryCoordinator : UntypedActor
@@ -118,7 +119,8 @@ internal sealed class RecoveryCoordinator : UntypedActor
                 Flushed(clean.File);
                 break;
             case SealSkipped skipped when _opened.Restore is not null:
-                Fail(_engine.Slots.Of(skipped.File).Why?.ToException() ?? EngineErrors.DatafileRecovering(skipped.Name));
+                Fail(
+                    _engine.Slots.Of(skipped.File).Why?.ToException() ?? EngineErrors.DatafileRecovering(skipped.Name));
                 break;
             case SealSkipped skipped:
                 Flushed(skipped.File);
@@ -306,7 +308,8 @@ internal sealed class RecoveryCoordinator : UntypedActor
         _controlFile.Tell(new ChangeControlFile(now => now.AfterReplay(catalogue, clean, barrier.Through) with
         {
             // What lies below the redo point is not read again: ids and times go on from here (I9).
-            NextTransactionId = new TransactionId(Math.Max(now.NextTransactionId.Value, barrier.TransactionId.Value + 1)),
+            NextTransactionId = new TransactionId(
+                Math.Max(now.NextTransactionId.Value, barrier.TransactionId.Value + 1)),
             LastCommitTime = now.LastCommitTime is { } last && last > barrier.Time ? last : barrier.Time,
         }));
     }
@@ -331,7 +334,7 @@ internal sealed class RecoveryCoordinator : UntypedActor
 
         if (catalogue.Files.FirstOrDefault(file => !_datafiles.ContainsKey(file.Id)) is { } lacking)
         {
-            // One that the WAL dropped further on is gone by now; without any other the result would not be the target (I11).
+            // One that the WAL dropped further on is gone by now; without any other the target is not reached (I11).
             Fail(_engine.Slots.Of(lacking.Id).Why!.ToException());
             return;
         }
@@ -339,7 +342,8 @@ internal sealed class RecoveryCoordinator : UntypedActor
         foreach (FileId file in _datafiles.Keys)
             _flushing.Add(file);
         foreach (IActorRef owner in _datafiles.Values)
-            owner.Tell(new FinishRestore(_opened.Restore.Cut, LineageOf(_opened.Restore.Cut), _opened.Restore.RecoveryId));
+            owner.Tell(
+                new FinishRestore(_opened.Restore.Cut, LineageOf(_opened.Restore.Cut), _opened.Restore.RecoveryId));
     }
 
     private void AfterNoted(ControlFile now)

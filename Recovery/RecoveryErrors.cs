@@ -46,7 +46,8 @@ internal static class RecoveryErrors
     public static DamageException CopyOfAnother(
         string path, string name, ulong generation, Lsn checkpoint, ulong expected, Lsn expectedCheckpoint) =>
         new(ErrorCode.BackupDamaged,
-            $"What lies at '{path}' is not datafile '{name}' as it was fenced: it is of generation {generation} at {checkpoint} "
+            $"What lies at '{path}' is not datafile '{name}' as it was fenced: it is of generation {generation} at "
+            + $"{checkpoint} "
             + $"instead of {expected} at {expectedCheckpoint}.",
             "See what else writes to the file; then take the backup again.")
         { Path = path, Offset = 0 };
@@ -80,7 +81,8 @@ internal static class RecoveryErrors
         RecoveryTarget target, TimelineId timeline, Lsn end, string lastTime) =>
         new(ErrorCode.TargetUnreachable,
             $"The target, {target}, is not reached: the WAL of timeline {timeline} ends at {end}, {lastTime}.",
-            "Choose an earlier target or none (the end of the WAL), or name the store that has the rest: --archive STORE");
+            "Choose an earlier target or none (the end of the WAL), or name the store that has the rest: --archive "
+            + "STORE");
 
     /// <summary>No set lies on the path.</summary>
     public static RefusedException NoSetOnPath(RecoveryTarget target, TimelineId timeline) =>
@@ -110,14 +112,16 @@ internal static class RecoveryErrors
     /// <summary>The clock had stepped (H8).</summary>
     public static RefusedException TimeAmbiguous(RecoveryTarget target, Lsn cut, string earlier) =>
         new(ErrorCode.TimeAmbiguous,
-            $"The target, {target}, is ambiguous: it stops at {cut}, but the clock had stepped, and records beyond were made "
+            $"The target, {target}, is ambiguous: it stops at {cut}, but the clock had stepped, and records beyond "
+            + "were made "
             + $"at or before that time: {earlier}.",
             $"Choose by LSN: --target-lsn {cut} leaves them out. See what they are: pitr wal dump STORE --from {cut}");
 
     /// <summary>A time at the very end of the WAL: more of the same moment may be missing (H34).</summary>
     public static RefusedException TimeAtEnd(RecoveryTarget target, TimelineId timeline, Lsn end, string lastTime) =>
         new(ErrorCode.TargetUnreachable,
-            $"The target, {target}, is not reached for certain: the last record of timeline {timeline}, at {end}, is of {lastTime}, "
+            $"The target, {target}, is not reached for certain: the last record of timeline {timeline}, at {end}, is "
+            + $"of {lastTime}, "
             + "and more of that moment may be missing.",
             $"Leave the target out to go to the end of the WAL, or say the position: --target-lsn {end}");
 
@@ -139,7 +143,8 @@ internal static class RecoveryErrors
     public static RefusedException FileAboveCut(string name, Lsn checkpoint, Lsn cut) =>
         new(ErrorCode.TargetUnreachable,
             $"Datafile '{name}' has every change up to {checkpoint}, which is beyond the target at {cut}.",
-            "Restore it from a backup set whose stop lies at or before the target: pitr restore --from STORE --into DIR");
+            "Restore it from a backup set whose stop lies at or before the target: pitr restore --from STORE --into "
+            + "DIR");
 
     /// <summary>The catalogue that replay would begin with lies above the cut (H43).</summary>
     public static RefusedException CatalogueAboveCut(Lsn catalogue, Lsn cut) =>

@@ -28,7 +28,8 @@ internal sealed class Promotion : IPromotionHost
     public IReadOnlyList<IArchiveStore> Stores => _opened.Stores;
 
     /// <summary>All steps; on a worker.</summary>
-    public static Promoted Run(EngineContext engine, OpenedEngine opened, ControlFile control, RestoreInProgress restore)
+    public static Promoted Run(
+        EngineContext engine, OpenedEngine opened, ControlFile control, RestoreInProgress restore)
     {
         // Noted by the rename that commits the promotion: a crash before the first checkpoint gives no id twice.
         var next = new TransactionId(Math.Max(
@@ -56,7 +57,8 @@ internal sealed class Promotion : IPromotionHost
         Control = control;
     }
 
-    public bool FirstSegmentIsSynced(PromotionIntent intent) => false; // making it again from nothing is right at any time
+    // Making it again from nothing is right at any time.
+    public bool FirstSegmentIsSynced(PromotionIntent intent) => false;
 
     /// <summary>Its first record says where the timeline comes from.</summary>
     public void WriteFirstSegment(PromotionIntent intent)
@@ -72,7 +74,8 @@ internal sealed class Promotion : IPromotionHost
         appender.BeginGroup(time.CommitTime, time.RawClock);
         TimelineEntry parent = Control.History.First(entry => entry.Timeline == intent.Parent);
         appender.Stage(new WalEvent.TimelineStart(
-            intent.Timeline, intent.Lineage, intent.Parent, parent.Lineage, intent.ForkLsn, intent.StartLsn, intent.Reason));
+            intent.Timeline, intent.Lineage, intent.Parent, parent.Lineage, intent.ForkLsn, intent.StartLsn,
+            intent.Reason));
         appender.WriteAndSync();
     }
 

@@ -5,7 +5,8 @@ using Pitr.Wal;
 namespace Pitr.Actors;
 
 /// <summary>
-/// What becomes of a recovery that stands at its target, or died on its way: the same plan again, or one to a later target.
+/// What becomes of a recovery that stands at its target, or died on its way: the same plan again, or one to a later
+/// target.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -18,7 +19,7 @@ namespace Pitr.Actors;
 /// INVARIANTS
 ///   G1  A later plan's cut is at or above the present one, and the present one lies on its path: files are never taken
 ///       back. Its recovery id is the present one, so that the stamps of the files hold.
-///   G2  The control file changes in one rename, after the new plan has been proven: a refusal leaves the recovery as it is.
+///   G2  The control file changes in one rename, after the new plan has been proven: a refusal leaves it as it is.
 ///   G3  A promotion that has begun is not taken elsewhere: its number may be claimed already (H32).
 /// THREADS  one. The database's lock is held.
 /// </remarks>
@@ -68,7 +69,8 @@ internal static class RecoveryContinuation
         Func<ulong> draw = EngineFactory.DrawOf(options);
         IArchiveStore[] places = [.. plan.Places.Select(name => (IArchiveStore)EngineFactory.OpenStore(
             files, draw, StoreAddress.Parse(name, folder)))];
-        IArchiveStore sets = places.FirstOrDefault(place => BackupCatalog.Read(place).Sets.Any(set => set.Id == plan.BackupId))
+        IArchiveStore sets = places.FirstOrDefault(
+            place => BackupCatalog.Read(place).Sets.Any(set => set.Id == plan.BackupId))
             ?? throw RecoveryErrors.BackupUnknown(string.Join(", ", plan.Places), plan.BackupId ?? "");
         return RecoveryPlanner.Plan(
             new PlanRequest

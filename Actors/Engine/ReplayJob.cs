@@ -41,7 +41,9 @@ internal sealed class ReplayJob
         ReplayCatalogue catalogue = ReplayStart.Of(control.Catalogue, has);
         return opened.Restore is { } restore
             ? new ReplayJob(opened, engine.Folder, new ReplayStream(
-                WalSources.Open(restore.History, restore.Sources.Along(restore.History, control.RedoLsn, restore.Cut), control.RedoLsn),
+                WalSources.Open(
+                    restore.History, restore.Sources.Along(restore.History, control.RedoLsn, restore.Cut),
+                    control.RedoLsn),
                 catalogue, restore.Cut, options))
             : new ReplayJob(opened, engine.Folder, new ReplayStream(
                 LocalRecords(opened), catalogue, cut, options));
@@ -58,9 +60,9 @@ internal sealed class ReplayJob
     /// A file whose creation was logged: it is on disk already (crash recovery, or an earlier try), or is made now.
     /// </summary>
     /// <remarks>
-    /// What a restore makes gets its name only when its content is durable: what lies there under that name and does not
-    /// carry this recovery's stamp is not ours, and is neither opened nor written over (H30). The temporary name carries
-    /// the recovery's id, so what an earlier try left of it is ours to remove.
+    /// What a restore makes gets its name only when its content is durable: what lies there under that name and does
+    /// not carry this recovery's stamp is not ours, and is neither opened nor written over (H30). The temporary name
+    /// carries the recovery's id, so what an earlier try left of it is ours to remove.
     /// </remarks>
     public Datafile MakeFile(EngineContext engine, WalEvent.CreateDatafile create, Lineage lineage)
     {
@@ -74,7 +76,8 @@ internal sealed class ReplayJob
                 control.RedoLsn, keepVersions: false)
             : Datafile.Open(
                 engine.Environment, path, create.Name,
-                new DatafileExpectation(control.SystemId, create.FileId, Incarnation: create.Incarnation), keepVersions: false);
+                new DatafileExpectation(control.SystemId, create.FileId, Incarnation: create.Incarnation),
+                keepVersions: false);
     }
 
     private Datafile MakeRestored(
@@ -89,8 +92,9 @@ internal sealed class ReplayJob
         {
             // An incarnation of its own: the one that was logged is that of the source's file (H15).
             Datafile.Create(
-                engine.Environment, temporary, create.Name, control.SystemId, create.FileId, new Incarnation(engine.Draw()),
-                lineage, control.RedoLsn, restoreStamp: recovery, keepVersions: false).Dispose();
+                engine.Environment, temporary, create.Name, control.SystemId, create.FileId,
+                new Incarnation(engine.Draw()), lineage, control.RedoLsn, restoreStamp: recovery,
+                keepVersions: false).Dispose();
             files.Link(temporary, path);
             files.Delete(temporary);
             files.SyncFolder(Path.GetDirectoryName(path)!);
@@ -101,7 +105,8 @@ internal sealed class ReplayJob
         }
 
         return Datafile.Open(
-            engine.Environment, path, create.Name, new DatafileExpectation(control.SystemId, create.FileId), keepVersions: false);
+            engine.Environment, path, create.Name, new DatafileExpectation(control.SystemId, create.FileId),
+            keepVersions: false);
     }
 
     /// <summary>The file that a replayed drop removes.</summary>

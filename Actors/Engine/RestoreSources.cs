@@ -15,7 +15,8 @@ internal static class RestoreSources
         var places = new List<IWalSource>();
         foreach (string name in plan.Places)
         {
-            IArchiveStore store = EngineFactory.OpenStore(engine.FileSystem, engine.Draw, StoreAddress.Parse(name, engine.Folder));
+            IArchiveStore store = EngineFactory.OpenStore(
+                engine.FileSystem, engine.Draw, StoreAddress.Parse(name, engine.Folder));
             places.Add(new ArchiveWalSource(store, ArchiveCatalog.Load(store), geometry));
             if (BackupCatalog.Read(store).Sets.FirstOrDefault(found => found.Label.BackupId == plan.BackupId)
                 is { Label.IncludesWal: true } set)
@@ -26,6 +27,7 @@ internal static class RestoreSources
         }
 
         return new RestoreInProgress(
-            control.Recovery.Id, plan, TimelineHistory.Of(control.SystemId, control.History), new WalSources(places, geometry));
+            control.Recovery.Id, plan, TimelineHistory.Of(control.SystemId, control.History),
+            new WalSources(places, geometry));
     }
 }

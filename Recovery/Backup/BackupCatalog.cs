@@ -105,7 +105,8 @@ internal sealed class BackupCatalog
             foreach (LabelledFile file in label.Files)
             {
                 if (manifest.Find(file.ObjectName)?.LengthBytes != file.LengthBytes)
-                    throw RecoveryErrors.BackupDamaged(backupId, file.ObjectName, "label and manifest do not agree on it");
+                    throw RecoveryErrors.BackupDamaged(
+                        backupId, file.ObjectName, "label and manifest do not agree on it");
             }
             sets.Add(set);
         }

@@ -140,7 +140,8 @@ internal sealed record BackupSet(IArchiveStore Store, string Prefix, BackupLabel
             }
             string sha = Convert.ToHexString(_hash.GetHashAndReset());
             if (sha != entry.Sha256)
-                throw RecoveryErrors.BackupDamaged(backupId, entry.Name, $"its SHA-256 is {sha} instead of {entry.Sha256}");
+                throw RecoveryErrors.BackupDamaged(
+                    backupId, entry.Name, $"its SHA-256 is {sha} instead of {entry.Sha256}");
             _isVerified = true;
         }
     }

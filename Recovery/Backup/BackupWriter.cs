@@ -65,7 +65,8 @@ internal sealed class BackupWriter
     private readonly string _prefix;
     private readonly Dictionary<FileId, LabelledFile> _files = [];
     private readonly Dictionary<string, ManifestEntry> _objects = [];
-    private readonly List<IArchiveStore> _registered = []; // stores where this backup's intent lies: what is there is ours
+    // Stores where this backup's intent lies: what is there is ours.
+    private readonly List<IArchiveStore> _registered = [];
     private bool _includesWal;
 
     /// <param name="disk">Where the datafiles are.</param>
@@ -78,7 +79,8 @@ internal sealed class BackupWriter
         IFileSystem disk, IArchiveStore store, IReadOnlyList<IArchiveStore> archives, BackupStart start,
         IReachablePages reachable, Action<long>? pace = null)
     {
-        Invariant.Require(start.CatalogueLsn >= start.Control.Catalogue.Lsn, "S2", "C lies below the catalogue's own LSN.");
+        Invariant.Require(
+            start.CatalogueLsn >= start.Control.Catalogue.Lsn, "S2", "C lies below the catalogue's own LSN.");
         (_disk, _store, _archives, _start, _reachable) = (disk, store, archives, start, reachable);
         _pace = pace ?? (static _ => { });
         _prefix = BackupSet.PrefixOf(start.BackupId);
@@ -210,7 +212,9 @@ internal sealed class BackupWriter
         return new BackupSet(_store, _prefix, label, manifest);
     }
 
-    /// <summary>The backup ends without a set: the manifest goes first (S4), then all of it, the intents last.</summary>
+    /// <summary>
+    /// The backup ends without a set: the manifest goes first (S4), then all of it, the intents last.
+    /// </summary>
     public void Abandon()
     {
         if (_registered.Contains(_store))

@@ -73,8 +73,11 @@ internal sealed class PageCopyStream : Stream
     /// <summary>SHA-256 of everything read; once, at the end.</summary>
     public string Sha256() => Convert.ToHexString(_hash.GetHashAndReset());
 
-    /// <summary>Requires that no page that counts has failed, and that the bytes are of the file that was fenced.</summary>
-    /// <exception cref="DamageException">PageChecksum; BackupDamaged: it is another file, or of another generation.</exception>
+    /// <summary>
+    /// Requires that no page that counts has failed, and that the bytes are of the file that was fenced.
+    /// </summary>
+    /// <exception cref="DamageException">PageChecksum; BackupDamaged: it is another file, or of another
+    /// generation.</exception>
     public void RequireSound(IReachablePages reachable)
     {
         RequireFenced();

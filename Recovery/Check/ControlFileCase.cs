@@ -45,7 +45,8 @@ internal readonly record struct FileFacts(
             IsThere: true, IsReadable: true, IsOurs: meta.SystemId == system && meta.FileId == listed.Id,
             IsDatafile: meta.Kind == DatafileKind.Datafile, IsListed: true, IsDropped: false,
             IsSameIncarnation: meta.Incarnation == listed.Incarnation,
-            Generation: meta.Generation.CompareTo(listed.Generation), IsSameLsn: meta.CheckpointLsn == listed.CheckpointLsn,
+            Generation: meta.Generation.CompareTo(listed.Generation),
+            IsSameLsn: meta.CheckpointLsn == listed.CheckpointLsn,
             IsOnPath: path.PathContains(meta.Lineage, meta.CheckpointLsn), IsAboveWal: meta.CheckpointLsn > walEnd,
             IsUnborn: false);
     }
@@ -82,11 +83,13 @@ internal static class ControlFileCase
         new("C2", f => IsOwn(f) && f.IsSameIncarnation && f.Generation > 0 && Fits(f),
             FileVerdict.Use, "it was flushed after the control file was written"),
         new("C3", f => IsOwn(f) && f.IsSameIncarnation && f.Generation < 0 && f.IsOnPath,
-            FileVerdict.NeedsRecovery, "it is an older copy: its generation is below the one that the control file knows"),
+            FileVerdict.NeedsRecovery,
+            "it is an older copy: its generation is below the one that the control file knows"),
         new("C4", f => IsOwn(f) && f.IsSameIncarnation && f.Generation == 0 && !f.IsSameLsn && f.IsOnPath,
             FileVerdict.NeedsRecovery, "its generation is the known one with another LSN: it is another file's copy"),
         new("C5", f => IsOwn(f) && !f.IsSameIncarnation && f.IsOnPath,
-            FileVerdict.NeedsRecovery, "its incarnation is another one: it is a copy from before a restore, or was put here"),
+            FileVerdict.NeedsRecovery,
+            "its incarnation is another one: it is a copy from before a restore, or was put here"),
         new("C6", f => IsOwn(f) && !f.IsOnPath,
             FileVerdict.NeedsRecovery, "its LSN is of a timeline that this database has left"),
         new("C7", f => IsOwn(f) && f.IsSameIncarnation && f.IsAboveWal && f.IsOnPath

@@ -6,12 +6,12 @@ namespace Pitr.Recovery;
 internal static class StrayFile
 {
     /// <summary>
-    /// True if it is provably ours and holds nothing: one that was dropped, or whose creation a crash cut short before it
-    /// was logged.
+    /// True if it is provably ours and holds nothing: one that was dropped, or whose creation a crash cut short before
+    /// it was logged.
     /// </summary>
     /// <remarks>
-    /// A file is made as two meta pages. What is not zero of them lies in their first sectors, so that a power loss leaves
-    /// of each all or nothing.
+    /// A file is made as two meta pages. What is not zero of them lies in their first sectors, so that a power loss
+    /// leaves of each all or nothing.
     /// </remarks>
     public static bool MeansNothing(IFileSystem files, string path, Catalogue catalogue, SystemIdentifier system)
     {
@@ -37,7 +37,8 @@ internal static class StrayFile
             ReadOnlySpan<byte> page = bytes.AsSpan((int)slot * PageLayout.PageBytes, PageLayout.PageBytes);
             if (page.IndexOfAnyExcept((byte)0) < 0)
                 continue;
-            if (MetaPage.TryRead(page, slot, out _) is not { } meta || Decide(catalogue, system, meta) != FileVerdict.Remove)
+            if (MetaPage.TryRead(page, slot, out _) is not { } meta
+                || Decide(catalogue, system, meta) != FileVerdict.Remove)
                 return false;
         }
 

@@ -32,7 +32,8 @@ internal static class BranchChoice
         {
             bool isDominated = sorted.Any(other =>
                 !ReferenceEquals(other, branch) && Dominates(other, branch, hasTransactions)
-                && (other.Last.Timeline.Value > branch.Last.Timeline.Value || !Dominates(branch, other, hasTransactions)));
+                && (other.Last.Timeline.Value > branch.Last.Timeline.Value
+                    || !Dominates(branch, other, hasTransactions)));
             if (!isDominated)
                 candidates.Add(branch);
         }

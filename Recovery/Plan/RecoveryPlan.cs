@@ -120,7 +120,9 @@ public sealed record RecoveryPlan
     {
         var text = new StringBuilder();
         Line(text, "target", Target.ToString());
-        Line(text, "from", BackupId is null ? $"the files that are there, from {StartLsn}" : $"backup set {BackupId}, WAL from {StartLsn}");
+        Line(text, "from", BackupId is null
+            ? $"the files that are there, from {StartLsn}"
+            : $"backup set {BackupId}, WAL from {StartLsn}");
         foreach (PlannedTimeline step in Path)
         {
             Line(text, "timeline", step.ToLsn is { } fork
@@ -167,7 +169,8 @@ public sealed record PlannedRecord(Lsn Lsn, DateTimeOffset Time, TransactionId T
 /// <param name="Time">When it was begun.</param>
 /// <param name="ToLsn">Where the next one on the path forks from it; null for the last.</param>
 public sealed record PlannedTimeline(
-    TimelineId Timeline, Lineage Lineage, TimelineId? Parent, Lsn ForkLsn, Lsn StartLsn, string Reason, DateTimeOffset Time,
+    TimelineId Timeline, Lineage Lineage, TimelineId? Parent, Lsn ForkLsn, Lsn StartLsn, string Reason,
+    DateTimeOffset Time,
     Lsn? ToLsn);
 
 /// <summary>A datafile that is copied from the set.</summary>

@@ -9,7 +9,7 @@ namespace Pitr.Recovery;
 /// </summary>
 /// <remarks>
 /// <code>
-///  sets and histories ──▶ which branch? (H28) ──▶ which set? ──▶ read and prove all WAL from its start to the cut ──▶ plan
+///  sets and histories ──▶ which branch? (H28) ──▶ which set? ──▶ read and prove all WAL from start to cut ──▶ plan
 ///                           BranchAmbiguous       BackupUnknown     WalGap, WalDamaged, TargetUnreachable (H34),
 ///                                                 BackupVoid (H29)  TimeAmbiguous (H8)
 /// </code>
@@ -129,12 +129,14 @@ internal sealed class RecoveryPlanner
             if (history.System != system)
                 throw RecoveryErrors.ForeignSystem($"Timeline {history.Last.Timeline}", system, history.System);
             for (int length = history.Path.Count; length > 0; length--)
-                branches.TryAdd(history.Path[length - 1].Lineage, TimelineHistory.Of(system, history.Path.Take(length)));
+                branches.TryAdd(
+                    history.Path[length - 1].Lineage, TimelineHistory.Of(system, history.Path.Take(length)));
         }
         return [.. branches.Values.OrderBy(branch => branch.Last.Timeline.Value)];
     }
 
-    private IReadOnlyList<TimelineHistory> AskedFor(IReadOnlyList<BackupSet> sets, IReadOnlyList<TimelineHistory> branches)
+    private IReadOnlyList<TimelineHistory> AskedFor(
+        IReadOnlyList<BackupSet> sets, IReadOnlyList<TimelineHistory> branches)
     {
         switch (_request.Timeline)
         {
@@ -188,7 +190,8 @@ internal sealed class RecoveryPlanner
         return _hasTransactions[(entry.Lineage, from, to)] = found;
     }
 
-    private static string Describe(IReadOnlyList<TimelineHistory> branches) => string.Join("; ", branches.Select(branch =>
+    private static string Describe(IReadOnlyList<TimelineHistory> branches) => string.Join(
+        "; ", branches.Select(branch =>
         branch.Last.Parent is { } parent
             ? $"{branch.Last.Timeline}, forked from {parent} at {branch.Last.ForkLsn} on "
                 + $"{UtcText.Of(branch.Last.Time)} ({branch.Last.Reason})"
@@ -228,7 +231,8 @@ internal sealed class RecoveryPlanner
         }
         BackupLabel first = onPath[^1].Label;
         throw refusal
-            ?? RecoveryErrors.TargetBeforeSet(_request.Target, first.BackupId, first.StopLsn, UtcText.Of(first.StopTime));
+            ?? RecoveryErrors.TargetBeforeSet(
+                _request.Target, first.BackupId, first.StopLsn, UtcText.Of(first.StopTime));
     }
 
     /// <summary>True if the label alone says that the target lies before the set's stop (H34).</summary>
@@ -238,7 +242,8 @@ internal sealed class RecoveryPlanner
         return target.Kind switch
         {
             RecoveryTarget.Form.Lsn => target.IsInclusive ? target.Lsn < label.StopLsn : target.Lsn <= label.StopLsn,
-            RecoveryTarget.Form.Time => target.IsInclusive ? target.Time < label.StopTime : target.Time <= label.StopTime,
+            RecoveryTarget.Form.Time =>
+                target.IsInclusive ? target.Time < label.StopTime : target.Time <= label.StopTime,
             RecoveryTarget.Form.Transaction =>
                 label.StopTransactionId.Value != 0 && target.TransactionId.Value <= label.StopTransactionId.Value,
             _ => false,
@@ -362,7 +367,8 @@ internal sealed class RecoveryPlanner
         if (record.Lsn <= label.CatalogueLsn)
             return;
         if (record.Kind == WalRecordKind.CreateDatafile && record.Event is WalEvent.CreateDatafile created)
-            scan.Made[created.FileId.Value] = (created.Name, RestorePaths.OfMade(created.Name, created.Path, _request.Map));
+            scan.Made[created.FileId.Value] = (
+                created.Name, RestorePaths.OfMade(created.Name, created.Path, _request.Map));
         else if (record.Kind == WalRecordKind.DropDatafile && record.Event is WalEvent.DropDatafile dropped)
             scan.Made.Remove(dropped.FileId.Value);
     }
@@ -392,13 +398,15 @@ internal sealed class RecoveryPlanner
             Timeline = branch.Last.Timeline,
             Path = PathOf(branch),
             Files = [.. set.Label.Files.Select(file => new PlannedFile(
-                file.Id, file.Name, file.ObjectName, RestorePaths.Of(file, _request.Map), file.LengthBytes, file.CheckpointLsn))],
+                file.Id, file.Name, file.ObjectName, RestorePaths.Of(file, _request.Map), file.LengthBytes,
+                file.CheckpointLsn))],
             Map = _request.Map,
             Places = [.. _request.Archives.Append(_request.SetStore).Select(store => store.Name).Distinct()],
             MadeByReplay = [.. scan.Made.Values.Select(made => made.Name)],
             MadePaths = [.. scan.Made.Values.Select(made => made.Path)],
             Wal = [.. wal.Select(stretch => new PlannedWal(
-                stretch.Source, stretch.Timeline, stretch.Number, stretch.From, Lsn.Min(stretch.To, search.Cut), stretch.IsParts))],
+                stretch.Source, stretch.Timeline, stretch.Number, stretch.From,
+                Lsn.Min(stretch.To, search.Cut), stretch.IsParts))],
             WalSegmentBytes = set.Label.WalSegmentBytes,
             Records = scan.Records,
             BeginsTimeline = !isCurrent,
@@ -418,7 +426,8 @@ internal sealed class RecoveryPlanner
                 + $"{stretch.From} to {stretch.To}: the whole segment is not there.");
         }
         if (scan.Coverage.Hole is { } hole)
-            findings.Add($"Behind the target, the WAL of timeline {hole.Timeline} from {hole.From} to {hole.To} is missing.");
+            findings.Add(
+                $"Behind the target, the WAL of timeline {hole.Timeline} from {hole.From} to {hole.To} is missing.");
         return [.. findings];
     }
 
@@ -452,7 +461,8 @@ internal static class RestorePaths
         foreach (string from in map.Keys)
         {
             string folder = Path.TrimEndingDirectorySeparator(from);
-            if ((path == folder || path.StartsWith(folder + "/", StringComparison.Ordinal)) && from.Length > (best?.Length ?? -1))
+            if ((path == folder || path.StartsWith(folder + "/", StringComparison.Ordinal))
+                && from.Length > (best?.Length ?? -1))
                 best = from;
         }
         return best is null

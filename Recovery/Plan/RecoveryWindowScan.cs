@@ -4,15 +4,16 @@ namespace Pitr.Recovery;
 
 /// <summary>Finds, for one archive, from when to when a database can be restored.</summary>
 /// <remarks>
-/// The window begins at the stop of the oldest whole set of this path from whose WAL on the archive has no gap, and ends
-/// at the last commit time that is archived. Sets lie in the archive itself, or in the stores that their intents in it
-/// name (H35). It is known from names, labels and manifests: that the contents are good is what `verify` proves.
-/// A look reads a listing and the labels, so it is taken rarely: after a hundred times as long as the last one took, and
-/// not more often than each <see cref="LookEvery"/>.
+/// The window begins at the stop of the oldest whole set of this path from whose WAL on the archive has no gap, and
+/// ends at the last commit time that is archived. Sets lie in the archive itself, or in the stores that their intents
+/// in it name (H35). It is known from names, labels and manifests: that the contents are good is what `verify` proves.
+/// A look reads a listing and the labels, so it is taken rarely: after a hundred times as long as the last one took,
+/// and not more often than each <see cref="LookEvery"/>.
 /// THREADS  one worker at a time. FAILURE  a store that does not answer leaves the window as it was.
 /// </remarks>
 internal sealed class RecoveryWindowScan(
-    IArchiveStore archive, TimelineHistory path, long payloadBytes, Func<string, IArchiveStore?> openStore, TimeProvider clock)
+    IArchiveStore archive, TimelineHistory path, long payloadBytes, Func<string, IArchiveStore?> openStore,
+    TimeProvider clock)
 {
     public static readonly TimeSpan LookEvery = TimeSpan.FromSeconds(5);
     private const int ShareOfTime = 100;
@@ -59,7 +60,8 @@ internal sealed class RecoveryWindowScan(
     private IEnumerable<BackupSet> Sets()
     {
         var stores = new List<IArchiveStore> { archive };
-        foreach (string name in BackupCatalog.Intents(archive).Select(intent => intent.SetStore).Distinct(StringComparer.Ordinal))
+        IEnumerable<string> places = BackupCatalog.Intents(archive).Select(intent => intent.SetStore);
+        foreach (string name in places.Distinct(StringComparer.Ordinal))
         {
             if (name != archive.Name && openStore(name) is { } other)
                 stores.Add(other);

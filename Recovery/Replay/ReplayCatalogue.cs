@@ -88,7 +88,9 @@ internal sealed class ReplayCatalogue
             throw RecoveryErrors.UnknownId($"datafile {file} for another one's table", table.Value, lsn);
         if (of.DroppedAt.IsZero)
             return ReplayFate.Apply;
-        return lsn <= of.DroppedAt ? ReplayFate.Skip : throw RecoveryErrors.UnknownId("the dropped table", table.Value, lsn);
+        return lsn <= of.DroppedAt
+            ? ReplayFate.Skip
+            : throw RecoveryErrors.UnknownId("the dropped table", table.Value, lsn);
     }
 
     // ---- events of the WAL: true if the catalogue did not have it -----------------------------------

@@ -212,7 +212,8 @@ internal static unsafe class ReplaySort
         int leftBytes = Math.Max(0, left.KeyBytes - depth);
         int rightBytes = Math.Max(0, right.KeyBytes - depth);
         return new ReadOnlySpan<byte>(keys + ((long)left.Item << 3) + depth, leftBytes)
-            .SequenceCompareTo(new ReadOnlySpan<byte>(keys + ((long)right.Item << 3) + depth, rightBytes)) is var order and not 0
+            .SequenceCompareTo(
+                new ReadOnlySpan<byte>(keys + ((long)right.Item << 3) + depth, rightBytes)) is var order and not 0
             ? order
             : left.KeyBytes - right.KeyBytes;
     }

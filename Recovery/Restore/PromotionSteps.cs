@@ -58,7 +58,8 @@ internal interface IPromotionHost
 ///        mine already: an earlier try of this promotion (lineage, parent, fork and start are equal)
 ///        taken:        another branch has it: a new lineage and number, back to 2
 ///   4. the new timeline's first segment, synced
-///   5. one rename of the control file: new timeline, history, recovery listed as finished (its stamps are void), no intent
+///   5. one rename of the control file: new timeline, history, no intent, recovery listed as finished: its stamps are
+///        void
 /// </code>
 /// INVARIANTS  M1: before 5 the database is in recovery, after it is live, nothing between. M2: a number is claimed
 /// only for what the control file holds as intent, so a second try finds its own claim.

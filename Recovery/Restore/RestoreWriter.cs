@@ -62,7 +62,8 @@ internal sealed class RestoreWriter
     /// <param name="planned">What to restore.</param>
     /// <param name="isPaused">Stay at the target.</param>
     /// <param name="cancellation">Until the control file is written.</param>
-    /// <param name="beforeControlFile">Writes what else belongs to the database, before it becomes one; removes it if it fails.</param>
+    /// <param name="beforeControlFile">Writes what else belongs to the database, before it becomes one; removes it if
+    /// it fails.</param>
     public ControlFile Restore(
         PlannedRecovery planned, bool isPaused, CancellationToken cancellation, Action? beforeControlFile = null)
     {
@@ -131,7 +132,8 @@ internal sealed class RestoreWriter
                 source.NextTransactionId.Value, planned.Set.Label.StopTransactionId.Value + 1)),
             Catalogue = catalogue,
             Recovery = new UnfinishedRecovery(
-                Guid.ParseExact(planned.Plan.RecoveryId, "N"), planned.Plan.ToJson(), planned.Plan.Target.ToString(), isPaused),
+                Guid.ParseExact(planned.Plan.RecoveryId, "N"), planned.Plan.ToJson(), planned.Plan.Target.ToString(),
+                isPaused),
             PromotionIntent = null,
             Moves = [],
         };

@@ -10,7 +10,7 @@ internal static class RecoverCommand
 {
     public static Command Create(CliContext cli)
     {
-        var folder = new Argument<string>("DIR") { Description = "A database whose restore is paused or not finished." };
+        var folder = new Argument<string>("DIR") { Description = "A database whose restore is paused or unfinished." };
         var promote = new Option<bool>("--promote")
         {
             Description = "Begin the new timeline there; the database is ready for serve then.",
@@ -27,7 +27,8 @@ internal static class RecoverCommand
                     cancellationToken).ConfigureAwait(false);
                 return Answer.Line(
                     json => JsonShapes.Restore(json, result),
-                    $"{TextShapes.Number(result.RecordsReplayed)} records replayed in {TextShapes.Seconds(result.Seconds)}; "
+                    $"{TextShapes.Number(result.RecordsReplayed)} records replayed in "
+                    + $"{TextShapes.Seconds(result.Seconds)}; "
                     + $"it stands at {result.StoppedAt.Lsn} ({TextForms.Time(result.StoppedAt.Time)}, "
                     + $"transaction {result.StoppedAt.TransactionId}) on timeline {result.Timeline}");
             });

@@ -7,7 +7,9 @@ using Pitr.Wal;
 
 namespace Pitr.Tests;
 
-/// <summary>A backup meets broken fences, drops, births, files that can't be used and its own end: no wrong copy counts.</summary>
+/// <summary>
+/// A backup meets broken fences, drops, births, files that can't be used and its own end: no wrong copy counts.
+/// </summary>
 public sealed class BackupRunnerTests
 {
     private const string CopiesFolder = "/datafiles/";
@@ -81,7 +83,8 @@ public sealed class BackupRunnerTests
         {
             using var cancel = new CancellationTokenSource();
             FaultGate gate = lab.Disk.Faults.On(FileOp.Write).Of(CopiesFolder).Hold();
-            Task<BackupResult> backup = database.BackupAsync(new BackupRequest { Store = RecoveryLab.Archive }, cancel.Token);
+            Task<BackupResult> backup = database.BackupAsync(
+                new BackupRequest { Store = RecoveryLab.Archive }, cancel.Token);
             await gate.Reached.WaitAsync(Patience);
 
             await cancel.CancelAsync();
@@ -91,10 +94,13 @@ public sealed class BackupRunnerTests
             await WaitForAsync(() => StoreOn(lab.Disk).List(BackupSet.Folder).Count == 0, "the unfinished set is gone");
             await database.ShutdownAsync().WaitAsync(Patience);
         }
-        Assert.DoesNotContain(lab.Disk.List(RecoveryLab.Archive), name => name.StartsWith(".tmp", StringComparison.Ordinal));
+        Assert.DoesNotContain(
+            lab.Disk.List(RecoveryLab.Archive), name => name.StartsWith(".tmp", StringComparison.Ordinal));
     }
 
-    /// <summary>H29: a set that lacks a file alive at its stop does not count, so it is not made, and the backup says so.</summary>
+    /// <summary>
+    /// H29: a set that lacks a file alive at its stop does not count, so it is not made, and the backup says so.
+    /// </summary>
     [Fact]
     public async Task A_backup_of_a_database_with_a_datafile_that_needs_recovery_is_refused()
     {
@@ -198,7 +204,9 @@ public sealed class BackupRunnerTests
         return (lab, database);
     }
 
-    /// <summary>Breaks the fence of the file that is being copied, and returns when no file is fenced any more.</summary>
+    /// <summary>
+    /// Breaks the fence of the file that is being copied, and returns when no file is fenced any more.
+    /// </summary>
     private static async Task BreakFenceAsync(PitrDatabase database)
     {
         EngineStatus status = await database.GetStatusAsync().WaitAsync(Patience);
@@ -207,14 +215,16 @@ public sealed class BackupRunnerTests
         database.Actors.Supervisor.Tell(new DatafileProtocol.BreakFencesOf(
             id, Problem.From(EngineErrors.LeaseEnded(fenced))));
         await WaitForAsync(
-            () => database.GetStatusAsync().GetAwaiter().GetResult().Datafiles.All(file => file.Name != fenced || file.Fences.Count == 0),
+            () => database.GetStatusAsync().GetAwaiter().GetResult().Datafiles.All(
+                file => file.Name != fenced || file.Fences.Count == 0),
             "the fence is broken");
     }
 
     private static void RequireWhole(SimulatedDisk disk)
     {
         FolderStore store = StoreOn(disk);
-        VerifyReport report = Assert.Single(BackupVerifier.Verify(store, [store], null, () => 1, CancellationToken.None));
+        VerifyReport report = Assert.Single(
+            BackupVerifier.Verify(store, [store], null, () => 1, CancellationToken.None));
         Assert.Empty(report.Problems);
     }
 

@@ -2,16 +2,25 @@ using Pitr.Simulation;
 
 namespace Pitr.Tests;
 
-/// <summary>Opening after a kill with far more WAL than the write buffers may hold: the replay flushes on its way.</summary>
+/// <summary>
+/// Opening after a kill with far more WAL than the write buffers may hold: the replay flushes on its way.
+/// </summary>
 public sealed class LongReplayTests
 {
-    /// <summary>H21: the redo point moves with what was flushed, and what the files reported stays in the catalogue.</summary>
+    /// <summary>
+    /// H21: the redo point moves with what was flushed, and what the files reported stays in the catalogue.
+    /// </summary>
     [Fact]
     public async Task A_replay_that_flushes_on_its_way_opens_with_every_row()
     {
         const int Batches = 400;
         var disk = new SimulatedDisk(7);
-        var options = new PitrOptions { MemoryBudgetBytes = 64L << 20, WriteBufferBytesMax = 64L << 20, FileSystem = disk };
+        var options = new PitrOptions
+        {
+            MemoryBudgetBytes = 64L << 20,
+            WriteBufferBytesMax = 64L << 20,
+            FileSystem = disk,
+        };
         SimulatedDisk killed;
         PitrDatabase database = await PitrDatabase.CreateAsync("/data/db", options);
         await using (database)

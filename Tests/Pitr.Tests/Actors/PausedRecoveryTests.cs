@@ -4,7 +4,9 @@ using Pitr.Storage;
 
 namespace Pitr.Tests;
 
-/// <summary>A restore that stays at its target: it is looked at, goes on to later ones, and is promoted in the end.</summary>
+/// <summary>
+/// A restore that stays at its target: it is looked at, goes on to later ones, and is promoted in the end.
+/// </summary>
 public sealed class PausedRecoveryTests
 {
     private const string Into = "/paused";
@@ -67,7 +69,8 @@ public sealed class PausedRecoveryTests
 
         Assert.Equal(at.Content, await LookAsync(lab.Disk));
         RestoreResult result = await RecoverAsync(lab.Disk, null, promote: true);
-        Assert.Equal((2u, at.Transaction, at.Lsn), (result.Timeline.Value, result.StoppedAt.TransactionId, result.StoppedAt.Lsn));
+        Assert.Equal((2u, at.Transaction, at.Lsn), (
+            result.Timeline.Value, result.StoppedAt.TransactionId, result.StoppedAt.Lsn));
     }
 
     /// <summary>H32, I11: it dies anywhere on its way to a later target; what goes on stands at that target.</summary>
@@ -131,5 +134,6 @@ public sealed class PausedRecoveryTests
     private static Task<RestoreResult> RecoverAsync(SimulatedDisk disk, RecoveryTarget? target, bool promote = false) =>
         PitrRecovery.RecoverAsync(Into, target, promote, RecoveryLab.OptionsOn(disk)).WaitAsync(Patience);
 
-    private static Task<string> LookAsync(SimulatedDisk disk) => RecoveryLab.ContentAtAsync(disk, Into).WaitAsync(Patience);
+    private static Task<string> LookAsync(SimulatedDisk disk) =>
+        RecoveryLab.ContentAtAsync(disk, Into).WaitAsync(Patience);
 }

@@ -5,7 +5,9 @@ using Pitr.Wal;
 
 namespace Pitr.Tests;
 
-/// <summary>Backup under load, archive, and restore to every kind of target, through the facade with the real engine.</summary>
+/// <summary>
+/// Backup under load, archive, and restore to every kind of target, through the facade with the real engine.
+/// </summary>
 public sealed class PointInTimeRecoveryTests
 {
     [Fact]
@@ -29,7 +31,8 @@ public sealed class PointInTimeRecoveryTests
         Assert.True(reachable.Length > 15, $"Only {reachable.Length} moments can be reached.");
 
         foreach (Moment moment in reachable)
-            Assert.Equal(moment.Content, await RecoveryLab.RestoredAsync(lab.Disk.KillCopy(), RecoveryTarget.Including(moment.Lsn)));
+            Assert.Equal(moment.Content, await RecoveryLab.RestoredAsync(
+                lab.Disk.KillCopy(), RecoveryTarget.Including(moment.Lsn)));
     }
 
     /// <summary>H34: inclusive and exclusive by LSN, time and transaction; the restore point; the set's stop.</summary>
@@ -37,7 +40,8 @@ public sealed class PointInTimeRecoveryTests
     public async Task Each_form_of_a_target_stands_at_its_own_cut()
     {
         (RecoveryLab lab, BackupResult backup, RestorePoint point) = await RecoveryLab.RecordedAsync();
-        int n = lab.Moments.FindIndex(moment => moment.Lsn == point.Lsn) + 2; // no table comes or goes between these two
+        // No table comes or goes between these two.
+        int n = lab.Moments.FindIndex(moment => moment.Lsn == point.Lsn) + 2;
         (Moment before, Moment at) = (lab.Moments[n - 1], lab.Moments[n]);
         Moment atStop = lab.Moments.Last(moment => moment.Lsn <= backup.StopLsn);
 
@@ -49,7 +53,8 @@ public sealed class PointInTimeRecoveryTests
             (RecoveryTarget.Before(at.Time), before.Content),
             (RecoveryTarget.Including(at.Transaction), at.Content),
             (RecoveryTarget.Before(at.Transaction), before.Content),
-            (RecoveryTarget.IncludingRestorePoint("monday"), lab.Moments.First(moment => moment.Lsn == point.Lsn).Content),
+            (RecoveryTarget.IncludingRestorePoint("monday"), lab.Moments.First(
+                moment => moment.Lsn == point.Lsn).Content),
             (RecoveryTarget.BeforeRestorePoint("monday"), lab.Moments.First(moment => moment.Lsn == point.Lsn).Content),
             (RecoveryTarget.Immediate, atStop.Content),
         })
@@ -59,7 +64,9 @@ public sealed class PointInTimeRecoveryTests
         }
     }
 
-    /// <summary>H27, H28, H32: new timelines are claimed in the store, and a restore that could mean two branches is refused.</summary>
+    /// <summary>
+    /// H27, H28, H32: new timelines are claimed in the store, and a restore that could mean two branches is refused.
+    /// </summary>
     [Fact]
     public async Task Of_two_branches_a_restore_takes_only_the_one_that_is_named()
     {
@@ -67,7 +74,8 @@ public sealed class PointInTimeRecoveryTests
         string ofProduction = lab.Content;
         SimulatedDisk disk = lab.Disk;
         Moment fork = lab.Moments[^6];
-        Assert.Equal(fork.Content, await RecoveryLab.RestoredAsync(disk, RecoveryTarget.Including(fork.Lsn), "/drill", detached: false));
+        Assert.Equal(fork.Content, await RecoveryLab.RestoredAsync(
+            disk, RecoveryTarget.Including(fork.Lsn), "/drill", detached: false));
         string ofDrill;
         await using (PitrDatabase drill = await PitrDatabase.OpenAsync("/drill", RecoveryLab.OptionsOn(disk)))
         {
@@ -82,22 +90,34 @@ public sealed class PointInTimeRecoveryTests
         Assert.Equal(ErrorCode.BranchAmbiguous, refused.Code);
         Assert.Null(disk.Stat("/ambiguous"));
         Assert.Equal(ofDrill, await RecoveryLab.RestoredAsync(disk.KillCopy(), RecoveryTarget.Latest, timeline: "2"));
-        Assert.Equal(ofDrill, await RecoveryLab.RestoredAsync(disk.KillCopy(), RecoveryTarget.Latest, timeline: "latest"));
-        Assert.Equal(ofProduction, await RecoveryLab.RestoredAsync(disk.KillCopy(), RecoveryTarget.Latest, timeline: "1"));
-        Moment shared = lab.Moments[^8];
-        Assert.Equal(shared.Content, await RecoveryLab.RestoredAsync(disk.KillCopy(), RecoveryTarget.Including(shared.Lsn)));
         Assert.Equal(
-            shared.Content, await RecoveryLab.RestoredAsync(disk.KillCopy(), RecoveryTarget.Including(shared.Lsn), timeline: "2"));
+            ofDrill, await RecoveryLab.RestoredAsync(disk.KillCopy(), RecoveryTarget.Latest, timeline: "latest"));
+        Assert.Equal(
+            ofProduction, await RecoveryLab.RestoredAsync(disk.KillCopy(), RecoveryTarget.Latest, timeline: "1"));
+        Moment shared = lab.Moments[^8];
+        Assert.Equal(
+            shared.Content, await RecoveryLab.RestoredAsync(disk.KillCopy(), RecoveryTarget.Including(shared.Lsn)));
+        Assert.Equal(
+            shared.Content, await RecoveryLab.RestoredAsync(
+                disk.KillCopy(), RecoveryTarget.Including(shared.Lsn), timeline: "2"));
 
         await PitrRecovery.RestoreAsync(
-            new RestoreRequest { Store = RecoveryLab.Archive, Into = "/third", Target = RecoveryTarget.Latest, Timeline = "1" },
+            new RestoreRequest
+            {
+                Store = RecoveryLab.Archive,
+                Into = "/third",
+                Target = RecoveryTarget.Latest,
+                Timeline = "1",
+            },
             RecoveryLab.OptionsOn(disk));
         await using PitrDatabase third = await PitrDatabase.OpenAsync("/third", RecoveryLab.OptionsOn(disk));
         Assert.Equal(3u, (await third.GetStatusAsync()).Timeline.Value);
         Assert.Equal(ofProduction, RecoveryLab.ContentOf(third));
     }
 
-    /// <summary>A restored database archives into the store it came from, on its new timeline, and goes on from there.</summary>
+    /// <summary>
+    /// A restored database archives into the store it came from, on its new timeline, and goes on from there.
+    /// </summary>
     [Fact]
     public async Task A_restored_database_can_itself_be_backed_up_and_restored()
     {
@@ -117,7 +137,8 @@ public sealed class PointInTimeRecoveryTests
 
         Assert.Equal(atBackup, await RecoveryLab.RestoredAsync(lab.Disk.KillCopy(), RecoveryTarget.Immediate));
         Assert.Equal(atEnd, await RecoveryLab.RestoredAsync(lab.Disk.KillCopy(), RecoveryTarget.Latest, timeline: "2"));
-        string first = (await Task.WhenAll(RecoveryLab.RestoredAsync(lab.Disk, RecoveryTarget.Latest, timeline: "2", detached: false)))[0];
+        string first = (await Task.WhenAll(
+            RecoveryLab.RestoredAsync(lab.Disk, RecoveryTarget.Latest, timeline: "2", detached: false)))[0];
         Assert.Equal(atEnd, first);
     }
 
@@ -157,9 +178,12 @@ public sealed class PointInTimeRecoveryTests
     {
         (RecoveryLab lab, BackupResult backup, _) = await RecoveryLab.RecordedAsync();
         Moment last = lab.Moments[^1];
-        await Refused<RefusedException>(lab.Disk, RecoveryTarget.Including(last.Lsn + (1 << 30)), ErrorCode.TargetUnreachable);
-        await Refused<RefusedException>(lab.Disk, RecoveryTarget.Including(lab.Moments[0].Lsn), ErrorCode.TargetUnreachable);
-        await Refused<RefusedException>(lab.Disk, RecoveryTarget.IncludingRestorePoint("never"), ErrorCode.TargetUnreachable);
+        await Refused<RefusedException>(
+            lab.Disk, RecoveryTarget.Including(last.Lsn + (1 << 30)), ErrorCode.TargetUnreachable);
+        await Refused<RefusedException>(
+            lab.Disk, RecoveryTarget.Including(lab.Moments[0].Lsn), ErrorCode.TargetUnreachable);
+        await Refused<RefusedException>(
+            lab.Disk, RecoveryTarget.IncludingRestorePoint("never"), ErrorCode.TargetUnreachable);
         await Refused<RefusedException>(
             lab.Disk, RecoveryTarget.Including(DateTimeOffset.UtcNow.AddYears(1)), ErrorCode.TargetUnreachable);
 
@@ -178,6 +202,8 @@ public sealed class PointInTimeRecoveryTests
         T refused = await Assert.ThrowsAsync<T>(() => RecoveryLab.RestoredAsync(disk, target, "/refused"));
         if (code is not null)
             Assert.Equal(code, refused.Code);
-        Assert.True(disk.Stat("/refused") is null || disk.List("/refused").Count == 0, "The folder is neither absent nor empty.");
+        Assert.True(
+            disk.Stat("/refused") is null || disk.List("/refused").Count == 0,
+            "The folder is neither absent nor empty.");
     }
 }

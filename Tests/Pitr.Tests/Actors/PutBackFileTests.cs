@@ -38,7 +38,9 @@ public sealed class PutBackFileTests
         await again.PutAsync(again.GetTable("archived"), "k"u8.ToArray(), "v"u8.ToArray());
     }
 
-    /// <summary>H14, H15: a copy out of a database that was restored from this one is of another incarnation and timeline.</summary>
+    /// <summary>
+    /// H14, H15: a copy out of a database that was restored from this one is of another incarnation and timeline.
+    /// </summary>
     [Fact]
     public async Task A_file_of_a_restored_sibling_needs_recovery_and_each_restore_draws_incarnations_anew()
     {
@@ -90,7 +92,9 @@ public sealed class PutBackFileTests
         await lab.CommitManyAsync(database, 10);
     }
 
-    /// <summary>A database that was shut down, and an earlier copy of its datafile "early", made under a fence's rule: still.</summary>
+    /// <summary>
+    /// A database that was shut down, and an earlier copy of its datafile "early", made under a fence's rule: still.
+    /// </summary>
     private static async Task<(RecoveryLab Lab, byte[] Older)> StoppedAsync()
     {
         var lab = new RecoveryLab(20);

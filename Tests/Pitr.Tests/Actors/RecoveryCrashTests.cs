@@ -20,7 +20,10 @@ public sealed class RecoveryCrashTests
     private const int CopiesOfASweep = 10;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(40);
 
-    /// <summary>H21, H32, H34, I11: copy, replay, its checkpoints, flush, intent, claim, first segment, rename; no branch is left empty.</summary>
+    /// <summary>
+    /// H21, H32, H34, I11: copy, replay, its checkpoints, flush, intent, claim, first segment, rename; no branch is
+    /// left empty.
+    /// </summary>
     [Theory]
     [InlineData(1, true)]
     [InlineData(2, true)]
@@ -80,7 +83,9 @@ public sealed class RecoveryCrashTests
         await RequireGoesOnAsync(disk, at);
     }
 
-    /// <summary>Nobody waits for ever: each call ends with an error, whichever actor met the disk's end first.</summary>
+    /// <summary>
+    /// Nobody waits for ever: each call ends with an error, whichever actor met the disk's end first.
+    /// </summary>
     [Theory]
     [InlineData(7, false)]
     [InlineData(8, true)]
@@ -98,7 +103,8 @@ public sealed class RecoveryCrashTests
             disk.CrashAt(disk.OperationCount + operation);
             Task restore = RestoreAsync(disk, at, isPaused);
             await Task.WhenAny(restore, Task.Delay(Patience));
-            Assert.True(restore.IsCompleted, $"It hangs when the disk goes away before operation {operation} of {operations}.");
+            Assert.True(
+                restore.IsCompleted, $"It hangs when the disk goes away before operation {operation} of {operations}.");
             await restore.ContinueWith(static _ => { }, TaskScheduler.Default); // near the end it may have been done
             Assert.False(restore.Exception?.InnerException is TimeoutException);
         }
@@ -116,7 +122,8 @@ public sealed class RecoveryCrashTests
         disk.Delete(Into + "/main.pitr");
 
         PitrException opened = await Assert.ThrowsAnyAsync<PitrException>(() => OpenedAsync(disk).WaitAsync(Patience));
-        await Assert.ThrowsAnyAsync<PitrException>(() => PitrRecovery.PromoteAsync(Into, Options(disk)).WaitAsync(Patience));
+        await Assert.ThrowsAnyAsync<PitrException>(
+            () => PitrRecovery.PromoteAsync(Into, Options(disk)).WaitAsync(Patience));
 
         Assert.Contains("main", opened.Message, StringComparison.Ordinal);
         Assert.NotNull(new ControlFileStore(disk, Into).ReadLive().Recovery);
@@ -141,7 +148,8 @@ public sealed class RecoveryCrashTests
         {
             if (chosen.Contains(operation - began))
             {
-                string where = string.Create(CultureInfo.InvariantCulture, $"operation {operation - began} of {operations}");
+                string where = string.Create(
+                    CultureInfo.InvariantCulture, $"operation {operation - began} of {operations}");
                 copies.Add((where, isPowerLoss ? disk.CrashCopy((seed * 100_000) + operation) : disk.KillCopy()));
             }
         };
@@ -162,7 +170,8 @@ public sealed class RecoveryCrashTests
         ArchiveShutdownWait = TimeSpan.FromSeconds(1),
     };
 
-    private static Task<RestoreResult> RestoreAsync(SimulatedDisk disk, Moment at, bool isPaused = false) => PitrRecovery.RestoreAsync(
+    private static Task<RestoreResult> RestoreAsync(
+        SimulatedDisk disk, Moment at, bool isPaused = false) => PitrRecovery.RestoreAsync(
         new RestoreRequest
         {
             Store = RecoveryLab.Archive,
@@ -178,7 +187,9 @@ public sealed class RecoveryCrashTests
         return RecoveryLab.ContentOf(database);
     }
 
-    /// <summary>Opened, or restored again where there is no database yet; twice; and nothing of the ended try is left over.</summary>
+    /// <summary>
+    /// Opened, or restored again where there is no database yet; twice; and nothing of the ended try is left over.
+    /// </summary>
     private static async Task RequireGoesOnAsync(SimulatedDisk disk, Moment at)
     {
         if (disk.Stat(Into + "/pitr.control") is null)

@@ -14,8 +14,10 @@ internal sealed class RecoveryLab
 {
     public const string Folder = "/db";
     public const string Archive = "/archive";
-    private ImmutableSortedDictionary<string, string> _files = ImmutableSortedDictionary.Create<string, string>(StringComparer.Ordinal);
-    private ImmutableSortedDictionary<string, string> _rows = ImmutableSortedDictionary.Create<string, string>(StringComparer.Ordinal);
+    private ImmutableSortedDictionary<string, string> _files = ImmutableSortedDictionary.Create<string, string>(
+        StringComparer.Ordinal);
+    private ImmutableSortedDictionary<string, string> _rows = ImmutableSortedDictionary.Create<string, string>(
+        StringComparer.Ordinal);
 
     public RecoveryLab(int seed = 1)
     {
@@ -33,7 +35,8 @@ internal sealed class RecoveryLab
     public List<Moment> Moments { get; } = [];
 
     /// <summary>Everything committed so far, as <see cref="ContentOf"/> shows it.</summary>
-    public string Content => Text(_files.Select(table => $"{table.Key}@{table.Value}"), _rows.Select(row => $"{row.Key}={row.Value}"));
+    public string Content =>
+        Text(_files.Select(table => $"{table.Key}@{table.Value}"), _rows.Select(row => $"{row.Key}={row.Value}"));
 
     public static PitrOptions OptionsOn(IFileSystem disk, params string[] stores) => new()
     {
@@ -78,7 +81,8 @@ internal sealed class RecoveryLab
             }
             else
             {
-                string value = $"{Moments.Count}:{new string((char)('a' + Random.Next(26)), Random.Next(ValueBytesMax))}";
+                char letter = (char)('a' + Random.Next(26));
+                string value = $"{Moments.Count}:{new string(letter, Random.Next(ValueBytesMax))}";
                 batch.Put(table, Encoding.UTF8.GetBytes(key), Encoding.UTF8.GetBytes(value));
                 _rows = _rows.SetItem($"{table.Name}/{key}", value);
             }
@@ -96,7 +100,9 @@ internal sealed class RecoveryLab
             await CommitAsync(database);
     }
 
-    /// <summary>A run with a backup under load, then tables and datafiles that come and go, checkpoints and switches.</summary>
+    /// <summary>
+    /// A run with a backup under load, then tables and datafiles that come and go, checkpoints and switches.
+    /// </summary>
     public static async Task<(RecoveryLab Lab, BackupResult Backup, RestorePoint Point)> RecordedAsync(
         int seed = 1, int valueBytesMax = 700)
     {
@@ -133,11 +139,19 @@ internal sealed class RecoveryLab
 
     /// <summary>Restores on a disk and returns what is there.</summary>
     public static async Task<string> RestoredAsync(
-        IFileSystem disk, RecoveryTarget target, string into = "/restored", bool detached = true, string? timeline = null,
+        IFileSystem disk, RecoveryTarget target, string into = "/restored", bool detached = true,
+        string? timeline = null,
         string store = Archive)
     {
         await PitrRecovery.RestoreAsync(
-            new RestoreRequest { Store = store, Into = into, Target = target, Detached = detached, Timeline = timeline },
+            new RestoreRequest
+            {
+                Store = store,
+                Into = into,
+                Target = target,
+                Detached = detached,
+                Timeline = timeline
+            },
             OptionsOn(disk));
         return await ContentAtAsync(disk, into);
     }
@@ -153,7 +167,8 @@ internal sealed class RecoveryLab
         using Snapshot snapshot = database.OpenSnapshot();
         Dictionary<FileId, string> files = database.Datafiles.ToDictionary(file => file.Id, file => file.Name);
         return Text(
-            snapshot.Tables.OrderBy(table => table.Name, StringComparer.Ordinal).Select(table => $"{table.Name}@{files[table.DatafileId]}"),
+            snapshot.Tables.OrderBy(table => table.Name, StringComparer.Ordinal).Select(
+                table => $"{table.Name}@{files[table.DatafileId]}"),
             snapshot.Tables.OrderBy(table => table.Name, StringComparer.Ordinal).SelectMany(table =>
                 snapshot.Scan(table, ScanRange.All).Select(row =>
                     $"{table.Name}/{Encoding.UTF8.GetString(row.Key)}={Encoding.UTF8.GetString(row.Value)}")));

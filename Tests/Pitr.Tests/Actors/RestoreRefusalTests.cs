@@ -5,7 +5,9 @@ using Pitr.Wal;
 
 namespace Pitr.Tests;
 
-/// <summary>A restore that can't be is told before it begins, by plan and by run alike, and its folder stays absent.</summary>
+/// <summary>
+/// A restore that can't be is told before it begins, by plan and by run alike, and its folder stays absent.
+/// </summary>
 public sealed class RestoreRefusalTests
 {
     private const string Into = "/refused";
@@ -30,7 +32,8 @@ public sealed class RestoreRefusalTests
                 continue; // the archive has the same WAL: it is not needed
             SimulatedDisk gone = lab.Disk.KillCopy();
             gone.Delete(path);
-            await RequireRefusedAsync(gone, RecoveryTarget.Latest, isManifest ? ErrorCode.BackupUnknown : ErrorCode.BackupDamaged);
+            await RequireRefusedAsync(
+                gone, RecoveryTarget.Latest, isManifest ? ErrorCode.BackupUnknown : ErrorCode.BackupDamaged);
 
             SimulatedDisk cut = lab.Disk.KillCopy();
             using (IFileHandle handle = cut.Open(path, FileOpen.ReadWrite))
@@ -81,7 +84,9 @@ public sealed class RestoreRefusalTests
         await RequireRefusedAsync(swapped, RecoveryTarget.Latest, ErrorCode.ArchiveDamaged);
     }
 
-    /// <summary>H34: before the set's stop, exactly at it exclusively, beyond the end, or of a thing that never was.</summary>
+    /// <summary>
+    /// H34: before the set's stop, exactly at it exclusively, beyond the end, or of a thing that never was.
+    /// </summary>
     [Fact]
     public async Task A_target_that_cannot_be_reached_is_refused_in_each_of_its_forms()
     {
@@ -90,8 +95,10 @@ public sealed class RestoreRefusalTests
         Moment last = lab.Moments[^1];
         foreach (RecoveryTarget target in new[]
         {
-            RecoveryTarget.Including(first.Lsn), RecoveryTarget.Before(first.Lsn), RecoveryTarget.Before(backup.StopLsn),
-            RecoveryTarget.Including(first.Time), RecoveryTarget.Before(first.Time), RecoveryTarget.Including(first.Transaction),
+            RecoveryTarget.Including(first.Lsn), RecoveryTarget.Before(first.Lsn), RecoveryTarget.Before(
+                backup.StopLsn),
+            RecoveryTarget.Including(first.Time), RecoveryTarget.Before(first.Time), RecoveryTarget.Including(
+                first.Transaction),
             RecoveryTarget.Including(last.Lsn + (1 << 30)), RecoveryTarget.Including(DateTimeOffset.UtcNow.AddYears(1)),
             RecoveryTarget.Including(new TransactionId(last.Transaction.Value + 1)),
             RecoveryTarget.IncludingRestorePoint("never"), RecoveryTarget.BeforeRestorePoint("never"),
@@ -118,7 +125,8 @@ public sealed class RestoreRefusalTests
             await lab.CreateTableAsync(database, "events", "made");
             await lab.CommitManyAsync(database, 4);
         }
-        (byte[] copied, byte[] made) = (lab.Disk.ReadAll("/outside/copied.pitr"), lab.Disk.ReadAll("/outside/made.pitr"));
+        (byte[] copied, byte[] made) = (
+            lab.Disk.ReadAll("/outside/copied.pitr"), lab.Disk.ReadAll("/outside/made.pitr"));
         SimulatedDisk withoutCopied = lab.Disk.KillCopy();
         withoutCopied.Delete("/outside/copied.pitr");
 
@@ -204,6 +212,7 @@ public sealed class RestoreRefusalTests
         Assert.Null(disk.Stat(Into));
     }
 
-    private static IEnumerable<string> FilesUnder(SimulatedDisk disk, string folder) => disk.List(folder).SelectMany(name =>
+    private static IEnumerable<string> FilesUnder(SimulatedDisk disk, string folder) => disk.List(
+        folder).SelectMany(name =>
         disk.Stat($"{folder}/{name}")!.IsFolder ? FilesUnder(disk, $"{folder}/{name}") : [$"{folder}/{name}"]);
 }

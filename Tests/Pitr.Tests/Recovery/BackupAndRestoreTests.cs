@@ -21,7 +21,9 @@ public sealed class BackupAndRestoreTests
         Assert.Equal(set.Label.ToBytes(), BackupCatalog.Read(_fixture.Store).Get("b1").Label.ToBytes());
     }
 
-    /// <summary>H35, H39: at every durable step but the last there is no set, and the intent is there from the first on.</summary>
+    /// <summary>
+    /// H35, H39: at every durable step but the last there is no set, and the intent is there from the first on.
+    /// </summary>
     [Fact]
     public void Without_its_manifest_there_is_no_set()
     {
@@ -88,7 +90,8 @@ public sealed class BackupAndRestoreTests
         Lsn c = _fixture.Wal.End;
         BackupWriter writer = Begin("b1", c, new NoPage());
         writer.Copy(
-            _fixture.WriteDatafile("/db/main.pitr", FileId.Main, c, _fixture.Wal.Timeline.Lineage), CancellationToken.None);
+            _fixture.WriteDatafile(
+                "/db/main.pitr", FileId.Main, c, _fixture.Wal.Timeline.Lineage), CancellationToken.None);
         Commit();
         Lsn stop = _fixture.Wal.Log(new WalEvent.BackupEnd("b1", writer.StartLsn));
         _fixture.Ship(_fixture.Wal);
@@ -182,11 +185,13 @@ public sealed class BackupAndRestoreTests
     public void Records_of_a_plan_end_at_its_cut()
     {
         PlannedRecovery planned = Planned();
-        ControlFile control = new RestoreWriter(_fixture.Disk, "/new").Restore(planned, isPaused: false, CancellationToken.None);
+        ControlFile control = new RestoreWriter(_fixture.Disk, "/new").Restore(
+            planned, isPaused: false, CancellationToken.None);
         ReplayCatalogue catalogue = ReplayStart.Of(
             control.Catalogue, new Dictionary<FileId, Lsn> { [FileId.Main] = planned.Plan.StartLsn });
 
-        using var stream = new ReplayStream(planned.OpenRecords(planned.Plan.StartLsn), catalogue, planned.Plan.StopsAt.Lsn);
+        using var stream = new ReplayStream(
+            planned.OpenRecords(planned.Plan.StartLsn), catalogue, planned.Plan.StopsAt.Lsn);
         while (stream.MoveNext())
             (stream.Current as ReplayStep.Changes)?.Batch.Recycle();
 

@@ -18,7 +18,8 @@ public sealed class ControlFileCaseTests
             {
                 bool Bit(int n) => (bits >> n & 1) != 0;
                 ControlFileCase.Decide(new FileFacts(
-                    Bit(0), Bit(1), Bit(2), Bit(3), Bit(4), Bit(5), Bit(6), generation, Bit(7), Bit(8), Bit(9), Bit(10)));
+                    Bit(0), Bit(1), Bit(2), Bit(3), Bit(4), Bit(5), Bit(6), generation, Bit(
+                        7), Bit(8), Bit(9), Bit(10)));
             }
         }
     }

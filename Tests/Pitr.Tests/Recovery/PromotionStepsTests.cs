@@ -6,7 +6,9 @@ namespace Pitr.Tests;
 
 public sealed class PromotionStepsTests
 {
-    /// <summary>H32: a crash after any durable step; the next try takes its own claim, and no branch is left empty.</summary>
+    /// <summary>
+    /// H32: a crash after any durable step; the next try takes its own claim, and no branch is left empty.
+    /// </summary>
     [Theory]
     [InlineData(0)]
     [InlineData(1)]

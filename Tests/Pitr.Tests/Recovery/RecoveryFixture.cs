@@ -5,7 +5,9 @@ using Pitr.Wal;
 
 namespace Pitr.Tests;
 
-/// <summary>A store on a simulated disk with the WAL of one or more timelines in it, and backup sets made by hand.</summary>
+/// <summary>
+/// A store on a simulated disk with the WAL of one or more timelines in it, and backup sets made by hand.
+/// </summary>
 internal sealed class RecoveryFixture
 {
     public const int SegmentBytes = 4096;
@@ -118,7 +120,8 @@ internal sealed class RecoveryFixture
             handle.Write(n * PageLayout.PageBytes, page);
         }
         return new FencedFile(
-            id, Path.GetFileNameWithoutExtension(path), path, pages * PageLayout.PageBytes, checkpoint, new Incarnation(7), 4,
+            id, Path.GetFileNameWithoutExtension(path), path, pages * PageLayout.PageBytes, checkpoint, new Incarnation(
+                7), 4,
             lineage);
     }
 

@@ -43,7 +43,9 @@ public sealed class RecoveryPlannerTests
         Assert.Contains("stops at", again.ToText(), StringComparison.Ordinal);
     }
 
-    /// <summary>What <c>restore --plan --json</c> prints, and what a control file keeps, and what people read.</summary>
+    /// <summary>
+    /// What <c>restore --plan --json</c> prints, and what a control file keeps, and what people read.
+    /// </summary>
     [Fact]
     public void The_documents_of_a_plan_are_as_they_were()
     {
@@ -58,7 +60,9 @@ public sealed class RecoveryPlannerTests
         GoldenFile.Check("cli/restore-plan.txt", plan.ToText());
     }
 
-    /// <summary>H34: inclusive needs stop ≤ target, exclusive stop &lt; target; an older set is taken where the newest can't.</summary>
+    /// <summary>
+    /// H34: inclusive needs stop ≤ target, exclusive stop &lt; target; an older set is taken where the newest can't.
+    /// </summary>
     [Fact]
     public void A_set_reaches_only_targets_at_or_after_its_stop()
     {
@@ -100,7 +104,8 @@ public sealed class RecoveryPlannerTests
         Assert.Equal(
             ErrorCode.TargetUnreachable, _fixture.RefusalOf(RecoveryTarget.Including(_fixture.Wal.Time.AddHours(1))));
         Assert.Equal(
-            new TransactionId(1), _fixture.Plan(RecoveryTarget.Before(_fixture.Wal.Time)).LastTransaction?.TransactionId);
+            new TransactionId(1), _fixture.Plan(
+                RecoveryTarget.Before(_fixture.Wal.Time)).LastTransaction?.TransactionId);
     }
 
     /// <summary>H8: also when the record in question lies segments further on.</summary>
@@ -181,7 +186,8 @@ public sealed class RecoveryPlannerTests
             new RecoveryFixture.EveryPage());
         writer.Begin();
         Lsn stop = _fixture.Wal.Log(new WalEvent.BackupEnd("partial", writer.StartLsn));
-        writer.Complete(new BackupStop(stop, _fixture.Wal.Time, new TransactionId(1), new HashSet<FileId> { FileId.Main }));
+        writer.Complete(
+            new BackupStop(stop, _fixture.Wal.Time, new TransactionId(1), new HashSet<FileId> { FileId.Main }));
         _fixture.Ship(_fixture.Wal);
 
         Assert.Equal(ErrorCode.BackupUnknown, _fixture.RefusalOf(RecoveryTarget.Latest));

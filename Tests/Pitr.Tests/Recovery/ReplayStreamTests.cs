@@ -8,7 +8,12 @@ namespace Pitr.Tests;
 
 public sealed class ReplayStreamTests
 {
-    private static readonly ReplayOptions Small = new() { ChangesPerBatch = 7, BytesPerBatch = 400, BytesPerBarrier = 3000 };
+    private static readonly ReplayOptions Small = new()
+    {
+        ChangesPerBatch = 7,
+        BytesPerBatch = 400,
+        BytesPerBarrier = 3000
+    };
 
     /// <summary>I2, I11, H43: the oracle is a dictionary that takes operations one by one.</summary>
     [Theory]
@@ -96,7 +101,9 @@ public sealed class ReplayStreamTests
         Assert.Equal(ErrorCode.TargetUnreachable, refused.Code);
     }
 
-    /// <summary>H43: the current control file's catalogue is beyond the target, and lacks what was dropped in between.</summary>
+    /// <summary>
+    /// H43: the current control file's catalogue is beyond the target, and lacks what was dropped in between.
+    /// </summary>
     [Fact]
     public void A_catalogue_above_the_cut_takes_no_part()
     {
@@ -151,7 +158,9 @@ public sealed class ReplayStreamTests
         Assert.Equal(1, stream.Progress.Skipped);
     }
 
-    /// <summary>H29: a file of the catalogue at C that was dropped before it was copied has no copy; it is gone at the stop.</summary>
+    /// <summary>
+    /// H29: a file of the catalogue at C that was dropped before it was copied has no copy; it is gone at the stop.
+    /// </summary>
     [Fact]
     public void A_file_that_was_dropped_before_it_was_copied_is_passed_over_up_to_its_drop()
     {
@@ -209,7 +218,8 @@ public sealed class ReplayStreamTests
         child.Put(1, 1, "b"u8, "new"u8).Commit();
         var path = new PathReader([
             new PathLeg(
-                parent.Timeline, () => new MemoryWalBytes(parent.Timeline.StartLsn, parent.Bytes), parent.Timeline.StartLsn,
+                parent.Timeline, () => new MemoryWalBytes(
+                    parent.Timeline.StartLsn, parent.Bytes), parent.Timeline.StartLsn,
                 fork, fork),
             new PathLeg(
                 child.Timeline, () => new MemoryWalBytes(child.Timeline.StartLsn, child.Bytes), child.Timeline.StartLsn,
@@ -318,7 +328,9 @@ public sealed class ReplayStreamTests
         }
     }
 
-    /// <summary>Random transactions over several files and tables that come and go, with the state after each record.</summary>
+    /// <summary>
+    /// Random transactions over several files and tables that come and go, with the state after each record.
+    /// </summary>
     private sealed class Load(int seed)
     {
         private readonly Random _random = new(seed);
@@ -354,7 +366,8 @@ public sealed class ReplayStreamTests
         {
             uint file = _nextFile++;
             _files.Add(file);
-            return Wal.Log(new WalEvent.CreateDatafile(new FileId(file), $"f{file}", $"f{file}.pitr", new Incarnation(file)));
+            return Wal.Log(
+                new WalEvent.CreateDatafile(new FileId(file), $"f{file}", $"f{file}.pitr", new Incarnation(file)));
         }
 
         private Lsn DropFile()

@@ -9,7 +9,8 @@ public sealed class TargetSearchTests
     // Five records, a minute apart: 1 and 2 transactions, 3 a restore point, 4 a heartbeat, 5 a transaction.
     private static readonly RecordSummary[] Records =
     [
-        At(1, Noon, 7), At(2, Noon.AddMinutes(1), 8), At(3, Noon.AddMinutes(2), 0, "monday"), At(4, Noon.AddMinutes(3), 0),
+        At(1, Noon, 7), At(2, Noon.AddMinutes(1), 8), At(
+            3, Noon.AddMinutes(2), 0, "monday"), At(4, Noon.AddMinutes(3), 0),
         At(5, Noon.AddMinutes(4), 9),
     ];
 
@@ -136,7 +137,9 @@ public sealed class TargetSearchTests
         return search;
     }
 
-    private static RecordSummary At(ulong n, DateTimeOffset time, ulong transaction, string? restorePoint = null) => new(
-        new Lineage(1), new Lsn((n - 1) * 100), new Lsn(n * 100), new TransactionId(transaction), time.UtcTicks, time.UtcTicks,
+    private static RecordSummary At(
+        ulong n, DateTimeOffset time, ulong transaction, string? restorePoint = null) => new(
+        new Lineage(1), new Lsn((n - 1) * 100), new Lsn(n * 100), new TransactionId(
+            transaction), time.UtcTicks, time.UtcTicks,
         restorePoint);
 }
