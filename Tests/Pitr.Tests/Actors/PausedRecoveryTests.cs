@@ -121,7 +121,7 @@ public sealed class PausedRecoveryTests
         Assert.Equal(ErrorCode.NotInRecovery, refused.Code);
     }
 
-    private static Task PauseAsync(SimulatedDisk disk, Moment at) => PitrRecovery.RestoreAsync(
+    private static Task<RestoreResult> PauseAsync(SimulatedDisk disk, Moment at) => PitrRecovery.RestoreAsync(
         new RestoreRequest
         {
             Store = RecoveryLab.Archive,
