@@ -1,6 +1,8 @@
 namespace Pitr;
 
-/// <summary>What happens when an archive store lacks more WAL than <see cref="PitrOptions.ArchiveLagBytesMax"/>.</summary>
+/// <summary>
+/// What happens when an archive store lacks more WAL than <see cref="PitrOptions.ArchiveLagBytesMax"/>.
+/// </summary>
 public enum ArchiveLagChoice
 {
     /// <summary>Commits are refused (ArchiveBehind) until the store has caught up below the bound.</summary>

@@ -13,8 +13,8 @@ namespace Pitr.Actors;
 /// </summary>
 /// <remarks>
 /// A store that fails is tried again with growing pauses and holds up neither commits nor other stores, until it lacks
-/// more than <see cref="ArchiveBound"/> says. Everything that reads or writes a store is done by a worker, one at a time
-/// for each store; what is told here of a store (its lag, which segments may go) is what its last step published.
+/// more than <see cref="ArchiveBound"/> says. Everything that reads or writes a store is done by a worker, one at a
+/// time for each store; what is told here of a store (its lag, which segments may go) is what its last step published.
 /// At an orderly shutdown each store is drained, and then its timeline released (H26).
 /// A crash of it loses nothing: what was shipped is found again. The supervisor makes a new one.
 /// </remarks>
@@ -43,7 +43,8 @@ internal sealed class Archiver : UntypedActor, IWithTimers
         _lines = [.. opened.Stores.Select(store => new StoreLine(
             new StoreShipper(store, wal.Folder, wal.History, opened.Start, engine.Clock),
             new RecoveryWindowScan(
-                store, wal.History, _geometry.PayloadBytes, name => EngineFactory.TryOpenStore(engine, name), engine.Clock)))];
+                store, wal.History, _geometry.PayloadBytes, name => EngineFactory.TryOpenStore(engine, name),
+                engine.Clock)))];
         _shipper = new ArchiveShipper([.. _lines.Select(line => line.Shipper)]);
     }
 
@@ -126,11 +127,12 @@ internal sealed class Archiver : UntypedActor, IWithTimers
         StoreLine line = done.Line;
         line.IsBusy = false;
         line.Window = done.Error is null ? done.Window : line.Window;
-        if (done.Error is not null && line.Bug?.Message != done.Error.Message)
+        Exception? bugBefore = line.Bug;
+        line.Bug = done.Error;
+        if (done.Error is not null && bugBefore?.Message != done.Error.Message)
             _log.Error(done.Error, "Shipping to {0} met a bug", line.Shipper.StoreName);
         else if (done.Error is null && done.Step == ShipStep.Failed)
-            _log.Warning("Shipping to {0} failed: {1}", line.Shipper.StoreName, line.Shipper.Progress.LastError!.Message);
-        line.Bug = done.Error;
+            _log.Warning("Shipping to {0} failed: {1}", line.Shipper.StoreName, ErrorOf(line));
         KeepBound();
         LetGo();
         if (line.IsUrgent || done.Step is ShipStep.Prepared or ShipStep.Segment or ShipStep.Tail)
@@ -161,7 +163,10 @@ internal sealed class Archiver : UntypedActor, IWithTimers
             if (lag.Bytes <= _bound.LagBytesMax)
                 continue;
             if (_bound.Choice == ArchiveLagChoice.RefuseCommits)
-                refusal ??= Problem.From(EngineErrors.ArchiveBehind(line.Shipper.StoreName, lag.Bytes, _bound.LagBytesMax));
+            {
+                refusal ??= Problem.From(
+                    EngineErrors.ArchiveBehind(line.Shipper.StoreName, lag.Bytes, _bound.LagBytesMax));
+            }
             else if (line.DropUpTo is null && NumberToKeep(durable) is var number && number > line.Dropped)
                 Drop(line, number);
         }
@@ -178,7 +183,7 @@ internal sealed class Archiver : UntypedActor, IWithTimers
     private void Drop(StoreLine line, ulong number)
     {
         _log.Error(
-            "Archive store {0} lacks more than {1} bytes of WAL: the segments below {2} are given up, a gap remains in it",
+            "Archive store {0} lacks more than {1} bytes of WAL: segments below {2} are given up, a gap remains in it",
             line.Shipper.StoreName, _bound.LagBytesMax, new SegmentName(_timeline, number));
         line.DropUpTo = line.Dropped = number;
     }
@@ -275,7 +280,9 @@ internal sealed class Archiver : UntypedActor, IWithTimers
         return longest;
     }
 
-    /// <summary>One store, and where its shipping stands. Touched by the actor only; its shipper and scan by one worker.</summary>
+    /// <summary>
+    /// One store, and where its shipping stands. Touched by the actor only; its shipper and scan by one worker.
+    /// </summary>
     private sealed class StoreLine(StoreShipper shipper, RecoveryWindowScan scan)
     {
         public StoreShipper Shipper => shipper;
@@ -297,7 +304,8 @@ internal sealed class Archiver : UntypedActor, IWithTimers
     }
 
     private sealed record StepDone(
-        StoreLine Line, ShipStep Step, (DateTimeOffset From, DateTimeOffset To)? Window, Exception? Error) : ILocalMessage;
+        StoreLine Line, ShipStep Step, (DateTimeOffset From, DateTimeOffset To)? Window, Exception? Error)
+        : ILocalMessage;
 
     private sealed record Released(StoreLine Line) : ILocalMessage;
 

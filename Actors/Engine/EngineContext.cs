@@ -50,7 +50,9 @@ internal sealed class EngineContext
         set => Volatile.Write(ref _durable, value.Value);
     }
 
-    /// <summary>Why commits are refused: a store lacks more WAL than it may; null if none does. Set by the Archiver.</summary>
+    /// <summary>
+    /// Why commits are refused: a store lacks more WAL than it may; null if none does. Set by the Archiver.
+    /// </summary>
     public Problem? ArchiveBehind
     {
         get => Volatile.Read(ref _archiveBehind);

@@ -111,7 +111,8 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
     }
 
     private void TellWhatIsLeft(string left) =>
-        console.Error.WriteLine($"The archive is behind: {left}. It is in the WAL and will be shipped when the database is open next.");
+        console.Error.WriteLine(
+            $"The archive is behind: {left}. It is in the WAL and will be shipped when the database is open next.");
 
     /// <summary>A log to standard error: standard output is the answer's.</summary>
     private static Logger LogFrom(LogEventLevel least) => new LoggerConfiguration()

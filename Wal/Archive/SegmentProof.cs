@@ -29,7 +29,10 @@ internal sealed class SegmentProof(WalFolder folder, WalIdentity identity)
         string path = folder.PathOf(new SegmentName(identity.Timeline, number));
         SegmentHeader header = SegmentHeader.Read(file.Span, path);
         if (header != SegmentHeader.For(identity, folder.Geometry, number))
-            throw WalErrors.SegmentHeaderDamaged(path, $"it is the header of segment {header.Name} of lineage {header.Lineage}");
+        {
+            throw WalErrors.SegmentHeaderDamaged(
+                path, $"it is the header of segment {header.Name} of lineage {header.Lineage}");
+        }
         using var bytes = new SegmentBytes(folder, identity, number, file[SegmentHeader.Bytes..]);
         Lsn start = folder.Geometry.StartOf(number);
         Lsn? from = _next >= start ? _next : FirstRecord(bytes, start, timelineStart);
@@ -66,7 +69,8 @@ internal sealed class SegmentProof(WalFolder folder, WalIdentity identity)
             if (bytes.Read(at, header) < header.Length)
                 return null;
             uint length = MemoryMarshal.Read<uint>(header);
-            if (!RecordCodec.IsLength(length) || MemoryMarshal.Read<ulong>(header[RecordCodec.StartLsnAt..]) != at.Value)
+            if (!RecordCodec.IsLength(length)
+                || MemoryMarshal.Read<ulong>(header[RecordCodec.StartLsnAt..]) != at.Value)
                 continue;
             byte[] record = GC.AllocateUninitializedArray<byte>((int)length);
             if (bytes.Read(at, record) == record.Length && RecordCodec.CrcMatches(record, identity.Lineage))

@@ -11,7 +11,8 @@ namespace Pitr.Wal;
 /// <param name="IsKnown">False before the first step: only the unfinished segment is known to be lacked.</param>
 /// <param name="LackedFrom">The store has everything below; as far as is known.</param>
 /// <param name="Next">The first segment that was not read back; 0 if none was looked at.</param>
-/// <param name="BehindSince">Since when the store has lacked the oldest of what it lacks; null if it lacked nothing.</param>
+/// <param name="BehindSince">Since when the store has lacked the oldest of what it lacks; null if it lacked
+/// nothing.</param>
 /// <param name="LastError">Why the last step failed; null if it did not.</param>
 /// <param name="Dropped">What was given up by choice.</param>
 /// <param name="ParentsDone">Segments of ancestors that the store has, read back.</param>

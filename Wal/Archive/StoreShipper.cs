@@ -80,8 +80,9 @@ internal sealed class StoreShipper
         IArchiveStore store, WalFolder folder, TimelineHistory path, EngineStart start, TimeProvider clock,
         Func<SegmentName, bool>? cameFromStore = null)
     {
-        Invariant.Require(path.Last.Lineage == folder.Identity.Lineage && path.Last.Timeline == folder.Identity.Timeline,
-            "P1", $"The history ends in timeline {path.Last.Timeline}, the WAL is of {folder.Identity.Timeline}.");
+        Invariant.Require(
+            path.Last.Lineage == folder.Identity.Lineage && path.Last.Timeline == folder.Identity.Timeline, "P1",
+            $"The history ends in timeline {path.Last.Timeline}, the WAL is of {folder.Identity.Timeline}.");
         (_store, _folder, _path, _start, _clock) = (store, folder, path, start, clock);
         _cameFromStore = cameFromStore ?? (static _ => false);
         _proof = new SegmentProof(folder, folder.Identity);
@@ -218,7 +219,8 @@ internal sealed class StoreShipper
             TimelineHistory there = ArchiveCatalog.Load(_store).History(identity.Timeline)!;
             throw ArchiveErrors.TimelineTaken(_store.Name, identity.Timeline, identity.Lineage, there.Last.Lineage);
         }
-        TimelineOwner owner = TimelineOwner.Take(_store, identity.System, identity.Timeline, identity.Lineage, _start, now);
+        TimelineOwner owner = TimelineOwner.Take(
+            _store, identity.System, identity.Timeline, identity.Lineage, _start, now);
         _store.RemoveStrays();
         if (_next == 0)
             ContinueAt(FirstLocal() ?? _folder.Geometry.NumberOf(durable));
@@ -372,7 +374,8 @@ internal sealed class StoreShipper
 
     private bool IsInStore(ArchivedSegment local)
     {
-        ArchivedRange range = ArchiveCatalog.Load(_store).Along(_path, local.From, local.To, _folder.Geometry.PayloadBytes);
+        ArchivedRange range = ArchiveCatalog.Load(_store).Along(
+            _path, local.From, local.To, _folder.Geometry.PayloadBytes);
         if (range.Sources is not [SegmentSource source] || range.Gaps.Count > 0)
             return false;
         FetchedSegment there = new ArchiveReader(_store, _path).Fetch(source);
@@ -418,7 +421,10 @@ internal sealed class StoreShipper
     {
         int read = handle.Read(offset, to);
         if (read < to.Length)
-            throw WalErrors.SegmentHeaderDamaged(handle.Path, $"it ends at byte {offset + read}, before {offset + to.Length}");
+        {
+            throw WalErrors.SegmentHeaderDamaged(
+                handle.Path, $"it ends at byte {offset + read}, before {offset + to.Length}");
+        }
     }
 
     private static SegmentIdentity IdentityOf(WalIdentity identity, ulong number) =>

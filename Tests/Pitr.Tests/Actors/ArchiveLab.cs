@@ -10,7 +10,9 @@ using Pitr.Wal;
 
 namespace Pitr.Tests;
 
-/// <summary>A database that archives, on a simulated disk and in virtual time: nothing is shipped unless time goes on.</summary>
+/// <summary>
+/// A database that archives, on a simulated disk and in virtual time: nothing is shipped unless time goes on.
+/// </summary>
 internal sealed class ArchiveLab : IAsyncDisposable
 {
     public const string Folder = "/db";
@@ -21,7 +23,9 @@ internal sealed class ArchiveLab : IAsyncDisposable
 
     private readonly List<PitrDatabase> _opened = [];
     private readonly ActorSystem _system = ActorSystem.Create(
-        "archive-lab", ConfigurationFactory.ParseString("akka.scheduler.implementation = \"Akka.TestKit.TestScheduler, Akka.TestKit\"")
+        "archive-lab",
+        ConfigurationFactory
+            .ParseString("akka.scheduler.implementation = \"Akka.TestKit.TestScheduler, Akka.TestKit\"")
             .WithFallback(EngineConfig.OwnSystem));
 
     private int _commits;
@@ -106,7 +110,8 @@ internal sealed class ArchiveLab : IAsyncDisposable
             EngineStatus status = await database.GetStatusAsync().WaitAsync(Patience);
             if (holds(status))
                 return status;
-            Assert.False(patience.IsCancellationRequested, $"Still: {status.Archive[0]}, window {status.RecoveryWindow}");
+            Assert.False(
+                patience.IsCancellationRequested, $"Still: {status.Archive[0]}, window {status.RecoveryWindow}");
             if (step > TimeSpan.Zero)
                 Advance(step);
         }
@@ -139,7 +144,8 @@ internal sealed class ArchiveLab : IAsyncDisposable
         ];
     }
 
-    private static ulong NumberOf(string name) => ObjectName.TryParseSegment(name, out _, out ulong number) ? number : 0;
+    private static ulong NumberOf(string name) =>
+        ObjectName.TryParseSegment(name, out _, out ulong number) ? number : 0;
 
     public async ValueTask DisposeAsync()
     {

@@ -11,6 +11,8 @@ namespace Pitr.Tests;
     "Design", "CA1001", Justification = "IAsyncLifetime disposes of it: xunit calls that.")]
 public sealed class ArchiverTests : IAsyncLifetime
 {
+    private const int SegmentBytes = ArchiveLab.SegmentBytes;
+    private const int PayloadBytes = SegmentBytes - SegmentHeader.Bytes;
     private static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(500);
     private readonly ArchiveLab _lab = new();
 
@@ -30,11 +32,9 @@ public sealed class ArchiverTests : IAsyncLifetime
             _lab.Advance(Tick);
             _lab.Advance(Tick);
             await _lab.UntilAsync(database, store => store.LagBytes == 0);
-            Assert.Equal(durable, _lab.Catalog.HighestEnd(TimelineId.First, SegmentBytes - SegmentHeader.Bytes));
+            Assert.Equal(durable, _lab.Catalog.HighestEnd(TimelineId.First, PayloadBytes));
         }
     }
-
-    private const int SegmentBytes = ArchiveLab.SegmentBytes;
 
     [Fact]
     public async Task Commits_go_on_while_the_store_is_down_its_lag_is_told_and_it_catches_up_in_order()
@@ -77,7 +77,8 @@ public sealed class ArchiverTests : IAsyncLifetime
         await _lab.UntilAsync(database, store => store.LastError is not null, Tick);
         await database.CheckpointAsync().WaitAsync(ArchiveLab.Patience);
         await _lab.UntilAsync(database, store => store.LagSeconds >= 200, TimeSpan.FromSeconds(10));
-        Assert.Equal(isWritten, _lab.Disk.Stat($"{ArchiveLab.Archive}/{ObjectName.Segment(TimelineId.First, 1)}") is not null);
+        string archived = $"{ArchiveLab.Archive}/{ObjectName.Segment(TimelineId.First, 1)}";
+        Assert.Equal(isWritten, _lab.Disk.Stat(archived) is not null);
         Assert.NotNull(_lab.Disk.Stat(first));
 
         _lab.Disk.Faults.Clear();
@@ -97,10 +98,12 @@ public sealed class ArchiverTests : IAsyncLifetime
         _lab.BreakStore();
         await _lab.CommitAsync(database, 40);
         EngineStatus status = await _lab.UntilStatusAsync(
-            database, now => now.Archive is [{ LastError: not null }, { LagBytes: 0, LastError: null }], ShipRetry.PauseMax);
+            database, now => now.Archive is [{ LastError: not null }, { LagBytes: 0, LastError: null }],
+            ShipRetry.PauseMax);
         Assert.True(status.Archive[0].LagBytes >= 40 << 10, status.Archive[0].ToString());
         await database.CheckpointAsync().WaitAsync(ArchiveLab.Patience);
-        await _lab.UntilAsync(database, store => store.LagSeconds >= status.Archive[0].LagSeconds + 30, TimeSpan.FromSeconds(10));
+        await _lab.UntilAsync(
+            database, store => store.LagSeconds >= status.Archive[0].LagSeconds + 30, TimeSpan.FromSeconds(10));
         Assert.NotNull(_lab.Disk.Stat($"{ArchiveLab.Folder}/wal/{new SegmentName(TimelineId.First, 1)}"));
     }
 
@@ -114,7 +117,7 @@ public sealed class ArchiverTests : IAsyncLifetime
         var identity = new SegmentIdentity(
             database.SystemId, TimelineId.First, _lab.Catalog.History(TimelineId.First)!.Last.Lineage, 1);
         ArchivePush.Push(_lab.Store, ArchivedSegment.Whole(
-            identity, new Lsn(SegmentBytes - SegmentHeader.Bytes), SegmentHeader.Bytes, new byte[SegmentBytes]));
+            identity, new Lsn(PayloadBytes), SegmentHeader.Bytes, new byte[SegmentBytes]));
         byte[] theirs = _lab.Store.Get(name).ToArray();
 
         await _lab.CommitAsync(database, 40);
@@ -183,7 +186,7 @@ public sealed class ArchiverTests : IAsyncLifetime
         _lab.Disk.Faults.Clear();
         await _lab.UntilAsync(database, store => store.LagBytes == 0, ShipRetry.PauseMax);
         TimelineHistory path = _lab.Catalog.History(TimelineId.First)!;
-        ArchivedRange range = _lab.Catalog.Along(path, path.Last.StartLsn, Lsn.MaxValue, SegmentBytes - SegmentHeader.Bytes);
+        ArchivedRange range = _lab.Catalog.Along(path, path.Last.StartLsn, Lsn.MaxValue, PayloadBytes);
         Assert.Equal(dropped.Dropped, $"{range.Gaps[0].From} to {range.Gaps[^1].To}");
         Assert.Equal(range.Gaps.Skip(1).Select(gap => gap.From), range.Gaps.SkipLast(1).Select(gap => gap.To));
     }
@@ -219,7 +222,7 @@ public sealed class ArchiverTests : IAsyncLifetime
         PitrDatabase again = await _lab.OpenAsync();
         Assert.Equal(
             (await again.GetStatusAsync()).FlushedLsn,
-            _lab.Catalog.HighestEnd(TimelineId.First, SegmentBytes - SegmentHeader.Bytes));
+            _lab.Catalog.HighestEnd(TimelineId.First, PayloadBytes));
     }
 
     [Fact]
@@ -268,7 +271,8 @@ public sealed class ArchiverTests : IAsyncLifetime
         await lab.CommitAsync(opened, 3);
         older.Faults.Clear();
         ArchiveStatus status = await lab.UntilAsync(
-            opened, store => store.LastError!.Contains("The local WAL of timeline", StringComparison.Ordinal), ShipRetry.PauseMax);
+            opened, store => store.LastError!.Contains("The local WAL of timeline", StringComparison.Ordinal),
+            ShipRetry.PauseMax);
         Assert.True(status.LagBytes > 0);
         Assert.Equal(before, older.List($"{ArchiveLab.Archive}/wal"));
     }
@@ -304,8 +308,9 @@ public sealed class ArchiverTests : IAsyncLifetime
         await _lab.CommitAsync(database, 3);
         EngineStatus status = await _lab.UntilStatusAsync(
             database, now => now.RecoveryWindow is { } known && known.To - known.From >= TimeSpan.FromMinutes(5), Tick);
+        FolderStore store = ArchiveTestData.Store(_lab.Disk, setStore);
         Assert.Equal(
-            Recovery.BackupCatalog.Read(ArchiveTestData.Store(_lab.Disk, setStore)).Get(set.BackupId).Label.StopTime, status.RecoveryWindow!.From);
+            Recovery.BackupCatalog.Read(store).Get(set.BackupId).Label.StopTime, status.RecoveryWindow!.From);
         Assert.Null(status.RecoveryWindow.VerifiedAt);
     }
 }

@@ -101,6 +101,7 @@ public sealed partial class DocumentationTests : IDisposable
             ("PITR_HOST=127.0.0.1:4053", "PITR_HOST=127.0.0.1:$PORT; pitr table create orders; pitr load orders in.jsonl --key id"),
             ("pitr switch-wal", "pitr table drop orders; pitr switch-wal; shipped"),
             ("--target-time 2026-11-22T14:05:00Z", $"--target-time $(time_of RestorePoint {archive})"),
+            ("--target-time 2026-11-22T14:06:00Z", $"--target-time $(time_of RestorePoint {archive})"),
             ($"pitr restore --from {archive} --into shop\n", $"""
                 shipped; kill -9 $engine; wait $engine 2>/dev/null || true; rm -r shop; unset PITR_HOST; PORT=$PORT_AGAIN
                 pitr restore --from {archive} --into shop
