@@ -26,7 +26,7 @@ internal sealed partial class DatafileActor
     private void AskForFlushIfLarge()
     {
         long limit = _engine.WriteBufferBytesMax;
-        if (_file.BufferedBytes < limit / 8 * 3)
+        if (_file.BufferedBytes < limit / 4)
         {
             _isFlushAsked = false;
             return;

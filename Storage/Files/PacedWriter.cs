@@ -15,8 +15,9 @@ namespace Pitr.Storage;
 ///                           else grows by 5 % each 50 ms; above 4 GiB/s it is no limit; never below the floor
 ///   one slow sync           counts as at most 8 medians: alone it does not halve the rate
 ///   commits begin           64 MiB/s, so that no burst comes before the first look at the WAL's syncs
-///   floor                   4 MiB/s while less than half of the write buffers is full, then 16 times more each
-///                           quarter: commits are held back then, and waiting for the flush costs them more
+///   floor                   4 MiB/s while less than a quarter of the write buffers is full, then twice as much each
+///                           fortieth; none is left at half full, where commits begin to be held back: waiting for
+///                           the flush costs them more than its writing beside them
 ///   no commits              no sync of the WAL for 1 s: no limit
 ///   urgent                  new WAL segments: counted, but never held back, since commits wait for them
 /// </code>
@@ -182,7 +183,7 @@ internal sealed class PacedWriter
         _writtenInStep = 0;
     }
 
-    private double Floor() => BytesPerSecondMin * Math.Pow(2, 16 * Math.Clamp(_fillOfBuffers() - 0.5, 0, 0.5));
+    private double Floor() => BytesPerSecondMin * Math.Pow(2, 40 * Math.Clamp(_fillOfBuffers() - 0.25, 0, 0.25));
 
     private double NextRate(TimeSpan passed)
     {

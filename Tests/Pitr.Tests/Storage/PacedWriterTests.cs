@@ -170,13 +170,17 @@ public sealed class PacedWriterTests : IDisposable
         for (int i = 0; i < 40; i++)
             WriteAndCommit(1.0);
         Assert.Equal(PacedWriter.BytesPerSecondMin, _writer.BytesPerSecond);
-        foreach ((double fill, double floor) in new[] { (0.5, 1.0), (0.75, 16), (1, 256), (2, 256) })
+        foreach ((double fill, double floor) in new[] { (0.25, 1.0), (0.35, 16), (0.4, 64) })
         {
             _fillOfBuffers = fill;
             for (int i = 0; i < 10; i++)
                 WriteAndCommit(1.0);
-            Assert.Equal(PacedWriter.BytesPerSecondMin * floor, _writer.BytesPerSecond);
+            Assert.Equal(PacedWriter.BytesPerSecondMin * floor, _writer.BytesPerSecond, 1.0);
         }
+        _fillOfBuffers = 0.5; // commits are held back
+        for (int i = 0; i < 10; i++)
+            WriteAndCommit(1.0);
+        Assert.Equal(PacedWriter.BytesPerSecondMax, _writer.BytesPerSecond, 1.0);
     }
 
     [Fact]
