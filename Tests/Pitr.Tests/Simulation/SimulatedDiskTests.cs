@@ -211,7 +211,7 @@ public sealed class SimulatedDiskTests
         FaultGate gate = _disk.Faults.On(FileOp.SyncData).Hold();
         a.Write(0, [1]);
         Task sync = Task.Run(a.SyncData);
-        await gate.Reached;
+        await gate.Reached.Within();
         Assert.False(sync.IsCompleted);
         Assert.Equal([1], _disk.ReadAll("/db/a"));
         gate.Release();

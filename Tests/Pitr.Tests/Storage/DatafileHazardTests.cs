@@ -140,7 +140,7 @@ public sealed class DatafileHazardTests : IDisposable
         FlushJob job = _it.Prepare();
         FaultGate gate = _it.Disk.Faults.On(FileOp.Write).Of("main").Hold();
         Task worker = Task.Run(() => job.WritePages());
-        await gate.Reached;
+        await gate.Reached.Within();
         Assert.True(_it.File.IsWorking);
         Assert.Throws<BugException>(() => _it.File.DropFlush(job));
         Task closing = Task.Run(_it.CloseFile);
@@ -396,7 +396,7 @@ public sealed class DatafileHazardTests : IDisposable
     {
         FaultGate gate = _it.Disk.Faults.On(FileOp.SyncData).Of("main").Hold();
         Task worker = Task.Run(job.WriteMeta);
-        gate.Reached.GetAwaiter().GetResult();
+        gate.Reached.Within().GetAwaiter().GetResult();
         SimulatedDisk killed = _it.Disk.KillCopy();
         gate.Release();
         worker.GetAwaiter().GetResult();

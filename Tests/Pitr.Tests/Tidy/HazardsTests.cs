@@ -10,7 +10,7 @@ public sealed partial class HazardsTests
         .Where(line => Row().IsMatch(line))
         .Select(line => line.Split(" | "));
 
-    private static HashSet<int> Numbers() =>
+    internal static HashSet<int> Numbers() =>
         [.. Rows().Select(row => int.Parse(row[0].TrimStart('|', ' ', 'H'), CultureInfo.InvariantCulture))];
 
     [Fact]
