@@ -73,12 +73,13 @@ internal sealed record WalOpened(
 ///   4  compare the end with what others know   a shorter log is refused (H7)
 ///   5  write the last group's bytes again      they may lie in the page cache only, marked clean (H3)
 ///   6  write zeroes up to the segment's end,   what a torn group reached there (H2, H3); before 7, since a record
-/// whose
-///      and sync                                beginning came back without its rest would be a gap (H44)
+///      and sync                                whose beginning came back without its rest would be a gap (H44)
+///   6a if the log ends with a segment: zeroes  the same: a torn record that begins with the segment loses its
+///      over the length in the next, and sync   beginning before its rest (H44)
 ///   7  remove the segments behind that are     what it reached further on: a new file cannot hold it, while zeroes
 ///      not zero, from the last one             written over it might stay in the cache, if their sync threw; each
-///                                              durably before the next, or a hole with a segment behind it would be a
-/// gap
+///                                              durably before the next, or a hole with a segment behind it would be
+///                                              a gap
 ///   8  sync every segment from the redo point, and the folder (its names: H5)
 /// </code>
 /// Nothing is written before 4 has passed, and only segments of the folder's own timeline are: after a promotion the
@@ -182,7 +183,7 @@ internal static class WalOpening
             }
             foreach (WalSegment segment in open)
                 segment.Handle.SyncData();
-            TakeZeroes(folder, next, zeroes);
+            TakeZeroes(folder, next, isAtBoundary, zeroes);
             SyncAll(folder, parts, open, zeroes);
             folder.ContinueAt(next);
             while (zeroes.TryDequeue(out WalSegment? zero))
@@ -220,9 +221,10 @@ internal static class WalOpening
     }
 
     /// <summary>
-    /// Step 7: opens the segments behind the end that are whole and zero, and removes all others of the timeline.
+    /// Steps 6a and 7: opens the segments behind the end that are whole and zero, and removes all others of the
+    /// timeline.
     /// </summary>
-    private static void TakeZeroes(WalFolder folder, ulong next, Queue<WalSegment> zeroes)
+    private static void TakeZeroes(WalFolder folder, ulong next, bool isAtBoundary, Queue<WalSegment> zeroes)
     {
         List<SegmentName> removed = [];
         foreach (SegmentName name in folder.List())
@@ -235,8 +237,21 @@ internal static class WalOpening
             else
                 zeroes.Enqueue(zero);
         }
+        if (isAtBoundary && removed.Count > 0 && removed[0].Number == next)
+            VoidFirstRecord(folder, next);
         foreach (SegmentName name in Enumerable.Reverse(removed))
             folder.Remove([name]);
+    }
+
+    /// <summary>
+    /// Step 6a. Its length and CRC only: a segment that was zero in the cache alone, because the sync threw, would be
+    /// taken as a ready one the next time.
+    /// </summary>
+    private static void VoidFirstRecord(WalFolder folder, ulong number)
+    {
+        using IFileHandle handle = folder.Open(number, folder.Identity, FileOpen.ReadWrite);
+        handle.Write(SegmentHeader.Bytes, new byte[RecordCodec.PreviousCrcAt]);
+        handle.SyncData();
     }
 
     private static WalSegment? OpenIfZero(WalFolder folder, ulong number)

@@ -125,6 +125,93 @@ public sealed class WalHazardTests
             [FileOp.Create, FileOp.Write, FileOp.Write, FileOp.SyncData, FileOp.Rename, FileOp.SyncFolder], done);
     }
 
+    /// <summary>
+    /// H3, H5: segments that lie in the page cache only, as after somebody copied the folder, are durable with their
+    /// names once opening has returned: those that were read, and the empty ones behind the end.
+    /// </summary>
+    [Fact]
+    public void Segments_that_nobody_synced_are_durable_once_opening_has_returned()
+    {
+        using TestLog log = TestLog.Create();
+        log.Group(3000);
+        log.Group(3000);
+        Lsn end = log.Group(200, 3000)[^1];
+        for (int seed = 0; seed < 20; seed++)
+        {
+            var copied = new SimulatedDisk();
+            copied.CreateFolders(TestLog.FolderPath);
+            foreach (SegmentName name in log.Folder.List())
+            {
+                using IFileHandle copy = copied.Open(log.Folder.PathOf(name), FileOpen.CreateNew);
+                copy.Write(0, log.Disk.ReadAll(log.Folder.PathOf(name)));
+            }
+            Assert.Equal(end, OpenAndClose(copied, log.Geometry.FirstLsn).End);
+            Assert.Equal(end, OpenAndClose(copied.CrashCopy(seed), end).End);
+        }
+    }
+
+    /// <summary>
+    /// H44: a torn record over several segments, which opening is about to remove; after a power loss at any operation
+    /// of it neither its beginning without its rest nor a hole before its rest makes the log unreadable.
+    /// </summary>
+    [Theory]
+    [InlineData(false)] // it begins within a segment, whose zeroes have to be durable first
+    [InlineData(true)] // it begins with a segment, so that the log ends where the first removed one begins
+    public void An_opening_that_removes_a_torn_groups_segments_may_end_at_any_operation(bool isAtBoundary)
+    {
+        using TestLog log = TestLog.Create();
+        Lsn end = log.Group(200)[0];
+        if (isAtBoundary)
+        {
+            log.Appender.Switch();
+            end = log.Appender.DurableLsn;
+        }
+        Lsn lost = log.Group(12_000)[0] + -8;
+        log.Disk.Damage(log.Place(lost).Path, log.Place(lost).Offset);
+        bool hasEnded = false;
+        for (int at = 1; !hasEnded; at++)
+        {
+            SimulatedDisk disk = log.Disk.KillCopy();
+            disk.CrashAt(disk.OperationCount + at);
+            hasEnded = Record.Exception(() => OpenAndClose(disk, log.Geometry.FirstLsn)) is null;
+            for (int seed = 0; seed < 16; seed++)
+                Assert.Equal(end, OpenAndClose(disk.CrashCopy(seed), end).End);
+        }
+    }
+
+    /// <summary>
+    /// H5: a segment that is recycled has lost its old name durably before it gets new content: after a power loss at
+    /// any operation every name stands for its own segment.
+    /// </summary>
+    [Fact]
+    public void The_old_name_of_a_recycled_segment_never_stands_for_new_content()
+    {
+        using TestLog log = TestLog.Create();
+        log.Group(3000);
+        log.Group(3000);
+        log.Group(3000);
+        SegmentName[] old = [.. log.Folder.List().Take(2)];
+        bool hasEnded = false;
+        for (int at = 1; !hasEnded; at++)
+        {
+            SimulatedDisk disk = log.Disk.KillCopy();
+            using var folder = new WalFolder(disk, TestLog.FolderPath, TestLog.SegmentBytes, TestLog.First);
+            folder.ContinueAt(log.Folder.List()[^1].Number + 1);
+            disk.CrashAt(disk.OperationCount + at);
+            hasEnded = Record.Exception(() =>
+            {
+                folder.Recycle(old);
+                folder.EnsureReady();
+            }) is null;
+            for (int seed = 0; seed < 16; seed++)
+            {
+                var left = new WalFolder(disk.CrashCopy(seed), TestLog.FolderPath, TestLog.SegmentBytes, TestLog.First);
+                foreach (SegmentName name in left.List())
+                    left.Open(name.Number, TestLog.First, FileOpen.Read).Dispose();
+            }
+        }
+    }
+
     /// <summary>H5: a full disk while making a segment ready harms nothing, and goes on when there is room.</summary>
     [Fact]
     public void A_full_disk_while_making_a_segment_ready_can_be_tried_again()
