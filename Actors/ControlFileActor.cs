@@ -1,4 +1,3 @@
-using System.Text;
 using Akka.Actor;
 using Akka.Event;
 using LogEvent = Pitr.Actors.WalProtocol.LogEvent;
@@ -274,40 +273,16 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
     private void BeginCheckpoint(RecordCheckpoint record)
     {
         DateTimeOffset time = _engine.Clock.GetUtcNow();
-        Log(CheckpointRecord(WithCheckpoint(_now, record, time)), logged =>
+        Log(_now.WithCheckpoint(record.CheckpointLsn, record.Clean, time).AsCheckpointRecord(), logged =>
         {
-            _now = WithCheckpoint(_now, record, time) with
-            {
-                KnownEndOfWal = logged.Lsn,
-                LastCommitTime = logged.Time,
-                // Below the redo point nobody reads any more which ids were given.
-                NextTransactionId = new TransactionId(logged.LastTransaction.Value + 1),
-            };
+            _now = _now.WithCheckpoint(record.CheckpointLsn, record.Clean, time)
+                .WithRecorded(logged.Lsn, logged.Time, logged.LastTransaction);
             if (TryWrite() is { } why)
                 Answer(new RequestRefused(why));
             else
                 Answer(new CheckpointRecorded(_now.RedoLsn, record.CheckpointLsn));
         });
     }
-
-    private static ControlFile WithCheckpoint(ControlFile now, RecordCheckpoint record, DateTimeOffset time)
-    {
-        ControlFile next = now;
-        foreach (FileClean clean in record.Clean)
-            next = next.WithFile(clean);
-        // A file born while the files were reporting is clean up to its birth, which lies above the barrier.
-        Lsn redo = next.Catalogue.Files.Select(file => file.CleanUpTo).Aggregate(record.CheckpointLsn, Lsn.Min);
-        return next with
-        {
-            CheckpointLsn = record.CheckpointLsn,
-            RedoLsn = Lsn.Max(redo, now.RedoLsn),
-            CheckpointTime = time,
-            Catalogue = next.Catalogue.ForgetDropped(redo),
-        };
-    }
-
-    private static WalEvent.Checkpoint CheckpointRecord(ControlFile control) => new(
-        control.RedoLsn, control.CheckpointLsn, Encoding.UTF8.GetString(ControlFileStore.EncodePayload(control)));
 
     private void Note(NoteFile note)
     {

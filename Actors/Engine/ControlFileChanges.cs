@@ -1,4 +1,6 @@
+using System.Text;
 using Pitr.Storage;
+using Pitr.Wal;
 using static Pitr.Actors.DatafileProtocol;
 
 namespace Pitr.Actors;
@@ -59,4 +61,40 @@ internal static class ControlFileChanges
             KnownEndOfWal = Lsn.Max(control.KnownEndOfWal, through),
         };
     }
+
+    /// <summary>
+    /// With a checkpoint: what the files reported, and the redo point, which is the least LSN that any file is clean up to.
+    /// </summary>
+    public static ControlFile WithCheckpoint(
+        this ControlFile control, Lsn checkpointLsn, IReadOnlyList<FileClean> clean, DateTimeOffset time)
+    {
+        ControlFile next = control;
+        foreach (FileClean file in clean)
+            next = next.WithFile(file);
+        // A file born while the files were reporting is clean up to its birth, which lies above the barrier.
+        Lsn redo = Lsn.Min(checkpointLsn, next.Catalogue.LeastCleanUpTo);
+        return next with
+        {
+            CheckpointLsn = checkpointLsn,
+            RedoLsn = Lsn.Max(redo, control.RedoLsn),
+            CheckpointTime = time,
+            Catalogue = next.Catalogue.ForgetDropped(redo),
+        };
+    }
+
+    /// <summary>The record of a checkpoint, with the whole table of the control file (H22).</summary>
+    public static WalEvent.Checkpoint AsCheckpointRecord(this ControlFile control) => new(
+        control.RedoLsn, control.CheckpointLsn, Encoding.UTF8.GetString(ControlFileStore.EncodePayload(control)));
+
+    /// <summary>
+    /// With what was durable when a checkpoint's record was: below the redo point nobody reads any more which ids and times
+    /// were given (I9).
+    /// </summary>
+    public static ControlFile WithRecorded(
+        this ControlFile control, Lsn recordLsn, DateTimeOffset time, TransactionId last) => control with
+        {
+            KnownEndOfWal = recordLsn,
+            LastCommitTime = time,
+            NextTransactionId = new TransactionId(last.Value + 1),
+        };
 }
