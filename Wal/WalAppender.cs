@@ -38,11 +38,12 @@ internal readonly record struct LogTail(Lsn Next, uint LastCrc, GroupTime LastTi
 internal sealed class WalAppender : IDisposable
 {
     public const int StagingBytes = 1 << 20;
+    public const int StagingBytesMin = 256 << 10; // with tiny segments
     public const int DirectBytesMin = 128 << 10;
 
     private readonly WalFolder _folder;
     private readonly ulong _lineage;
-    private readonly byte[] _staging = GC.AllocateUninitializedArray<byte>(StagingBytes, pinned: true);
+    private readonly byte[] _staging;
     private readonly List<WalSegment> _touched = new(8);
 
     private WalSegment? _segment; // where _written lies, unless that is a boundary that was not passed yet
@@ -73,6 +74,8 @@ internal sealed class WalAppender : IDisposable
             segment is null ? atBoundary : tail.Next >= segment.Start && tail.Next <= segment.End, "W2",
             $"The tail {tail.Next} is not in the segment.");
         _folder = folder;
+        _staging = GC.AllocateUninitializedArray<byte>(
+            (int)Math.Clamp(4 * folder.Geometry.PayloadBytes, StagingBytesMin, StagingBytes), pinned: true);
         _segment = segment;
         _lineage = folder.Identity.Lineage.Value;
         _durable = _next = _written = _groupStart = tail.Next.Value;
@@ -167,7 +170,7 @@ internal sealed class WalAppender : IDisposable
             return new Lsn(_next);
         }
         int staged = (int)(_next - _written);
-        if (length > StagingBytes - staged)
+        if (length > _staging.Length - staged)
         {
             WriteStaged();
             staged = 0;

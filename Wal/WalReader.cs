@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Pitr.Storage;
@@ -43,7 +44,7 @@ internal sealed class WalReader : IDisposable
 
     private readonly IWalBytes _source;
     private readonly WalRange _range;
-    private byte[] _block = GC.AllocateUninitializedArray<byte>(BlockBytes);
+    private byte[] _block = ArrayPool<byte>.Shared.Rent(BlockBytes);
     private ulong _blockLsn; // of _block[0]
     private int _filled;
     private int _at; // of the next record, in the block
@@ -94,7 +95,12 @@ internal sealed class WalReader : IDisposable
         return Passes(ref header, (int)Length(ref header)) ? Advance(ref header) : EndHere(FoundHere());
     }
 
-    public void Dispose() => _source.Dispose();
+    public void Dispose()
+    {
+        _source.Dispose();
+        Leave(_block);
+        _block = [];
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private bool Advance(ref byte header)
@@ -262,6 +268,8 @@ internal sealed class WalReader : IDisposable
             ? _block
             : GC.AllocateUninitializedArray<byte>((int)Math.Min(Math.Max(need, _block.Length * 2L), RecordCodec.LengthMax));
         _block.AsSpan(_at, rest).CopyTo(to);
+        if (to != _block)
+            Leave(_block);
         _block = to;
         _blockLsn += (ulong)_at;
         _at = 0;
@@ -276,6 +284,13 @@ internal sealed class WalReader : IDisposable
             _filled += read;
         }
         return true;
+    }
+
+    /// <summary>A block that grew for one large record is not kept for others.</summary>
+    private static void Leave(byte[] block)
+    {
+        if (block.Length == BlockBytes)
+            ArrayPool<byte>.Shared.Return(block);
     }
 
     /// <summary>

@@ -24,30 +24,36 @@ internal static class EngineFactory
         };
     }
 
-    public static EngineContext ContextFor(string folder, PitrOptions options)
+    public static EngineContext ContextFor(string folder, PitrOptions options) =>
+        ContextFor(folder, options, EnvironmentFor(options));
+
+    /// <summary>With memory that is there already: none of another engine may be in it.</summary>
+    public static EngineContext ContextFor(string folder, PitrOptions options, DatafileEnvironment environment) => new()
     {
-        IFileSystem files = FileSystemOf(options);
+        Folder = folder,
+        Options = options,
+        FileSystem = environment.Files,
+        Clock = options.Clock,
+        Draw = DrawOf(options),
+        WriteBufferBytesMax = environment.Arenas.BudgetBytes,
+        Pause = options.Delay ?? DelayWith(options.Clock),
+        Environment = environment,
+        Intake = new CommitIntake(IntakeBytesMax),
+        Workers = options.Workers ?? new ThreadWorkers(),
+    };
+
+    /// <summary>Disk and memory of one engine's datafiles.</summary>
+    public static DatafileEnvironment EnvironmentFor(PitrOptions options)
+    {
         var budget = new MemoryBudget(options.MemoryBudgetBytes);
         var epochs = new EpochTable();
         var cache = new PageCache(budget.PageCacheBytes, epochs);
         var arenas = new ArenaPool(options.WriteBufferBytesMax ?? budget.WriteBufferBytes);
-        var writer = new PacedWriter(
-            options.Clock, options.Delay ?? DelayWith(options.Clock),
-            () => (double)arenas.RentedBytes / arenas.BudgetBytes);
-        return new EngineContext
-        {
-            Folder = folder,
-            Options = options,
-            FileSystem = files,
-            Clock = options.Clock,
-            Draw = DrawOf(options),
-            WriteBufferBytesMax = options.WriteBufferBytesMax ?? budget.WriteBufferBytes,
-            Pause = options.Delay ?? DelayWith(options.Clock),
-            Environment = new DatafileEnvironment(files, cache, epochs, writer, arenas),
-            Intake = new CommitIntake(IntakeBytesMax),
-            Workers = options.Workers ?? new ThreadWorkers(),
-        };
+        return new DatafileEnvironment(FileSystemOf(options), cache, epochs, WriterFor(options, arenas), arenas);
     }
+
+    public static PacedWriter WriterFor(PitrOptions options, ArenaPool arenas) => new(
+        options.Clock, options.Delay ?? DelayWith(options.Clock), () => (double)arenas.RentedBytes / arenas.BudgetBytes);
 
     /// <summary>
     /// The supervisor's name: what of the folder's path may stand in an actor path, and a number that keeps apart what

@@ -21,3 +21,4 @@ for (long seed = from; seed < from + count; seed++)
     }
 }
 Console.WriteLine($"{states} states, {steps} steps, {failures} failures, {watch.Elapsed.TotalSeconds:F1} s, {states / watch.Elapsed.TotalSeconds:F0}/s");
+Console.WriteLine($"gc {GC.CollectionCount(0)} {GC.CollectionCount(1)} {GC.CollectionCount(2)} alloc {GC.GetTotalAllocatedBytes() / Math.Max(1, states) / 1024} KiB/state pause {GC.GetTotalPauseDuration()}");

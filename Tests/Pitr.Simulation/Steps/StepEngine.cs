@@ -57,21 +57,10 @@ internal sealed class StepEngine : IDisposable
     public static void Create(PitrOptions options) => EngineCreation.Create(Folder, options);
 
     /// <summary>Opens what is on the disk, and replays its WAL.</summary>
-    public static StepEngine Open(PitrOptions options)
+    public static StepEngine Open(PitrOptions options, StepMemory memory)
     {
-        EngineContext engine = EngineFactory.ContextFor(Folder, options);
-        OpenedEngine opened;
-        try
-        {
-            opened = EngineOpening.Open(engine);
-        }
-        catch
-        {
-            Free(engine);
-            throw;
-        }
-
-        var step = new StepEngine(engine, opened);
+        EngineContext engine = EngineFactory.ContextFor(Folder, options, memory.For(options));
+        var step = new StepEngine(engine, EngineOpening.Open(engine));
         try
         {
             step.Replay();
@@ -94,7 +83,7 @@ internal sealed class StepEngine : IDisposable
         foreach (Datafile file in _made)
             file.Dispose();
         _opened.LetGo();
-        Free(_engine);
+        _engine.Epochs.Collect();
     }
 
     // ---- opening ---------------------------------------------------------------------------------
@@ -337,13 +326,6 @@ internal sealed class StepEngine : IDisposable
             return;
         _engine.FileSystem.Delete(path);
         _engine.FileSystem.SyncFolder(Path.GetDirectoryName(path)!);
-    }
-
-    private static void Free(EngineContext engine)
-    {
-        engine.Epochs.Collect();
-        engine.Environment.Cache.Dispose();
-        engine.Environment.Arenas.Dispose();
     }
 }
 

@@ -22,6 +22,7 @@ internal sealed class StepRun
 
     private readonly long _seed;
     private readonly StepSettings _settings;
+    private readonly StepMemory _memory;
     private readonly List<Crash> _crashes = [];
     private SeededRandom _random;
     private long _opened;
@@ -34,6 +35,7 @@ internal sealed class StepRun
         _seed = seed;
         _random = new SeededRandom(seed);
         _settings = StepSettings.Drawn(ref _random);
+        _memory = new StepMemory(_settings);
     }
 
     /// <exception cref="SimulationFailure">Something is not as it has to be; says where.</exception>
@@ -42,6 +44,7 @@ internal sealed class StepRun
         try
         {
             Live();
+            _memory.Dispose();
             return new StepResult(_states, _steps);
         }
         catch (Exception error)
@@ -150,7 +153,8 @@ internal sealed class StepRun
         Verify(crash with { Disk = again }, mayCrashAgain: false);
     }
 
-    private StepEngine Open(SimulatedDisk disk) => StepEngine.Open(_settings.OptionsFor(disk, _seed + ++_opened * 7919));
+    private StepEngine Open(SimulatedDisk disk) => StepEngine.Open(
+        _settings.OptionsFor(disk, _seed + ++_opened * 7919), _memory);
 
     private static void RequireNothingOpen(SimulatedDisk disk)
     {

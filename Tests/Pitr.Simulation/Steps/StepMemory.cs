@@ -1,0 +1,36 @@
+using Pitr.Actors;
+using Pitr.Storage;
+
+namespace Pitr.Simulation;
+
+/// <summary>
+/// Page cache and arenas that one engine after the other uses: to take memory from the system and give it back costs
+/// more than all that is done with it in one state.
+/// </summary>
+internal sealed class StepMemory(StepSettings settings) : IDisposable
+{
+    private readonly DatafileEnvironment _environment =
+        EngineFactory.EnvironmentFor(settings.OptionsFor(new SimulatedDisk(), seed: 0));
+
+    /// <summary>For an engine on the disk of these options; the one before is closed.</summary>
+    public DatafileEnvironment For(PitrOptions options) => _environment with
+    {
+        Files = options.FileSystem!,
+        Writer = EngineFactory.WriterFor(options, _environment.Arenas),
+    };
+
+    /// <summary>Nothing may be left of any engine.</summary>
+    public void Dispose()
+    {
+        _environment.Epochs.Collect();
+        if (_environment.Arenas.RentedBytes > 0 || _environment.Epochs.Waiting > 0)
+        {
+            throw new SimulationFailure(
+                $"{_environment.Arenas.RentedBytes} bytes of write buffers were not given back, "
+                + $"{_environment.Epochs.Waiting} releases wait for a reader that is gone.");
+        }
+
+        _environment.Cache.Dispose();
+        _environment.Arenas.Dispose();
+    }
+}
