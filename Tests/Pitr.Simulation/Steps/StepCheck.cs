@@ -16,6 +16,13 @@ internal static class StepCheck
                 $"The log ends at {end}, where no record does that was under way; acknowledged was {model.Acknowledged}.");
         }
 
+        if (engine.LastTransaction.Value < model.LastTransactionAt(end).Value)
+        {
+            throw new SimulationFailure(
+                $"The next transaction would be {engine.LastTransaction.Value + 1}, "
+                + $"and {model.LastTransactionAt(end)} was given (I9).");
+        }
+
         Compare(engine, model.At(end), end);
         foreach (StepFile file in engine.Files)
             CheckPages(engine, file);

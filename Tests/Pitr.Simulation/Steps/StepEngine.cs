@@ -201,7 +201,7 @@ internal sealed class StepEngine : IDisposable
                 record, WalRecordKind.Transaction, LastTransaction, (uint)batch.Count,
                 RecordCodec.BodyState(record[RecordCodec.HeaderBytes..]));
             stamped.Add((batch, lsn));
-            model.Begin(lsn, steps);
+            model.Begin(lsn, steps, LastTransaction);
         }
 
         WriteGroup(model);

@@ -30,6 +30,9 @@ internal sealed class StepFile
 
     public bool IsDropped { get; set; }
 
+    /// <summary>A write or sync of it failed: it is written never again.</summary>
+    public bool IsOffline => File.HasFailed;
+
     /// <summary>What the file reports to a checkpoint.</summary>
     public FileClean Clean =>
         new(Id, Name, File.Incarnation, File.Generation, File.CheckpointLsn, Progress.CleanUpTo);

@@ -98,8 +98,15 @@ internal sealed class StepLife
     /// <summary>What a snapshot shows does not change, whatever came after it (I3, H12, H41).</summary>
     public void CheckSnapshots()
     {
+        while (_snapshots.Count > 0)
+            CheckOldest();
+    }
+
+    /// <summary>However the life ended.</summary>
+    public void LetSnapshotsGo()
+    {
         foreach (Pinned snapshot in _snapshots)
-            Check(snapshot);
+            snapshot.View.Unpin();
         _snapshots.Clear();
     }
 
@@ -188,6 +195,8 @@ internal sealed class StepLife
 
     private IEnumerable<Wait> FlushSealed(StepFile file)
     {
+        if (file.IsOffline)
+            yield break;
         file.IsBusy = true;
         FlushJob? job = file.File.PrepareFlush(file.Progress.Lineage);
         if (job is null)
@@ -198,16 +207,21 @@ internal sealed class StepLife
         }
 
         yield return Wait.Turn;
-        job.WritePages();
+        bool isWritten = Try(() => job.WritePages());
         yield return Wait.Turn;
-        if (_random.Chance(10))
+        if (!isWritten || _random.Chance(10))
         {
             file.File.DropFlush(job);
             file.IsBusy = false;
             yield break;
         }
 
-        job.WriteMeta();
+        if (!Try(job.WriteMeta))
+        {
+            file.IsBusy = false;
+            yield break; // the file is offline, and the job can't be taken back (H9)
+        }
+
         yield return Wait.Turn;
         file.File.CompleteFlush(job);
         file.Progress.NoteClean(file.File.CleanUpTo);
@@ -215,11 +229,25 @@ internal sealed class StepLife
         file.IsBusy = false;
     }
 
+    /// <summary>False if the disk said no: the file is offline then.</summary>
+    private static bool Try(Action write)
+    {
+        try
+        {
+            write();
+            return true;
+        }
+        catch (StorageFailedException)
+        {
+            return false;
+        }
+    }
+
     private IEnumerable<Wait> Checkpoint()
     {
         _isCheckpointing = true;
         Lsn at = _engine.DurableLsn;
-        StepFile[] files = [.. _engine.Files.Where(file => file.Fenced is null)];
+        StepFile[] files = [.. _engine.Files.Where(file => file.Fenced is null && !file.IsOffline)];
         foreach (StepFile file in files)
             file.TakeSeal(at);
         var clean = new List<FileClean>();
@@ -252,13 +280,13 @@ internal sealed class StepLife
     }
 
     private static bool IsSettled(StepFile file, Lsn at) =>
-        file.IsDropped || file.Fenced is not null || file.Progress.CleanUpTo >= at;
+        file.IsDropped || file.IsOffline || file.Fenced is not null || file.Progress.CleanUpTo >= at;
 
     // ---- fences ----------------------------------------------------------------------------------
 
     private IEnumerable<Wait> Fence(StepFile file)
     {
-        if (file.IsBusy || file.IsDropped || file.Fenced is not null)
+        if (file.IsBusy || file.IsDropped || file.IsOffline || file.Fenced is not null)
             yield break;
         file.IsBusy = true;
         file.Progress.TakeSkipped();
@@ -267,7 +295,12 @@ internal sealed class StepLife
             FlushJob job = file.File.PrepareMetaFlush(file.Progress.Lineage, file.File.CleanUpTo);
             yield return Wait.Turn;
             job.WritePages();
-            job.WriteMeta();
+            if (!Try(job.WriteMeta))
+            {
+                file.IsBusy = false;
+                yield break;
+            }
+
             yield return Wait.Turn;
             file.File.CompleteFlush(job);
         }
@@ -358,7 +391,8 @@ internal sealed class StepLife
         while (_isOwnerBusy)
             yield return Wait.Turn;
         StepFile file = AnyFile();
-        if (file.Id == FileId.Main || file.IsBusy || file.Fenced is not null || _tables.Exists(t => t.DatafileId == file.Id))
+        if (file.Id == FileId.Main || file.IsBusy || file.IsOffline || file.Fenced is not null
+            || _tables.Exists(t => t.DatafileId == file.Id))
             yield break;
         _isOwnerBusy = true;
         file.IsBusy = true;
@@ -385,9 +419,7 @@ internal sealed class StepLife
     {
         if (_snapshots.Count >= 3)
         {
-            Pinned oldest = _snapshots[0];
-            _snapshots.RemoveAt(0);
-            Check(oldest);
+            CheckOldest();
             return;
         }
 
@@ -399,12 +431,14 @@ internal sealed class StepLife
             _snapshots.Add(new Pinned(table, view, _engine.DurableLsn));
     }
 
-    private void Check(Pinned snapshot)
+    private void CheckOldest()
     {
+        Pinned snapshot = _snapshots[0];
         var table = new CatalogueTable(
             snapshot.Table.Id, snapshot.Table.Name, snapshot.Table.DatafileId, Lsn.Zero);
         if (_engine.File(snapshot.Table.DatafileId) is not null) // else its pages give a typed error (H41)
             StepCheck.Compare(_engine, snapshot.View, table, _model.At(snapshot.At)[snapshot.Table.Name], snapshot.At);
+        _snapshots.RemoveAt(0);
         snapshot.View.Unpin();
     }
 

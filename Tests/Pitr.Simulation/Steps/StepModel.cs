@@ -51,8 +51,14 @@ internal sealed class StepModel
         return false;
     }
 
+    /// <summary>The last transaction at or below an LSN: a later one has a greater number (I9).</summary>
+    public TransactionId LastTransactionAt(Lsn end) =>
+        _records.TakeWhile(record => record.End <= end).Select(record => record.Transaction).LastOrDefault(
+            static transaction => transaction.Value > 0);
+
     /// <summary>A record is about to be written.</summary>
-    public void Begin(Lsn end, IReadOnlyList<ModelStep> steps) => _records.Add(new Record(end, steps));
+    public void Begin(Lsn end, IReadOnlyList<ModelStep> steps, TransactionId transaction = default) =>
+        _records.Add(new Record(end, steps, transaction));
 
     /// <summary>All that was begun is durable.</summary>
     public void Acknowledge() => _acknowledged = _records.Count;
@@ -105,7 +111,7 @@ internal sealed class StepModel
 
     private Lsn EndOf(int count) => count == 0 ? Start : _records[count - 1].End;
 
-    private sealed record Record(Lsn End, IReadOnlyList<ModelStep> Steps);
+    private sealed record Record(Lsn End, IReadOnlyList<ModelStep> Steps, TransactionId Transaction);
 
     private sealed class ByteOrder : IComparer<byte[]>
     {

@@ -20,6 +20,12 @@ internal sealed class StepRun
     private const int LivesMax = 4;
     private const int StepsMax = 60;
 
+    private static readonly FileOp[] Failing =
+    [
+        FileOp.SyncData, FileOp.SyncData, FileOp.SyncData, FileOp.Write, FileOp.StartWriteback, FileOp.Create,
+        FileOp.Rename, FileOp.Delete, FileOp.SyncFolder, FileOp.SetLength,
+    ];
+
     private readonly long _seed;
     private readonly StepSettings _settings;
     private readonly StepMemory _memory;
@@ -88,17 +94,41 @@ internal sealed class StepRun
         var steps = new StepLife(engine, model, _settings, _seed * 31 + life);
         if (life == 1)
             steps.Begin();
-        for (int step = 10 + _random.Next(StepsMax); step > 0; step--)
+        bool isFailing = life > 1 && _random.Chance(35);
+        if (isFailing)
+            BreakDisk(disk);
+        try
         {
-            steps.Step();
-            _steps++;
+            for (int step = 10 + _random.Next(StepsMax); step > 0; step--)
+            {
+                steps.Step();
+                _steps++;
+            }
+
+            if (_random.Chance(30))
+                steps.Close();
+            steps.CheckSnapshots();
+        }
+        catch (StorageFailedException) when (isFailing)
+        {
+            // The engine stops: what was under way may be there or not.
+        }
+        finally
+        {
+            steps.LetSnapshotsGo();
         }
 
-        if (_random.Chance(30))
-            steps.Close();
-        steps.CheckSnapshots();
         disk.BeforeOperation = null;
+        disk.Faults.Clear();
         Take(disk, model, disk.OperationCount, ref random);
+    }
+
+    /// <summary>One operation fails, and the next of its kind succeeds without having done it (fsyncgate).</summary>
+    private void BreakDisk(SimulatedDisk disk)
+    {
+        FileOp operation = Failing[_random.Next(Failing.Length)];
+        string of = ((string[])["", ".pitr", "/wal/", "control"])[_random.Next(4)];
+        disk.Faults.On(operation).Of(of).Nth(1 + _random.Next(operation == FileOp.SyncData ? 60 : 30)).Fail(Errno.EIO);
     }
 
     private void Take(SimulatedDisk disk, StepModel model, long operation, ref SeededRandom random)
