@@ -1,24 +1,52 @@
+using System.CommandLine;
 using System.Diagnostics;
+using System.Text.Json;
 using Pitr.Simulation;
 
-var watch = Stopwatch.StartNew();
-long from = args.Length > 0 ? long.Parse(args[0]) : 1;
-long count = args.Length > 1 ? long.Parse(args[1]) : 100;
-long states = 0, steps = 0, failures = 0;
-for (long seed = from; seed < from + count; seed++)
+var seed = new Option<long>("--seed") { Description = "The first seed.", DefaultValueFactory = _ => 1 };
+var seeds = new Option<long?>("--seeds") { Description = "How many seeds; one if only --seed is given." };
+var minutes = new Option<double?>("--minutes") { Description = "Seed after seed, for so long." };
+var root = new RootCommand(
+    "Runs the engine's parts in a simulation: a disk that crashes and fails, and an oracle that knows what must be there.")
 {
-    try
+    seed, seeds, minutes,
+};
+root.SetAction(parsed =>
+{
+    long first = parsed.GetValue(seed);
+    TimeSpan? time = parsed.GetValue(minutes) is { } given ? TimeSpan.FromMinutes(given) : null;
+    long count = parsed.GetValue(seeds) ?? (time is not null ? long.MaxValue - first : parsed.GetResult(seed) is null ? 100 : 1);
+    return Exploration.Run(first, count, time);
+});
+return root.Parse(args).Invoke();
+
+/// <summary>One seed after the other, until there are enough or the time is over.</summary>
+internal static class Exploration
+{
+    private const int FailuresMax = 20;
+
+    public static int Run(long first, long count, TimeSpan? time)
     {
-        StepResult result = new StepRun(seed).Run();
-        states += result.States;
-        steps += result.Steps;
-    }
-    catch (SimulationFailure failure)
-    {
-        failures++;
-        Console.WriteLine(args.Length > 2 ? failure.ToString() : failure.Message);
-        if (failures > 10) break;
+        var watch = Stopwatch.StartNew();
+        (long ran, long states, long failures) = (0, 0, 0);
+        for (; ran < count && failures < FailuresMax && !(watch.Elapsed >= time); ran++)
+        {
+            try
+            {
+                states += new StepRun(first + ran).Run().States;
+            }
+            catch (SimulationFailure failure)
+            {
+                failures++;
+                Console.Error.WriteLine(failure.Message);
+                Console.Error.WriteLine($"  again: pitr-sim --seed {first + ran}");
+                if (count == 1)
+                    Console.Error.WriteLine(failure.InnerException);
+            }
+        }
+
+        Console.WriteLine(JsonSerializer.Serialize(
+            new { seeds = ran, states, seconds = Math.Round(watch.Elapsed.TotalSeconds, 1), failures }));
+        return failures == 0 ? 0 : 1;
     }
 }
-Console.WriteLine($"{states} states, {steps} steps, {failures} failures, {watch.Elapsed.TotalSeconds:F1} s, {states / watch.Elapsed.TotalSeconds:F0}/s");
-Console.WriteLine($"gc {GC.CollectionCount(0)} {GC.CollectionCount(1)} {GC.CollectionCount(2)} alloc {GC.GetTotalAllocatedBytes() / Math.Max(1, states) / 1024} KiB/state pause {GC.GetTotalPauseDuration()}");
