@@ -60,6 +60,24 @@ public sealed class PutBackFileTests
         await RequireEarlyAloneNeedsRecoveryAsync(database);
     }
 
+    /// <summary>
+    /// H14: a file whose checkpoint LSN is of a lineage that is not on the database's path is not used, though
+    /// incarnation, generation and LSN fit: as after somebody put a file of the abandoned future into a restore.
+    /// </summary>
+    [Fact]
+    public async Task A_file_of_a_lineage_that_is_not_on_the_path_needs_recovery()
+    {
+        (RecoveryLab lab, _) = await StoppedAsync();
+        MetaPage meta = Datafile.Inspect(lab.Disk, Early);
+        byte[] page = new byte[PageLayout.PageBytes];
+        (meta with { Lineage = new Lineage(meta.Lineage.Value + 1) }).Write(page);
+        using (IFileHandle handle = lab.Disk.Open(Early, FileOpen.ReadWrite))
+            handle.Write(meta.Slot * (long)PageLayout.PageBytes, page);
+
+        await using PitrDatabase database = await OpenAsync(lab.Disk);
+        await RequireEarlyAloneNeedsRecoveryAsync(database);
+    }
+
     /// <summary>H16: a file ahead of the WAL means that the WAL is not the one that it was written from.</summary>
     [Fact]
     public async Task A_file_ahead_of_the_WAL_keeps_the_database_closed_and_nothing_is_changed()

@@ -125,6 +125,24 @@ public sealed class RecoveryPlannerTests
         Assert.Equal(ErrorCode.TimeAmbiguous, _fixture.RefusalOf(RecoveryTarget.Including(target)));
     }
 
+    /// <summary>H8: and when it lies further on than the first transaction that is left out is looked for.</summary>
+    [Fact]
+    public void A_time_is_refused_if_the_clock_had_stepped_back_megabytes_beyond_the_cut()
+    {
+        _fixture.Backup("b1");
+        Commits(2);
+        DateTimeOffset target = _fixture.Wal.Time;
+        Commits(1);
+        _fixture.Wal.Put(1, 1, "large"u8, new byte[5 << 20]).Commit();
+        _fixture.Wal.RawClock = target.AddMinutes(-5);
+        Commits(1);
+        _fixture.Wal.RawClock = null;
+        Commits(100);
+        _fixture.Ship(_fixture.Wal);
+
+        Assert.Equal(ErrorCode.TimeAmbiguous, _fixture.RefusalOf(RecoveryTarget.Including(target)));
+    }
+
     [Fact]
     public void WAL_beyond_a_gap_is_a_refusal_not_an_end()
     {

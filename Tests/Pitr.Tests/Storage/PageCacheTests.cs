@@ -142,6 +142,28 @@ public sealed unsafe class PageCacheTests : IDisposable
             Assert.Null(Read(n, 1));
     }
 
+    /// <summary>H12: a page whose place was used again is never seen as it was, also if there is no room for it.</summary>
+    [Fact]
+    public void A_page_that_is_written_again_without_room_in_the_cache_is_not_seen_as_it_was()
+    {
+        const uint All = 600;
+        Assert.True(All * PageLayout.PageBytes > _cache.BudgetBytes);
+        using (_epochs.Enter())
+        {
+            for (uint n = 0; n < All; n++)
+                _file.Install(n, _disk.WritePage(n, 1));
+            for (uint n = 0; n < All; n++)
+                _file.Install(n, _disk.WritePage(n, 2));
+        }
+
+        _epochs.AwaitAll();
+        for (uint n = All; n-- > 0;) // those that are still in the cache first
+        {
+            using EpochGuard guard = _epochs.Enter();
+            Assert.Equal(2UL, PageLayout.Generation(_file.Page(n, 2)));
+        }
+    }
+
     [Fact]
     public void A_prefetch_reads_neighbours_with_one_call()
     {

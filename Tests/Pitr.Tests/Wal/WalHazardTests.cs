@@ -53,6 +53,38 @@ public sealed class WalHazardTests
         Assert.False(RecordCodec.CrcMatches(record, TestLog.Second.Lineage));
     }
 
+    /// <summary>
+    /// H2: a record that chains to the one before it, with a CRC of its own, is none if it says another place, or
+    /// belongs to a group that is neither its own nor that record's.
+    /// </summary>
+    [Theory]
+    [InlineData(0, 0, true)]
+    [InlineData(8, 0, false)]
+    [InlineData(-8, 0, false)]
+    [InlineData(0, -200, true)] // the group of the record before it
+    [InlineData(0, -400, false)]
+    [InlineData(0, -8, false)]
+    public void A_record_of_another_place_or_group_is_none_of_this_log(int place, int groupStart, bool passes)
+    {
+        using TestLog log = TestLog.Create();
+        log.Group(200);
+        Lsn before = log.Group(200)[0];
+        byte[] record = TestLog.Record(200, 77);
+        var stamp = new RecordStamp
+        {
+            LengthBytes = 200,
+            Kind = WalRecordKind.Transaction,
+            StartLsn = (before + place).Value,
+            GroupStart = (before + groupStart).Value,
+            PreviousCrc = log.Appender.LastCrc,
+            Lineage = TestLog.First.Lineage.Value,
+        };
+        RecordCodec.WriteHeader(ref record[0], in stamp, RecordCodec.BodyState(record.AsSpan(RecordCodec.HeaderBytes)));
+        using (IFileHandle file = log.Disk.Open(log.Place(before).Path, FileOpen.ReadWrite))
+            file.Write(log.Place(before).Offset, record);
+        Assert.Equal(passes ? 3 : 2, TestLog.ReadAll(log.Reader()).Lsns.Count);
+    }
+
     /// <summary>H3: what a kill left in the page cache only is durable once opening has returned.</summary>
     [Fact]
     public void What_opening_has_read_survives_a_power_loss_right_after_it()
@@ -88,6 +120,7 @@ public sealed class WalHazardTests
         string parent = log.Place(log.Geometry.FirstLsn).Path;
         byte[] before = log.Disk.ReadAll(parent);
 
+        log.Disk.Log.Start();
         using var again = new WalFolder(log.Disk, TestLog.FolderPath, TestLog.SegmentBytes, TestLog.Second);
         WalOpened opened = WalOpening.Open(new WalOpeningRequest
         {
@@ -101,6 +134,8 @@ public sealed class WalHazardTests
         Assert.Equal(start, opened.End);
         Assert.Equal(2UL, opened.LastTransactionId.Value);
         Assert.Equal(before, log.Disk.ReadAll(parent));
+        Assert.DoesNotContain(
+            log.Disk.Log.Operations, done => done.Op is FileOp.Write or FileOp.SetLength && done.Path == parent);
 
         appender.BeginGroup(opened.LastCommitTime.AddTicks(1), opened.LastCommitTime);
         appender.Stage(new WalEvent.TimelineStart(
