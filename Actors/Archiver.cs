@@ -41,7 +41,8 @@ internal sealed class Archiver : UntypedActor, IWithTimers
         _geometry = wal.Folder.Geometry;
         _timeline = wal.Folder.Identity.Timeline;
         _lines = [.. opened.Stores.Select(store => new StoreLine(
-            new StoreShipper(store, wal.Folder, wal.History, opened.Start, engine.Clock),
+            new StoreShipper(
+                store, wal.Folder, wal.History, opened.Start, engine.Clock, opened.Wal?.End ?? wal.Appender.DurableLsn),
             new RecoveryWindowScan(
                 store, wal.History, _geometry.PayloadBytes, name => EngineFactory.TryOpenStore(engine, name),
                 engine.Clock)))];

@@ -55,6 +55,7 @@ internal static class ArchivePush
     /// Deletes the parts of a segment that was pushed whole: reads the whole one back first, so that a part never goes
     /// before what stands for it is proven (H36). Returns how many went.
     /// </summary>
+    /// <exception cref="RefusedException">ArchiveConflict: a part has other bytes of these LSNs; it stays.</exception>
     public static int DeleteParts(IArchiveStore store, ArchivedSegment whole)
     {
         IReadOnlyList<string> parts = store.List(ObjectName.PartPrefix(whole.Identity.Timeline, whole.Identity.Number));
@@ -62,7 +63,7 @@ internal static class ArchivePush
             return 0;
         RequireSame(store, whole.Name, whole);
         foreach (string part in parts)
-            store.Delete(part);
+            Delete(store, part, whole);
         return parts.Count;
     }
 
@@ -111,10 +112,34 @@ internal static class ArchivePush
             [.. parts.Where(part => part != longer && longer.From <= part.From && part.To <= longer.To)];
         if (covered.Count == 0)
             return 0;
-        ArchivedSegment.Decode(store.Name, longer.Name, store.Get(longer.Name).Span);
+        ArchivedSegment there = ArchivedSegment.Decode(store.Name, longer.Name, store.Get(longer.Name).Span);
         foreach (ArchivedPart part in covered)
-            store.Delete(part.Name);
+            Delete(store, part.Name, there);
         return covered.Count;
+    }
+
+    /// <summary>
+    /// What lies within a longer stretch goes only if it says the same: it may be all that is left of commits which
+    /// the database that writes the longer one has lost. What can't be read says nothing that would be missed.
+    /// </summary>
+    private static void Delete(IArchiveStore store, string name, ArchivedSegment longer)
+    {
+        ArchivedSegment part;
+        try
+        {
+            part = ArchivedSegment.Decode(store.Name, name, store.Get(name).Span);
+        }
+        catch (DamageException)
+        {
+            store.Delete(name);
+            return;
+        }
+
+        bool isWithin = part.From >= longer.From && part.To <= longer.To;
+        if (!isWithin || !longer.Stream.Span.Slice((int)(part.From - longer.From), part.Stream.Length)
+                .SequenceEqual(part.Stream.Span))
+            throw ArchiveErrors.Conflict(store.Name, name, longer.Describe(), "other bytes of the same LSNs");
+        store.Delete(name);
     }
 
     private static void RequireSame(IArchiveStore store, string name, ArchivedSegment segment)

@@ -64,8 +64,9 @@ internal sealed class StoreShipper
     private ShipProgress _progress;
     private List<ArchivedPart> _parts = [];
     private TimelineOwner? _owner;
-    private DateTimeOffset _renewed;
-    private DateTimeOffset _parentsAsked;
+    private readonly Lsn? _endAtStart;
+    private long _renewed; // timestamps: the clock may step back
+    private long _parentsAsked;
     private ulong _next; // the first segment that is not known to be in the store
     private Lsn _shipped;
     private Lsn _listed; // up to here the store had whole segments when it was prepared
@@ -75,15 +76,21 @@ internal sealed class StoreShipper
     /// <param name="path">The history of that timeline.</param>
     /// <param name="start">This engine start.</param>
     /// <param name="clock">For renewals, pauses and the age of the lag.</param>
+    /// <param name="endAtStart">
+    /// The end of the log as this start found it: what it commits must not hide that a store that is reached late knows
+    /// more of the timeline (H7). Null: as long as it is at each preparation.
+    /// </param>
     /// <param name="cameFromStore">Says of a local segment that it was fetched from a store (P3); none if null.</param>
     public StoreShipper(
         IArchiveStore store, WalFolder folder, TimelineHistory path, EngineStart start, TimeProvider clock,
-        Func<SegmentName, bool>? cameFromStore = null)
+        Lsn? endAtStart = null, Func<SegmentName, bool>? cameFromStore = null)
     {
         Invariant.Require(
             path.Last.Lineage == folder.Identity.Lineage && path.Last.Timeline == folder.Identity.Timeline, "P1",
             $"The history ends in timeline {path.Last.Timeline}, the WAL is of {folder.Identity.Timeline}.");
         (_store, _folder, _path, _start, _clock) = (store, folder, path, start, clock);
+        _endAtStart = endAtStart;
+        Retry = new ShipRetry(clock);
         _cameFromStore = cameFromStore ?? (static _ => false);
         _proof = new SegmentProof(folder, folder.Identity);
         _progress = new ShipProgress(
@@ -93,7 +100,7 @@ internal sealed class StoreShipper
     public string StoreName => _store.Name;
 
     /// <summary>Failures and when to try again.</summary>
-    public ShipRetry Retry { get; } = new();
+    public ShipRetry Retry { get; }
 
     /// <summary>What the last step came to; any thread.</summary>
     public ShipProgress Progress => Volatile.Read(ref _progress);
@@ -119,7 +126,7 @@ internal sealed class StoreShipper
     {
         DateTimeOffset now = _clock.GetUtcNow();
         NoteDurable(durable, now);
-        ShipStep step = now < Retry.NextAttempt ? ShipStep.Waiting : TryShipNext(durable, withTail, now);
+        ShipStep step = Retry.IsWaiting ? ShipStep.Waiting : TryShipNext(durable, withTail, now);
         Publish(durable, now);
         return step;
     }
@@ -172,7 +179,7 @@ internal sealed class StoreShipper
         }
         catch (PitrException error) when (error is not BugException)
         {
-            Retry.Failed(error, now);
+            Retry.Failed(error);
             return ShipStep.Failed;
         }
     }
@@ -184,14 +191,14 @@ internal sealed class StoreShipper
             Prepare(durable, now);
             return ShipStep.Prepared;
         }
-        if (now - _renewed >= RenewEvery)
+        if (_clock.GetElapsedTime(_renewed) >= RenewEvery)
         {
             _owner.Renew(now);
-            _renewed = now;
+            _renewed = _clock.GetTimestamp();
         }
         if (NextParent() is { } parent)
         {
-            ShipParent(parent, now);
+            ShipParent(parent);
             return ShipStep.Segment;
         }
         if (_folder.Geometry.StartOf(_next + 1) <= durable)
@@ -204,7 +211,7 @@ internal sealed class StoreShipper
             ShipTail(durable);
             return ShipStep.Tail;
         }
-        if (now - _parentsAsked >= RenewEvery)
+        if (_clock.GetElapsedTime(_parentsAsked) >= RenewEvery)
             _parentsWaiting.Clear();
         return ShipStep.Nothing;
     }
@@ -213,7 +220,9 @@ internal sealed class StoreShipper
     {
         WalIdentity identity = _folder.Identity;
         ArchiveIdentity.Check(_store, identity.System);
-        RequireNotAhead(_store, _path, _folder.Geometry, durable);
+        bool isTakenByThisStart = TimelineOwner.Read(_store, identity.Timeline)?.Start == _start;
+        RequireNotAhead(
+            _store, _path, _folder.Geometry, isTakenByThisStart ? durable : _endAtStart ?? durable);
         if (TimelineClaim.Claim(_store, _path) == ClaimOutcome.Taken)
         {
             TimelineHistory there = ArchiveCatalog.Load(_store).History(identity.Timeline)!;
@@ -225,7 +234,7 @@ internal sealed class StoreShipper
         if (_next == 0)
             ContinueAt(FirstLocal() ?? _folder.Geometry.NumberOf(durable));
         _listed = EndOfListed(_next);
-        (_owner, _renewed) = (owner, now);
+        (_owner, _renewed) = (owner, _clock.GetTimestamp());
     }
 
     /// <summary>H7: that a store has nothing of the path's last timeline beyond the end of the local log.</summary>
@@ -339,7 +348,7 @@ internal sealed class StoreShipper
         return to > from ? (entry, from, to) : null;
     }
 
-    private void ShipParent(SegmentName name, DateTimeOffset now)
+    private void ShipParent(SegmentName name)
     {
         (TimelineEntry entry, Lsn from, Lsn to) = ParentStretch(name)!.Value;
         var identity = new WalIdentity(_folder.Identity.System, entry.Timeline, entry.Lineage);
@@ -348,7 +357,7 @@ internal sealed class StoreShipper
         {
             // Another database goes on with the parent: its archive is not ours to write. It ships the same bytes
             // itself.
-            _parentsAsked = now;
+            _parentsAsked = _clock.GetTimestamp();
             bool isThere = IsInStore(Stretch(identity, name.Number, from, to));
             if (isThere)
                 _parentsDone = _parentsDone.Add(name);

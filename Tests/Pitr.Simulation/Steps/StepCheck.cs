@@ -50,7 +50,7 @@ internal static class StepCheck
         StepEngine engine, ReadView view, CatalogueTable table, SortedDictionary<byte[], byte[]> expected, Lsn at)
     {
         var cursor = new RangeCursor(engine.Context.Epochs, static () => { }, view, at, table.Id, ScanRange.All);
-        using IEnumerator<KeyValuePair<byte[], byte[]>> wanted = expected.GetEnumerator();
+        SortedDictionary<byte[], byte[]>.Enumerator wanted = expected.GetEnumerator();
         while (cursor.TryNext(out KeyValue row))
         {
             if (!wanted.MoveNext())

@@ -28,7 +28,6 @@ internal sealed class StepRun
 
     private readonly long _seed;
     private readonly StepSettings _settings;
-    private readonly StepMemory _memory;
     private readonly List<Crash> _crashes = [];
     private SeededRandom _random;
     private long _opened;
@@ -41,7 +40,6 @@ internal sealed class StepRun
         _seed = seed;
         _random = new SeededRandom(seed);
         _settings = StepSettings.Drawn(ref _random);
-        _memory = new StepMemory(_settings);
     }
 
     /// <exception cref="SimulationFailure">Something is not as it has to be; says where.</exception>
@@ -50,7 +48,6 @@ internal sealed class StepRun
         try
         {
             Live();
-            _memory.Dispose();
             return new StepResult(_states, _steps);
         }
         catch (Exception error)
@@ -61,6 +58,7 @@ internal sealed class StepRun
 
     private void Live()
     {
+        using var memory = new StepMemory(_settings);
         var disk = new SimulatedDisk(_seed);
         disk.CreateFolders("/");
         StepEngine.Create(_settings.OptionsFor(disk, _seed));
@@ -68,7 +66,7 @@ internal sealed class StepRun
         for (int life = 1; life <= LivesMax; life++)
         {
             _where = $"opening for life {life}";
-            using (StepEngine engine = Open(disk))
+            using (StepEngine engine = Open(disk, memory))
             {
                 model ??= new StepModel(engine.DurableLsn);
                 model.CutAt(StepCheck.Run(engine, model));
@@ -77,7 +75,7 @@ internal sealed class StepRun
             }
 
             RequireNothingOpen(disk);
-            (disk, model) = Explore(life);
+            (disk, model) = Explore(life, memory);
         }
     }
 
@@ -140,7 +138,7 @@ internal sealed class StepRun
     }
 
     /// <summary>Opens what each crash left; answers one of them, as it was left, for the next life.</summary>
-    private (SimulatedDisk Disk, StepModel Model) Explore(int life)
+    private (SimulatedDisk Disk, StepModel Model) Explore(int life, StepMemory memory)
     {
         Crash[] crashes = [.. _crashes];
         int next = _random.Next(crashes.Length);
@@ -148,13 +146,13 @@ internal sealed class StepRun
         {
             Crash crash = crashes[i];
             _where = $"life {life}, {(crash.IsPowerLoss ? "power loss" : "kill")} before operation {crash.Operation}";
-            Verify(i == next ? crash with { Disk = crash.Disk.KillCopy() } : crash, mayCrashAgain: true);
+            Verify(i == next ? crash with { Disk = crash.Disk.KillCopy() } : crash, mayCrashAgain: true, memory);
         }
 
         return (crashes[next].Disk, crashes[next].Model);
     }
 
-    private void Verify(Crash crash, bool mayCrashAgain)
+    private void Verify(Crash crash, bool mayCrashAgain, StepMemory memory)
     {
         _states++;
         SimulatedDisk? again = null;
@@ -170,7 +168,7 @@ internal sealed class StepRun
             };
         }
 
-        using (StepEngine engine = Open(crash.Disk))
+        using (StepEngine engine = Open(crash.Disk, memory))
         {
             crash.Disk.BeforeOperation = null;
             StepCheck.Run(engine, crash.Model);
@@ -180,11 +178,11 @@ internal sealed class StepRun
         if (again is null)
             return;
         _where += ", and again while it was opened";
-        Verify(crash with { Disk = again }, mayCrashAgain: false);
+        Verify(crash with { Disk = again }, mayCrashAgain: false, memory);
     }
 
-    private StepEngine Open(SimulatedDisk disk) => StepEngine.Open(
-        _settings.OptionsFor(disk, _seed + ++_opened * 7919), _memory);
+    private StepEngine Open(SimulatedDisk disk, StepMemory memory) => StepEngine.Open(
+        _settings.OptionsFor(disk, _seed + ++_opened * 7919), memory);
 
     private static void RequireNothingOpen(SimulatedDisk disk)
     {

@@ -39,9 +39,10 @@ public sealed class ArchiveShipperTests
     }
 
     private StoreShipper Shipper(
-        IArchiveStore? store = null, EngineStart? start = null, SimulatedDisk? disk = null, TimelineHistory? path = null) =>
+        IArchiveStore? store = null, EngineStart? start = null, SimulatedDisk? disk = null, TimelineHistory? path = null,
+        Lsn? endAtStart = null) =>
         new(store ?? _store, Folder(disk ?? _disk, (path ?? First).Last.Timeline.Value, (path ?? First).Last.Lineage.Value),
-            path ?? First, start ?? _start, _clock);
+            path ?? First, start ?? _start, _clock, endAtStart);
 
     private static List<ShipStep> ShipAll(StoreShipper shipper, Lsn durable)
     {
@@ -204,8 +205,9 @@ public sealed class ArchiveShipperTests
         {
             Assert.Equal(ShipStep.Failed, shipper.Ship(At(1, 256)));
             Assert.Equal(ErrorCode.StoreFailed, shipper.Retry.LastError!.Code);
-            TimeSpan pause = shipper.Retry.NextAttempt - _clock.GetUtcNow();
+            TimeSpan pause = shipper.Retry.Pause;
             Assert.Equal(TimeSpan.FromSeconds(Math.Min(60, Math.Pow(2, failure - 1))), pause);
+            Assert.Equal(ShipStep.Waiting, shipper.Ship(At(1, 256)));
             waited += pause;
             _clock.Advance(pause);
         }
@@ -278,6 +280,39 @@ public sealed class ArchiveShipperTests
         Turn(_disk, 2, SegmentBytes - 1);
         Assert.Equal(ShipStep.Failed, ShipAll(shipper, At(3))[^1]);
         Assert.Equal(ErrorCode.WalDamaged, shipper.Progress.LastError!.Code);
+    }
+
+    /// <summary>H7: the local log lost what the store has, and went on before the store was reached.</summary>
+    [Fact]
+    public void A_store_that_is_reached_late_is_compared_with_the_end_that_opening_found()
+    {
+        WriteSegment(_disk, 1);
+        ShipAll(Shipper(), At(1, 256));
+        StoreShipper late = Shipper(start: _start with { StartId = 2 }, endAtStart: At(1, 128));
+        Assert.Equal(ShipStep.Failed, ShipAll(late, At(1, 512))[^1]);
+        Assert.Equal(ErrorCode.WalTooShort, late.Progress.LastError!.Code);
+
+        EngineStart third = _start with { StartId = 3 };
+        ShipAll(Shipper(start: third, endAtStart: At(1, 256)), At(1, 512));
+        Assert.Equal(ShipStep.Nothing, ShipAll(Shipper(start: third, endAtStart: At(1, 256)), At(1, 512))[^1]);
+    }
+
+    /// <summary>What is left of commits that the local log has lost does not go because other bytes cover it (H7, H36).</summary>
+    [Fact]
+    public void A_part_with_other_bytes_than_what_covers_it_stays()
+    {
+        WriteSegment(_disk, 1);
+        SegmentIdentity identity = new(ArchiveTestData.System, TimelineId.First, new Lineage(0xA), 1);
+        var lost = ArchivedSegment.Part(identity, At(1, 64), new byte[64]);
+        ArchivePush.Push(_store, lost);
+        StoreShipper shipper = Shipper();
+        ShipAll(shipper, At(1, 512));
+        Assert.Equal(ErrorCode.ArchiveConflict, shipper.Progress.LastError!.Code);
+        Assert.Contains(lost.Name, _store.List(lost.Name));
+        _clock.Advance(ShipRetry.PauseMax);
+        ShipAll(shipper, At(2));
+        Assert.Equal(ErrorCode.ArchiveConflict, shipper.Progress.LastError!.Code);
+        Assert.Contains(lost.Name, _store.List(lost.Name));
     }
 
     private static void Turn(SimulatedDisk disk, ulong number, long offset)
