@@ -24,8 +24,8 @@ namespace Pitr.Actors;
 /// file, so it runs on the blocking dispatcher.
 /// A disk that was full before the new control file got its name is survivable: the old one stands, and says less than is
 /// true, never more. What was logged is in the WAL from its redo point on; a checkpoint is dropped; a dropped datafile is
-/// unlinked after the next write. Any other failure leaves it open what a crash would bring: nothing is written any more,
-/// and the engine stops.
+/// unlinked after the next write; what an opening replayed is replayed again by the next. Any other failure leaves it open
+/// what a crash would bring: nothing is written any more, and the engine stops.
 /// </remarks>
 internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
 {
@@ -45,7 +45,8 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
     {
         _engine = engine;
         _store = store;
-        _now = _written = now;
+        _now = now;
+        _written = store.ReadAny(); // an opening on a full disk could not write what it found
         _engine.Catalogue = new CatalogueView(now.Catalogue);
     }
 
@@ -301,7 +302,7 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
     {
         ControlFile before = _now;
         _now = change.Change(_now);
-        if (TryWrite() is { } why)
+        if (TryWrite() is { } why && !(change.MayWait && _broken is null))
         {
             _now = before;
             Sender.Tell(new RequestRefused(why));
@@ -347,7 +348,7 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
             _toUnlink.Clear();
             return null;
         }
-        catch (StorageFailedException full) when (full.IsDiskFull && OldOneStands())
+        catch (StorageFailedException full) when (full.IsDiskFull && _store.Holds(_written))
         {
             _log.Warning("The control file could not be written, the old one stands: {0}", full.Message);
             return Problem.From(full);
@@ -359,20 +360,6 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
             Become(WhenBroken);
             Context.Parent.Tell(new WalFailed(_broken));
             return _broken;
-        }
-    }
-
-    /// <summary>The new one never got the name: what is read is what was written last.</summary>
-    private bool OldOneStands()
-    {
-        try
-        {
-            return ControlFileStore.EncodePayload(_store.ReadAny()).AsSpan()
-                .SequenceEqual(ControlFileStore.EncodePayload(_written));
-        }
-        catch (PitrException)
-        {
-            return false;
         }
     }
 

@@ -305,13 +305,15 @@ internal sealed class RecoveryCoordinator : UntypedActor
         if (_barrier is not { } barrier)
             return;
         _barrier = null;
-        _controlFile.Tell(new ChangeControlFile(now => now.AfterReplay(catalogue, clean, barrier.Through) with
+        ControlFile Note(ControlFile now) => now.AfterReplay(catalogue, clean, barrier.Through) with
         {
             // What lies below the redo point is not read again: ids and times go on from here (I9).
             NextTransactionId = new TransactionId(
                 Math.Max(now.NextTransactionId.Value, barrier.TransactionId.Value + 1)),
             LastCommitTime = now.LastCommitTime is { } last && last > barrier.Time ? last : barrier.Time,
-        }));
+        };
+        // A restore writes all that it makes: one that has no room says so. An opening has changed nothing that it needs.
+        _controlFile.Tell(new ChangeControlFile(Note, MayWait: _opened.Restore is null));
     }
 
     // ---- the end ---------------------------------------------------------------------------------
@@ -328,7 +330,7 @@ internal sealed class RecoveryCoordinator : UntypedActor
         Catalogue catalogue = _catalogue;
         if (_opened.Restore is null)
         {
-            _controlFile.Tell(new ChangeControlFile(now => now.WithReplayed(catalogue)));
+            _controlFile.Tell(new ChangeControlFile(now => now.WithReplayed(catalogue), MayWait: true));
             return;
         }
 

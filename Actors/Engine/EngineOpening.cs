@@ -1,7 +1,6 @@
 using Pitr.Storage;
 using Pitr.Wal;
 
-
 namespace Pitr.Actors;
 
 /// <summary>
@@ -46,15 +45,16 @@ internal static class EngineOpening
             if (wal is not null)
             {
                 RequireNoStoreAhead(stores, history, folder.Geometry, wal);
-                folder.EnsureReady();
+                UnlessFull(() => folder.EnsureReady(), () => true); // WalWriter refuses commits until there is room
                 ulong next = Math.Max(control.NextTransactionId.Value, wal.LastTransactionId.Value + 1);
+                ControlFile found = control;
                 control = control with
                 {
                     State = EngineState.Running,
                     KnownEndOfWal = wal.End,
                     NextTransactionId = new TransactionId(next),
                 };
-                store.Replace(control);
+                UnlessFull(() => store.Replace(control), () => store.Holds(found));
             }
 
             FileEntry place = files.Stat(engine.Folder)!;
@@ -95,6 +95,22 @@ internal static class EngineOpening
             {
                 // The Archiver asks again, and tells it in the status.
             }
+        }
+    }
+
+    /// <summary>
+    /// A full disk does not keep a database from opening, as long as what is there stands: what is not written says less
+    /// than is true, and the WAL says the rest.
+    /// </summary>
+    private static void UnlessFull(Action step, Func<bool> stands)
+    {
+        try
+        {
+            step();
+        }
+        catch (StorageFailedException full) when (full.IsDiskFull && stands())
+        {
+            // commits say so as long as there is no room
         }
     }
 

@@ -60,7 +60,12 @@ internal static class ControlFileProtocol
     /// <summary>
     /// Changes the control file by a function of its present state. Answers: ControlFileChanged | RequestRefused.
     /// </summary>
-    public sealed record ChangeControlFile(Func<ControlFile, ControlFile> Change) : ILocalMessage;
+    /// <param name="Change">From the present state to the next.</param>
+    /// <param name="MayWait">
+    /// A full disk does not refuse it: it holds from now on, and is written with the next change. Only for what the WAL
+    /// brings again if it is never written.
+    /// </param>
+    public sealed record ChangeControlFile(Func<ControlFile, ControlFile> Change, bool MayWait = false) : ILocalMessage;
 
     public sealed record ControlFileChanged(ControlFile Now) : ILocalMessage;
 

@@ -82,6 +82,21 @@ internal sealed class ControlFileStore(IFileSystem disk, string folder)
         DurableReplace.Write(disk, FilePath, Encode(control));
     }
 
+    /// <summary>
+    /// True if this is the content that the name has: after a replace that failed, that the new one never got the name.
+    /// </summary>
+    public bool Holds(ControlFile control)
+    {
+        try
+        {
+            return EncodePayload(ReadAny()).AsSpan().SequenceEqual(EncodePayload(control));
+        }
+        catch (PitrException)
+        {
+            return false;
+        }
+    }
+
     /// <summary>The payload alone: what a checkpoint record carries (H22).</summary>
     public static byte[] EncodePayload(ControlFile control) =>
         JsonSerializer.SerializeToUtf8Bytes(control, ControlFileJson.Default.ControlFile);

@@ -135,6 +135,10 @@ public sealed class WalFailureTests
         Assert.Equal(acknowledged, after.Count(after.GetTable("t")));
     }
 
+    /// <summary>
+    /// H4, H21: nothing that an opening has to write is needed as long as the old control file stands, and a crash in
+    /// such an opening loses nothing.
+    /// </summary>
     [Fact]
     public async Task An_engine_on_a_full_disk_closes_and_opens_again()
     {
@@ -149,8 +153,36 @@ public sealed class WalFailureTests
         });
         await database.ShutdownAsync().Within();
         Assert.Equal((0, 0), (disk.OpenHandleCount, disk.HeldLockCount));
-        await using PitrDatabase after = await OpenWithRoom(disk);
-        Assert.Equal(acknowledged, after.Count(after.GetTable("t")));
+
+        disk.CapacityBytes = disk.UsedBytes;
+        var cut = new List<SimulatedDisk>();
+        disk.BeforeOperation = operation => cut.Add(disk.CrashCopy(operation));
+        PitrDatabase full = await TestEngine.OpenAsync(disk);
+        disk.BeforeOperation = null;
+        Assert.Equal(acknowledged, full.Count(full.GetTable("t")));
+        StorageFailedException refused = await Assert.ThrowsAsync<StorageFailedException>(
+            () => full.PutAsync(full.GetTable("t"), new byte[] { 1 }, new byte[100_000]).Within());
+        Assert.Equal(ErrorCode.DiskFull, refused.Code);
+        SimulatedDisk killed = disk.KillCopy();
+        killed.CapacityBytes = killed.UsedBytes;
+        await full.ShutdownAsync().Within();
+
+        foreach (SimulatedDisk left in (SimulatedDisk[])[disk, killed])
+        {
+            await using PitrDatabase after = await TestEngine.OpenAsync(left);
+            Assert.Equal(acknowledged, after.Count(after.GetTable("t")));
+            left.CapacityBytes = long.MaxValue;
+            await after.PutAsync("t", "k", "there is room");
+        }
+
+        using ActorSystem system = ActorSystem.Create("sweep");
+        for (int i = 0; i < cut.Count; i += Math.Max(1, cut.Count / 20))
+        {
+            cut[i].CapacityBytes = cut[i].UsedBytes;
+            await using PitrDatabase after = await TestEngine.OpenAsync(
+                cut[i], options => options with { ActorSystem = system });
+            Assert.Equal(acknowledged, after.Count(after.GetTable("t")));
+        }
     }
 
     private static Task<PitrDatabase> OpenWithRoom(SimulatedDisk disk)
