@@ -201,6 +201,9 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         string path = create.Path is null
             ? Path.Combine(_engine.Folder, create.Name + ".pitr")
             : Path.GetFullPath(Path.Combine(_engine.Folder, create.Path));
+        DatafilePlace.Require(
+            _engine.FileSystem, _engine.Folder,
+            EngineFactory.StoresOf(_engine).Select(store => store.Folder), path);
         var file = _now.Catalogue.NextFileId;
         var incarnation = new Incarnation(_engine.Draw());
         Lsn born = _engine.Visibility.Visible; // no reader's LSN may lie below its root

@@ -19,6 +19,9 @@ internal static class EngineErrors
     public static RefusedException NameTaken(string what, string name) => new(
         ErrorCode.NameTaken, $"There is already a {what} '{name}'.", "Choose another name.");
 
+    public static RefusedException PlaceReserved(string path, string why) => new(
+        ErrorCode.PlaceReserved, $"A datafile can't lie at '{path}': {why}.", "Choose another path: --path FILE");
+
     public static RefusedException MainStays() => new(
         ErrorCode.StillInUse, "The datafile 'main' always exists and can't be dropped.", "Drop its tables instead: pitr table drop NAME");
 

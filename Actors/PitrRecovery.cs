@@ -108,7 +108,9 @@ public static class PitrRecovery
         string[] stores = request.Detached ? [] : [Absolute(request.Archive ?? request.Store)];
         bool isArchive = !request.Detached && ArchiveIdentity.Read(StoreOf(files, options, stores[0])) is not null;
         var restored = new DatabaseSettings { Stores = isArchive ? stores : [] };
-        writer.Restore(planned, request.Pause, cancellation, () => restored.Write(files, folder));
+        writer.Restore(
+            planned, request.Pause, cancellation,
+            (DatabaseSettings.FileName, () => restored.Write(files, folder)));
         return planned;
     }
 

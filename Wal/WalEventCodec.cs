@@ -48,7 +48,7 @@ internal static class WalEventCodec
         ReadOnlySpan<byte> json = record.Body.TrimEnd((byte)0);
         try
         {
-            return record.Kind switch
+            WalEvent? decoded = record.Kind switch
             {
                 WalRecordKind.Transaction or WalRecordKind.Filler => null,
                 WalRecordKind.Heartbeat => new WalEvent.Heartbeat(),
@@ -64,12 +64,22 @@ internal static class WalEventCodec
                 WalRecordKind.TimelineStart => Deserialize(json, WalEventJson.Default.TimelineStart),
                 _ => throw new JsonException("An unknown kind."),
             };
+            return NameOf(decoded) is { } name && !Limits.IsName(name)
+                ? throw new JsonException($"'{name}' is no name.") // names become paths
+                : decoded;
         }
         catch (JsonException cause)
         {
             throw WalErrors.EventDamaged(record.Kind, record.Lsn, cause);
         }
     }
+
+    private static string? NameOf(WalEvent? what) => what switch
+    {
+        WalEvent.CreateDatafile it => it.Name,
+        WalEvent.CreateTable it => it.Name,
+        _ => null,
+    };
 
     private static byte[] Serialize<T>(T value, JsonTypeInfo<T> type) =>
         JsonSerializer.SerializeToUtf8Bytes(value, type);

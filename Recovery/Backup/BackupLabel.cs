@@ -88,6 +88,8 @@ internal sealed record BackupLabel
             throw RecoveryErrors.BackupDamaged(
                 backupId, BackupSet.LabelName, $"start {label.StartLsn} and stop {label.StopLsn} do not fit its files");
         }
+        if (label.Files.FirstOrDefault(file => !Limits.IsName(file.Name)) is { } bad)
+            throw RecoveryErrors.BackupDamaged(backupId, BackupSet.LabelName, $"'{bad.Name}' is no name of a datafile");
         return label;
     }
 }

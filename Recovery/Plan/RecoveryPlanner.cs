@@ -156,8 +156,6 @@ internal sealed class RecoveryPlanner
                 };
             case null when _request.LocalHistory is { } local:
                 return [local];
-            case null when _request.Target.Kind == RecoveryTarget.Form.Immediate:
-                return [sets[^1].Label.History()];
             case null:
                 // Only branches that a set leads to; if there is none, all, for the refusal to be told.
                 TimelineHistory[] reachable =

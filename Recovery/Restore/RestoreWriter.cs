@@ -62,10 +62,10 @@ internal sealed class RestoreWriter
     /// <param name="planned">What to restore.</param>
     /// <param name="isPaused">Stay at the target.</param>
     /// <param name="cancellation">Until the control file is written.</param>
-    /// <param name="beforeControlFile">Writes what else belongs to the database, before it becomes one; removes it if
-    /// it fails.</param>
+    /// <param name="settings">What else belongs to the database, before it becomes one: its name, and what writes
+    /// it.</param>
     public ControlFile Restore(
-        PlannedRecovery planned, bool isPaused, CancellationToken cancellation, Action? beforeControlFile = null)
+        PlannedRecovery planned, bool isPaused, CancellationToken cancellation, (string Name, Action Write)? settings = null)
     {
         RequireRoom(_disk, _folder, planned.Plan);
         try
@@ -79,10 +79,16 @@ internal sealed class RestoreWriter
             foreach (string folder in _createdFiles.Select(FolderOf).Append(_folder).Distinct().ToArray())
                 _disk.SyncFolder(folder);
             cancellation.ThrowIfCancellationRequested();
-            beforeControlFile?.Invoke();
+            if (settings is var (name, write))
+            {
+                _createdFiles.Add($"{_folder}/{name}");
+                write();
+            }
 
             ControlFile control = InRecovery(source, planned, isPaused);
-            new ControlFileStore(_disk, _folder).Replace(control);
+            var store = new ControlFileStore(_disk, _folder);
+            _createdFiles.Add(store.FilePath); // the name may be there when its sync fails
+            store.Replace(control);
             return control;
         }
         catch

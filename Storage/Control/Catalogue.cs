@@ -34,7 +34,7 @@ internal sealed record TableDrop(TableId Id, FileId FileId, Lsn Lsn);
 /// or below <see cref="Lsn"/> is in it already, and changes nothing (H43), so a replay may give all it meets.
 /// INVARIANTS (checked when a control file is read and before it is written)
 ///   CA1  Ids are unique, also beyond a drop: those that are there, those that were dropped, all below the next.
-///   CA2  Names are unique among files, and among tables of the whole database.
+///   CA2  Names are names (<see cref="Limits.IsName"/>), unique among files, and among tables of the whole database.
 ///   CA3  A table's datafile is there: dropping a file drops its tables.
 ///   CA4  Dropped ids stay until the redo point has passed the drop: any other unknown id is an error (H23).
 /// </remarks>
@@ -170,6 +170,9 @@ internal sealed record Catalogue
             if (id.Value == 0 || id.Value >= NextTableId.Value || !tables.Add(id))
                 return $"table id {id} is there twice or not below the next one, {NextTableId}";
         }
+        if (Files.Select(file => file.Name).Concat(Tables.Select(table => table.Name))
+                .FirstOrDefault(name => !Limits.IsName(name)) is { } bad)
+            return $"'{bad}' is no name of a datafile or table"; // names become paths
         if (Files.Select(file => file.Name).Distinct(StringComparer.Ordinal).Count() != Files.Length)
             return "two datafiles have one name";
         if (Tables.Select(table => table.Name).Distinct(StringComparer.Ordinal).Count() != Tables.Length)

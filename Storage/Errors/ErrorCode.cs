@@ -66,6 +66,8 @@ public enum ErrorCode
     SettingsInvalid = 4012,
     /// <summary>There is no recovery to go on with.</summary>
     NotInRecovery = 4013,
+    /// <summary>A datafile can't lie there.</summary>
+    PlaceReserved = 4014,
     /// <summary>A fence's token is not known (any more).</summary>
     FenceUnknown = 4101,
     /// <summary>The fence was broken; the copy is void.</summary>

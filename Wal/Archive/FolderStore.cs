@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Pitr.Storage;
 
 namespace Pitr.Wal;
@@ -34,7 +35,7 @@ internal sealed class FolderStore : IArchiveStore
     private readonly string _root;
     private readonly Func<ulong> _random;
     private readonly ChunkWrite _write;
-    private readonly HashSet<string> _syncedFolders = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, bool> _syncedFolders = new(StringComparer.Ordinal);
 
     /// <param name="files">The disk.</param>
     /// <param name="folder">The root; absolute.</param>
@@ -53,6 +54,9 @@ internal sealed class FolderStore : IArchiveStore
 
     /// <inheritdoc/>
     public string Name { get; }
+
+    /// <summary>The root; absolute.</summary>
+    public string Folder => _root;
 
     /// <summary>Creates the root, if its parent exists and it does not: only when a store is set up.</summary>
     public void CreateRoot() => Guard("create", "", () =>
@@ -391,10 +395,10 @@ internal sealed class FolderStore : IArchiveStore
                 RequireFolder(child, entry);
             else
                 CreateFolder(child);
-            if (!_syncedFolders.Contains(child))
+            if (!_syncedFolders.ContainsKey(child))
             {
                 _files.SyncFolder(folder);
-                _syncedFolders.Add(child);
+                _syncedFolders[child] = true;
             }
             folder = child;
         }
@@ -403,7 +407,7 @@ internal sealed class FolderStore : IArchiveStore
 
     private void CreateFolder(string path)
     {
-        _syncedFolders.Remove(path);
+        _syncedFolders.TryRemove(path, out _);
         try
         {
             _files.CreateFolder(path);

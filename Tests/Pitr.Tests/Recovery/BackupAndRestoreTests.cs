@@ -1,4 +1,5 @@
 using Pitr.Recovery;
+using Pitr.Simulation;
 using Pitr.Storage;
 using Pitr.Wal;
 
@@ -168,6 +169,32 @@ public sealed class BackupAndRestoreTests
 
         Assert.Equal(ErrorCode.FolderNotEmpty, Assert.Throws<RefusedException>(() =>
             new RestoreWriter(_fixture.Disk, "/new").Restore(planned, isPaused: false, CancellationToken.None)).Code);
+    }
+
+    /// <summary>V2: whatever fails, also what is written beside the datafiles, the next restore finds room.</summary>
+    [Fact]
+    public void A_restore_that_fails_at_any_operation_leaves_the_folder_absent()
+    {
+        PlannedRecovery planned = Planned();
+        bool isDone = false;
+        for (int nth = 1; !isDone; nth++)
+        {
+            _fixture.Disk.Faults.On(FileOp.Write).Of("/new").Nth(nth).Full();
+            _fixture.Disk.Faults.On(FileOp.SyncFolder).Of("/new").Nth(nth).Fail(Errno.EIO);
+            try
+            {
+                new RestoreWriter(_fixture.Disk, "/new").Restore(
+                    planned, isPaused: false, CancellationToken.None,
+                    ("pitr.json", () => DurableReplace.Write(_fixture.Disk, "/new/pitr.json", "{}"u8)));
+                isDone = true;
+            }
+            catch (StorageFailedException)
+            {
+                Assert.Null(_fixture.Disk.Stat("/new"));
+            }
+
+            _fixture.Disk.Faults.Clear();
+        }
     }
 
     [Fact]

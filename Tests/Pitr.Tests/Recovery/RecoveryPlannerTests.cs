@@ -229,6 +229,24 @@ public sealed class RecoveryPlannerTests
         Assert.Equal(ErrorCode.TargetUnreachable, _fixture.RefusalOf(RecoveryTarget.Latest, "9"));
     }
 
+    /// <summary>H28: the newest set may be that of a drill.</summary>
+    [Fact]
+    public void Immediate_is_refused_if_sets_of_several_branches_could_be_meant()
+    {
+        _fixture.Backup("b1");
+        Lsn fork = Commits(2);
+        MemoryWal drill = RecoveryFixture.Fork(_fixture.Wal, 2, fork);
+        drill.Put(1, 1, "x"u8, "y"u8).Commit();
+        _fixture.Backup("drill", drill);
+        Commits(1);
+        _fixture.Ship(_fixture.Wal);
+        _fixture.Ship(drill, _fixture.Wal.Timeline);
+
+        Assert.Equal(ErrorCode.BranchAmbiguous, _fixture.RefusalOf(RecoveryTarget.Immediate));
+        Assert.Equal("drill", _fixture.Plan(RecoveryTarget.Immediate, "2").BackupId);
+        Assert.Equal("b1", _fixture.Plan(RecoveryTarget.Immediate, "1").BackupId);
+    }
+
     /// <summary>H28: a drill that wrote nothing hides nobody's week.</summary>
     [Fact]
     public void A_branch_without_transactions_of_its_own_is_not_followed()

@@ -36,7 +36,7 @@ public sealed class ControlFileTests
         Catalogue = Catalogue.Empty
             .CreateFile(FileOf(1, "main", 0x1000000), new Lsn(0x1000000))
             .CreateTable(new TableId(1), "orders", FileId.Main, new Lsn(0x1000010))
-            .CreateFile(FileOf(2, "größe", 0x1000018) with { NeedsRecovery = "it is \"older\"" }, new Lsn(0x1000018))
+            .CreateFile(FileOf(2, "sizes", 0x1000018) with { Path = "größe.pitr", NeedsRecovery = "it is \"older\"" }, new Lsn(0x1000018))
             .CreateTable(new TableId(2), "stock", new FileId(2), new Lsn(0x1000020))
             .CreateFile(FileOf(3, "gone", 0x1000028), new Lsn(0x1000028))
             .DropFile(new FileId(3), new Lsn(0x1000030))

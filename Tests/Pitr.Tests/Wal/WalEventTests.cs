@@ -42,6 +42,23 @@ public sealed class WalEventTests
         Assert.False(reader.MoveNext());
     }
 
+    /// <summary>Names become paths: one that leaves its folder comes from no engine (H30).</summary>
+    [Theory]
+    [InlineData("../../other")]
+    [InlineData("")]
+    [InlineData("Orders")]
+    public void A_record_whose_name_is_no_name_is_damage(string name)
+    {
+        using TestLog log = TestLog.Create();
+        log.Begin();
+        log.Appender.Stage(new WalEvent.CreateDatafile(new FileId(2), name, "o.pitr", new Incarnation(1)));
+        log.Appender.WriteAndSync();
+        using WalReader reader = log.Reader();
+        Assert.True(reader.MoveNext());
+        DamageException damage = Assert.Throws<DamageException>(() => reader.Current.Event);
+        Assert.Equal(ErrorCode.WalDamaged, damage.Code);
+    }
+
     [Fact]
     public void Archived_pieces_read_as_one_stream_and_may_end_inside_a_record()
     {
