@@ -20,12 +20,13 @@ namespace Pitr.Actors;
 ///   drop datafile:   logged → control file → its actor ends → unlink → folder → answer
 ///   create or drop a table: logged → control file → answer
 ///   checkpoint: every file's report → checkpoint record with the whole table (H22) → control file
-/// One request at a time; later ones are stashed, so that a name can't be given twice. Its handlers write and sync a small
-/// file, so it runs on the blocking dispatcher.
-/// A disk that was full before the new control file got its name is survivable: the old one stands, and says less than is
-/// true, never more. What was logged is in the WAL from its redo point on; a checkpoint is dropped; a dropped datafile is
-/// unlinked after the next write; what an opening replayed is replayed again by the next. Any other failure leaves it open
-/// what a crash would bring: nothing is written any more, and the engine stops.
+/// What a crash between two of these steps left lying is settled when an opening has reached the end of the WAL.
+/// One request at a time; later ones are stashed, so that a name can't be given twice. Its handlers write and sync a
+/// small file, so it runs on the blocking dispatcher.
+/// A disk that was full before the new control file got its name is survivable: the old one stands, and says less than
+/// is true, never more. What was logged is in the WAL from its redo point on; a checkpoint is dropped; a dropped
+/// datafile is unlinked after the next write; what an opening replayed is replayed again by the next. Any other failure
+/// leaves it open what a crash would bring: nothing is written any more, and the engine stops.
 /// </remarks>
 internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
 {
@@ -88,6 +89,10 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
             case ChangeControlFile change:
                 Change(change);
                 break;
+            case LookForStrays:
+                SettleStrays();
+                Sender.Tell(new StraysSettled());
+                break;
             case GetControlFile:
                 Sender.Tell(new ControlFileChanged(_now));
                 break;
@@ -144,7 +149,9 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         }
     }
 
-    /// <summary>A write failed in the middle: what the control file says is not known, so nothing is written over it.</summary>
+    /// <summary>
+    /// A write failed in the middle: what the control file says is not known, so nothing is written over it.
+    /// </summary>
     private void WhenBroken(object message)
     {
         switch (message)
@@ -209,7 +216,8 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         Lsn born = _engine.Visibility.Visible; // no reader's LSN may lie below its root
         RemoveStray(path);
         Datafile opened = _engine.HandOver.Give(
-            Datafile.Create(_engine.Environment, path, create.Name, _now.SystemId, file, incarnation, _now.Lineage, born),
+            Datafile.Create(
+                _engine.Environment, path, create.Name, _now.SystemId, file, incarnation, _now.Lineage, born),
             static file => file.Dispose());
         string stored = Catalogue.StoredPath(_engine.Folder, path);
         Log(
@@ -217,7 +225,8 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
             logged =>
             {
                 if (!TryApply(_now.Catalogue.CreateFile(
-                    new CatalogueFile(file, create.Name, stored, incarnation, opened.Generation, born, logged.Lsn), logged.Lsn)))
+                    new CatalogueFile(file, create.Name, stored, incarnation, opened.Generation, born, logged.Lsn),
+                    logged.Lsn)))
                     return;
                 _afterActor = () => Answer(new DatafileCreated(file, create.Name, path));
                 Become(WhenAwaitingActor);
@@ -232,14 +241,43 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
     }
 
     /// <summary>
-    /// A crash between making a file and logging it leaves one that is ours and means nothing; anything else that has the
-    /// name stays, and keeps it (H23).
+    /// A crash between making a file and logging it leaves one that is ours and means nothing; anything else that has
+    /// the name stays, and keeps it (H23).
     /// </summary>
     private void RemoveStray(string path)
     {
         IFileSystem files = _engine.FileSystem;
-        if (files.Stat(path) is { IsFolder: false } && StrayFile.MeansNothing(files, path, _now.Catalogue, _now.SystemId))
+        if (files.Stat(path) is { IsFolder: false }
+            && StrayFile.MeansNothing(files, _engine.Folder, path, _now.Catalogue, _now.SystemId))
             files.Delete(path);
+    }
+
+    /// <summary>
+    /// What crashes left between two steps of a create or drop. Only if the control file on the disk is that of the
+    /// WAL's end: else it may still list what was dropped. None of it keeps a database from opening: the next one looks
+    /// again.
+    /// </summary>
+    private void SettleStrays()
+    {
+        if (!ReferenceEquals(_written, _now))
+            return;
+        try
+        {
+            foreach (StrayFile stray in StrayFile.Find(
+                _engine.FileSystem, _engine.Folder, _now.Catalogue, _now.SystemId))
+            {
+                if (stray.IsToBeRemoved)
+                    Unlink(stray.Path);
+                _log.Warning(
+                    "{0} belongs to no datafile and {1}: {2} (case {3})", stray.Path,
+                    stray.IsToBeRemoved ? "was removed" : "is left as it is", stray.Row.Why, stray.Row.Label);
+            }
+        }
+        catch (PitrException error)
+        {
+            _log.Warning("What lies in {0} and belongs to no datafile could not be looked at: {1}", _engine.Folder,
+                error.Message);
+        }
     }
 
     private void BeginDropDatafile(DropDatafile drop)
@@ -337,7 +375,10 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         _walWriter.Tell(new LogEvent(happening, then));
     }
 
-    /// <summary>Writes the present state. Null if it is durable; otherwise why not, and the owner is broken unless the old one stands.</summary>
+    /// <summary>
+    /// Writes the present state. Null if it is durable; otherwise why not, and the owner is broken unless the old one
+    /// stands.
+    /// </summary>
     private Problem? TryWrite()
     {
         if (_broken is not null)
@@ -366,7 +407,9 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         }
     }
 
-    /// <summary>Removes a file that nothing lists any more. One that can't be removed is reported, and stays as a stray.</summary>
+    /// <summary>
+    /// Removes a file that nothing lists any more. One that can't be removed is reported, and stays as a stray.
+    /// </summary>
     private void Unlink(string path)
     {
         try

@@ -40,6 +40,7 @@ internal sealed class RecoveryCoordinator : UntypedActor
     private readonly long _began;
     private Catalogue _catalogue;
     private ReplayStep.Barrier? _barrier;
+    private WalStart? _wal;
     private int _batches;
     private readonly object _streamGate = new(); // a step of the stream, or its end
     private bool _isReading;
@@ -134,7 +135,10 @@ internal sealed class RecoveryCoordinator : UntypedActor
                 break;
             case Promoted promoted:
                 _controlFile.Tell(new AdoptControlFile(promoted.Control));
-                End(promoted.Wal);
+                SettleStrays(promoted.Wal);
+                break;
+            case StraysSettled:
+                End(_wal);
                 break;
             case RequestRefused refused:
                 Fail(refused.Why.ToException());
@@ -312,7 +316,8 @@ internal sealed class RecoveryCoordinator : UntypedActor
                 Math.Max(now.NextTransactionId.Value, barrier.TransactionId.Value + 1)),
             LastCommitTime = now.LastCommitTime is { } last && last > barrier.Time ? last : barrier.Time,
         };
-        // A restore writes all that it makes: one that has no room says so. An opening has changed nothing that it needs.
+        // A restore writes all that it makes: one that has no room says so. An opening has changed nothing that it
+        // needs.
         _controlFile.Tell(new ChangeControlFile(Note, MayWait: _opened.Restore is null));
     }
 
@@ -352,7 +357,7 @@ internal sealed class RecoveryCoordinator : UntypedActor
     {
         if (_opened.Restore is not { } restore)
         {
-            End(_opened.WalStart(_engine.Clock));
+            SettleStrays(_opened.WalStart(_engine.Clock));
             return;
         }
 
@@ -366,6 +371,12 @@ internal sealed class RecoveryCoordinator : UntypedActor
         OpenedEngine opened = _opened;
         _engine.Workers.Start(
             Self, () => Promotion.Run(engine, opened, now, restore), static error => new StepFailed(error));
+    }
+
+    private void SettleStrays(WalStart wal)
+    {
+        _wal = wal;
+        _controlFile.Tell(new LookForStrays());
     }
 
     private void End(WalStart? wal)

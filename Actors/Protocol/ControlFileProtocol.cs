@@ -75,8 +75,17 @@ internal static class ControlFileProtocol
     /// <summary>A promotion, which has the control file to itself, has written this one.</summary>
     public sealed record AdoptControlFile(ControlFile Now) : ILocalMessage;
 
+    /// <summary>
+    /// The catalogue is that of the WAL's end: files that belong to nothing are removed or reported (H23). Answers:
+    /// StraysSettled.
+    /// </summary>
+    public sealed record LookForStrays : ILocalMessage;
+
+    public sealed record StraysSettled : ILocalMessage;
+
     /// <summary>To the supervisor: a datafile exists, synced and logged; start its actor.</summary>
-    public sealed record StartNewDatafile(FileId File, string Name, Datafile Opened, Lineage Lineage, Lsn CleanUpTo) : ILocalMessage;
+    public sealed record StartNewDatafile(FileId File, string Name, Datafile Opened, Lineage Lineage, Lsn CleanUpTo)
+        : ILocalMessage;
 
     /// <summary>Its actor is there and WalWriter sends to it.</summary>
     public sealed record NewDatafileStarted(FileId File, IActorRef Owner) : ILocalMessage;

@@ -24,16 +24,19 @@ internal enum FileVerdict
 /// <param name="IsOurs">Its system identifier is the database's.</param>
 /// <param name="IsDatafile">Its kind is datafile: no spill, no unfinished copy (H17).</param>
 /// <param name="IsListed">The control file lists it.</param>
-/// <param name="IsDropped">The control file lists it as dropped.</param>
+/// <param name="IsDropped">The control file lists it as dropped, and it lies where the dropped one lay.</param>
 /// <param name="IsSameIncarnation">Its incarnation is the one listed.</param>
 /// <param name="Generation">Its generation compared with the one listed: −1, 0, 1.</param>
 /// <param name="IsSameLsn">Its checkpoint LSN is the one listed.</param>
 /// <param name="IsOnPath">Its (lineage, LSN) lies on the path (H14).</param>
 /// <param name="IsAboveWal">Its checkpoint LSN is above the end of the WAL.</param>
 /// <param name="IsUnborn">Not listed, empty, and its creation was not logged.</param>
+/// <param name="IsBlank">It lies where only the database makes files, or is to make one; it is no longer than the meta
+/// pages,
+/// and holds nothing but zeroes.</param>
 internal readonly record struct FileFacts(
     bool IsThere, bool IsReadable, bool IsOurs, bool IsDatafile, bool IsListed, bool IsDropped, bool IsSameIncarnation,
-    int Generation, bool IsSameLsn, bool IsOnPath, bool IsAboveWal, bool IsUnborn)
+    int Generation, bool IsSameLsn, bool IsOnPath, bool IsAboveWal, bool IsUnborn, bool IsBlank)
 {
     /// <summary>The facts of a file that is listed.</summary>
     public static FileFacts OfListed(
@@ -48,21 +51,22 @@ internal readonly record struct FileFacts(
             Generation: meta.Generation.CompareTo(listed.Generation),
             IsSameLsn: meta.CheckpointLsn == listed.CheckpointLsn,
             IsOnPath: path.PathContains(meta.Lineage, meta.CheckpointLsn), IsAboveWal: meta.CheckpointLsn > walEnd,
-            IsUnborn: false);
+            IsUnborn: false, IsBlank: false);
     }
 
-    /// <summary>The facts of a file in the database's folder that is not listed.</summary>
-    public static FileFacts OfStray(Catalogue catalogue, SystemIdentifier system, MetaPage? meta)
+    /// <summary>The facts of a file that is not listed.</summary>
+    public static FileFacts OfStray(
+        Catalogue catalogue, SystemIdentifier system, MetaPage? meta, string storedPath, bool isBlank)
     {
         if (meta is null)
-            return new FileFacts { IsThere = true };
+            return new FileFacts { IsThere = true, IsBlank = isBlank };
         return new FileFacts
         {
             IsThere = true,
             IsReadable = true,
             IsOurs = meta.SystemId == system,
             IsDatafile = meta.Kind == DatafileKind.Datafile,
-            IsDropped = catalogue.IsDropped(meta.FileId),
+            IsDropped = catalogue.DroppedFiles.Any(drop => drop.Id == meta.FileId && drop.Path == storedPath),
             // Its number may have been given since, to a file whose creation was logged.
             IsUnborn = meta.Root.Height == 0 && (meta.FileId.Value >= catalogue.NextFileId.Value
                 || (catalogue.File(meta.FileId) is { } other && other.Incarnation != meta.Incarnation)),
@@ -111,10 +115,12 @@ internal static class ControlFileCase
             FileVerdict.Remove, "its creation was never logged, and it is empty"),
         new("C15", f => IsStray(f) && f.IsReadable && f.IsOurs && !f.IsDropped && f.IsDatafile && !f.IsUnborn,
             FileVerdict.SetAside, "nothing lists it"),
-        new("C16", f => IsStray(f) && (!f.IsReadable || !f.IsOurs),
+        new("C16", f => IsStray(f) && (f.IsReadable ? !f.IsOurs : !f.IsBlank),
             FileVerdict.SetAside, "it is not known to be of this database"),
         new("C17", f => !f.IsListed && !f.IsThere,
             FileVerdict.Use, "there is nothing"),
+        new("C18", f => IsStray(f) && !f.IsReadable && f.IsBlank,
+            FileVerdict.Remove, "its creation was cut off by a crash: it holds nothing"),
     ];
 
     /// <summary>The one row that fits.</summary>

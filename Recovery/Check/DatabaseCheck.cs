@@ -23,7 +23,8 @@ internal sealed record DatabaseReport(
 
 /// <summary>
 /// Reads a database that is not running, all of it: control file, WAL from the redo point, and each datafile's meta
-/// page, tree, free pages, and how it fits the control file (<see cref="ControlFileCase"/>). Changes nothing.
+/// page, tree, free pages, and how it fits the control file (<see cref="ControlFileCase"/>). Tells what lies there and
+/// belongs to nothing. Changes nothing.
 /// </summary>
 /// <remarks>Every finding is told, not only the first. The caller holds the database's lock. THREADS  one.</remarks>
 internal static class DatabaseCheck
@@ -37,7 +38,8 @@ internal static class DatabaseCheck
         ControlFile control = new ControlFileStore(disk, folder).ReadLive();
         var findings = new List<CheckFinding>();
         TimelineHistory path = TimelineHistory.Of(control.SystemId, control.History);
-        (long records, Lsn end) = CheckWal(folder, disk, control, path, findings, cancellation);
+        var made = new HashSet<string>(StringComparer.Ordinal);
+        (long records, Lsn end) = CheckWal(folder, disk, control, path, findings, made, cancellation);
         long pages = 0;
         int datafiles = 0;
         foreach (CatalogueFile file in control.Catalogue.Files)
@@ -66,12 +68,22 @@ internal static class DatabaseCheck
                 findings.Add(
                     new CheckFinding(at, $"Datafile '{file.Name}': {row.Why} (case {row.Label}).", IsDamage: true));
         }
+        // A file whose creation was logged after the control file was written is listed by the next opening.
+        foreach (StrayFile stray in StrayFile.Find(disk, folder, control.Catalogue, control.SystemId))
+        {
+            if (made.Contains(stray.Path))
+                continue;
+            string next = stray.IsToBeRemoved ? "The next opening removes it." : "It is left as it is.";
+            findings.Add(new CheckFinding(
+                stray.Path, $"It belongs to no datafile: {stray.Row.Why} (case {stray.Row.Label}). {next}",
+                IsDamage: false));
+        }
         return new DatabaseReport(findings, datafiles, pages, records, end);
     }
 
     private static (long Records, Lsn End) CheckWal(
         string folder, IFileSystem disk, ControlFile control, TimelineHistory path, List<CheckFinding> findings,
-        CancellationToken cancellation)
+        HashSet<string> made, CancellationToken cancellation)
     {
         string walFolder = Path.Combine(folder, "wal");
         var identity = new WalIdentity(control.SystemId, control.Timeline, control.Lineage);
@@ -95,6 +107,8 @@ internal static class DatabaseCheck
             {
                 cancellation.ThrowIfCancellationRequested();
                 records++;
+                if (reader.Current.Kind == WalRecordKind.CreateDatafile)
+                    made.Add(Catalogue.FullPath(folder, ((WalEvent.CreateDatafile)reader.Current.Event!).Path));
             }
             from = reader.Next;
             WalEnd end = reader.End!;

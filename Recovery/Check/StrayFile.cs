@@ -2,49 +2,90 @@ using Pitr.Storage;
 
 namespace Pitr.Recovery;
 
-/// <summary>A file that stands where a datafile is to be made (H23).</summary>
-internal static class StrayFile
+/// <summary>A file that looks like a datafile of this database, and that nothing lists (H23).</summary>
+/// <param name="Path">Where it lies.</param>
+/// <param name="Row">What it is, and what is to be done with it.</param>
+internal sealed record StrayFile(string Path, ControlFileCase.Row Row)
 {
+    private const string Ending = ".pitr";
+
+    /// <summary>True if it is provably ours and empty of meaning. Any other is left as it is, and reported.</summary>
+    public bool IsToBeRemoved => Row.Verdict == FileVerdict.Remove;
+
     /// <summary>
-    /// True if it is provably ours and holds nothing: one that was dropped, or whose creation a crash cut short before
-    /// it was logged.
+    /// Every stray: names <c>*.pitr</c> in the database's folder, and where the dropped datafiles lay that are still
+    /// listed as such. Changes nothing.
     /// </summary>
     /// <remarks>
-    /// A file is made as two meta pages. What is not zero of them lies in their first sectors, so that a power loss
-    /// leaves of each all or nothing.
+    /// The catalogue must be that of the WAL's end: seen from an older one, a file whose creation was logged looks
+    /// unborn. A symbolic link is somebody's, and passed over.
     /// </remarks>
-    public static bool MeansNothing(IFileSystem files, string path, Catalogue catalogue, SystemIdentifier system)
+    /// <exception cref="StorageFailedException">A folder or a file can't be read.</exception>
+    public static IReadOnlyList<StrayFile> Find(
+        IFileSystem files, string folder, Catalogue catalogue, SystemIdentifier system)
     {
-        try
-        {
-            return Decide(catalogue, system, Datafile.Inspect(files, path)) == FileVerdict.Remove;
-        }
-        catch (PitrException)
-        {
-            return IsUnfinished(files, path, catalogue, system);
-        }
+        IEnumerable<string> inside = files.List(folder)
+            .Where(name => name.EndsWith(Ending, StringComparison.Ordinal))
+            .Select(name => System.IO.Path.Combine(folder, name));
+        IEnumerable<string> dropped = catalogue.DroppedFiles
+            .Where(drop => drop.Path is not null)
+            .Select(drop => Catalogue.FullPath(folder, drop.Path!));
+        HashSet<string> listed = [.. catalogue.Files.Select(file => Catalogue.FullPath(folder, file.Path))];
+        return [.. inside.Concat(dropped)
+            .Distinct(StringComparer.Ordinal)
+            .Where(path => !listed.Contains(path) && files.Stat(path) is { IsFolder: false, IsSymlink: false })
+            .Select(path => new StrayFile(path, Decide(
+                files, folder, path, catalogue, system,
+                isOurPlace: path.StartsWith(folder + "/", StringComparison.Ordinal))))];
     }
 
-    private static bool IsUnfinished(IFileSystem files, string path, Catalogue catalogue, SystemIdentifier system)
+    /// <summary>True if what stands where a datafile is to be made may be removed for it.</summary>
+    public static bool MeansNothing(
+        IFileSystem files, string folder, string path, Catalogue catalogue, SystemIdentifier system) =>
+        Decide(files, folder, path, catalogue, system, isOurPlace: true).Verdict == FileVerdict.Remove;
+
+    private static ControlFileCase.Row Decide(
+        IFileSystem files, string folder, string path, Catalogue catalogue, SystemIdentifier system, bool isOurPlace)
     {
+        bool isBlank = false;
+        MetaPage? meta;
+        try
+        {
+            meta = Datafile.Inspect(files, path);
+        }
+        catch (PitrException error) when (error is DamageException or RefusedException)
+        {
+            meta = OfUnfinished(files, path, out isBlank);
+        }
+
+        string stored = Catalogue.StoredPath(folder, path);
+        return ControlFileCase.Decide(FileFacts.OfStray(catalogue, system, meta, stored, isBlank && isOurPlace));
+    }
+
+    /// <summary>
+    /// A file is made as two meta pages, one as the other. What is not zero of them lies in their first sectors, so
+    /// that a power loss leaves of each all or nothing: the one that is left tells whose it is, and none left is blank.
+    /// </summary>
+    private static MetaPage? OfUnfinished(IFileSystem files, string path, out bool isBlank)
+    {
+        isBlank = false;
         using IFileHandle file = files.Open(path, FileOpen.Read);
         var bytes = new byte[MetaPage.Slots * PageLayout.PageBytes];
         if (file.LengthBytes > bytes.Length)
-            return false;
+            return null;
         file.Read(0, bytes);
+        MetaPage? left = null;
         for (uint slot = 0; slot < MetaPage.Slots; slot++)
         {
             ReadOnlySpan<byte> page = bytes.AsSpan((int)slot * PageLayout.PageBytes, PageLayout.PageBytes);
             if (page.IndexOfAnyExcept((byte)0) < 0)
                 continue;
-            if (MetaPage.TryRead(page, slot, out _) is not { } meta
-                || Decide(catalogue, system, meta) != FileVerdict.Remove)
-                return false;
+            if (MetaPage.TryRead(page, slot, out _) is not { } meta)
+                return null;
+            left ??= meta;
         }
 
-        return true;
+        isBlank = left is null;
+        return left;
     }
-
-    private static FileVerdict Decide(Catalogue catalogue, SystemIdentifier system, MetaPage meta) =>
-        ControlFileCase.Decide(FileFacts.OfStray(catalogue, system, meta)).Verdict;
 }

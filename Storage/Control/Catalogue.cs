@@ -23,7 +23,12 @@ internal sealed record CatalogueFile(
 internal sealed record CatalogueTable(TableId Id, string Name, FileId FileId, Lsn CreatedLsn);
 
 /// <summary>A datafile that was dropped: replay passes over its changes (H23).</summary>
-internal sealed record FileDrop(FileId Id, Lsn Lsn);
+/// <param name="Id">Never given again.</param>
+/// <param name="Lsn">Of the record that dropped it.</param>
+/// <param name="Path">Where it lay, as it is stored: what is left of it there is removed (H23). Null if not
+/// known.</param>
+internal sealed record FileDrop(
+    FileId Id, Lsn Lsn, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Path = null);
 
 /// <summary>A table that was dropped: replay passes over its changes (H43).</summary>
 internal sealed record TableDrop(TableId Id, FileId FileId, Lsn Lsn);
@@ -101,7 +106,7 @@ internal sealed record Catalogue
             Lsn = lsn,
             Files = Files.RemoveAll(file => file.Id == id),
             Tables = Tables.RemoveAll(table => table.FileId == id),
-            DroppedFiles = DroppedFiles.Add(new FileDrop(id, lsn)),
+            DroppedFiles = DroppedFiles.Add(new FileDrop(id, lsn, File(id)!.Path)),
             DroppedTables = DroppedTables.AddRange(
                 Tables.Where(table => table.FileId == id).Select(table => new TableDrop(table.Id, id, lsn))),
         };
@@ -114,7 +119,8 @@ internal sealed record Catalogue
             return this;
         Invariant.Require(id.Value >= NextTableId.Value, "CA1", $"table id {id} is given a second time");
         Invariant.Require(Table(name) is null, "CA2", $"there is a table '{name}' already");
-        Invariant.Require(File(fileId) is not null, "CA3", $"table '{name}' lies in datafile {fileId}, which is not there");
+        Invariant.Require(
+            File(fileId) is not null, "CA3", $"table '{name}' lies in datafile {fileId}, which is not there");
         return this with
         {
             Lsn = lsn,

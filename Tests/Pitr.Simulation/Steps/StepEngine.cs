@@ -291,11 +291,14 @@ internal sealed class StepEngine : IDisposable
 
     // ---- files -----------------------------------------------------------------------------------
 
-    /// <summary>Makes a datafile that nothing lists yet; what a crash left in its place, and means nothing, goes (H23).</summary>
+    /// <summary>
+    /// Makes a datafile that nothing lists yet; what a crash left in its place, and means nothing, goes (H23).
+    /// </summary>
     public Datafile Make(FileId id, string name, string path, Incarnation incarnation)
     {
         IFileSystem files = _engine.FileSystem;
-        if (files.Stat(path) is not null && StrayFile.MeansNothing(files, path, Control.Catalogue, Control.SystemId))
+        if (files.Stat(path) is not null && StrayFile.MeansNothing(
+            files, _engine.Folder, path, Control.Catalogue, Control.SystemId))
             files.Delete(path);
         Datafile made = Datafile.Create(
             _engine.Environment, path, name, Control.SystemId, id, incarnation, Control.Lineage, DurableLsn);

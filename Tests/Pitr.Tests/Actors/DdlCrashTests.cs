@@ -30,9 +30,12 @@ public sealed class DdlCrashTests
         using ActorSystem system = ActorSystem.Create("sweep");
         foreach ((SimulatedDisk left, int acknowledged) in copies)
         {
-            await using PitrDatabase after = await TestEngine.OpenAsync(left, options => options with { ActorSystem = system });
+            await using PitrDatabase after =
+                await TestEngine.OpenAsync(left, options => options with { ActorSystem = system });
             string[] expected = [.. states.Skip(acknowledged).Take(2)];
             Assert.Contains(StateOf(after), expected);
+            string[] listed = [.. after.Datafiles.Select(file => file.Name + ".pitr").Order(StringComparer.Ordinal)];
+            Assert.Equal(listed, FilesOf(left)); // no stray, and nothing is lost
             await MakeAnew(after);
             Assert.Equal("stays", after.Get("t", "k"));
         }
@@ -89,6 +92,9 @@ public sealed class DdlCrashTests
         await database.PutAsync("u", "k", "anew");
         Assert.Equal("anew", database.Get("u", "k"));
     }
+
+    private static string[] FilesOf(SimulatedDisk disk) => [.. disk.List(TestEngine.Folder)
+        .Where(name => name.EndsWith(".pitr", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
 
     private static string StateOf(PitrDatabase database) =>
         $"{string.Join(',', database.Datafiles.Select(file => file.Name))}\n{RecoveryLab.ContentOf(database)}";

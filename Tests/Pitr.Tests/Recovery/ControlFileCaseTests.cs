@@ -6,20 +6,21 @@ public sealed class ControlFileCaseTests
 {
     private static readonly FileFacts Fitting = new(
         IsThere: true, IsReadable: true, IsOurs: true, IsDatafile: true, IsListed: true, IsDropped: false,
-        IsSameIncarnation: true, Generation: 0, IsSameLsn: true, IsOnPath: true, IsAboveWal: false, IsUnborn: false);
+        IsSameIncarnation: true, Generation: 0, IsSameLsn: true, IsOnPath: true, IsAboveWal: false, IsUnborn: false,
+        IsBlank: false);
 
     /// <summary>Every combination of facts: Decide itself requires that one row, and only one, fits.</summary>
     [Fact]
     public void Exactly_one_row_fits_any_facts()
     {
-        for (int bits = 0; bits < 1 << 11; bits++)
+        for (int bits = 0; bits < 1 << 12; bits++)
         {
             for (int generation = -1; generation <= 1; generation++)
             {
                 bool Bit(int n) => (bits >> n & 1) != 0;
                 ControlFileCase.Decide(new FileFacts(
-                    Bit(0), Bit(1), Bit(2), Bit(3), Bit(4), Bit(5), Bit(6), generation, Bit(
-                        7), Bit(8), Bit(9), Bit(10)));
+                    Bit(0), Bit(1), Bit(2), Bit(3), Bit(4), Bit(5), Bit(6), generation, Bit(7), Bit(8), Bit(9), Bit(10),
+                    Bit(11)));
             }
         }
     }
@@ -61,6 +62,9 @@ public sealed class ControlFileCaseTests
         Assert.Equal(FileVerdict.Remove, ControlFileCase.Decide(stray with { IsUnborn = true }).Verdict);
         Assert.Equal(FileVerdict.SetAside, ControlFileCase.Decide(stray).Verdict);
         Assert.Equal(FileVerdict.SetAside, ControlFileCase.Decide(stray with { IsOurs = false }).Verdict);
+        Assert.Equal(FileVerdict.SetAside, ControlFileCase.Decide(stray with { IsReadable = false }).Verdict);
+        Assert.Equal(
+            FileVerdict.Remove, ControlFileCase.Decide(stray with { IsReadable = false, IsBlank = true }).Verdict);
     }
 
     private static string Label(FileFacts facts) => ControlFileCase.Decide(facts).Label;
