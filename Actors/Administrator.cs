@@ -11,7 +11,8 @@ namespace Pitr.Actors;
 /// <param name="Folder">Where it lies.</param>
 /// <param name="Http">HOST:PORT of the HTTP endpoint.</param>
 /// <param name="Token">What a client must show.</param>
-/// <param name="PathIsAllowed">Whether a path or store that a client named may be used (the configured roots).</param>
+/// <param name="PathIsAllowed">Whether a path that a client named may be used (the configured roots).</param>
+/// <param name="StoreIsAllowed">The same of a store.</param>
 /// <param name="WhenShutdown">Called once, with "forced", when a client asked for the end; completes when the engine
 /// has stopped.</param>
 internal sealed record AdministratorSettings(
@@ -20,6 +21,7 @@ internal sealed record AdministratorSettings(
     string Http,
     string Token,
     Func<string, bool> PathIsAllowed,
+    Func<string, bool> StoreIsAllowed,
     Func<bool, Task> WhenShutdown);
 
 /// <summary>
@@ -207,7 +209,8 @@ internal sealed class Administrator : UntypedActor, IWithTimers
                 return new Done(id);
             case CreateDatafile create:
                 RequireName(create.Name);
-                RequireAllowed(create.Path);
+                if (create.Path is { } path)
+                    RequireAllowed(path, _settings.PathIsAllowed);
                 return new DatafileCreated(
                     id, await _engine.CreateDatafileAsync(create.Name, create.Path, ended).ConfigureAwait(false));
             case DropDatafile drop:
@@ -228,7 +231,7 @@ internal sealed class Administrator : UntypedActor, IWithTimers
                 return new DatafileUnfenced(
                     id, await _engine.UnfenceAsync(unfence.Datafile, unfence.FenceId, ended).ConfigureAwait(false));
             case MakeBackup backup:
-                RequireAllowed(backup.Store);
+                RequireAllowed(backup.Store, _settings.StoreIsAllowed);
                 var progress = new TellProgress(id, client);
                 return new BackupMade(id, await _engine.BackupAsync(
                     new BackupRequest
@@ -292,10 +295,10 @@ internal sealed class Administrator : UntypedActor, IWithTimers
             throw AdminErrors.NotAName(name);
     }
 
-    private void RequireAllowed(string? path)
+    private static void RequireAllowed(string named, Func<string, bool> isAllowed)
     {
-        if (path is not null && !_settings.PathIsAllowed(path))
-            throw AdminErrors.PathOutsideRoots(path);
+        if (!isAllowed(named))
+            throw AdminErrors.PathOutsideRoots(named);
     }
 
     // ---- parts -------------------------------------------------------------------------------------

@@ -198,10 +198,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
         Work(_ =>
         {
             var limit = request.BytesPerSecondMax is { } most ? new RateLimit(engine.Clock, most) : null;
-            var store = EngineFactory.OpenStore(
-                engine.FileSystem, engine.Draw, StoreAddress.Parse(request.Store, Environment.CurrentDirectory),
-                (file, offset, bytes) => engine.PacedWriter.Write(file, offset, bytes));
-            store.CreateRoot();
+            FolderStore store = OpenStore(engine, request, control.SystemId);
             var writer = new BackupWriter(
                 engine.FileSystem, store, _opened.Stores, start, new ReachablePages(engine.Environment, cancel),
                 bytes => Pace(bytes, limit));
@@ -209,6 +206,24 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
             writer.Begin();
             return new Begun();
         });
+    }
+
+    /// <summary>
+    /// The set's store, as an object of its own. If it is one of the database's archives it goes by that one's name,
+    /// however it was written, and has to be that archive: the empty folder of a disk that is not mounted is not.
+    /// </summary>
+    private FolderStore OpenStore(EngineContext engine, BackupRequest request, SystemIdentifier system)
+    {
+        StoreAddress address = StoreAddress.Parse(request.Store, Environment.CurrentDirectory);
+        FolderStore? archive = _opened.Stores.OfType<FolderStore>().FirstOrDefault(one => one.Folder == address.Folder);
+        FolderStore store = EngineFactory.OpenStore(
+            engine.FileSystem, engine.Draw, archive is null ? address : address with { Text = archive.Name },
+            (file, offset, bytes) => engine.PacedWriter.Write(file, offset, bytes));
+        if (archive is null)
+            store.CreateRoot();
+        else
+            ArchiveIdentity.Check(store, system);
+        return store;
     }
 
     private void NextFile()

@@ -89,7 +89,7 @@ internal sealed class EngineServer : IAsyncDisposable
             var server = new EngineServer(engine, administration, http, token, file);
             var roots = new AllowedRoots(settings.Roots);
             administration.Admit(engine, new AdministratorSettings(
-                settings.SystemId, settings.Folder, http.Address, token, roots.Allows, server.ShutdownAsync));
+                settings.SystemId, settings.Folder, http.Address, token, roots.AllowsPath, roots.AllowsStore, server.ShutdownAsync));
             return server;
         }
         catch
@@ -122,41 +122,4 @@ internal sealed class EngineServer : IAsyncDisposable
             : throw new ArgumentException(
                 $"The address '{address}' is not a loopback address with a port, such as 127.0.0.1:4053; "
                 + "others need TLS, which is not there yet.");
-}
-
-/// <summary>The folders under which paths that remote callers name must lie.</summary>
-internal sealed class AllowedRoots(IReadOnlyList<string> roots)
-{
-    private readonly string[] _roots = [.. roots.Select(root => Path.TrimEndingDirectorySeparator(Resolve(root)))];
-
-    /// <summary>
-    /// True if a path, or the folder of a store, lies under a root. Links on the way are followed first.
-    /// </summary>
-    public bool Allows(string pathOrStore)
-    {
-        if (_roots.Length == 0)
-            return true;
-        string path = pathOrStore.StartsWith("file://", StringComparison.Ordinal)
-            ? new Uri(pathOrStore).LocalPath
-            : pathOrStore;
-        if (path.Contains("://", StringComparison.Ordinal) || !Path.IsPathFullyQualified(path))
-            return false;
-        string resolved = Resolve(path);
-        return _roots.Any(root =>
-            resolved == root || resolved.StartsWith(root + Path.DirectorySeparatorChar, StringComparison.Ordinal));
-    }
-
-    /// <summary>The path with every link in it followed, as far as it is there.</summary>
-    private static string Resolve(string path)
-    {
-        string full = Path.GetFullPath(path);
-        string resolved = Path.GetPathRoot(full)!;
-        foreach (string part in full[resolved.Length..].Split(Path.DirectorySeparatorChar, StringSplitOptions.RemoveEmptyEntries))
-        {
-            string next = Path.Combine(resolved, part);
-            var name = new FileInfo(next);
-            resolved = name.LinkTarget is null ? next : name.ResolveLinkTarget(returnFinalTarget: true)!.FullName;
-        }
-        return resolved;
-    }
 }

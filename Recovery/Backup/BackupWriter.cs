@@ -50,6 +50,7 @@ internal sealed record BackupStop(
 ///   S3  A page that the file's root reaches and that fails its checksum makes the copy void: it is damage of the
 ///       database, told at once. Pages that no root reaches may hold anything (a flush that died).
 ///   S4  Without manifest there is no set: a crash at any step leaves one that is unfinished, which expire removes.
+///   S5  WAL that is included was read back, record by record, from start to stop.
 ///
 /// THREADS  one. FAILURE  DamageException for a bad page; StorageFailedException from disk and stores: Copy may be
 /// tried again under a new fence, whole; RefusedException BackupVoid if an intent is gone.
@@ -143,6 +144,7 @@ internal sealed class BackupWriter
     /// <param name="sources">Where the WAL is: the local folder, the archive.</param>
     /// <param name="stop">The stop LSN; durable.</param>
     /// <param name="cancellation">Ends the copying.</param>
+    /// <exception cref="DamageException">The chain of records does not reach the stop; there is no set then.</exception>
     public void IncludeWal(TimelineHistory history, WalSources sources, Lsn stop, CancellationToken cancellation)
     {
         var own = new PrefixedStore(_store, _prefix);
@@ -161,7 +163,24 @@ internal sealed class BackupWriter
             NoteObject(part.Name, own.Get(part.Name).Span);
             _pace(needed.Length);
         }
+        RequireChain(history, own, sources.Geometry, stop);
         _includesWal = true;
+    }
+
+    /// <summary>S5: what was written is read back, record by record: a set is not whole with WAL that can't be replayed.</summary>
+    private void RequireChain(TimelineHistory history, PrefixedStore own, WalGeometry geometry, Lsn stop)
+    {
+        var written = new WalSources([new ArchiveWalSource(own, ArchiveCatalog.Load(own), geometry)], geometry);
+        using PathReader reader = WalSources.Open(history, written.Along(history, StartLsn, stop), StartLsn);
+        Lsn reached = StartLsn;
+        while (reached < stop && reader.MoveNext())
+            reached = reader.Current.Lsn;
+        if (reached != stop)
+        {
+            throw reader.End is { IsWhole: false } broken
+                ? broken.ToException()
+                : RecoveryErrors.CutMissed(stop, reached, "no record ends at the set's stop");
+        }
     }
 
     /// <summary>Step 4 otherwise: true once every archive store has the WAL from start to stop.</summary>

@@ -271,6 +271,11 @@ internal sealed class RecoveryPlanner
         public WalCoverage Coverage { get; } = coverage;
         public long Records { get; set; }
         public SortedDictionary<uint, (string Name, string Path)> Made { get; } = [];
+        public List<string> Unseen { get; } = [];
+
+        /// <summary>Behind the cut: whether the clock had stepped back there is not known.</summary>
+        public void NoteUnseen(string why) => Unseen.Add(
+            $"WAL behind the cut could not be looked at, so whether the clock stepped back there is not known: {why}");
     }
 
     /// <summary>Reads and proves the WAL from the set's start until it is certain where the target is.</summary>
@@ -298,12 +303,14 @@ internal sealed class RecoveryPlanner
                 NoteFiles(scan, set.Label, record);
             }
             if (search.IsFound && readTo == Lsn.MaxValue)
-                readTo = ReadBehindCutTo(coverage, seen);
+                readTo = ReadBehindCutTo(scan, seen);
             if (search.IsFound && !IsTime && search.NextTransaction is not null)
                 break;
         }
         if (!search.IsFound)
             EndOfRecords(branch, scan, reader, seen);
+        else if (IsTime && seen < readTo && reader.End is { IsWhole: false } broken)
+            scan.NoteUnseen(broken.ToException().Message);
         if (search.Earlier.Count > 0)
             throw RecoveryErrors.TimeAmbiguous(_request.Target, search.Cut, string.Join(", ", search.Earlier));
         return scan;
@@ -315,17 +322,31 @@ internal sealed class RecoveryPlanner
     /// How far records behind the cut are looked at: for a time, to the end of the last segment in which the clock had
     /// been at or before the target (H8); else for the first transaction that is left out.
     /// </summary>
-    private Lsn ReadBehindCutTo(WalCoverage coverage, Lsn cut)
+    private Lsn ReadBehindCutTo(Scan scan, Lsn cut)
     {
         Lsn to = cut + LookBehindCutBytes;
         if (!IsTime)
             return to;
-        foreach (WalStretch stretch in coverage.Stretches)
+        foreach (WalStretch stretch in scan.Coverage.Stretches)
         {
-            if (stretch.To > cut && (stretch.From <= cut || stretch.LeastRawClock() <= _request.Target.Time.UtcTicks))
+            if (stretch.To > cut && (stretch.From <= cut || LeastRawClockOf(scan, stretch) <= _request.Target.Time.UtcTicks))
                 to = Lsn.Max(to, stretch.To);
         }
         return to;
+    }
+
+    /// <summary>What lies behind the cut and can't be read keeps nobody from going back before it; the plan says it.</summary>
+    private static long LeastRawClockOf(Scan scan, WalStretch stretch)
+    {
+        try
+        {
+            return stretch.LeastRawClock();
+        }
+        catch (PitrException error) when (error is DamageException or NotFoundException)
+        {
+            scan.NoteUnseen(error.Message);
+            return long.MaxValue;
+        }
     }
 
     /// <summary>
@@ -416,7 +437,7 @@ internal sealed class RecoveryPlanner
 
     private static string[] Findings(Scan scan, WalStretch[] wal)
     {
-        var findings = new List<string>();
+        List<string> findings = [.. scan.Unseen, .. scan.Sources.Findings];
         foreach (WalStretch stretch in wal.Where(stretch => stretch.IsParts))
         {
             findings.Add(

@@ -50,10 +50,30 @@ internal sealed class ArchiveWalSource(IArchiveStore store, ArchiveCatalog catal
             Name, source.Timeline, number, source.From, source.To, !source.IsWhole,
             () =>
             {
-                FetchedSegment fetched = new ArchiveReader(store, path).Fetch(source);
+                FetchedSegment fetched = Read(path, source, static (reader, from) => reader.Fetch(from));
                 return (fetched.From, fetched.Stream);
             },
-            () => new ArchiveReader(store, path).FetchTimes(source).LeastRawClockTicks);
+            () => Read(path, source, static (reader, from) => reader.FetchTimes(from)).LeastRawClockTicks);
+    }
+
+    /// <summary>
+    /// Parts are joined, and go when their segment is whole, while a running database ships: what is not there any more
+    /// is looked for again.
+    /// </summary>
+    private T Read<T>(TimelineHistory path, SegmentSource source, Func<ArchiveReader, SegmentSource, T> read)
+    {
+        var reader = new ArchiveReader(store, path);
+        try
+        {
+            return read(reader, source);
+        }
+        catch (NotFoundException)
+        {
+            ArchivedRange range = ArchiveCatalog.Load(store).Along(path, source.From, source.To, geometry.PayloadBytes);
+            if (range.Sources.Count == 0 || range.Sources[0].Number != source.Number || range.Sources[0].To < source.To)
+                throw;
+            return read(reader, range.Sources[0]);
+        }
     }
 }
 
@@ -101,12 +121,19 @@ internal sealed record WalCoverage(IReadOnlyList<WalStretch> Stretches, Lsn End,
 
 /// <summary>Several places with WAL as one: for each segment the best of them.</summary>
 /// <remarks>
-/// A whole segment goes before a local one, a local one before parts, and longer parts before shorter ones. Only what
-/// is on the path counts: an ancestor's WAL up to the fork (I10).
+/// A whole segment goes before a local one, a local one before parts, and longer parts before shorter ones. Where the
+/// best can't be read, the next that holds as much is, and <see cref="Findings"/> says so. Only what is on the path
+/// counts: an ancestor's WAL up to the fork (I10).
+/// THREADS  one at a time.
 /// </remarks>
 internal sealed class WalSources(IReadOnlyList<IWalSource> sources, WalGeometry geometry)
 {
     public WalGeometry Geometry => geometry;
+
+    private readonly SortedSet<string> _findings = new(StringComparer.Ordinal);
+
+    /// <summary>What was found unreadable while it was read, and had another copy.</summary>
+    public IReadOnlyCollection<string> Findings => _findings;
 
     public string Names => string.Join(", ", sources.Select(source => $"'{source.Name}'"));
 
@@ -183,18 +210,46 @@ internal sealed class WalSources(IReadOnlyList<IWalSource> sources, WalGeometry 
 
     private (WalStretch? Best, bool IsDurable) Best(TimelineHistory path, ulong number, Lsn from, Lsn to)
     {
-        WalStretch? best = null;
-        bool isDurable = true;
+        var found = new List<(WalStretch Stretch, bool IsDurable)>();
         foreach (IWalSource source in sources)
         {
-            if (source.Find(path, number, from, to) is not { } found)
-                continue;
-            if (source.IsDurable && !found.IsParts)
-                return (found, true);
-            if (best is null || found.To > best.To)
-                (best, isDurable) = (found, source.IsDurable);
+            if (source.Find(path, number, from, to) is { } stretch)
+                found.Add((stretch, source.IsDurable));
         }
-        return (best, isDurable);
+
+        if (found.Count == 0)
+            return (null, true);
+        (WalStretch Stretch, bool IsDurable)[] ordered = [.. found
+            .OrderByDescending(one => one.IsDurable && !one.Stretch.IsParts)
+            .ThenByDescending(one => one.Stretch.To)];
+        (WalStretch best, bool isDurable) = ordered[0];
+        WalStretch[] others = [.. ordered.Skip(1).Select(one => one.Stretch)
+            .Where(other => other.From <= best.From && other.To >= best.To)];
+        return others.Length == 0
+            ? (best, isDurable)
+            : (best with { Open = () => OpenFirst([best, .. others]) }, isDurable);
+    }
+
+    /// <summary>The first that can be read; if none can, what is wrong with the best.</summary>
+    private (Lsn From, ReadOnlyMemory<byte> Stream) OpenFirst(IReadOnlyList<WalStretch> copies)
+    {
+        PitrException? first = null;
+        foreach (WalStretch copy in copies)
+        {
+            try
+            {
+                (Lsn From, ReadOnlyMemory<byte> Stream) opened = copy.Open();
+                if (first is not null)
+                    _findings.Add($"{first.Message} The copy in '{copy.Source}' is read instead.");
+                return opened;
+            }
+            catch (PitrException error) when (error is DamageException or NotFoundException)
+            {
+                first ??= error;
+            }
+        }
+
+        throw first!;
     }
 }
 

@@ -243,4 +243,25 @@ public sealed class BackupRunnerTests
             await Task.Delay(5);
         }
     }
+
+    /// <summary>However a store is written it is the same one; and the folder of a disk that is not mounted is none.</summary>
+    [Fact]
+    public async Task A_backup_into_the_archive_goes_by_its_folder_and_has_to_find_the_archive_there()
+    {
+        SimulatedDisk disk = TestDatabase.NewDisk();
+        disk.CreateFolders("/archive");
+        await using TestDatabase test = await TestDatabase.CreateAsync(
+            disk: disk, with: static options => options with { ArchiveStores = ["/archive"] });
+        foreach (string store in (string[])["/archive", "/archive/", "file:///archive", "/archive/../archive"])
+            await test.Database.BackupAsync(new BackupRequest { Store = store }).WaitAsync(Patience);
+        Assert.Equal(4, disk.List("/archive/backups").Count);
+
+        disk.Rename("/archive", "/away");
+        disk.CreateFolder("/archive");
+        await Assert.ThrowsAnyAsync<PitrException>(
+            () => test.Database.BackupAsync(new BackupRequest { Store = "/archive" }).WaitAsync(Patience));
+        Assert.Empty(disk.List("/archive"));
+        disk.DeleteFolder("/archive");
+        disk.Rename("/away", "/archive");
+    }
 }

@@ -111,6 +111,51 @@ public sealed class BackupAndRestoreTests
             _fixture.Store, [], null, _fixture.Random, CancellationToken.None)).Restores);
     }
 
+    /// <summary>S5: a bit that turned over in the database's own WAL.</summary>
+    [Fact]
+    public void WAL_that_can_not_be_replayed_makes_no_set()
+    {
+        Commit();
+        Lsn c = _fixture.Wal.End;
+        BackupWriter writer = Begin("b1", c, new NoPage());
+        writer.Copy(
+            _fixture.WriteDatafile(
+                "/db/main.pitr", FileId.Main, c, _fixture.Wal.Timeline.Lineage), CancellationToken.None);
+        Commit();
+        Lsn stop = _fixture.Wal.Log(new WalEvent.BackupEnd("b1", writer.StartLsn));
+        _fixture.Ship(_fixture.Wal);
+        var sources = new WalSources(
+            [new TurnedSource(_fixture.Store, RecoveryFixture.Geometry)], RecoveryFixture.Geometry);
+
+        Assert.Equal(ErrorCode.WalDamaged, Assert.Throws<DamageException>(() =>
+            writer.IncludeWal(_fixture.History, sources, stop, CancellationToken.None)).Code);
+    }
+
+    private sealed class TurnedSource(IArchiveStore store, WalGeometry geometry) : IWalSource
+    {
+        private readonly ArchiveWalSource _good = new(store, ArchiveCatalog.Load(store), geometry);
+
+        public string Name => _good.Name;
+
+        public bool IsDurable => true;
+
+        public Lsn HighestEnd(TimelineId timeline) => _good.HighestEnd(timeline);
+
+        public Recovery.WalStretch? Find(TimelineHistory path, ulong number, Lsn from, Lsn to) =>
+            _good.Find(path, number, from, to) is { } stretch
+                ? stretch with
+                {
+                    Open = () =>
+                    {
+                        (Lsn at, ReadOnlyMemory<byte> bytes) = stretch.Open();
+                        byte[] turned = bytes.ToArray();
+                        turned[^12] ^= 1;
+                        return (at, turned);
+                    },
+                }
+                : null;
+    }
+
     [Fact]
     public void Verify_finds_a_damaged_file_and_missing_WAL_at_once()
     {

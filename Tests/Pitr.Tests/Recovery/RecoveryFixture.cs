@@ -87,6 +87,16 @@ internal sealed class RecoveryFixture
             stop, wal.Time, new TransactionId(wal.LastTransactionId), new HashSet<FileId> { FileId.Main }));
     }
 
+    /// <summary>Another archive with the same objects.</summary>
+    public FolderStore CopyOfStore(string folder)
+    {
+        Disk.CreateFolders(folder);
+        var copy = new FolderStore(Disk, folder, Random);
+        foreach (string name in Store.List(""))
+            copy.Put(name, Store.Get(name));
+        return copy;
+    }
+
     public static ControlFile ControlOf(MemoryWal wal, Lsn at)
     {
         ControlFile created = ControlFile.ForNew(

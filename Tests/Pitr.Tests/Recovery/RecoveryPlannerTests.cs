@@ -167,6 +167,70 @@ public sealed class RecoveryPlannerTests
         Assert.Equal(ErrorCode.ArchiveDamaged, _fixture.RefusalOf(RecoveryTarget.Latest));
     }
 
+    /// <summary>One damaged object is no loss while another place has the segment.</summary>
+    [Fact]
+    public void A_segment_that_can_not_be_read_is_read_from_another_store()
+    {
+        _fixture.Backup("b1");
+        Commits(200);
+        _fixture.Ship(_fixture.Wal);
+        FolderStore second = _fixture.CopyOfStore("/second");
+        _fixture.Disk.Damage("/store/" + ObjectName.Segment(TimelineId.First, 2), offset: 200);
+
+        RecoveryPlan plan = RecoveryPlanner.Plan(
+            _fixture.Request(RecoveryTarget.Latest) with { Archives = [_fixture.Store, second] }).Plan;
+
+        Assert.Equal(_fixture.Wal.End, plan.StopsAt.Lsn);
+        Assert.Contains("'/second' is read instead", plan.Findings[0], StringComparison.Ordinal);
+    }
+
+    /// <summary>A running database joins and deletes parts while a plan is made.</summary>
+    [Fact]
+    public void A_part_that_was_joined_since_it_was_listed_is_found_in_what_stands_for_it()
+    {
+        Commits(2);
+        _fixture.Ship(_fixture.Wal);
+        Lsn end = _fixture.Wal.End;
+        ArchiveCatalog listed = ArchiveCatalog.Load(_fixture.Store);
+        string part = Assert.Single(_fixture.Store.List(ObjectName.PartPrefix(TimelineId.First, 1)));
+        Commits(2);
+        _fixture.Ship(_fixture.Wal);
+        _fixture.Store.Delete(part);
+
+        Lsn start = _fixture.Wal.Timeline.StartLsn;
+        Recovery.WalStretch stretch = new ArchiveWalSource(_fixture.Store, listed, RecoveryFixture.Geometry)
+            .Find(_fixture.History, 1, start, end)!;
+        (Lsn from, ReadOnlyMemory<byte> bytes) = stretch.Open();
+
+        Assert.Equal(start, from);
+        Assert.True(bytes.Length >= end - start);
+        Assert.True(stretch.LeastRawClock() > 0);
+    }
+
+    /// <summary>H8: what can't be looked at behind a time is told, and keeps nobody from what lies before it.</summary>
+    [Theory]
+    [InlineData(4)]
+    [InlineData(200)]
+    public void Damage_behind_a_time_is_told_in_the_plan(long offset)
+    {
+        _fixture.Backup("b1");
+        Commits(2);
+        DateTimeOffset target = _fixture.Wal.Time;
+        Commits(200);
+        _fixture.Wal.RawClock = target.AddMinutes(-5);
+        Commits(1);
+        _fixture.Wal.RawClock = null;
+        ulong number = RecoveryFixture.Geometry.NumberOf(_fixture.Wal.End);
+        Commits(100);
+        _fixture.Ship(_fixture.Wal);
+        _fixture.Disk.Damage("/store/" + ObjectName.Segment(TimelineId.First, number), offset);
+
+        RecoveryPlan plan = _fixture.Plan(RecoveryTarget.Including(target));
+
+        Assert.Equal(new TransactionId(2), plan.LastTransaction?.TransactionId);
+        Assert.Contains(plan.Findings, finding => finding.Contains("could not be looked at", StringComparison.Ordinal));
+    }
+
     [Fact]
     public void A_damaged_file_of_the_set_is_damage()
     {

@@ -1,0 +1,57 @@
+using Pitr.Hosting;
+using Pitr.Wal;
+
+namespace Pitr.Tests;
+
+/// <summary>Which paths and stores remote callers may name (design §11).</summary>
+public sealed class AllowedRootsTests : IDisposable
+{
+    private readonly string _home = Directory.CreateTempSubdirectory("pitr-roots-").FullName;
+
+    private AllowedRoots Roots => new([Path.Combine(_home, "allowed")]);
+
+    public void Dispose() => Directory.Delete(_home, recursive: true);
+
+    [Theory]
+    [InlineData("HOME/allowed/x.pitr", true)]
+    [InlineData("HOME/allowed/../x.pitr", false)]
+    [InlineData("HOME/allowed-too/x.pitr", false)]
+    [InlineData("HOME/link/x.pitr", false)]
+    [InlineData("allowed/x.pitr", false)]
+    [InlineData("file://HOME/allowed/x.pitr", false)]
+    [InlineData("file://HOME/allowed/#/../../x.pitr", false)]
+    public void A_datafile_lies_under_a_root_by_its_path_alone(string path, bool isAllowed)
+    {
+        MakeLink();
+        Assert.Equal(isAllowed, Roots.AllowsPath(path.Replace("HOME", _home, StringComparison.Ordinal)));
+    }
+
+    [Theory]
+    [InlineData("HOME/allowed/store", true)]
+    [InlineData("HOME/allowed", true)]
+    [InlineData("file://HOME/allowed/store", true)]
+    [InlineData("file://HOME/allowed/%2e%2e/store", false)]
+    [InlineData("file://HOME/allowed/#/../../store", false)]
+    [InlineData("file://HOME/allowed/?/../../store", false)]
+    [InlineData("FILE://HOME/allowed/../store", false)]
+    [InlineData("HOME/link/store", false)]
+    [InlineData("store", false)]
+    [InlineData("s3://bucket/store", false)]
+    public void A_store_lies_under_a_root_where_the_engine_will_read_it(string store, bool isAllowed)
+    {
+        MakeLink();
+        string named = store.Replace("HOME", _home, StringComparison.Ordinal);
+        Assert.Equal(isAllowed, Roots.AllowsStore(named));
+        if (isAllowed)
+            Assert.StartsWith(Path.Combine(_home, "allowed"), StoreAddress.Parse(named, "/").Folder, StringComparison.Ordinal);
+        Assert.True(new AllowedRoots([]).AllowsStore(named));
+    }
+
+    private void MakeLink()
+    {
+        Directory.CreateDirectory(Path.Combine(_home, "allowed"));
+        string link = Path.Combine(_home, "link");
+        if (!Path.Exists(link))
+            File.CreateSymbolicLink(link, "/tmp");
+    }
+}
