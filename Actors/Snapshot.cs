@@ -42,8 +42,8 @@ public sealed class Snapshot : IDisposable
 
     /// <summary>The value of a key; null if it is not there.</summary>
     /// <exception cref="PitrException">
-    /// NotFoundException TableUnknown; RefusedException DatafileNeedsRecovery, SnapshotTooOld; DamageException
-    /// PageChecksum.
+    /// NotFoundException TableUnknown, DatafileUnknown (dropped since); RefusedException DatafileNeedsRecovery,
+    /// SnapshotTooOld; DamageException PageChecksum.
     /// </exception>
     public byte[]? Get(Table table, ReadOnlySpan<byte> key)
     {
@@ -116,8 +116,11 @@ public sealed class Snapshot : IDisposable
         RequireAlive();
         if (!_catalogue.IsAlive(table.Id))
             throw EngineErrors.TableGone(table.Id);
-        return _views.Of(table.DatafileId) ?? throw (_engine.Slots.Of(table.DatafileId).Why?.ToException()
-            ?? EngineErrors.DatafileRecovering(_engine.Slots.Of(table.DatafileId).Name));
+        // Also a view that was pinned while the file served: its owner's buffers are nobody's since, and end with the
+        // file.
+        FileSlot slot = _engine.Slots.Of(table.DatafileId);
+        _ = slot.Readable;
+        return _views.Of(table.DatafileId) ?? throw EngineErrors.DatafileRecovering(slot.Name);
     }
 
     private void RequireAlive()

@@ -27,11 +27,13 @@ public sealed class FenceLifeTests
         time.Advance(Lease - TimeSpan.FromSeconds(1));
         Assert.Equal("fenced", (await FileAsync(database, "main")).State);
         time.Advance(TimeSpan.FromSeconds(1));
-        RefusedException broken = await Assert.ThrowsAsync<RefusedException>(() => database.UnfenceAsync(grant.FenceId).Within());
+        RefusedException broken =
+            await Assert.ThrowsAsync<RefusedException>(() => database.UnfenceAsync(grant.FenceId).Within());
 
         Assert.Equal(ErrorCode.FenceBroken, broken.Code);
         Assert.Contains("lease", broken.Message, StringComparison.Ordinal);
-        broken = await Assert.ThrowsAsync<RefusedException>(() => database.RenewFenceAsync(grant.FenceId, Lease).Within());
+        broken =
+            await Assert.ThrowsAsync<RefusedException>(() => database.RenewFenceAsync(grant.FenceId, Lease).Within());
         Assert.Equal(ErrorCode.FenceBroken, broken.Code);
         await UntilAsync(database, "main", file => file.Fences.Count == 0 && file.CheckpointLsn >= last.Lsn);
     }
@@ -62,7 +64,8 @@ public sealed class FenceLifeTests
         await using PitrDatabase database = await StartedAsync(NewDisk());
         await using var end = new ForcedEnd(database);
         IActorRef holder = database.System.ActorOf(Props.Create(() => new BlackHoleActor()));
-        Fenced mine = await database.Actors.Supervisor.Ask<Fenced>(new Fence("main", holder, "me", "test", Lease)).Within();
+        Fenced mine = await database.Actors.Supervisor.Ask<Fenced>(new Fence("main", holder, "me", "test", Lease))
+            .Within();
         FenceGrant other = await database.FenceAsync("main", Lease).Within();
 
         database.System.Stop(holder);
@@ -82,7 +85,8 @@ public sealed class FenceLifeTests
         FenceGrant grant = await database.FenceAsync("main", Lease).Within();
         Task shutdown = database.ShutdownAsync();
 
-        RefusedException refused = await Assert.ThrowsAsync<RefusedException>(() => database.FenceAsync("main", Lease).Within());
+        RefusedException refused =
+            await Assert.ThrowsAsync<RefusedException>(() => database.FenceAsync("main", Lease).Within());
         Assert.Equal(ErrorCode.ShuttingDown, refused.Code);
         await database.PutAsync("t", "k", "while it waits");
         Assert.False(shutdown.IsCompleted);
@@ -133,7 +137,9 @@ public sealed class FenceLifeTests
         await shutdown.Within();
     }
 
-    /// <summary>A caller who does not wait any more has no use for a fence: it must not live until its lease ends.</summary>
+    /// <summary>
+    /// A caller who does not wait any more has no use for a fence: it must not live until its lease ends.
+    /// </summary>
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
@@ -180,7 +186,8 @@ public sealed class FenceLifeTests
         time.Advance(TimeSpan.FromSeconds(1));
         await UntilAsync(database, "main", file => file.Fences.Count == 0);
 
-        RefusedException broken = await Assert.ThrowsAsync<RefusedException>(() => database.UnfenceAsync(grant.FenceId).Within());
+        RefusedException broken =
+            await Assert.ThrowsAsync<RefusedException>(() => database.UnfenceAsync(grant.FenceId).Within());
         Assert.Equal(ErrorCode.FenceBroken, broken.Code);
         Assert.Contains("WAL", broken.Message, StringComparison.Ordinal);
     }
@@ -193,11 +200,38 @@ public sealed class FenceLifeTests
         Assert.Equal(ErrorCode.DatafileUnknown, await RefusedAsync(database, "none", Lease));
         Assert.Equal(ErrorCode.LeaseOutOfRange, await RefusedAsync(database, "main", TimeSpan.Zero));
         Assert.Equal(ErrorCode.LeaseOutOfRange, await RefusedAsync(database, "main", TimeSpan.FromSeconds(-1)));
-        Assert.Equal(ErrorCode.LeaseOutOfRange, await RefusedAsync(database, "main", TimeSpan.FromHours(24) + TimeSpan.FromTicks(1)));
+        Assert.Equal(ErrorCode.LeaseOutOfRange,
+            await RefusedAsync(database, "main", TimeSpan.FromHours(24) + TimeSpan.FromTicks(1)));
 
         FenceGrant longest = await database.FenceAsync("main", TimeSpan.FromHours(24)).Within();
-        Assert.Equal(ErrorCode.LeaseOutOfRange, await RefusedAsync(database, "main", TimeSpan.Zero)); // also beside another holder
+        // also beside another holder
+        Assert.Equal(ErrorCode.LeaseOutOfRange, await RefusedAsync(database, "main", TimeSpan.Zero));
         Assert.Equal(0, (await database.UnfenceAsync(longest.FenceId).Within()).HoldersRemaining);
+    }
+
+    /// <summary>H24: what is being replayed can't be held still.</summary>
+    [Fact]
+    public async Task A_fence_is_refused_while_the_file_is_recovering()
+    {
+        SimulatedDisk disk = NewDisk();
+        await using PitrDatabase before = await StartedAsync(disk);
+        await before.PutAsync("t", "k", "v");
+        SimulatedDisk left = disk.KillCopy();
+        using ActorSystem system = ActorSystem.Create("recovering", EngineConfig.Dispatchers);
+        // The opening writes the control file, and again when the replay has come to its end.
+        FaultGate replayed = left.Faults.On(FileOp.Write).Of("pitr.control.new").Nth(2).Hold();
+        Task<PitrDatabase> opening = OpenAsync(left, options => options with { ActorSystem = system });
+        await replayed.Reached.Within();
+        IActorRef owner = await system.ActorSelection("/user/*/datafile-main").ResolveOne(TimeSpan.FromSeconds(30));
+
+        FenceRefused refused = await owner
+            .Ask<FenceRefused>(new Fence("main", null, "here", "", Lease), TimeSpan.FromSeconds(30)).Within();
+
+        Assert.Equal(ErrorCode.DatafileNeedsRecovery, refused.Why.Code);
+        replayed.Release();
+        await using PitrDatabase database = await opening;
+        FenceGrant grant = await database.FenceAsync("main", Lease).Within();
+        await database.UnfenceAsync(grant.FenceId).Within();
     }
 
     internal static async Task<ErrorCode> RefusedAsync(PitrDatabase database, string datafile, TimeSpan lease) =>
