@@ -274,9 +274,7 @@ internal sealed class Datafile : IDisposable
         return DatafileOpening.ChooseMetaPage(handle, expected: null);
     }
 
-    /// <summary>
-    /// Best effort: it was made by this call and holds nothing; the first error is the one to report.
-    /// </summary>
+    /// <summary>Best effort: it was made by this call and holds nothing; the first error is the one to report.</summary>
     private static void RemoveIfPossible(IFileSystem files, string path)
     {
         try

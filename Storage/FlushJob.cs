@@ -85,8 +85,7 @@ internal sealed class FlushJob
     public void WriteMeta()
     {
         using Datafile.Work work = _datafile.BeginWork();
-        Invariant.Require(ArePagesWritten
-            && !_isMetaSubmitted, "J1", "a meta page is written before its pages, or twice.");
+        Invariant.Require(ArePagesWritten && !_isMetaSubmitted, "J1", "a meta page is written before its pages, or twice.");
         _isMetaSubmitted = true;
         _datafile.WriteMeta(Meta);
         _isDurable = true;

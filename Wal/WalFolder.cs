@@ -46,8 +46,7 @@ internal sealed class WalFolder : IDisposable
     private readonly Queue<string> _spares = new();
     private readonly byte[] _zeroes;
     private ulong _nextNumber;
-    // the number whose rename was done and whose folder sync threw: its name is made again
-    private ulong _nameNotSynced;
+    private ulong _nameNotSynced; // the number whose rename was done and whose folder sync threw: its name is made again
 
     /// <param name="files">The disk.</param>
     /// <param name="folder">The folder; it exists.</param>
@@ -98,8 +97,7 @@ internal sealed class WalFolder : IDisposable
         {
             bool isMaking = name.EndsWith(MakingSuffix, StringComparison.Ordinal)
                 && SegmentName.TryParse(name.AsSpan(0, name.Length - MakingSuffix.Length), out _);
-            bool isSpare = name.StartsWith(SparePrefix, StringComparison.Ordinal)
-                && name.Length == SparePrefix.Length + 16;
+            bool isSpare = name.StartsWith(SparePrefix, StringComparison.Ordinal) && name.Length == SparePrefix.Length + 16;
             if (!isMaking && !isSpare)
                 continue;
             _files.Delete($"{Folder}/{name}");
@@ -119,8 +117,7 @@ internal sealed class WalFolder : IDisposable
     /// <summary>Adds a segment that exists and holds only zeroes behind its header: found ready at opening.</summary>
     public void AddReady(WalSegment segment)
     {
-        Invariant.Require(
-            segment.Number == _nextNumber, "W1", $"Segment {segment.Number} is not the next one, {_nextNumber}.");
+        Invariant.Require(segment.Number == _nextNumber, "W1", $"Segment {segment.Number} is not the next one, {_nextNumber}.");
         _nextNumber++;
         _ready.Enqueue(segment);
     }
@@ -157,8 +154,7 @@ internal sealed class WalFolder : IDisposable
             FileEntry? there = _files.Stat(path);
             if (there is null)
                 continue; // it was let go already
-            bool fits = there is { IsSymlink: false, IsFolder: false } entry
-                && entry.LengthBytes == Geometry.SegmentBytes;
+            bool fits = there is { IsSymlink: false, IsFolder: false } entry && entry.LengthBytes == Geometry.SegmentBytes;
             if (!fits || _spares.Count >= SparesMax)
             {
                 _files.Delete(path);

@@ -14,16 +14,14 @@ internal static class StatusReport
 
     /// <summary>Asks everybody; a file without an actor is shown as its slot says.</summary>
     public static async Task<StatusReported> Collect(
-        EngineContext engine, OpenedEngine opened, IReadOnlyList<IActorRef> datafiles, IActorRef archiver,
-        IActorRef controlFile)
+        EngineContext engine, OpenedEngine opened, IReadOnlyList<IActorRef> datafiles, IActorRef archiver, IActorRef controlFile)
     {
         bool isPaused = archiver.IsNobody();
         Task<DatafileStatus?>[] files = [.. datafiles.Select(AskFile)];
         Task<ArchiveReported> archive = isPaused
             ? Task.FromResult(new ArchiveReported([], null))
             : archiver.Ask<ArchiveReported>(new GetArchiveStatus(), AnswerWithin);
-        ControlFile now =
-            (await controlFile.Ask<ControlFileChanged>(new GetControlFile(), AnswerWithin).ConfigureAwait(false)).Now;
+        ControlFile now = (await controlFile.Ask<ControlFileChanged>(new GetControlFile(), AnswerWithin).ConfigureAwait(false)).Now;
         DatafileStatus[] reported = [.. (await Task.WhenAll(files).ConfigureAwait(false)).OfType<DatafileStatus>()];
         IEnumerable<DatafileStatus> silent = engine.Slots.All
             .Where(slot => !reported.Any(file => file.Name == slot.Name))
@@ -31,8 +29,7 @@ internal static class StatusReport
                 slot.Name, opened.PathOf(slot.Id), DatafileActor.StateName(slot.State), default, 0, 0, 0, 0, 0, 0, []));
         ArchiveReported archived = await archive.ConfigureAwait(false);
         return new StatusReported(new EngineStatus(
-            now.SystemId, isPaused ? "paused"
-                : "running", now.Timeline, engine.Visibility.Visible, engine.DurableLsn, now.RedoLsn,
+            now.SystemId, isPaused ? "paused" : "running", now.Timeline, engine.Visibility.Visible, engine.DurableLsn, now.RedoLsn,
             [.. reported.Concat(silent).OrderBy(file => file.Name, StringComparer.Ordinal)],
             archived.Stores, archived.Window));
     }

@@ -94,8 +94,7 @@ internal static class FreeChain
             throw DatafileErrors.FreeChain(path, number, $"is of the kind {PageLayout.Kind(page)}");
         if (PageLayout.Generation(page) != meta.FreeChainGeneration)
             throw DatafileErrors.FreeChain(path, number, string.Create(CultureInfo.InvariantCulture,
-                $"was written by generation {PageLayout.Generation(
-                    page)}; the meta page names {meta.FreeChainGeneration}"));
+                $"was written by generation {PageLayout.Generation(page)}; the meta page names {meta.FreeChainGeneration}"));
         if (PageLayout.Count(page) > RunsPerPage)
             throw DatafileErrors.FreeChain(path, number, "lists more runs than it has room for");
     }

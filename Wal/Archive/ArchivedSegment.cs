@@ -47,8 +47,7 @@ internal sealed class ArchivedSegment
     private const ulong Magic = 0x4147_4553_5254_4950; // "PITRSEGA"
 
     private ArchivedSegment(
-        SegmentIdentity identity, bool isPart, Lsn from, Lsn to, SegmentTimes times, ReadOnlyMemory<byte> plain,
-        byte[] sha)
+        SegmentIdentity identity, bool isPart, Lsn from, Lsn to, SegmentTimes times, ReadOnlyMemory<byte> plain, byte[] sha)
     {
         (Identity, IsPart, From, To) = (identity, isPart, from, to);
         (Times, Plain, PlainSha256) = (times, plain, sha);
@@ -87,8 +86,7 @@ internal sealed class ArchivedSegment
     /// <param name="file">The file, header included.</param>
     /// <param name="after">What follows in the stream, at least 64 bytes if there are as many (for its times).</param>
     public static ArchivedSegment Whole(
-        SegmentIdentity identity, Lsn from, int headerBytes, ReadOnlyMemory<byte> file, ReadOnlySpan<byte> after =
-            default)
+        SegmentIdentity identity, Lsn from, int headerBytes, ReadOnlyMemory<byte> file, ReadOnlySpan<byte> after = default)
     {
         ReadOnlySpan<byte> stream = file.Span[headerBytes..];
         return new ArchivedSegment(
@@ -158,8 +156,7 @@ internal sealed class ArchivedSegment
             throw ArchiveErrors.Damaged(store, name,
                 $"it should have {HeaderBytes + compressedBytes} bytes and has {bytes.Length}", bytes.Length);
         if (XxHash3.HashToUInt64(bytes[HeaderBytes..]) != BinaryPrimitives.ReadUInt64LittleEndian(bytes[FrameHashAt..]))
-            throw ArchiveErrors.Damaged(
-                store, name, "its compressed bytes are not those that were written", HeaderBytes);
+            throw ArchiveErrors.Damaged(store, name, "its compressed bytes are not those that were written", HeaderBytes);
 
         byte[] plain = GC.AllocateUninitializedArray<byte>((int)plainBytes);
         using var decompressor = new Decompressor();
@@ -173,13 +170,11 @@ internal sealed class ArchivedSegment
             throw ArchiveErrors.Damaged(store, name, $"it cannot be decompressed ({cause.Message})", HeaderBytes);
         }
         if (unwrapped != plainBytes)
-            throw ArchiveErrors.Damaged(
-                store, name, $"it holds {unwrapped} plain bytes instead of {plainBytes}", HeaderBytes);
+            throw ArchiveErrors.Damaged(store, name, $"it holds {unwrapped} plain bytes instead of {plainBytes}", HeaderBytes);
         byte[] sha = SHA256.HashData(plain);
         if (!sha.AsSpan().SequenceEqual(header.PlainSha256.Span))
             throw ArchiveErrors.Damaged(store, name,
-                $"its content has SHA-256 {Convert.ToHexString(sha)} instead of {Convert.ToHexString(
-                    header.PlainSha256.Span)}",
+                $"its content has SHA-256 {Convert.ToHexString(sha)} instead of {Convert.ToHexString(header.PlainSha256.Span)}",
                 HeaderBytes);
         return new ArchivedSegment(
             header.Identity, header.IsPart, header.From, header.To, header.Times, plain, sha);
@@ -219,8 +214,7 @@ internal sealed class ArchivedSegment
             BinaryPrimitives.ReadInt64LittleEndian(header[96..]));
         if (kind is not (1 or 2) || BinaryPrimitives.ReadUInt32LittleEndian(header[28..]) != 1
             || BinaryPrimitives.ReadUInt32LittleEndian(header[12..]) != HeaderBytes
-            || to <= from || plainBytes is < 0 or > PlainBytesMax || to - from > plainBytes
-                || (kind == 2 && to - from != plainBytes))
+            || to <= from || plainBytes is < 0 or > PlainBytesMax || to - from > plainBytes || (kind == 2 && to - from != plainBytes))
             throw ArchiveErrors.Damaged(store, name, "its header holds impossible values", 0);
 
         var segment = new ArchivedSegment(

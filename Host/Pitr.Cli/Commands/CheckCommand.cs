@@ -6,20 +6,16 @@ using Spectre.Console;
 
 namespace Pitr.Cli;
 
-/// <summary>
-/// <c>pitr check DIR</c>: every page, checksum and tree invariant of a database that is not running; exit 5 on damage.
-/// </summary>
+/// <summary><c>pitr check DIR</c>: every page, checksum and tree invariant of a database that is not running; exit 5 on damage.</summary>
 internal static class CheckCommand
 {
     public static Command Create(CliContext cli)
     {
         var folder = new Argument<string>("DIR") { Description = "A database that is not running." };
-        return cli.Verb(
-            "check", "Read everything of a database and prove it.", [folder], async (parsed, cancellationToken) =>
+        return cli.Verb("check", "Read everything of a database and prove it.", [folder], async (parsed, cancellationToken) =>
         {
             string path = cli.Console.FullPath(parsed.GetRequiredValue(folder));
-            DatabaseReport report = await Task.Run(() => Check(path, cancellationToken), cancellationToken)
-                .ConfigureAwait(false);
+            DatabaseReport report = await Task.Run(() => Check(path, cancellationToken), cancellationToken).ConfigureAwait(false);
             if (report.IsDamaged)
             {
                 CheckFinding first = report.Findings.First(finding => finding.IsDamage);
@@ -38,15 +34,13 @@ internal static class CheckCommand
                     json.WriteNumber("pages", report.Pages);
                     json.WriteNumber("records", report.Records);
                     json.WriteString("endOfWal", report.EndOfWal.ToString());
-                    JsonShapes.Names(
-                        json, "notes", report.Findings.Select(finding => $"{finding.Object}: {finding.What}"));
+                    JsonShapes.Names(json, "notes", report.Findings.Select(finding => $"{finding.Object}: {finding.What}"));
                     json.WriteEndObject();
                 },
                 console =>
                 {
                     console.WriteLine(
-                        $"{report.Datafiles} datafiles, {TextShapes.Number(report.Pages)} pages and {TextShapes.Number(
-                            report.Records)} WAL records are whole; the WAL ends at {report.EndOfWal}");
+                        $"{report.Datafiles} datafiles, {TextShapes.Number(report.Pages)} pages and {TextShapes.Number(report.Records)} WAL records are whole; the WAL ends at {report.EndOfWal}");
                     foreach (CheckFinding finding in report.Findings)
                         console.WriteLine($"note: {finding.Object}: {finding.What}");
                 });

@@ -51,8 +51,7 @@ internal sealed class Loader(IDatabaseTarget target, TimeProvider clock)
         CommitResult? last = null;
         var line = new ArrayBufferWriter<byte>(512);
         IAsyncEnumerable<IReadOnlyList<KeyValue>> transactions = CutAsync(records, started, cancellationToken);
-        await foreach (
-            CommitResult commit in target.LoadAsync(table, transactions, cancellationToken).ConfigureAwait(false))
+        await foreach (CommitResult commit in target.LoadAsync(table, transactions, cancellationToken).ConfigureAwait(false))
         {
             if (!_sent.TryDequeue(out Sent? sent))
                 throw new InvalidOperationException("An acknowledgement came for a transaction that was not sent.");
@@ -71,8 +70,7 @@ internal sealed class Loader(IDatabaseTarget target, TimeProvider clock)
     }
 
     private async IAsyncEnumerable<IReadOnlyList<KeyValue>> CutAsync(
-        IAsyncEnumerable<InputRecord> records, long started,
-        [EnumeratorCancellation] CancellationToken cancellationToken)
+        IAsyncEnumerable<InputRecord> records, long started, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         var batch = new List<KeyValue>(Math.Min(BatchRecords, 10_000));
         string firstKey = "", lastKey = "";
@@ -104,8 +102,7 @@ internal sealed class Loader(IDatabaseTarget target, TimeProvider clock)
     }
 
     private UsageException TooLarge(int records, long line) => new(
-        $"The {records} records up to line {line} are more than one transaction may hold: {TextShapes.Bytes(
-            TransactionBytesMax)}.",
+        $"The {records} records up to line {line} are more than one transaction may hold: {TextShapes.Bytes(TransactionBytesMax)}.",
         "Load again with a smaller --batch; transactions before these may have been committed.");
 
     private async Task PaceAsync(long started, long recordNumber, CancellationToken cancellationToken)

@@ -10,13 +10,12 @@ using Serilog.Core;
 namespace Pitr.Cli;
 
 /// <summary>
-/// The story of Pitr on real records: load, back up while a load goes on, copy a datafile that is in use, lose a table
-/// by mistake, go back to the moment before it by name and by time, and prove that everything is there.
+/// The story of Pitr on real records: load, back up while a load goes on, copy a datafile that is in use, lose a table by
+/// mistake, go back to the moment before it by name and by time, and prove that everything is there.
 /// </summary>
 /// <remarks>
-/// Each step is a method; each does what it tells through the same code as the verbs, and notes its time. A proof that
-/// fails ends the tour with an error. Memory does not depend on the file's length: it is read once to count, and once
-/// to load.
+/// Each step is a method; each does what it tells through the same code as the verbs, and notes its time. A proof that fails ends
+/// the tour with an error. Memory does not depend on the file's length: it is read once to count, and once to load.
 /// </remarks>
 internal sealed class Tour(CliConsole console, TourStory story, string scratch, string file, string? keyField)
 {
@@ -59,27 +58,22 @@ internal sealed class Tour(CliConsole console, TourStory story, string scratch, 
             "Go back by name", "by-name", $"--target-name {PointName}", RecoveryTarget.IncludingRestorePoint(PointName),
             isLater: false, cancellationToken).ConfigureAwait(false);
         byte[] byTime = await GoBackAsync(
-            "Go back by time", "by-time", $"--target-time {TextForms.Time(lastGood.Time)}",
-            RecoveryTarget.Including(lastGood.Time),
+            "Go back by time", "by-time", $"--target-time {TextForms.Time(lastGood.Time)}", RecoveryTarget.Including(lastGood.Time),
             isLater: true, cancellationToken).ConfigureAwait(false);
         _report.IsEqual = before.AsSpan().SequenceEqual(byName) && before.AsSpan().SequenceEqual(byTime);
         if (!_report.IsEqual)
             throw new VerbFailedException("What came back is not what was there before the mistake.", ReportIt);
         Tell(
             "Equal", null,
-            $"The table's SHA-256 is {Short(
-                before)} before the mistake, after going back by name, and by time: nothing is missing.");
+            $"The table's SHA-256 is {Short(before)} before the mistake, after going back by name, and by time: nothing is missing.");
         Draw(point, lastGood);
-        story.Show("grey",
-            $"    All of it took {TextShapes.Seconds(TimeProvider.System.GetElapsedTime(began).TotalSeconds)}.");
+        story.Show("grey", $"    All of it took {TextShapes.Seconds(TimeProvider.System.GetElapsedTime(began).TotalSeconds)}.");
         return _report;
     }
 
     // ---- steps -------------------------------------------------------------------------------------
 
-    /// <summary>
-    /// Reads the whole file: a record that cannot be loaded is told before anything is made. Returns the key's field.
-    /// </summary>
+    /// <summary>Reads the whole file: a record that cannot be loaded is told before anything is made. Returns the key's field.</summary>
     private async Task<string> CountAsync(CancellationToken cancellationToken)
     {
         long began = Now;
@@ -91,8 +85,7 @@ internal sealed class Tour(CliConsole console, TourStory story, string scratch, 
             _report.Records++;
         if (_report.Records < 2)
             throw TooFew(_report.Records);
-        Tell("Read", null, $"{TextShapes.Number(_report.Records)} records of {Path.GetFileName(
-            file)}; their key is '{field}'.", began);
+        Tell("Read", null, $"{TextShapes.Number(_report.Records)} records of {Path.GetFileName(file)}; their key is '{field}'.", began);
         return field;
     }
 
@@ -115,8 +108,7 @@ internal sealed class Tour(CliConsole console, TourStory story, string scratch, 
     {
         long began = Now;
         LocalTarget target = await EngineHost.CreateAsync(
-            Database, Logger.None, new PitrOptions { ArchiveStores = [Store] }, cancellationToken)
-                .ConfigureAwait(false);
+            Database, Logger.None, new PitrOptions { ArchiveStores = [Store] }, cancellationToken).ConfigureAwait(false);
         await target.CreateDatafileAsync("data", null, cancellationToken).ConfigureAwait(false);
         await target.CreateTableAsync(TableName, "data", cancellationToken).ConfigureAwait(false);
         await target.CreateTableAsync(LaterName, null, cancellationToken).ConfigureAwait(false);
@@ -129,21 +121,17 @@ internal sealed class Tour(CliConsole console, TourStory story, string scratch, 
 
     private async Task LoadAllAsync(LocalTarget target, string field, CancellationToken cancellationToken)
     {
-        IAsyncEnumerator<InputRecord> records = ReadAsync(field, cancellationToken)
-            .GetAsyncEnumerator(cancellationToken);
+        IAsyncEnumerator<InputRecord> records = ReadAsync(field, cancellationToken).GetAsyncEnumerator(cancellationToken);
         await using (records.ConfigureAwait(false))
         {
             long began = Now;
             long half = _report.Records / 2;
-            LoadResult first = await LoadAsync(target, records, half, perSecond: null, _ => { }, cancellationToken)
-                .ConfigureAwait(false);
+            LoadResult first = await LoadAsync(target, records, half, perSecond: null, _ => { }, cancellationToken).ConfigureAwait(false);
             Tell(
                 "Load", $"pitr load {TableName} FILE --key {field} --batch {BatchRecords}",
-                $"The first half: {Loaded(first)}, {TextShapes.Number(
-                    (long)(first.Records / first.Seconds))} records a second.",
+                $"The first half: {Loaded(first)}, {TextShapes.Number((long)(first.Records / first.Seconds))} records a second.",
                 began);
-            await BackUpDuringLoadAsync(target, records, _report.Records - half, cancellationToken)
-                .ConfigureAwait(false);
+            await BackUpDuringLoadAsync(target, records, _report.Records - half, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -162,17 +150,14 @@ internal sealed class Tour(CliConsole console, TourStory story, string scratch, 
         LoadResult second = await load.ConfigureAwait(false);
         Tell(
             "Back up while a load goes on", "pitr backup --to archive",
-            $"The second half, spread over {TextShapes.Seconds(seconds)}: {Loaded(
-                second)}. Meanwhile set {backup.BackupId} was taken: "
-            + $"{backup.Files} datafiles, {TextShapes.Bytes(backup.Bytes)} in {TextShapes.Seconds(
-                backup.Seconds)}, during which "
+            $"The second half, spread over {TextShapes.Seconds(seconds)}: {Loaded(second)}. Meanwhile set {backup.BackupId} was taken: "
+            + $"{backup.Files} datafiles, {TextShapes.Bytes(backup.Bytes)} in {TextShapes.Seconds(backup.Seconds)}, during which "
             + $"{TextShapes.Number(meanwhile)} records were acknowledged.",
             began);
     }
 
     private async Task<LoadResult> LoadAsync(
-        LocalTarget target, IAsyncEnumerator<InputRecord> records, long count, double? perSecond,
-        Action<long> acknowledged,
+        LocalTarget target, IAsyncEnumerator<InputRecord> records, long count, double? perSecond, Action<long> acknowledged,
         CancellationToken cancellationToken)
     {
         using var progress = new ProgressLine(console);
@@ -190,17 +175,14 @@ internal sealed class Tour(CliConsole console, TourStory story, string scratch, 
     }
 
     private static string Loaded(LoadResult load) =>
-        $"{TextShapes.Number(load.Records)} records in {TextShapes.Number(
-            load.Transactions)} transactions, each durable when it "
+        $"{TextShapes.Number(load.Records)} records in {TextShapes.Number(load.Transactions)} transactions, each durable when it "
         + "was acknowledged";
 
     private async Task CopyFencedAsync(LocalTarget target, CancellationToken cancellationToken)
     {
         long began = Now;
-        FenceGrant fence = await target.FenceAsync("data", TimeSpan.FromMinutes(1), "tour", cancellationToken)
-            .ConfigureAwait(false);
-        await target.PutAsync(LaterName, "while-fenced"u8.ToArray(), "commits go on"u8.ToArray(), cancellationToken)
-            .ConfigureAwait(false);
+        FenceGrant fence = await target.FenceAsync("data", TimeSpan.FromMinutes(1), "tour", cancellationToken).ConfigureAwait(false);
+        await target.PutAsync(LaterName, "while-fenced"u8.ToArray(), "commits go on"u8.ToArray(), cancellationToken).ConfigureAwait(false);
         string copy = Path.Combine(scratch, "copy-of-data.pitr");
         UnfenceResult unfenced;
         try
@@ -218,8 +200,7 @@ internal sealed class Tour(CliConsole console, TourStory story, string scratch, 
         Tell(
             "Fence a datafile and copy it", "pitr fence data && cp database/data.pitr copy.pitr && pitr unfence data",
             $"While it was fenced, 'data' stood still at LSN {fence.CheckpointLsn} and was copied as any file is "
-            + $"({TextShapes.Bytes(
-                fence.LengthBytes)}), and a commit went on; every page of the copy is whole. Afterwards the file was "
+            + $"({TextShapes.Bytes(fence.LengthBytes)}), and a commit went on; every page of the copy is whole. Afterwards the file was "
             + $"brought to {unfenced.FlushedLsn}.",
             began);
     }
@@ -232,15 +213,12 @@ internal sealed class Tour(CliConsole console, TourStory story, string scratch, 
         await target.DropTableAsync(TableName, cancellationToken).ConfigureAwait(false);
         Tell(
             "Make a mistake", $"pitr table drop {TableName}",
-            $"One more commit, transaction {lastGood.TransactionId} at {TextForms.Time(
-                lastGood.Time)}; and then the table is dropped "
+            $"One more commit, transaction {lastGood.TransactionId} at {TextForms.Time(lastGood.Time)}; and then the table is dropped "
             + "with everything in it.");
         return lastGood;
     }
 
-    /// <summary>
-    /// As cp does it. (A FileStream of .NET would ask for a lock of its own, which the engine's forbids.)
-    /// </summary>
+    /// <summary>As cp does it. (A FileStream of .NET would ask for a lock of its own, which the engine's forbids.)</summary>
     private static void CopyFile(string from, string to)
     {
         var files = new PosixFileSystem();
@@ -253,24 +231,19 @@ internal sealed class Tour(CliConsole console, TourStory story, string scratch, 
     }
 
     private async Task<byte[]> GoBackAsync(
-        string title, string folder, string option, RecoveryTarget target, bool isLater,
-        CancellationToken cancellationToken)
+        string title, string folder, string option, RecoveryTarget target, bool isLater, CancellationToken cancellationToken)
     {
         long began = Now;
         string into = Path.Combine(scratch, folder);
         using var progress = new ProgressLine(console);
-        var request =
-            new RestoreRequest { Store = Store, Into = into, Target = target, Detached = true, Progress = progress };
+        var request = new RestoreRequest { Store = Store, Into = into, Target = target, Detached = true, Progress = progress };
         RestoreResult result = await EngineHost.WithSystemAsync(
-            Logger.None, new PitrOptions(), options => PitrRecovery.RestoreAsync(request, options, cancellationToken))
-                .ConfigureAwait(false);
-        LocalTarget restored = await EngineHost.OpenAsync(into, Logger.None, new PitrOptions(), cancellationToken)
-            .ConfigureAwait(false);
+            Logger.None, new PitrOptions(), options => PitrRecovery.RestoreAsync(request, options, cancellationToken)).ConfigureAwait(false);
+        LocalTarget restored = await EngineHost.OpenAsync(into, Logger.None, new PitrOptions(), cancellationToken).ConfigureAwait(false);
         await using (restored.ConfigureAwait(false))
         {
             byte[] digest = await DigestAsync(restored, cancellationToken).ConfigureAwait(false);
-            bool hasNote = await restored.GetAsync(LaterName, "note"u8.ToArray(), cancellationToken)
-                .ConfigureAwait(false) is not null;
+            bool hasNote = await restored.GetAsync(LaterName, "note"u8.ToArray(), cancellationToken).ConfigureAwait(false) is not null;
             if (hasNote != isLater)
                 throw new VerbFailedException("The restore does not stand at its target.", ReportIt);
             long count = await restored.CountAsync(TableName, cancellationToken).ConfigureAwait(false);
@@ -278,8 +251,7 @@ internal sealed class Tour(CliConsole console, TourStory story, string scratch, 
             Tell(
                 title, $"pitr restore --from archive --into {folder} {option} --detached",
                 $"Set {result.BackupId} and {TextShapes.Number(result.RecordsReplayed)} WAL records behind it, to LSN "
-                + $"{result.StoppedAt.Lsn}: the table is back with {TextShapes.Number(
-                    count)} keys. The later commit is "
+                + $"{result.StoppedAt.Lsn}: the table is back with {TextShapes.Number(count)} keys. The later commit is "
                 + (isLater ? "there too." : "not there, as it should be."),
                 began);
             return digest;
@@ -291,8 +263,7 @@ internal sealed class Tour(CliConsole console, TourStory story, string scratch, 
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         byte[] lengths = new byte[8];
-        await foreach (
-            KeyValue row in target.ScanAsync(TableName, ScanRange.All, cancellationToken).ConfigureAwait(false))
+        await foreach (KeyValue row in target.ScanAsync(TableName, ScanRange.All, cancellationToken).ConfigureAwait(false))
         {
             BinaryPrimitives.WriteInt32LittleEndian(lengths, row.Key.Length);
             BinaryPrimitives.WriteInt32LittleEndian(lengths.AsSpan(4), row.Value.Length);

@@ -138,8 +138,7 @@ public sealed class EngineCrashTests
             Enumerable.Range(1, (int)last).Select(number => $"00000001{number:X16}"),
             shipped);
         int payload = EngineLife.Options(disk, seed, seed).WalSegmentBytes - SegmentHeader.Bytes;
-        Assert.True(
-            last >= (end.Value - 1) / (ulong)payload, $"The WAL ends at {end}, the archive in segment {last:X}.");
+        Assert.True(last >= (end.Value - 1) / (ulong)payload, $"The WAL ends at {end}, the archive in segment {last:X}.");
     }
 
     private static long? Number(string variable) =>

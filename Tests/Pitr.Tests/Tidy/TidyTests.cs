@@ -8,8 +8,7 @@ public sealed partial class TidyTests
     // The aim is 120 (.editorconfig); a line past this one cannot be read side by side anywhere.
     private const int WidthMax = 220;
 
-    // Each has one meaning only, and another word in our vocabulary; words that are good English elsewhere are left
-    // out.
+    // Each has one meaning only, and another word in our vocabulary; words that are good English elsewhere are left out.
     private static readonly string[] RefusedWords =
     [
         "memtable", "superblock", "tablespace", "savepoint", "fsck", "quiesce", "failover", "data files", "mempool",
@@ -30,8 +29,7 @@ public sealed partial class TidyTests
 
     [Fact]
     public void Work_that_is_left_names_its_issue() => AssertNone(
-        LinesWhere(SourceTree.Sources(SourceTree.Everything), line =>
-            Left().IsMatch(line) && !WithIssue().IsMatch(line)),
+        LinesWhere(SourceTree.Sources(SourceTree.Everything), line => Left().IsMatch(line) && !WithIssue().IsMatch(line)),
         "A TODO needs an issue number: TODO #12.");
 
     [Fact]
