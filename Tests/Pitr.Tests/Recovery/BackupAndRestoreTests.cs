@@ -22,6 +22,54 @@ public sealed class BackupAndRestoreTests
         Assert.Equal(set.Label.ToBytes(), BackupCatalog.Read(_fixture.Store).Get("b1").Label.ToBytes());
     }
 
+    /// <summary>H29: the start follows C where the files were flushed after it, and a file where it lags.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(512)]
+    [InlineData(-512)]
+    public void A_set_starts_at_the_least_of_C_and_its_files(int fileAboveC)
+    {
+        for (int i = 0; i < 20; i++)
+            Commit();
+        Lsn c = _fixture.Wal.End + -1024;
+        BackupWriter writer = Begin("b1", c, new NoPage());
+        writer.Copy(
+            _fixture.WriteDatafile("/db/main.pitr", FileId.Main, c + fileAboveC, _fixture.Wal.Timeline.Lineage),
+            CancellationToken.None);
+
+        Assert.Equal(c + Math.Min(0, fileAboveC), writer.StartLsn);
+    }
+
+    /// <summary>H29: a file that lies above the stop was copied after it: the set would not be whole there.</summary>
+    [Fact]
+    public void A_set_whose_file_lies_above_its_stop_is_void()
+    {
+        Commit();
+        Lsn c = _fixture.Wal.End;
+        BackupWriter writer = Begin("b1", c, new NoPage());
+        writer.Copy(
+            _fixture.WriteDatafile("/db/main.pitr", FileId.Main, c + 64, _fixture.Wal.Timeline.Lineage),
+            CancellationToken.None);
+        var stop = new BackupStop(
+            c, _fixture.Wal.Time, new TransactionId(1), new HashSet<FileId> { FileId.Main });
+
+        Assert.Equal(ErrorCode.BackupVoid, Assert.Throws<RefusedException>(() => writer.Complete(stop)).Code);
+        Assert.Empty(BackupCatalog.Read(_fixture.Store).Sets);
+    }
+
+    /// <summary>H39: until the last object, which is the manifest, is written there is no set.</summary>
+    [Fact]
+    public void Nothing_of_a_set_is_written_after_its_manifest()
+    {
+        Commit();
+        _fixture.Disk.Log.Start();
+        _fixture.Backup("b1");
+        LoggedOperation[] named = [.. _fixture.Disk.Log.Operations.Where(
+            done => done.Op is FileOp.Rename or FileOp.Link && done.Other!.Contains("/b1/", StringComparison.Ordinal))];
+        Assert.EndsWith("/manifest.json", named[^1].Other, StringComparison.Ordinal);
+        Assert.Contains(named, done => done.Other!.EndsWith("/label.json", StringComparison.Ordinal));
+    }
+
     /// <summary>
     /// H35, H39: at every durable step but the last there is no set, and the intent is there from the first on.
     /// </summary>
@@ -181,6 +229,27 @@ public sealed class BackupAndRestoreTests
         ControlFile control = new ControlFileStore(_fixture.Disk, "/new").ReadLive();
         Assert.Equal(planned.Plan.ToJson(), control.Recovery?.Plan);
         Assert.Equal(planned.Plan.StartLsn, control.RedoLsn);
+    }
+
+    /// <summary>H30: the control file of a restore names only files that are durable, wherever they lie.</summary>
+    [Fact]
+    public void The_files_of_a_restore_are_durable_when_its_control_file_is()
+    {
+        PlannedRecovery planned = Planned();
+        _fixture.Disk.CreateFolders("/else");
+        RecoveryPlan mapped = planned.Plan with
+        {
+            Files = [.. planned.Plan.Files.Select(file => file with { Path = "/else/main.pitr" })],
+        };
+        new RestoreWriter(_fixture.Disk, "/new").Restore(
+            planned with { Plan = mapped }, isPaused: false, CancellationToken.None);
+
+        for (int seed = 0; seed < 16; seed++)
+        {
+            SimulatedDisk left = _fixture.Disk.CrashCopy(seed);
+            Assert.True(new ControlFileStore(left, "/new").Exists);
+            Assert.Equal(_fixture.Disk.ReadAll("/db/main.pitr"), left.ReadAll("/else/main.pitr"));
+        }
     }
 
     /// <summary>H30: a restored database uses no path of the set.</summary>

@@ -287,6 +287,9 @@ public sealed class RecoveryPlannerTests
 
         Assert.Equal(ErrorCode.BranchAmbiguous, _fixture.RefusalOf(RecoveryTarget.Latest));
         Assert.Equal(shared, _fixture.Plan(RecoveryTarget.Including(shared)).StopsAt.Lsn);
+        Assert.Equal( // there on one of them only
+            ErrorCode.BranchAmbiguous,
+            _fixture.RefusalOf(RecoveryTarget.Including(Lsn.Max(_fixture.Wal.End, drill.End))));
         Assert.Equal(drill.End, _fixture.Plan(RecoveryTarget.Latest, "2").StopsAt.Lsn);
         Assert.Equal(drill.End, _fixture.Plan(RecoveryTarget.Latest, "latest").StopsAt.Lsn);
         Assert.Equal(_fixture.Wal.End, _fixture.Plan(RecoveryTarget.Latest, "current").StopsAt.Lsn);

@@ -137,6 +137,25 @@ public sealed class ArchiveShipperTests
         Assert.Equal(ShipStep.Tail, source.Ship(At(1, 256)));
     }
 
+    /// <summary>H26: a start from which another one has taken the timeline since pushes neither tail nor segment.</summary>
+    [Theory]
+    [InlineData(1, 256)] // the tail
+    [InlineData(2, 128)] // a segment
+    public void A_start_that_was_overtaken_pushes_nothing_more(ulong segment, long offset)
+    {
+        WriteSegment(_disk, 1);
+        WriteSegment(_disk, 2);
+        StoreShipper before = Shipper();
+        ShipAll(before, At(1, 128));
+        TimelineOwner.Take(
+            _store, ArchiveTestData.System, TimelineId.First, LineageA, _start with { StartId = 2 }, Noon);
+        IReadOnlyList<string> there = _store.List("");
+
+        Assert.Equal(ShipStep.Failed, before.Ship(At(segment, offset)));
+        Assert.Equal(ErrorCode.ArchiveOwned, before.Retry.LastError!.Code);
+        Assert.Equal(there, _store.List(""));
+    }
+
     /// <summary>H7: a log that ends before the store's end does not ship.</summary>
     [Fact]
     public void A_log_that_is_shorter_than_the_store_is_refused()

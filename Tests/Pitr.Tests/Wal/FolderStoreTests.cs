@@ -169,6 +169,21 @@ public sealed class FolderStoreTests
         }
     }
 
+    /// <summary>H36, H39: an object out of a stream is durable when it was put, and one that was deleted is gone.</summary>
+    [Fact]
+    public void What_was_put_out_of_a_stream_or_deleted_stays_so_over_a_power_loss()
+    {
+        (SimulatedDisk disk, FolderStore store) = NewStore();
+        byte[] content = Bytes(5000, 7);
+        store.Put("wal/gone", content);
+        store.Put("wal/a", new MemoryStream(content));
+        for (int seed = 0; seed < 16; seed++)
+            Assert.Equal(content, Store(disk.CrashCopy(seed)).Get("wal/a").ToArray());
+        store.Delete("wal/gone");
+        for (int seed = 0; seed < 16; seed++)
+            Assert.Null(Store(disk.CrashCopy(seed)).Stat("wal/gone"));
+    }
+
     [Fact]
     public void A_failed_write_leaves_no_stray_and_tells_the_store()
     {

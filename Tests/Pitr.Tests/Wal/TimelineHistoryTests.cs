@@ -133,6 +133,15 @@ public sealed class TimelineHistoryTests
         Assert.Empty(store.List(""));
     }
 
+    /// <summary>H27: what counts is what is read back, not what the store says of the create.</summary>
+    [Fact]
+    public void A_claim_that_another_one_has_written_over_is_not_mine()
+    {
+        (_, FolderStore store) = NewStore();
+        var raced = new OverwritingStore(store) { Then = name => store.Put(name, Second(lineage: 0xC).Encode()) };
+        Assert.Equal(ClaimOutcome.Taken, TimelineClaim.Claim(raced, Second()));
+    }
+
     [Fact]
     public void A_store_belongs_to_one_database_and_an_empty_mount_point_to_none()
     {
@@ -149,6 +158,9 @@ public sealed class TimelineHistoryTests
 
     private sealed class OverwritingStore(IArchiveStore inner) : IArchiveStore
     {
+        /// <summary>What somebody else does right after a create.</summary>
+        public Action<string>? Then { get; init; }
+
         public string Name => inner.Name;
         public void Put(string name, ReadOnlyMemory<byte> content) => inner.Put(name, content);
         public void Put(string name, Stream content) => inner.Put(name, content);
@@ -156,6 +168,7 @@ public sealed class TimelineHistoryTests
         public bool TryPutIfAbsent(string name, ReadOnlyMemory<byte> content)
         {
             inner.Put(name, content);
+            Then?.Invoke(name);
             return true;
         }
 
