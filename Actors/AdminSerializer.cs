@@ -58,7 +58,8 @@ internal sealed class AdminSerializer(ExtendedActorSystem system) : SerializerWi
     public override object FromBinary(byte[] bytes, string manifest)
     {
         if (!ByManifest.TryGetValue(manifest, out JsonTypeInfo? info))
-            throw new ArgumentException($"No administration message has the manifest '{manifest}' (W2).", nameof(manifest));
+            throw new ArgumentException(
+                $"No administration message has the manifest '{manifest}' (W2).", nameof(manifest));
         if (bytes.Length > MessageBytesMax)
             throw new ArgumentException($"A message '{manifest}' has {bytes.Length} bytes (W1).", nameof(bytes));
         return JsonSerializer.Deserialize(bytes, info)
@@ -68,7 +69,8 @@ internal sealed class AdminSerializer(ExtendedActorSystem system) : SerializerWi
     private static (string Manifest, JsonTypeInfo Info) Entry(object message) =>
         ByType.TryGetValue(message.GetType(), out (string, JsonTypeInfo) entry)
             ? entry
-            : throw new ArgumentException($"'{message.GetType().Name}' is not an administration message.", nameof(message));
+            : throw new ArgumentException(
+                $"'{message.GetType().Name}' is not an administration message.", nameof(message));
 
     private static FrozenDictionary<Type, (string, JsonTypeInfo)> Table()
     {
@@ -178,7 +180,8 @@ internal sealed class LsnJsonConverter : JsonConverter<Lsn>
 internal sealed class SystemIdentifierJsonConverter : JsonConverter<SystemIdentifier>
 {
     /// <inheritdoc/>
-    public override SystemIdentifier Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
+    public override SystemIdentifier Read(
+        ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
         ulong.TryParse(
             reader.GetString(), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out ulong value)
             ? new SystemIdentifier(value)

@@ -126,7 +126,8 @@ internal sealed class Administrator : UntypedActor, IWithTimers
         PitrException? refusal = open.Version != ProtocolVersion
             ? AdminErrors.ProtocolVersion(open.Version)
             : !TokenMatches(open.Token) ? AdminErrors.NotAuthorized()
-            : _sessions.Count >= SessionsMax && !_sessions.ContainsKey(client) ? AdminErrors.TooManySessions(SessionsMax)
+            : _sessions.Count >= SessionsMax && !_sessions.ContainsKey(client)
+                ? AdminErrors.TooManySessions(SessionsMax)
             : null;
         if (refusal is not null)
         {
@@ -224,7 +225,7 @@ internal sealed class Administrator : UntypedActor, IWithTimers
                 await _engine.DropTableAsync(drop.Name, ended).ConfigureAwait(false);
                 return new Done(id);
             case FenceDatafile fence:
-                string reason = fence.Reason.Length <= ReasonCharactersMax ? fence.Reason : fence.Reason[..ReasonCharactersMax];
+                string reason = fence.Reason[..Math.Min(fence.Reason.Length, ReasonCharactersMax)];
                 return new DatafileFenced(id, await _engine
                     .FenceAsync(fence.Datafile, LeaseOf(fence.LeaseSeconds), reason, ended).ConfigureAwait(false));
             case UnfenceDatafile unfence:

@@ -46,7 +46,8 @@ public sealed record ScanRange
 /// <param name="CheckpointLsn">Every change at or below it is in the files that were not skipped.</param>
 /// <param name="Flushed">Datafiles that are clean up to it.</param>
 /// <param name="Skipped">Datafiles that are fenced, offline or need recovery.</param>
-public sealed record CheckpointResult(Lsn RedoLsn, Lsn CheckpointLsn, IReadOnlyList<string> Flushed, IReadOnlyList<string> Skipped);
+public sealed record CheckpointResult(
+    Lsn RedoLsn, Lsn CheckpointLsn, IReadOnlyList<string> Flushed, IReadOnlyList<string> Skipped);
 
 /// <summary>A named LSN.</summary>
 /// <param name="Name">Its name.</param>
@@ -128,7 +129,8 @@ public sealed record DatafileStatus(
     IReadOnlyList<FenceStatus> Fences);
 
 /// <summary>One fence of a <see cref="DatafileStatus"/>.</summary>
-public sealed record FenceStatus(Guid FenceId, string Holder, string Reason, DateTimeOffset Since, DateTimeOffset Until);
+public sealed record FenceStatus(
+    Guid FenceId, string Holder, string Reason, DateTimeOffset Since, DateTimeOffset Until);
 
 /// <summary>One store of an <see cref="EngineStatus"/>.</summary>
 public sealed record ArchiveStatus(

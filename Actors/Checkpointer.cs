@@ -9,12 +9,12 @@ using static Pitr.Actors.WalProtocol;
 namespace Pitr.Actors;
 
 /// <summary>
-/// Coordinates checkpoints (design §7): a barrier through WalWriter, the reports of the files, then the checkpoint record
-/// and the control file. Fenced, offline and recovering files are skipped and hold the redo point back.
+/// Coordinates checkpoints (design §7): a barrier through WalWriter, the reports of the files, then the checkpoint
+/// record and the control file. Fenced, offline and recovering files are skipped and hold the redo point back.
 /// </summary>
 /// <remarks>
-/// States: Idle → Sealing → Flushing → Recording → Idle. One checkpoint at a time; whoever asks meanwhile gets the next.
-/// Triggers: WAL volume, time, buffered bytes (told by a datafile), or by hand.
+/// States: Idle → Sealing → Flushing → Recording → Idle. One checkpoint at a time; whoever asks meanwhile gets the
+/// next. Triggers: WAL volume, time, buffered bytes (told by a datafile), or by hand.
 /// One that fails (a full disk) is dropped: the redo point stays, and it is tried again later.
 /// A crash of it loses nothing: the supervisor, which knows who waits, refuses them and makes a new one.
 /// </remarks>
@@ -133,17 +133,21 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
             : null;
     }
 
-    /// <summary>Disk is bounded (design §5, promise 9): past the limit the file that is held longest loses its fences.</summary>
+    /// <summary>
+    /// Disk is bounded (design §5, promise 9): past the limit the file that is held longest loses its fences.
+    /// </summary>
     private void BreakFencesThatKeepTooMuchWal()
     {
         long kept = _engine.DurableLsn - _redo;
         if (_redo.IsZero || kept <= _engine.Options.FencedWalBytesMax)
             return;
         SealSkipped? longest = _skipped.Values
-            .Where(file => file.State == DatafileState.Fenced && _engine.Slots.TryOf(file.File)?.State == DatafileState.Fenced)
+            .Where(file =>
+                file.State == DatafileState.Fenced && _engine.Slots.TryOf(file.File)?.State == DatafileState.Fenced)
             .MinBy(file => file.CleanUpTo.Value);
         if (longest is not null)
-            Context.Parent.Tell(new BreakFencesOf(longest.File, Problem.From(EngineErrors.FenceWal(longest.Name, kept))));
+            Context.Parent.Tell(
+                new BreakFencesOf(longest.File, Problem.From(EngineErrors.FenceWal(longest.Name, kept))));
     }
 
     private void Begin(string why)
@@ -181,7 +185,8 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
             "Checkpoint at {0}: redo point {1}; skipped: {2}", recorded.CheckpointLsn, recorded.RedoLsn,
             skipped.Length == 0 ? "none" : string.Join(", ", skipped));
         _lastLsn = _engine.DurableLsn;
-        var result = new CheckpointEnded(new CheckpointResult(recorded.RedoLsn, recorded.CheckpointLsn, flushed, skipped));
+        var result =
+            new CheckpointEnded(new CheckpointResult(recorded.RedoLsn, recorded.CheckpointLsn, flushed, skipped));
         foreach (IActorRef asker in _askers)
             asker.Tell(result);
         Settle();

@@ -14,7 +14,8 @@ internal static class EngineErrors
         ErrorCode.DatafileUnknown, $"There is no datafile '{name}'.", "List the datafiles: pitr datafile list");
 
     public static NotFoundException DatafileUnknown(FileId file) => new(
-        ErrorCode.DatafileUnknown, $"There is no datafile with the number {file}.", "List the datafiles: pitr datafile list");
+        ErrorCode.DatafileUnknown, $"There is no datafile with the number {file}.",
+        "List the datafiles: pitr datafile list");
 
     public static RefusedException NameTaken(string what, string name) => new(
         ErrorCode.NameTaken, $"There is already a {what} '{name}'.", "Choose another name.");
@@ -23,13 +24,16 @@ internal static class EngineErrors
         ErrorCode.PlaceReserved, $"A datafile can't lie at '{path}': {why}.", "Choose another path: --path FILE");
 
     public static RefusedException MainStays() => new(
-        ErrorCode.StillInUse, "The datafile 'main' always exists and can't be dropped.", "Drop its tables instead: pitr table drop NAME");
+        ErrorCode.StillInUse, "The datafile 'main' always exists and can't be dropped.",
+        "Drop its tables instead: pitr table drop NAME");
 
     public static RefusedException DatafileHasTables(string name, int tables) => new(
-        ErrorCode.StillInUse, $"Datafile '{name}' still holds {tables} tables.", "Drop its tables first: pitr table drop NAME");
+        ErrorCode.StillInUse, $"Datafile '{name}' still holds {tables} tables.",
+        "Drop its tables first: pitr table drop NAME");
 
     public static RefusedException DatafileIsFenced(string name) => new(
-        ErrorCode.DatafileFenced, $"Datafile '{name}' is fenced.", $"Wait for its holder, or end the fence: pitr unfence {name}");
+        ErrorCode.DatafileFenced, $"Datafile '{name}' is fenced.",
+        $"Wait for its holder, or end the fence: pitr unfence {name}");
 
     public static RefusedException ShuttingDown() => new(
         ErrorCode.ShuttingDown, "The engine is shutting down.", "Open the database again.");
@@ -37,7 +41,8 @@ internal static class EngineErrors
     public static RefusedException EngineStopped(Problem why) => new(
         ErrorCode.ShuttingDown, $"The engine has stopped: {why.Message}", why.Hint);
 
-    public static BugException CheckpointLost() => new("The Checkpointer died, and the checkpoint with it; another one is there.");
+    public static BugException CheckpointLost() =>
+        new("The Checkpointer died, and the checkpoint with it; another one is there.");
 
     public static RefusedException CommitRefused(PitrException why) => new(
         ErrorCode.CommitRefused, $"The commit was not taken in, because the engine stopped: {why.Message}",
@@ -60,10 +65,12 @@ internal static class EngineErrors
         "Keep the folder, and restore from a backup set: pitr restore --from STORE --into DIR");
 
     public static RefusedException DatafileRecovering(string name) => new(
-        ErrorCode.DatafileNeedsRecovery, $"Datafile '{name}' is being recovered.", "Try again when its replay has ended.");
+        ErrorCode.DatafileNeedsRecovery, $"Datafile '{name}' is being recovered.",
+        "Try again when its replay has ended.");
 
     public static RefusedException LeaseOutOfRange(TimeSpan lease) => new(
-        ErrorCode.LeaseOutOfRange, $"A lease of {lease} is not allowed.", "Ask for more than zero and at most 24 hours.");
+        ErrorCode.LeaseOutOfRange, $"A lease of {lease} is not allowed.",
+        "Ask for more than zero and at most 24 hours.");
 
     public static RefusedException FenceUnknown(Guid token) => new(
         ErrorCode.FenceUnknown, $"No fence {token} is held: it ended, was broken, or never was.",
@@ -82,11 +89,13 @@ internal static class EngineErrors
         "Throw the copy away; fence for a shorter time, or give the engine more memory.");
 
     public static RefusedException FenceWal(string datafile, long walBytes) => new(
-        ErrorCode.FenceBroken, $"The fence on datafile '{datafile}' was broken: {walBytes} bytes of WAL were kept for it.",
+        ErrorCode.FenceBroken,
+        $"The fence on datafile '{datafile}' was broken: {walBytes} bytes of WAL were kept for it.",
         "Throw the copy away; fence for a shorter time, or allow more with FencedWalBytesMax.");
 
     public static RefusedException FenceForced(string datafile) => new(
-        ErrorCode.FenceBroken, $"The fence on datafile '{datafile}' was broken by a forced shutdown.", "Throw the copy away.");
+        ErrorCode.FenceBroken, $"The fence on datafile '{datafile}' was broken by a forced shutdown.",
+        "Throw the copy away.");
 
     public static RefusedException SeveralFences(string datafile, IEnumerable<Guid> fences) => new(
         ErrorCode.StillInUse, $"Datafile '{datafile}' has several fences: {string.Join(", ", fences)}.",
@@ -103,10 +112,12 @@ internal static class EngineErrors
         ErrorCode.FolderNotEmpty, $"Folder '{folder}' is not empty.", "Give a folder that is absent or empty.");
 
     public static NotFoundException NotADatabase(string folder) => new(
-        ErrorCode.NotADatabase, $"Folder '{folder}' holds no database: there is no pitr.control.", "Create one: pitr init DIR");
+        ErrorCode.NotADatabase, $"Folder '{folder}' holds no database: there is no pitr.control.",
+        "Create one: pitr init DIR");
 
     public static StorageFailedException TimedOut(string what, TimeSpan after) => new(
-        ErrorCode.TimedOut, $"'{what}' was not answered within {after}.", "Look at the engine's log and status, then try again.");
+        ErrorCode.TimedOut, $"'{what}' was not answered within {after}.",
+        "Look at the engine's log and status, then try again.");
 
     public static DamageException DatafileMissing(string name, string path) => new(
         ErrorCode.DatafileMissing, $"Datafile '{name}' is missing: there is no '{path}'.",
@@ -117,7 +128,8 @@ internal static class EngineErrors
         ErrorCode.NotInRecovery, $"The database in '{folder}' is not in recovery.", "Serve it: pitr serve DIR");
 
     public static RefusedException BackupCancelled() => new(
-        ErrorCode.BackupVoid, "The backup was cancelled; nothing of it is left.", "Run it again: pitr backup --to STORE");
+        ErrorCode.BackupVoid, "The backup was cancelled; nothing of it is left.",
+        "Run it again: pitr backup --to STORE");
 
     public static RefusedException BuffersFull(long bytes, long bytesMax) => new(
         ErrorCode.BuffersFull, $"{bytes} bytes of changes wait to be flushed; at most {bytesMax} may.",
@@ -133,5 +145,6 @@ internal static class EngineErrors
         ErrorCode.SettingsInvalid, $"The settings '{path}' can't be used: {why}", "Correct the file.");
 
     public static RefusedException SettingsInvalid(string path, Exception why) => new(
-        ErrorCode.SettingsInvalid, $"The settings '{path}' can't be read: {why.Message}", "Correct the file; it is JSON.", why);
+        ErrorCode.SettingsInvalid, $"The settings '{path}' can't be read: {why.Message}",
+        "Correct the file; it is JSON.", why);
 }

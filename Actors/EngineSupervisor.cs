@@ -22,9 +22,9 @@ namespace Pitr.Actors;
 ///      │            │             │            ▲
 ///      └────────────┴── failed ───┴────────────┘      a failure closes without checkpoint and archive
 /// </code>
-/// Supervision (design §8): no child is ever restarted with its state. WalWriter, control file, segment folder: the engine
-/// stops. A datafile's actor: its buffers are lost, so the file needs recovery; the others go on. The Checkpointer and the
-/// Archiver hold nothing: new ones are made.
+/// Supervision (design §8): no child is ever restarted with its state. WalWriter, control file, segment folder: the
+/// engine stops. A datafile's actor: its buffers are lost, so the file needs recovery; the others go on. The
+/// Checkpointer and the Archiver hold nothing: new ones are made.
 /// The database lock is released only after every datafile is closed, which waits for its workers (H13).
 /// </remarks>
 [System.Diagnostics.CodeAnalysis.SuppressMessage(
@@ -59,7 +59,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         _datafiles = new DatafileOwners(engine);
         _started = started;
         _ = _completion.Task.ContinueWith(
-            static task => task.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+            static task =>
+                task.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
     }
 
     public IStash Stash { get; set; } = null!;
@@ -86,7 +87,9 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     /// <summary>However it ended, nobody waits for ever.</summary>
     protected override void PostStop() => Finish();
 
-    /// <summary>A bug of this actor ends the engine: the guardian above would begin it anew, unseen and with the lock.</summary>
+    /// <summary>
+    /// A bug of this actor ends the engine: the guardian above would begin it anew, unseen and with the lock.
+    /// </summary>
     protected override void PreRestart(Exception reason, object message)
     {
         _completionError ??= reason;
@@ -140,7 +143,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
                 StartIfReplaysEnded();
                 break;
             case RecoveryFailed failed:
-                Fail(failed.Error is PitrException ours ? Problem.From(ours) : Problem.From(failed.Error), failed.Error);
+                Fail(failed.Error is PitrException ours ? Problem.From(ours)
+                    : Problem.From(failed.Error), failed.Error);
                 break;
             case DatafileFailed failed:
                 DatafileHasFailed(failed);
@@ -182,7 +186,9 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         }
     }
 
-    /// <summary>New fences are refused; commits and held fences go on until the last of them has left (design §5, promise 5).</summary>
+    /// <summary>
+    /// New fences are refused; commits and held fences go on until the last of them has left (design §5, promise 5).
+    /// </summary>
     private void WhenWaitingForFences(object message)
     {
         switch (message)
@@ -212,7 +218,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     {
         switch (message)
         {
-            case CheckpointEnded or RequestRefused when Sender.Equals(Self): // the last one, which this actor had asked for
+            // the last one, which this actor had asked for
+            case CheckpointEnded or RequestRefused when Sender.Equals(Self):
                 _walWriter.Tell(new CloseWal());
                 break;
             case Terminated checkpointer when checkpointer.ActorRef.Equals(_checkpointer):
@@ -227,7 +234,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
                 if (drained.Left is not null)
                     _log.Warning("The archive lacks what the shutdown could not ship: {0}", drained.Left);
                 Lsn end = _walEnd;
-                _controlFile.Tell(new ChangeControlFile(now => now with { State = EngineState.CleanShutdown, KnownEndOfWal = end }));
+                _controlFile.Tell(
+                    new ChangeControlFile(now => now with { State = EngineState.CleanShutdown, KnownEndOfWal = end }));
                 break;
             case Terminated archiver when archiver.ActorRef.Equals(_archiver):
                 Self.Tell(new ArchiveDrained("its archiver died"));
@@ -296,7 +304,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
                     .PipeTo(Sender, Self, failure: static error => new RequestRefused(Problem.From(error)));
                 break;
             case FindDatafile find:
-                Sender.Tell(new DatafileFound(find.File, _datafiles.TryGet(find.File, out IActorRef? found) ? found : null));
+                Sender.Tell(
+                    new DatafileFound(find.File, _datafiles.TryGet(find.File, out IActorRef? found) ? found : null));
                 break;
             case BreakFencesOf order:
                 if (_datafiles.TryGet(order.File, out IActorRef? fenced))
@@ -346,7 +355,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
 
     private void StartRecovery(OpenedEngine opened)
     {
-        _controlFile = Watched(ControlFileActor.PropsFor(_engine, opened.ControlFileStore, opened.ControlFile), "control-file");
+        _controlFile =
+            Watched(ControlFileActor.PropsFor(_engine, opened.ControlFileStore, opened.ControlFile), "control-file");
         foreach (OpenedDatafile file in opened.Datafiles)
         {
             if (file.File is null)
@@ -359,7 +369,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         }
 
         Become(WhenRecovering);
-        _recovery = Watched(RecoveryCoordinator.PropsFor(_engine, opened, _controlFile, new Dictionary<FileId, IActorRef>(_datafiles.All)), "recovery");
+        _recovery = Watched(RecoveryCoordinator.PropsFor(
+            _engine, opened, _controlFile, new Dictionary<FileId, IActorRef>(_datafiles.All)), "recovery");
     }
 
     /// <summary>Nobody gets the database before each of its files can be read.</summary>
@@ -433,7 +444,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
             slot.File = start.Opened; // its creator may read it before its actor has begun
         _datafiles[start.File] = Watched(
             DatafileActor.PropsFor(
-                _engine, slot, start.Opened, new DatafileStart(start.Lineage, start.CleanUpTo, isRecovering), _controlFile),
+                _engine, slot, start.Opened, new DatafileStart(start.Lineage, start.CleanUpTo, isRecovering),
+                _controlFile),
             $"datafile-{start.Name}-{start.File}");
     }
 
@@ -459,8 +471,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     }
 
     /// <summary>
-    /// Its actor has applied all that was sent to it, and ended: only now may it count as having applied, since the members of
-    /// a group that is complete are used again. A checkpoint that waits for its report goes on.
+    /// Its actor has applied all that was sent to it, and ended: only now may it count as having applied, since the
+    /// members of a group that is complete are used again. A checkpoint that waits for its report goes on.
     /// </summary>
     private void ForgetDropped(DroppedClosed closed)
     {
@@ -488,7 +500,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         if (_datafiles.Remove(dead, out FileId file))
         {
             FileSlot slot = _engine.Slots.Of(file);
-            slot.Why = Problem.From(EngineErrors.DatafileNeedsRecovery(slot.Name, "its actor died, and with it what it had buffered."));
+            slot.Why = Problem.From(
+                EngineErrors.DatafileNeedsRecovery(slot.Name, "its actor died, and with it what it had buffered."));
             slot.File = null;
             slot.State = DatafileState.NeedsRecovery;
             DatafileHasFailed(new DatafileFailed(file, slot.Name, DatafileState.NeedsRecovery, slot.Why));
@@ -567,7 +580,9 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
             Context.Stop(Self);
     }
 
-    /// <summary>The children have stopped: nothing writes any more, the files and the lock are let go, whoever waits is told.</summary>
+    /// <summary>
+    /// The children have stopped: nothing writes any more, the files and the lock are let go, whoever waits is told.
+    /// </summary>
     private void Finish()
     {
         _engine.Intake.Close(EngineErrors.ShuttingDown());

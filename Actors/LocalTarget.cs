@@ -9,8 +9,8 @@ namespace Pitr.Actors;
 /// <param name="database">The engine; closed with this.</param>
 /// <param name="whenClosed">What ends after the engine: the actor system that it was given.</param>
 /// <remarks>
-/// ORDER  <see cref="LoadAsync"/> hands commits in one after the other and lets <see cref="LoadsUnderWay"/> of them be on the way;
-/// they get their LSNs in that order.
+/// ORDER  <see cref="LoadAsync"/> hands commits in one after the other and lets <see cref="LoadsUnderWay"/> of them be
+/// on the way; they get their LSNs in that order.
 /// </remarks>
 internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed = null) : IDatabaseTarget
 {
@@ -44,10 +44,12 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
     // ---- administration ------------------------------------------------------------------------------
 
     /// <inheritdoc/>
-    public Task<EngineStatus> GetStatusAsync(CancellationToken cancellationToken) => database.GetStatusAsync(cancellationToken);
+    public Task<EngineStatus> GetStatusAsync(CancellationToken cancellationToken) =>
+        database.GetStatusAsync(cancellationToken);
 
     /// <inheritdoc/>
-    public Task<CheckpointResult> CheckpointAsync(CancellationToken cancellationToken) => database.CheckpointAsync(cancellationToken);
+    public Task<CheckpointResult> CheckpointAsync(CancellationToken cancellationToken) =>
+        database.CheckpointAsync(cancellationToken);
 
     /// <inheritdoc/>
     public Task<Lsn> SwitchWalAsync(CancellationToken cancellationToken) => database.SwitchWalAsync(cancellationToken);
@@ -57,7 +59,8 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
         database.CreateRestorePointAsync(name, cancellationToken);
 
     /// <inheritdoc/>
-    public Task ShutdownAsync(bool force, CancellationToken cancellationToken) => database.ShutdownAsync(force, cancellationToken);
+    public Task ShutdownAsync(bool force, CancellationToken cancellationToken) =>
+        database.ShutdownAsync(force, cancellationToken);
 
     /// <inheritdoc/>
     public async Task<DatafileEntry> CreateDatafileAsync(string name, string? path, CancellationToken cancellationToken)
@@ -69,28 +72,35 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
     /// <inheritdoc/>
     public Task<IReadOnlyList<DatafileEntry>> ListDatafilesAsync(CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<DatafileEntry>>(
-            [.. database.Datafiles.Select(file => new DatafileEntry(file.Name, file.Path)).OrderBy(file => file.Name, StringComparer.Ordinal)]);
+            [.. database.Datafiles.Select(file => new DatafileEntry(file.Name, file.Path))
+                .OrderBy(file => file.Name, StringComparer.Ordinal)]);
 
     /// <inheritdoc/>
-    public Task DropDatafileAsync(string name, CancellationToken cancellationToken) => database.DropDatafileAsync(name, cancellationToken);
+    public Task DropDatafileAsync(string name, CancellationToken cancellationToken) =>
+        database.DropDatafileAsync(name, cancellationToken);
 
     /// <inheritdoc/>
-    public async Task<TableEntry> CreateTableAsync(string name, string? datafile, CancellationToken cancellationToken) =>
-        EntryOf(await database.CreateTableAsync(name, datafile, cancellationToken).ConfigureAwait(false), database.Datafiles);
+    public async Task<TableEntry> CreateTableAsync(
+        string name, string? datafile, CancellationToken cancellationToken) =>
+        EntryOf(await database.CreateTableAsync(name, datafile, cancellationToken)
+            .ConfigureAwait(false), database.Datafiles);
 
     /// <inheritdoc/>
     public Task<IReadOnlyList<TableEntry>> ListTablesAsync(CancellationToken cancellationToken)
     {
         IReadOnlyList<DatafileInfo> files = database.Datafiles;
         return Task.FromResult<IReadOnlyList<TableEntry>>(
-            [.. database.Tables.Select(table => EntryOf(table, files)).OrderBy(table => table.Name, StringComparer.Ordinal)]);
+            [.. database.Tables.Select(table => EntryOf(table, files))
+                .OrderBy(table => table.Name, StringComparer.Ordinal)]);
     }
 
     /// <inheritdoc/>
-    public Task DropTableAsync(string name, CancellationToken cancellationToken) => database.DropTableAsync(name, cancellationToken);
+    public Task DropTableAsync(string name, CancellationToken cancellationToken) =>
+        database.DropTableAsync(name, cancellationToken);
 
     /// <inheritdoc/>
-    public Task<FenceGrant> FenceAsync(string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken) =>
+    public Task<FenceGrant> FenceAsync(
+        string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken) =>
         database.FenceAsync(datafile, lease, reason, cancellationToken);
 
     /// <inheritdoc/>
@@ -98,7 +108,8 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
         fenceId is { } id
             ? database.UnfenceAsync(id, cancellationToken)
             : database.UnfenceAsync(
-                datafile ?? throw new ArgumentException("Either a datafile or a fence is named.", nameof(datafile)), cancellationToken);
+                datafile ?? throw new ArgumentException("Either a datafile or a fence is named.", nameof(datafile)),
+                cancellationToken);
 
     /// <inheritdoc/>
     public Task<BackupResult> BackupAsync(BackupRequest request, CancellationToken cancellationToken) =>
@@ -112,7 +123,8 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
         database.PutAsync(database.GetTable(table), key, value, cancellationToken).AsTask();
 
     /// <inheritdoc/>
-    public Task<CommitResult> DeleteAsync(string table, ReadOnlyMemory<byte> key, CancellationToken cancellationToken) =>
+    public Task<CommitResult> DeleteAsync(
+        string table, ReadOnlyMemory<byte> key, CancellationToken cancellationToken) =>
         database.DeleteAsync(database.GetTable(table), key, cancellationToken).AsTask();
 
     /// <inheritdoc/>
@@ -158,7 +170,8 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
         Task<Exception?> sending = SendAsync(target, transactions, underWay.Writer, spare, ended.Token);
         try
         {
-            await foreach ((WriteBatch batch, Task<CommitResult> commit) in underWay.Reader.ReadAllAsync(cancellationToken).ConfigureAwait(false))
+            await foreach ((WriteBatch batch, Task<CommitResult> commit) in underWay.Reader.ReadAllAsync(
+                cancellationToken).ConfigureAwait(false))
             {
                 CommitResult result = await commit.ConfigureAwait(false);
                 batch.Clear();
@@ -176,7 +189,10 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
         }
     }
 
-    /// <summary>Hands in transaction after transaction; the failure of their source is the result, thrown after what was sent was answered.</summary>
+    /// <summary>
+    /// Hands in transaction after transaction; the failure of their source is the result, thrown after what was sent
+    /// was answered.
+    /// </summary>
     private async Task<Exception?> SendAsync(
         Table table,
         IAsyncEnumerable<IReadOnlyList<KeyValue>> transactions,
@@ -186,7 +202,8 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
     {
         try
         {
-            await foreach (IReadOnlyList<KeyValue> transaction in transactions.WithCancellation(ended).ConfigureAwait(false))
+            await foreach (
+                IReadOnlyList<KeyValue> transaction in transactions.WithCancellation(ended).ConfigureAwait(false))
             {
                 WriteBatch? batch;
                 lock (spare)

@@ -53,7 +53,8 @@ public sealed class PitrDatabase : IAsyncDisposable
 
     /// <summary>Native memory held for cached pages and for write buffers.</summary>
     internal (long CachedBytes, long BufferBytes) HeldBytes => (
-        _engine.Environment.Cache.HeldBytes, _engine.Environment.Arenas.RentedBytes + _engine.Environment.Arenas.FreeBytes);
+        _engine.Environment.Cache.HeldBytes,
+        _engine.Environment.Arenas.RentedBytes + _engine.Environment.Arenas.FreeBytes);
 
     /// <summary>Ends when the engine has stopped; faulted if it stopped by a failure.</summary>
     public Task Completion => _actors.Completion;
@@ -172,7 +173,8 @@ public sealed class PitrDatabase : IAsyncDisposable
     /// <summary>Commits one put.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<CommitResult> PutAsync(
-        Table table, ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, CancellationToken cancellationToken = default)
+        Table table, ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, CancellationToken cancellationToken =
+            default)
     {
         WriteBatch batch = RentBatch();
         batch.Put(table, key.Span, value.Span);
@@ -198,7 +200,8 @@ public sealed class PitrDatabase : IAsyncDisposable
     {
         RequireWritable();
         var begin = new PendingCommit(new WriteBatch());
-        begin.PrepareBegin(CancellationToken.None); // one that was stamped must be ended: so it is waited for all the same
+        // one that was stamped must be ended: so it is waited for all the same
+        begin.PrepareBegin(CancellationToken.None);
         Task<CommitResult> begun = begin.Task.AsTask();
         if (_engine.Intake.Enqueue(begin))
             _actors.WalWriter.Tell(Drain.Instance, ActorRefs.NoSender);
@@ -255,7 +258,8 @@ public sealed class PitrDatabase : IAsyncDisposable
         TryGetTable(name, out Table? table) ? table : throw EngineErrors.TableUnknown(name);
 
     /// <summary>A table by its name, if there is one.</summary>
-    public bool TryGetTable(string name, [global::System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out Table? table) =>
+    public bool TryGetTable(
+        string name, [global::System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out Table? table) =>
         _engine.Catalogue.TryTable(name, out table);
 
     /// <summary>The newest visible value of a key; null if it is not there.</summary>
@@ -328,7 +332,8 @@ public sealed class PitrDatabase : IAsyncDisposable
     /// <param name="name"><c>[a-z][a-z0-9_-]{0,62}</c>, unique in the database.</param>
     /// <param name="datafile">Where it lies; null: <c>main</c>.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    public async Task<Table> CreateTableAsync(string name, string? datafile = null, CancellationToken cancellationToken = default)
+    public async Task<Table> CreateTableAsync(
+        string name, string? datafile = null, CancellationToken cancellationToken = default)
     {
         RequireName(name);
         RequireWritable();
@@ -372,14 +377,16 @@ public sealed class PitrDatabase : IAsyncDisposable
     {
         RequireWritable();
         return (await AskAsync<CheckpointEnded>(
-            _actors.Supervisor, new RunCheckpoint(), cancellationToken, Timeout.InfiniteTimeSpan).ConfigureAwait(false)).Result;
+            _actors.Supervisor, new RunCheckpoint(), cancellationToken, Timeout.InfiniteTimeSpan)
+                .ConfigureAwait(false)).Result;
     }
 
     /// <summary>Ends the WAL segment in use, so that it can be shipped; returns where the next one begins.</summary>
     public async Task<Lsn> SwitchWalAsync(CancellationToken cancellationToken = default)
     {
         RequireWritable();
-        return (await AskAsync<SegmentSwitched>(_actors.WalWriter, new SwitchSegment(), cancellationToken).ConfigureAwait(false)).Lsn;
+        return (await AskAsync<SegmentSwitched>(_actors.WalWriter, new SwitchSegment(), cancellationToken)
+            .ConfigureAwait(false)).Lsn;
     }
 
     /// <summary>Names the present moment, durably.</summary>
@@ -424,8 +431,10 @@ public sealed class PitrDatabase : IAsyncDisposable
     }
 
     /// <summary>Prolongs a fence; returns until when.</summary>
-    public async Task<DateTimeOffset> RenewFenceAsync(Guid fenceId, TimeSpan lease, CancellationToken cancellationToken = default) =>
-        (await AskAsync<FenceRenewed>(_actors.Supervisor, new RenewFence(fenceId, lease), cancellationToken).ConfigureAwait(false)).Until;
+    public async Task<DateTimeOffset> RenewFenceAsync(
+        Guid fenceId, TimeSpan lease, CancellationToken cancellationToken = default) =>
+        (await AskAsync<FenceRenewed>(_actors.Supervisor, new RenewFence(fenceId, lease), cancellationToken)
+            .ConfigureAwait(false)).Until;
 
     /// <summary>
     /// Ends a fence. When the task completes the copy is good, and what waited is flushed if it was the last fence.
@@ -434,7 +443,8 @@ public sealed class PitrDatabase : IAsyncDisposable
     public async Task<UnfenceResult> UnfenceAsync(Guid fenceId, CancellationToken cancellationToken = default)
     {
         Unfenced unfenced = await AskAsync<Unfenced>(
-            _actors.Supervisor, new Unfence(fenceId), cancellationToken, Timeout.InfiniteTimeSpan).ConfigureAwait(false);
+            _actors.Supervisor, new Unfence(fenceId), cancellationToken, Timeout.InfiniteTimeSpan)
+                .ConfigureAwait(false);
         return new UnfenceResult(unfenced.Datafile, unfenced.FlushedLsn, unfenced.HoldersRemaining);
     }
 
@@ -465,7 +475,8 @@ public sealed class PitrDatabase : IAsyncDisposable
 
     /// <summary>What the engine is doing.</summary>
     public async Task<EngineStatus> GetStatusAsync(CancellationToken cancellationToken = default) =>
-        (await AskAsync<StatusReported>(_actors.Supervisor, new GetStatus(), cancellationToken).ConfigureAwait(false)).Status;
+        (await AskAsync<StatusReported>(_actors.Supervisor, new GetStatus(), cancellationToken)
+            .ConfigureAwait(false)).Status;
 
     // ---- steps -----------------------------------------------------------------------------------
 
@@ -516,13 +527,16 @@ public sealed class PitrDatabase : IAsyncDisposable
         {
             throw EngineErrors.TimedOut(request.GetType().Name, most);
         }
-        catch (OperationCanceledException) when (_actors.Stopped.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        catch (OperationCanceledException) when (_actors.Stopped.IsCancellationRequested
+            && !cancellationToken.IsCancellationRequested)
         {
             throw await WhyStoppedAsync().ConfigureAwait(false);
         }
     }
 
-    /// <summary>The engine ended while something was asked of it: by a shutdown, or by a failure, which is said.</summary>
+    /// <summary>
+    /// The engine ended while something was asked of it: by a shutdown, or by a failure, which is said.
+    /// </summary>
     private async Task<PitrException> WhyStoppedAsync()
     {
         try

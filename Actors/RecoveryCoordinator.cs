@@ -22,8 +22,7 @@ namespace Pitr.Actors;
 /// </code>
 /// Invariant R1: a step is asked for only when the one before was handed on, so that what a file gets is in LSN order
 /// (P4). A crash of it, or a failed step, keeps the database closed; nothing was acknowledged that is not in the WAL,
-/// and the next
-/// opening begins again at the redo point.
+/// and the next opening begins again at the redo point.
 /// </remarks>
 internal sealed class RecoveryCoordinator : UntypedActor
 {

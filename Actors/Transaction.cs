@@ -55,7 +55,8 @@ public sealed class Transaction : IDisposable
         (byte[] from, byte[] to) = RangeCursor.Bounds(table.Id, range);
         _reads.AddRange(from, to);
         List<KeyValuePair<byte[], byte[]?>> own = [.. _writes
-            .Where(write => ByteOrder.Instance.Compare(write.Key, from) >= 0 && ByteOrder.Instance.Compare(write.Key, to) < 0)
+            .Where(write =>
+                ByteOrder.Instance.Compare(write.Key, from) >= 0 && ByteOrder.Instance.Compare(write.Key, to) < 0)
             .Select(write => KeyValuePair.Create(write.Key[OperationCodec.TableIdBytes..], write.Value.Value))];
         if (range.Reverse)
             own.Reverse();

@@ -90,7 +90,8 @@ internal sealed class WalFolderActor : UntypedActor
         }
         catch (StorageFailedException error)
         {
-            _log.Warning("The WAL folder could not be listed, segments below {0} stay for now: {1}", needed, error.Message);
+            _log.Warning(
+                "The WAL folder could not be listed, segments below {0} stay for now: {1}", needed, error.Message);
             return;
         }
 

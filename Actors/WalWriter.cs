@@ -75,7 +75,9 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
     protected override void PreStart() => Timers.StartPeriodicTimer(
         nameof(HeartbeatDue), new HeartbeatDue(), _engine.Options.HeartbeatInterval);
 
-    /// <summary>However it ended, also by a bug in the middle of a group: who is in neither intake nor tracker is told here.</summary>
+    /// <summary>
+    /// However it ended, also by a bug in the middle of a group: who is in neither intake nor tracker is told here.
+    /// </summary>
     protected override void PostStop()
     {
         PitrException stopped = EngineErrors.ShuttingDown();
@@ -121,7 +123,9 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
         }
     }
 
-    /// <summary>No segment is ready for what comes next: nothing is written until one is, nothing is lost meanwhile.</summary>
+    /// <summary>
+    /// No segment is ready for what comes next: nothing is written until one is, nothing is lost meanwhile.
+    /// </summary>
     private void WhenWaitingForSegments(object message)
     {
         switch (message)
@@ -356,7 +360,8 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
                 return why.ToException();
         }
 
-        if (commit.Reads is not null && !_validation.TryValidate(commit.Reads, commit.Ticket!, out ConflictException? conflict))
+        if (commit.Reads is not null
+            && !_validation.TryValidate(commit.Reads, commit.Ticket!, out ConflictException? conflict))
             return conflict;
         return null;
     }
@@ -467,7 +472,8 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
             _lastStamped = _appender.DurableLsn;
             _segmentHasRecords = false;
             _segmentSince = _engine.Clock.GetTimestamp();
-            // The filler is a group that changes nothing: without it a flush sealed here would wait for the next commit (F6).
+            // The filler is a group that changes nothing: without it a flush sealed here would wait for the next commit
+            // (F6).
             CommitGroup filler = _engine.Visibility.Rent();
             filler.Lsn = _lastStamped;
             _engine.Visibility.Publish(filler);
@@ -538,7 +544,9 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
         Become(WhenWaitingForSegments);
     }
 
-    /// <summary>The disk is full before a group's first byte: its callers are told, nothing is damaged, later ones may succeed.</summary>
+    /// <summary>
+    /// The disk is full before a group's first byte: its callers are told, nothing is damaged, later ones may succeed.
+    /// </summary>
     private void Refuse(Problem why)
     {
         RefuseBacklog(why.ToException());
@@ -590,6 +598,8 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
         }
     }
 
-    /// <summary>The disk has no room even for the record of a clean shutdown: the next opening finds the end by itself.</summary>
+    /// <summary>
+    /// The disk has no room even for the record of a clean shutdown: the next opening finds the end by itself.
+    /// </summary>
     private sealed record CloseWalWithoutRecord(IActorRef Asker) : ILocalMessage;
 }

@@ -106,7 +106,8 @@ public sealed class WriteBatch
     internal void RequireIdle()
     {
         if (_pending.IsUnderWay)
-            throw new InvalidOperationException("A commit of this batch is under way; await it before the batch is used again.");
+            throw new InvalidOperationException(
+                "A commit of this batch is under way; await it before the batch is used again.");
     }
 
     private void Add(OperationKind kind, Table table, ReadOnlySpan<byte> key, ReadOnlySpan<byte> value)
@@ -118,7 +119,8 @@ public sealed class WriteBatch
                 $"A key of {key.Length} bytes is too long; at most {Limits.KeyBytesMax} are allowed.", nameof(key));
         if (value.Length > Limits.ValueBytesMax)
             throw new ArgumentException(
-                $"A value of {value.Length} bytes is too large; at most {Limits.ValueBytesMax} are allowed.", nameof(value));
+                $"A value of {value.Length} bytes is too large; at most {Limits.ValueBytesMax} are allowed.",
+                nameof(value));
         int bytes = OperationCodec.SizeOf(key.Length, value.Length);
         if ((long)Bytes + bytes > Limits.TransactionBytesMax)
             throw new ArgumentException(
@@ -156,7 +158,9 @@ public sealed class WriteBatch
         _record = larger;
     }
 
-    /// <summary>The pool doubles each length and keeps what is returned: a large record is made as it is needed.</summary>
+    /// <summary>
+    /// The pool doubles each length and keeps what is returned: a large record is made as it is needed.
+    /// </summary>
     private static byte[] RoomFor(int bytes) => bytes <= PooledBytesMax
         ? ArrayPool<byte>.Shared.Rent(bytes)
         : GC.AllocateUninitializedArray<byte>(bytes + sizeof(long)); // room for the padding

@@ -3,7 +3,8 @@ namespace Pitr.Bench;
 /// <summary>The engines by name.</summary>
 internal static class BenchEngines
 {
-    public static IReadOnlyList<string> Names { get; } = ["raw-log", "pitr", "rocksdb-batched", "rocksdb", "sqlite", "lmdb", "fasterlog"];
+    public static IReadOnlyList<string> Names { get; } =
+        ["raw-log", "pitr", "rocksdb-batched", "rocksdb", "sqlite", "lmdb", "fasterlog"];
 
     public static IBenchEngine Open(string name, string folder) => name switch
     {

@@ -4,10 +4,12 @@ namespace Pitr.Bench;
 
 /// <summary>What the command line asked for.</summary>
 internal sealed record BenchOptions(
-    string Question, double Seconds, int Repetitions, bool Json, IReadOnlyList<string> Engines, IReadOnlyList<int> Writers, string Folder)
+    string Question, double Seconds, int Repetitions, bool Json, IReadOnlyList<string> Engines,
+    IReadOnlyList<int> Writers, string Folder)
 {
     public const string Usage =
-        "usage: bench commit|allocation|read|scan|replay|stall|memory [--seconds S] [--repetitions N] [--engines a,b] [--writers 1,64,1024] [--folder DIR] [--json]";
+        "usage: bench commit|allocation|read|scan|replay|stall|memory [--seconds S] [--repetitions N] "
+        + "[--engines a,b] [--writers 1,64,1024] [--folder DIR] [--json]";
 
     public static BenchOptions? Parse(string[] args)
     {
@@ -37,7 +39,11 @@ internal sealed record BenchOptions(
                     options = options with { Engines = value.Split(',') };
                     break;
                 case "--writers":
-                    options = options with { Writers = [.. value.Split(',').Select(n => int.Parse(n, CultureInfo.InvariantCulture))] };
+                    options = options with
+                    {
+                        Writers =
+                        [.. value.Split(',').Select(n => int.Parse(n, CultureInfo.InvariantCulture))]
+                    };
                     break;
                 case "--folder":
                     options = options with { Folder = value };

@@ -3,8 +3,8 @@ using System.Diagnostics;
 namespace Pitr.Bench;
 
 /// <summary>
-/// QUESTION  how many single puts a second are durable, and how long does each wait, with 1, 64 and 1024 writers: side by
-/// side with the raw log (the ceiling) and with peers, all in one run on one disk.
+/// QUESTION  how many single puts a second are durable, and how long does each wait, with 1, 64 and 1024 writers: side
+/// by side with the raw log (the ceiling) and with peers, all in one run on one disk.
 /// </summary>
 internal static class CommitBench
 {
@@ -20,14 +20,17 @@ internal static class CommitBench
                     using IBenchEngine subject = BenchEngines.Open(engine, folder.Path);
                     subject.Load();
                     Measure(subject, writers, TimeSpan.FromSeconds(Math.Min(1, options.Seconds / 4.0)));
-                    BenchLine.Of("commit", engine, writers, Measure(subject, writers, TimeSpan.FromSeconds(options.Seconds)), TimeSpan.FromSeconds(options.Seconds))
+                    BenchLine.Of("commit", engine, writers, Measure(
+                        subject, writers, TimeSpan.FromSeconds(options.Seconds)), TimeSpan.FromSeconds(options.Seconds))
                         .Print(options.Json);
                 }
             }
         }
     }
 
-    /// <summary>How much the process allocates for each durable put, the measuring program's own part included.</summary>
+    /// <summary>
+    /// How much the process allocates for each durable put, the measuring program's own part included.
+    /// </summary>
     public static void RunAllocation(BenchOptions options)
     {
         foreach (int writers in options.Writers)
@@ -38,7 +41,8 @@ internal static class CommitBench
             long before = GC.GetTotalAllocatedBytes(precise: true);
             long commits = Measure(subject, writers, TimeSpan.FromSeconds(options.Seconds)).Count;
             long bytes = GC.GetTotalAllocatedBytes(precise: true) - before - (writers * LatencyHistogram.LengthBytes);
-            new AllocationLine("allocation", "pitr", writers, commits, Math.Round((double)bytes / commits, 1)).Print(options.Json);
+            new AllocationLine("allocation", "pitr", writers, commits, Math.Round((double)bytes / commits, 1))
+                .Print(options.Json);
         }
     }
 
@@ -52,7 +56,8 @@ internal static class CommitBench
             int writer = i;
             histograms[i] = new LatencyHistogram();
             tasks[i] = engine.IsBlocking
-                ? Task.Factory.StartNew(() => WriteAsync(engine, writer, histograms[writer], until).AsTask().Wait(), TaskCreationOptions.LongRunning)
+                ? Task.Factory.StartNew(() => WriteAsync(engine, writer, histograms[writer], until).AsTask()
+                    .Wait(), TaskCreationOptions.LongRunning)
                 : Task.Run(() => WriteAsync(engine, writer, histograms[writer], until).AsTask());
         }
 

@@ -5,10 +5,10 @@ using System.Text.Json;
 namespace Pitr.Bench;
 
 /// <summary>
-/// QUESTION  how much memory does the process take when the data is many times its budget, in each phase: loaded, read at
-/// random, scanned, overwritten with and without a snapshot open, given a value of 64 MiB, checkpointed, opened again and
-/// scanned? It should stay within the budget and 200 MiB; of the phases from the large value on, the process holds that
-/// value and the batch with it too.
+/// QUESTION  how much memory does the process take when the data is many times its budget, in each phase: loaded, read
+/// at random, scanned, overwritten with and without a snapshot open, given a value of 64 MiB, checkpointed, opened
+/// again and scanned? It should stay within the budget and 200 MiB; of the phases from the large value on, the process
+/// holds that value and the batch with it too.
 /// </summary>
 internal static class MemoryBench
 {
@@ -33,10 +33,13 @@ internal static class MemoryBench
             Table table = await database.CreateTableAsync("bench").ConfigureAwait(false);
             await PhaseAsync("load", options, () => LoadAsync(database, table)).ConfigureAwait(false);
             var duration = TimeSpan.FromSeconds(options.Seconds);
-            await PhaseAsync("gets", options, () => Task.FromResult(GetMany(database, table, duration))).ConfigureAwait(false);
+            await PhaseAsync("gets", options, () => Task.FromResult(GetMany(database, table, duration)))
+                .ConfigureAwait(false);
             await PhaseAsync("scan", options, () => Task.FromResult(ScanAll(database, table))).ConfigureAwait(false);
-            await PhaseAsync("snapshot", options, () => OverwriteAsync(database, table, underSnapshot: true)).ConfigureAwait(false);
-            await PhaseAsync("overwrite", options, () => OverwriteAsync(database, table, underSnapshot: false)).ConfigureAwait(false);
+            await PhaseAsync("snapshot", options, () => OverwriteAsync(database, table, underSnapshot: true))
+                .ConfigureAwait(false);
+            await PhaseAsync("overwrite", options, () => OverwriteAsync(database, table, underSnapshot: false))
+                .ConfigureAwait(false);
             await PhaseAsync("bigvalue", options, () => PutBigAsync(database, table)).ConfigureAwait(false);
             await PhaseAsync("checkpoint", options, async () =>
             {
@@ -52,7 +55,8 @@ internal static class MemoryBench
             return 1;
         }).ConfigureAwait(false);
         await using (database.ConfigureAwait(false))
-            await PhaseAsync("rescan", options, () => Task.FromResult(ScanAll(database, database.GetTable("bench")))).ConfigureAwait(false);
+            await PhaseAsync("rescan", options, () => Task.FromResult(ScanAll(database, database.GetTable("bench"))))
+                .ConfigureAwait(false);
     }
 
     private static async Task PhaseAsync(string phase, BenchOptions options, Func<Task<long>> run)
@@ -151,12 +155,15 @@ internal static class MemoryBench
 
     private static long StatusBytes(string name)
     {
-        string line = File.ReadLines("/proc/self/status").First(line => line.StartsWith(name, StringComparison.Ordinal));
-        return long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2], CultureInfo.InvariantCulture) << 10;
+        string line = File.ReadLines("/proc/self/status")
+            .First(line => line.StartsWith(name, StringComparison.Ordinal));
+        return long.Parse(
+            line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2], CultureInfo.InvariantCulture) << 10;
     }
 
     private sealed record MemoryLine(
-        string Question, string Engine, string Phase, long BudgetBytes, long DataBytes, long PeakRssBytes, long CollectorBytes,
+        string Question, string Engine, string Phase, long BudgetBytes, long DataBytes, long PeakRssBytes,
+        long CollectorBytes,
         double RowsPerSecond)
     {
         public void Print(bool json) => Console.WriteLine(json

@@ -2,7 +2,9 @@ using System.Diagnostics;
 
 namespace Pitr.Bench;
 
-/// <summary>QUESTION  how many warm gets a second by one thread (and by four), and how many rows a second in a full scan?</summary>
+/// <summary>
+/// QUESTION  how many warm gets a second by one thread (and by four), and how many rows a second in a full scan?
+/// </summary>
 internal static class ReadBench
 {
     private static readonly string[] Logs = ["raw-log", "fasterlog"];
@@ -36,7 +38,8 @@ internal static class ReadBench
             while (watch.Elapsed.TotalSeconds < options.Seconds)
                 rows += subject.Scan();
             double perRow = watch.Elapsed.TotalMicroseconds / Math.Max(1, rows);
-            new BenchLine("scan", engine, 1, Math.Round(rows / watch.Elapsed.TotalSeconds), Math.Round(perRow, 4), Math.Round(perRow, 4), Math.Round(perRow, 4))
+            new BenchLine("scan", engine, 1, Math.Round(rows / watch.Elapsed.TotalSeconds), Math.Round(perRow, 4),
+                Math.Round(perRow, 4), Math.Round(perRow, 4))
                 .Print(options.Json);
         }
     }

@@ -3,8 +3,8 @@ using System.Diagnostics;
 namespace Pitr.Bench;
 
 /// <summary>
-/// QUESTION  how many transactions a second does recovery replay after a kill: WAL of single puts, opened until the database
-/// takes commits again?
+/// QUESTION  how many transactions a second does recovery replay after a kill: WAL of single puts, opened until the
+/// database takes commits again?
 /// </summary>
 internal static class ReplayBench
 {
@@ -25,7 +25,8 @@ internal static class ReplayBench
             double seconds = watch.Elapsed.TotalSeconds;
             opened.DisposeAsync().AsTask().GetAwaiter().GetResult();
             double each = seconds * 1e6 / Transactions;
-            new BenchLine("replay", "pitr", 1, Math.Round(Transactions / seconds), Math.Round(each, 4), Math.Round(each, 4), Math.Round(each, 4))
+            new BenchLine("replay", "pitr", 1, Math.Round(Transactions / seconds), Math.Round(each, 4),
+                Math.Round(each, 4), Math.Round(each, 4))
                 .Print(options.Json);
             Directory.Delete(copy, recursive: true);
         }

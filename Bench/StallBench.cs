@@ -3,8 +3,8 @@ using System.Diagnostics;
 namespace Pitr.Bench;
 
 /// <summary>
-/// QUESTION  how long does the slowest commit wait while a flush of more than 256 MiB runs? Two lines: "stall-idle" without
-/// a flush, "stall" during one; judge by maxUs.
+/// QUESTION  how long does the slowest commit wait while a flush of more than 256 MiB runs? Two lines: "stall-idle"
+/// without a flush, "stall" during one; judge by maxUs.
 /// </summary>
 internal static class StallBench
 {
@@ -25,13 +25,20 @@ internal static class StallBench
 
     private static async Task MeasureAsync(string folder, int writers, BenchOptions options)
     {
-        var settings = new PitrOptions { MemoryBudgetBytes = 6L << 30, WriteBufferBytesMax = 4L << 30, CheckpointWalBytes = 16L << 30 };
+        var settings = new PitrOptions
+        {
+            MemoryBudgetBytes = 6L << 30,
+            WriteBufferBytesMax =
+            4L << 30,
+            CheckpointWalBytes = 16L << 30
+        };
         PitrDatabase database = await PitrDatabase.CreateAsync(folder, settings).ConfigureAwait(false);
         await using (database.ConfigureAwait(false))
         {
             Table table = await database.CreateTableAsync("bench").ConfigureAwait(false);
             await LoadAsync(database, table).ConfigureAwait(false);
-            await CommitAsync(database, table, writers, Task.Delay(TimeSpan.FromSeconds(1))).ConfigureAwait(false); // warm
+            // warm
+            await CommitAsync(database, table, writers, Task.Delay(TimeSpan.FromSeconds(1))).ConfigureAwait(false);
             var watch = Stopwatch.StartNew();
             LatencyHistogram idle = await CommitAsync(
                 database, table, writers, Task.Delay(TimeSpan.FromSeconds(options.Seconds))).ConfigureAwait(false);

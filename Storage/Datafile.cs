@@ -274,7 +274,9 @@ internal sealed class Datafile : IDisposable
         return DatafileOpening.ChooseMetaPage(handle, expected: null);
     }
 
-    /// <summary>Best effort: it was made by this call and holds nothing; the first error is the one to report.</summary>
+    /// <summary>
+    /// Best effort: it was made by this call and holds nothing; the first error is the one to report.
+    /// </summary>
     private static void RemoveIfPossible(IFileSystem files, string path)
     {
         try
@@ -413,8 +415,7 @@ internal sealed class Datafile : IDisposable
 
     /// <summary>
     /// Closes the file: cancels what can be cancelled, waits for workers and readers, and then releases the lock (H13,
-    /// H41).
-    /// Views that are pinned go on reading their buffers; their pages give a typed error. Not inside an epoch.
+    /// H41). Views that are pinned go on reading their buffers; their pages give a typed error. Not inside an epoch.
     /// </summary>
     public void Dispose()
     {

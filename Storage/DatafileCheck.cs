@@ -27,7 +27,8 @@ internal static class DatafileCheck
     /// <exception cref="DamageException">No meta page is valid, or the chain of free pages is not what was
     /// written.</exception>
     /// <exception cref="StorageFailedException">The disk could not be read.</exception>
-    public static DatafileReport Run(DatafileEnvironment environment, string path, CancellationToken cancellation = default)
+    public static DatafileReport Run(
+        DatafileEnvironment environment, string path, CancellationToken cancellation = default)
     {
         using IFileHandle handle = DatafileOpening.OpenHandle(environment.Files, path, FileOpen.Read);
         MetaPage meta = DatafileOpening.ChooseMetaPage(handle, expected: null);

@@ -17,7 +17,8 @@ internal sealed record DatafileEnvironment(
 /// <param name="Incarnation">The incarnation for which generation and LSN hold (H16); null if none was noted.</param>
 /// <param name="CheckpointLsn">The LSN of that generation; null if none was noted.</param>
 /// <param name="RestoreStamp">
-/// The unfinished recovery that may have drawn the incarnation anew before a crash kept the control file from noting it (H32).
+/// The unfinished recovery that may have drawn the incarnation anew before a crash kept the control file from noting it
+/// (H32).
 /// </param>
 internal sealed record DatafileExpectation(
     SystemIdentifier SystemId,

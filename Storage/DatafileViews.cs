@@ -10,8 +10,7 @@ namespace Pitr.Storage;
 ///
 /// INVARIANTS
 ///   R1  Pages freed by generation g are released after every view with a root below g was, and after the epochs that
-///       ran
-///       then have ended (H12). A reader without a pin found the view inside such an epoch.
+///       ran then have ended (H12). A reader without a pin found the view inside such an epoch.
 ///   R2  The same holds for a buffer and the views that name it.
 ///
 /// THREADS  <see cref="Current"/>: any. Publish, Wait…: the owner. Views are released on the thread of their last pin:

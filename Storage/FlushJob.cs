@@ -12,16 +12,14 @@ namespace Pitr.Storage;
 /// </code>
 /// INVARIANTS
 ///   J1  Once step 3 was begun the job cannot be dropped: the kernel may write the meta page at any time (H9). It ends
-///       with
-///       <see cref="IsDurable"/>, or the file is written never again.
+///       with <see cref="IsDurable"/>, or the file is written never again.
 ///   J2  Step 5 cuts pages that were available when the job began, so that nobody can read them, and after step 4
 ///       (H41).
 ///
 /// THREADS  WritePages and WriteMeta: one worker, one after the other. The owner waits for it to end before it
 /// completes or drops (H13); closing the file waits for it too.
 /// FAILURE  no room on the disk, damage and cancellation in WritePages: drop it. Any failure of a write or sync: the
-/// datafile
-/// <see cref="Datafile.HasFailed"/>.
+/// datafile <see cref="Datafile.HasFailed"/>.
 /// </remarks>
 internal sealed class FlushJob
 {
@@ -85,7 +83,8 @@ internal sealed class FlushJob
     public void WriteMeta()
     {
         using Datafile.Work work = _datafile.BeginWork();
-        Invariant.Require(ArePagesWritten && !_isMetaSubmitted, "J1", "a meta page is written before its pages, or twice.");
+        Invariant.Require(ArePagesWritten
+            && !_isMetaSubmitted, "J1", "a meta page is written before its pages, or twice.");
         _isMetaSubmitted = true;
         _datafile.WriteMeta(Meta);
         _isDurable = true;

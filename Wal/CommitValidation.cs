@@ -189,7 +189,8 @@ internal sealed class CommitValidation
         }
         foreach ((TableId table, Lsn lsn) in _drops)
         {
-            if (lsn > snapshot && (reads.Tables.Contains(table) || reads.Ranges.Any(range => ReadSet.RangeMeets(range, table))))
+            if (lsn > snapshot
+                && (reads.Tables.Contains(table) || reads.Ranges.Any(range => ReadSet.RangeMeets(range, table))))
                 return ValidationErrors.Conflict("A table", snapshot, lsn);
         }
         return null;

@@ -59,7 +59,8 @@ internal enum FoundBehind
 /// <param name="Behind">What lies behind it.</param>
 /// <param name="IsBelowKnownEnd">A clean shutdown, a checkpoint or an archive says that the log goes on there.</param>
 /// <param name="MayEndInRecord">The bytes come from an archive, which ends at a segment's or part's end.</param>
-internal readonly record struct EndFacts(FoundAtEnd Found, FoundBehind Behind, bool IsBelowKnownEnd, bool MayEndInRecord);
+internal readonly record struct EndFacts(
+    FoundAtEnd Found, FoundBehind Behind, bool IsBelowKnownEnd, bool MayEndInRecord);
 
 /// <summary>The end of a log, as decided.</summary>
 /// <param name="Reason">What it is.</param>
@@ -113,7 +114,8 @@ internal static class EndOfWal
             WalEndReason.Damage, "the bytes are no record of this log, which is known to go on there"),
         new("E10", f => IsBad(f) && !f.IsBelowKnownEnd && f.Behind == FoundBehind.LaterGroup,
             WalEndReason.Damage, "the bytes are no record of this log, and a later group follows"),
-        new("E11", f => f.Found == FoundAtEnd.Zeroes && !f.IsBelowKnownEnd && IsQuiet(f) && f.Behind != FoundBehind.Remains,
+        new("E11", f =>
+            f.Found == FoundAtEnd.Zeroes && !f.IsBelowKnownEnd && IsQuiet(f) && f.Behind != FoundBehind.Remains,
             WalEndReason.End, "only zeroes follow"),
         new("E12", f => IsBad(f) && !f.IsBelowKnownEnd && IsQuiet(f)
                 && (f.Found == FoundAtEnd.BadRecord || f.Behind == FoundBehind.Remains),

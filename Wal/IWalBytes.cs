@@ -68,7 +68,8 @@ internal sealed class FolderWalBytes : IWalBytes
     }
 
     public (string Path, long Offset) Place(Lsn at) =>
-        (_folder.PathOf(new SegmentName(_identity.Timeline, _folder.Geometry.NumberOf(at))), _folder.Geometry.OffsetOf(at));
+        (_folder.PathOf(new SegmentName(_identity.Timeline, _folder.Geometry.NumberOf(at))),
+            _folder.Geometry.OffsetOf(at));
 
     public void Dispose() => _handle?.Dispose();
 

@@ -50,7 +50,8 @@ internal static class RecordCodec
     public const int OperationCountAt = 56;
 
     static RecordCodec() => Invariant.Require(
-        HeaderBytes % 8 == 0 && OperationCountAt + 8 == HeaderBytes && LengthMax % 8 == 0, "R2", "The header is not 64 bytes.");
+        HeaderBytes % 8 == 0 && OperationCountAt + 8 == HeaderBytes
+            && LengthMax % 8 == 0, "R2", "The header is not 64 bytes.");
 
     /// <summary>Bytes of a record with this body, padding included.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -43,7 +43,8 @@ internal sealed class TimelineHistory
     public TimelineEntry Last => _path[^1];
 
     /// <summary>The history of a database that was just created.</summary>
-    public static TimelineHistory First(SystemIdentifier system, Lineage lineage, Lsn startLsn, string reason, DateTimeOffset time) =>
+    public static TimelineHistory First(
+        SystemIdentifier system, Lineage lineage, Lsn startLsn, string reason, DateTimeOffset time) =>
         new(system, [new TimelineEntry(TimelineId.First, lineage, null, Lsn.Zero, startLsn, reason, time)]);
 
     /// <summary>From entries that were kept elsewhere (the control file).</summary>
@@ -68,7 +69,8 @@ internal sealed class TimelineHistory
         Invariant.Require(timeline.Value > Last.Timeline.Value, "T3",
             $"Timeline {timeline} does not follow {Last.Timeline}.");
         return new TimelineHistory(System,
-            [.. _path.AsSpan(0, kept), new TimelineEntry(timeline, lineage, _path[kept - 1].Timeline, forkLsn, startLsn, reason, time)]);
+            [.. _path.AsSpan(0, kept),
+                new TimelineEntry(timeline, lineage, _path[kept - 1].Timeline, forkLsn, startLsn, reason, time)]);
     }
 
     /// <summary>T2.</summary>
@@ -104,7 +106,8 @@ internal sealed class TimelineHistory
     public (TimelineEntry Entry, Lsn Lsn)? CommonWith(TimelineHistory other)
     {
         int shared = 0;
-        while (shared < _path.Length && shared < other._path.Length && _path[shared].Lineage == other._path[shared].Lineage)
+        while (shared < _path.Length && shared < other._path.Length
+            && _path[shared].Lineage == other._path[shared].Lineage)
             shared++;
         if (System != other.System || shared == 0)
             return null;
@@ -117,7 +120,8 @@ internal sealed class TimelineHistory
     /// </summary>
     public bool IsSameBranch(TimelineHistory other) =>
         System == other.System && Last.Timeline == other.Last.Timeline && Last.Lineage == other.Last.Lineage
-        && Last.Parent == other.Last.Parent && Last.ForkLsn == other.Last.ForkLsn && Last.StartLsn == other.Last.StartLsn;
+        && Last.Parent == other.Last.Parent && Last.ForkLsn == other.Last.ForkLsn
+        && Last.StartLsn == other.Last.StartLsn;
 
     /// <summary>The archive object.</summary>
     public ReadOnlyMemory<byte> Encode() => SealedText.Seal(JsonSerializer.SerializeToUtf8Bytes(
@@ -144,7 +148,8 @@ internal sealed class TimelineHistory
     {
         TimelineHistory history = ArchiveJson.Read(
             store, name, bytes, ArchiveJson.Default.HistoryJson, Format, static json => json.Format, static json =>
-                new TimelineHistory(new SystemIdentifier(ArchiveJson.Id(json.System)), Array.ConvertAll(json.Path, static entry =>
+                new TimelineHistory(
+                    new SystemIdentifier(ArchiveJson.Id(json.System)), Array.ConvertAll(json.Path, static entry =>
                     new TimelineEntry(
                         new TimelineId(entry.Timeline), new Lineage(ArchiveJson.Id(entry.Lineage)),
                         entry.Parent is { } parent ? new TimelineId(parent) : null, Lsn.Parse(entry.ForkLsn),

@@ -126,7 +126,8 @@ internal sealed class WalAppender : IDisposable
         RequireNotFailed();
         Invariant.Require(_state == State.Idle, "W4", "A group is open.");
         Invariant.Require(
-            commitTime.UtcTicks > _commitTimeTicks, "I9", $"Commit time {commitTime:O} is not above that of the last group.");
+            commitTime.UtcTicks > _commitTimeTicks, "I9",
+            $"Commit time {commitTime:O} is not above that of the last group.");
         Begin(commitTime.UtcTicks, rawClock.UtcTicks);
     }
 

@@ -67,6 +67,7 @@ internal static class WalDump
 
 /// <summary>How descriptions look as JSON.</summary>
 [JsonSourceGenerationOptions(
-    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition =
+        JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(RecordDescription))]
 internal sealed partial class WalDumpJson : JsonSerializerContext;

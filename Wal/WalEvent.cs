@@ -85,7 +85,8 @@ internal abstract record WalEvent
     /// <param name="StartLsn">Where its first record begins: a segment boundary.</param>
     /// <param name="Reason">For people.</param>
     public sealed record TimelineStart(
-        TimelineId Timeline, Lineage Lineage, TimelineId ParentTimeline, Lineage ParentLineage, Lsn ForkLsn, Lsn StartLsn,
+        TimelineId Timeline, Lineage Lineage, TimelineId ParentTimeline, Lineage ParentLineage, Lsn ForkLsn,
+        Lsn StartLsn,
         string Reason) : WalEvent
     {
         public override WalRecordKind Kind => WalRecordKind.TimelineStart;

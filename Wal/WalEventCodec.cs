@@ -96,7 +96,8 @@ internal static class WalEventCodec
     IgnoreReadOnlyProperties = true, // the kind is in the record's header
     Converters =
     [
-        typeof(LsnAsText), typeof(LineageAsHex), typeof(IncarnationAsHex), typeof(FileIdAsNumber), typeof(TableIdAsNumber),
+        typeof(LsnAsText), typeof(LineageAsHex), typeof(IncarnationAsHex), typeof(FileIdAsNumber),
+        typeof(TableIdAsNumber),
         typeof(TimelineAsNumber),
     ])]
 [JsonSerializable(typeof(WalEvent.Checkpoint))]

@@ -21,11 +21,10 @@ namespace Pitr.Wal;
 /// standing for the new content after a power loss.
 ///
 /// A recycled segment is zeroed, although its stale records could not pass (their start LSNs and lineage do not fit,
-/// H2):
-/// (1) zeroes in the page cache keep the commit path from reading a page to change a part of it; (2) by W3 the filler
-/// of a switch writes its header only, and opening has little to zero; (3) every byte beyond the end that is not zero
-/// is the rest of a torn group, so H6's scan reads nothing else. What recycling saves is allocation, and the room it
-/// holds.
+/// H2): (1) zeroes in the page cache keep the commit path from reading a page to change a part of it; (2) by W3 the
+/// filler of a switch writes its header only, and opening has little to zero; (3) every byte beyond the end that is not
+/// zero is the rest of a torn group, so H6's scan reads nothing else. What recycling saves is allocation, and the room
+/// it holds.
 ///
 /// THREADS  <see cref="EnsureReady"/> and <see cref="Recycle"/>: one worker at a time. <see cref="TryTakeReady"/>: the
 /// appender's thread. <see cref="List"/>, <see cref="ReadyCount"/>: any.
@@ -46,7 +45,8 @@ internal sealed class WalFolder : IDisposable
     private readonly Queue<string> _spares = new();
     private readonly byte[] _zeroes;
     private ulong _nextNumber;
-    private ulong _nameNotSynced; // the number whose rename was done and whose folder sync threw: its name is made again
+    // the number whose rename was done and whose folder sync threw: its name is made again
+    private ulong _nameNotSynced;
 
     /// <param name="files">The disk.</param>
     /// <param name="folder">The folder; it exists.</param>
@@ -97,7 +97,8 @@ internal sealed class WalFolder : IDisposable
         {
             bool isMaking = name.EndsWith(MakingSuffix, StringComparison.Ordinal)
                 && SegmentName.TryParse(name.AsSpan(0, name.Length - MakingSuffix.Length), out _);
-            bool isSpare = name.StartsWith(SparePrefix, StringComparison.Ordinal) && name.Length == SparePrefix.Length + 16;
+            bool isSpare = name.StartsWith(SparePrefix, StringComparison.Ordinal)
+                && name.Length == SparePrefix.Length + 16;
             if (!isMaking && !isSpare)
                 continue;
             _files.Delete($"{Folder}/{name}");
@@ -117,7 +118,8 @@ internal sealed class WalFolder : IDisposable
     /// <summary>Adds a segment that exists and holds only zeroes behind its header: found ready at opening.</summary>
     public void AddReady(WalSegment segment)
     {
-        Invariant.Require(segment.Number == _nextNumber, "W1", $"Segment {segment.Number} is not the next one, {_nextNumber}.");
+        Invariant.Require(
+            segment.Number == _nextNumber, "W1", $"Segment {segment.Number} is not the next one, {_nextNumber}.");
         _nextNumber++;
         _ready.Enqueue(segment);
     }
@@ -154,7 +156,8 @@ internal sealed class WalFolder : IDisposable
             FileEntry? there = _files.Stat(path);
             if (there is null)
                 continue; // it was let go already
-            bool fits = there is { IsSymlink: false, IsFolder: false } entry && entry.LengthBytes == Geometry.SegmentBytes;
+            bool fits = there is { IsSymlink: false, IsFolder: false } entry
+                && entry.LengthBytes == Geometry.SegmentBytes;
             if (!fits || _spares.Count >= SparesMax)
             {
                 _files.Delete(path);

@@ -8,7 +8,8 @@ namespace Pitr.Wal;
 internal sealed class LsnAsText : JsonConverter<Lsn>
 {
     public override Lsn Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
-        Lsn.TryParse(reader.GetString(), CultureInfo.InvariantCulture, out Lsn lsn) ? lsn : throw new JsonException("No LSN.");
+        Lsn.TryParse(reader.GetString(), CultureInfo.InvariantCulture, out Lsn lsn) ? lsn
+            : throw new JsonException("No LSN.");
 
     public override void Write(Utf8JsonWriter writer, Lsn value, JsonSerializerOptions options) =>
         writer.WriteStringValue(value.ToString());

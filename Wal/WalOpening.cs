@@ -53,7 +53,8 @@ internal sealed record WalReplayPart(WalIdentity Identity, WalRange Range);
 /// from it.</param>
 /// <param name="Replay">What replay reads, in this order.</param>
 internal sealed record WalOpened(
-    WalAppender Appender, WalEnd How, Lsn LastGroupStart, TransactionId LastTransactionId, DateTimeOffset LastCommitTime,
+    WalAppender Appender, WalEnd How, Lsn LastGroupStart, TransactionId LastTransactionId,
+    DateTimeOffset LastCommitTime,
     IReadOnlyList<WalReplayPart> Replay)
 {
     /// <summary>The end of the log; everything below is durable.</summary>
@@ -175,7 +176,8 @@ internal static class WalOpening
         {
             for (ulong number = geometry.NumberOf(lastGroup); number < next; number++)
             {
-                var segment = new WalSegment(number, folder.Open(number, folder.Identity, FileOpen.ReadWrite), geometry);
+                IFileHandle handle = folder.Open(number, folder.Identity, FileOpen.ReadWrite);
+                var segment = new WalSegment(number, handle, geometry);
                 open.Add(segment);
                 WriteAgain(segment, Lsn.Max(lastGroup, segment.Start), Lsn.Min(end, segment.End));
                 if (end < segment.End)
@@ -231,7 +233,8 @@ internal static class WalOpening
         {
             if (name.Timeline != folder.Identity.Timeline || name.Number < next)
                 continue;
-            WalSegment? zero = removed.Count == 0 && name.Number == next + (ulong)zeroes.Count ? OpenIfZero(folder, name.Number) : null;
+            WalSegment? zero = removed.Count == 0 && name.Number == next + (ulong)zeroes.Count
+                ? OpenIfZero(folder, name.Number) : null;
             if (zero is null)
                 removed.Add(name);
             else
@@ -289,7 +292,8 @@ internal static class WalOpening
         foreach (WalReplayPart part in parts)
         {
             Lsn to = part.Range.To;
-            for (ulong number = folder.Geometry.NumberOf(part.Range.From); folder.Geometry.StartOf(number) < to; number++)
+            ulong first = folder.Geometry.NumberOf(part.Range.From);
+            for (ulong number = first; folder.Geometry.StartOf(number) < to; number++)
             {
                 if (part.Identity == folder.Identity && open.Exists(segment => segment.Number == number))
                     continue; // it was, by the handle that wrote

@@ -59,7 +59,8 @@ internal sealed class WalReader : IDisposable
     /// <param name="range">What to read.</param>
     public WalReader(IWalBytes source, WalRange range)
     {
-        Invariant.Require(range.From.Value % 8 == 0 && range.From <= range.To, "R2", $"Reading cannot begin at {range.From}.");
+        Invariant.Require(range.From.Value % 8 == 0
+            && range.From <= range.To, "R2", $"Reading cannot begin at {range.From}.");
         _source = source;
         _range = range;
         _blockLsn = range.From.Value;
@@ -126,7 +127,8 @@ internal sealed class WalReader : IDisposable
         ulong groupStart = Word(ref header, RecordCodec.GroupStartAt);
         return RecordCodec.IsLength(Length(ref header))
             && Word(ref header, RecordCodec.StartLsnAt) == place
-            && (groupStart == place || (_chains && groupStart == _groupStart) || IsFirstBelowKnownEnd(place, groupStart))
+            && (groupStart == place || (_chains && groupStart == _groupStart)
+                || IsFirstBelowKnownEnd(place, groupStart))
             && (!_chains
                 || Unsafe.ReadUnaligned<uint>(ref Unsafe.Add(ref header, RecordCodec.PreviousCrcAt)) == _previousCrc);
     }
@@ -266,7 +268,8 @@ internal sealed class WalReader : IDisposable
         int rest = _filled - _at;
         byte[] to = need <= _block.Length
             ? _block
-            : GC.AllocateUninitializedArray<byte>((int)Math.Min(Math.Max(need, _block.Length * 2L), RecordCodec.LengthMax));
+            : GC.AllocateUninitializedArray<byte>(
+                (int)Math.Min(Math.Max(need, _block.Length * 2L), RecordCodec.LengthMax));
         _block.AsSpan(_at, rest).CopyTo(to);
         if (to != _block)
             Leave(_block);

@@ -5,8 +5,8 @@ namespace Pitr.Wal;
 /// </summary>
 /// <remarks>
 /// While it is filled, a question walks it backwards, down to the snapshot. Once full it is sorted, once, and only if
-/// somebody asks: databases whose transactions read no ranges pay the append alone. Sorting takes some twenty times as long
-/// as walking, and commits wait for it: so one question sorts a few runs only, and the next one a few more.
+/// somebody asks: databases whose transactions read no ranges pay the append alone. Sorting takes some twenty times as
+/// long as walking, and commits wait for it: so one question sorts a few runs only, and the next one a few more.
 /// </remarks>
 internal sealed class WrittenKeys
 {

@@ -4,15 +4,14 @@ using static Pitr.Actors.WalProtocol;
 namespace Pitr.Actors;
 
 /// <summary>
-/// Back pressure (design §3): from half of the limit of buffered bytes a commit is delayed in proportion, at the limit it
-/// waits for a flush, and after the request timeout it is refused. Memory does not grow, and nobody waits for ever.
+/// Back pressure (design §3): from half of the limit of buffered bytes a commit is delayed in proportion, at the limit
+/// it waits for a flush, and after the request timeout it is refused. Memory does not grow, and nobody waits for ever.
 /// </summary>
 /// <remarks>
-/// ORDER  a queue: while a commit is delayed those behind it wait too, so that the commits of one thread get their LSNs in
-/// the order of its calls. Delays run beside each other: a commit is due when its own delay is over, and not before the
-/// one ahead of it.
-/// A delayed commit is one that WalWriter has not taken: a cancellation withdraws it. When the engine stops, what is
-/// delayed goes to the closed intake, which fails it.
+/// ORDER  a queue: while a commit is delayed those behind it wait too, so that the commits of one thread get their LSNs
+/// in the order of its calls. Delays run beside each other: a commit is due when its own delay is over, and not before
+/// the one ahead of it. A delayed commit is one that WalWriter has not taken: a cancellation withdraws it. When the
+/// engine stops, what is delayed goes to the closed intake, which fails it.
 /// THREADS  any number of callers; one pump, a task that runs while something is delayed.
 /// </remarks>
 internal sealed class CommitDelay(EngineContext engine, IActorRef walWriter, CancellationToken stopped)
@@ -83,7 +82,8 @@ internal sealed class CommitDelay(EngineContext engine, IActorRef walWriter, Can
                 if (now < first.Due)
                     wait = engine.Clock.GetElapsedTime(now, first.Due);
                 else if (Fill >= 1)
-                    (wait, isRefused) = (LongestDelay, engine.Clock.GetElapsedTime(first.Since) > engine.Options.RequestTimeout);
+                    (wait, isRefused) =
+                        (LongestDelay, engine.Clock.GetElapsedTime(first.Since) > engine.Options.RequestTimeout);
             }
 
             if (wait > TimeSpan.Zero && !isRefused && !stopped.IsCancellationRequested)
@@ -97,7 +97,8 @@ internal sealed class CommitDelay(EngineContext engine, IActorRef walWriter, Can
             {
                 _queue.Dequeue();
                 if (isRefused)
-                    first.Commit.Complete(EngineErrors.BuffersFull(engine.Slots.BufferedBytes, engine.WriteBufferBytesMax));
+                    first.Commit.Complete(
+                        EngineErrors.BuffersFull(engine.Slots.BufferedBytes, engine.WriteBufferBytesMax));
                 else
                     Pass(first.Commit); // before it counts as gone: who comes next may pass by itself
                 if (--_count == 0)

@@ -114,8 +114,8 @@ internal sealed class PendingCommit : IValueTaskSource<CommitResult>
     }
 
     /// <summary>
-    /// The caller gets an error while datafiles may still read the record: the batch goes on with a copy of it, and the engine
-    /// keeps the one that it has.
+    /// The caller gets an error while datafiles may still read the record: the batch goes on with a copy of it, and the
+    /// engine keeps the one that it has.
     /// </summary>
     public void Abandon(Exception error)
     {
@@ -146,7 +146,8 @@ internal sealed class PendingCommit : IValueTaskSource<CommitResult>
     private void Reset(CancellationToken token)
     {
         if (Interlocked.CompareExchange(ref _state, Queued, Idle) != Idle)
-            throw new InvalidOperationException("A commit of this batch is under way; await it before the batch is used again.");
+            throw new InvalidOperationException(
+                "A commit of this batch is under way; await it before the batch is used again.");
         _core.Reset();
         _token = token;
         _cancellation = default;

@@ -34,7 +34,8 @@ internal sealed class CatalogueView
 
     /// <summary>The datafiles, by name.</summary>
     public IReadOnlyList<DatafileInfo> Datafiles(string folder) =>
-        [.. Catalogue.Files.Select(file => new DatafileInfo(file.Id, file.Name, Storage.Catalogue.FullPath(folder, file.Path)))
+        [.. Catalogue.Files.Select(file =>
+            new DatafileInfo(file.Id, file.Name, Storage.Catalogue.FullPath(folder, file.Path)))
             .OrderBy(file => file.Name, StringComparer.Ordinal)];
 
     /// <summary>The same with one table gone.</summary>

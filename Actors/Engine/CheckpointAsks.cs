@@ -32,7 +32,9 @@ internal sealed class CheckpointAsks
         SendNext(checkpointer, self);
     }
 
-    /// <summary>The Checkpointer died: nobody waits for it any longer, and nothing is lost but the checkpoint.</summary>
+    /// <summary>
+    /// The Checkpointer died: nobody waits for it any longer, and nothing is lost but the checkpoint.
+    /// </summary>
     public void RefuseAll(object answer, IActorRef self)
     {
         _askers.AddRange(_next);

@@ -15,10 +15,12 @@ internal static class ControlFileChanges
             return control;
         if (clean.Incarnation == known.Incarnation && clean.Generation < known.Generation)
         {
-            // A report that waited for other files while a fence had a newer generation noted (H16): what it says of the LSN holds.
+            // A report that waited for other files while a fence had a newer generation noted (H16): what it says of
+            // the LSN holds.
             return control with
             {
-                Catalogue = control.Catalogue.WithFile(known with { CleanUpTo = Lsn.Max(known.CleanUpTo, clean.CleanUpTo) }),
+                Catalogue =
+                    control.Catalogue.WithFile(known with { CleanUpTo = Lsn.Max(known.CleanUpTo, clean.CleanUpTo) }),
             };
         }
 
@@ -32,7 +34,9 @@ internal static class ControlFileChanges
         return next == known ? control : control with { Catalogue = control.Catalogue.WithFile(next) };
     }
 
-    /// <summary>The catalogue as replayed; what it says of a file that was flushed meanwhile is older than what was noted then.</summary>
+    /// <summary>
+    /// The catalogue as replayed; what it says of a file that was flushed meanwhile is older than what was noted then.
+    /// </summary>
     public static ControlFile WithReplayed(this ControlFile control, Catalogue replayed)
     {
         Catalogue next = replayed;
@@ -63,7 +67,8 @@ internal static class ControlFileChanges
     }
 
     /// <summary>
-    /// With a checkpoint: what the files reported, and the redo point, which is the least LSN that any file is clean up to.
+    /// With a checkpoint: what the files reported, and the redo point, which is the least LSN that any file is clean up
+    /// to.
     /// </summary>
     public static ControlFile WithCheckpoint(
         this ControlFile control, Lsn checkpointLsn, IReadOnlyList<FileClean> clean, DateTimeOffset time)
@@ -87,8 +92,8 @@ internal static class ControlFileChanges
         control.RedoLsn, control.CheckpointLsn, Encoding.UTF8.GetString(ControlFileStore.EncodePayload(control)));
 
     /// <summary>
-    /// With what was durable when a checkpoint's record was: below the redo point nobody reads any more which ids and times
-    /// were given (I9).
+    /// With what was durable when a checkpoint's record was: below the redo point nobody reads any more which ids and
+    /// times were given (I9).
     /// </summary>
     public static ControlFile WithRecorded(
         this ControlFile control, Lsn recordLsn, DateTimeOffset time, TransactionId last) => control with

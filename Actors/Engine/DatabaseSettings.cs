@@ -37,7 +37,8 @@ internal sealed record DatabaseSettings
         try
         {
             DatabaseSettings settings =
-                JsonSerializer.Deserialize(bytes.AsSpan(0, read), SettingsJson.Default.DatabaseSettings) ?? new DatabaseSettings();
+                JsonSerializer.Deserialize(
+                    bytes.AsSpan(0, read), SettingsJson.Default.DatabaseSettings) ?? new DatabaseSettings();
             return settings.ArchiveLagBytesMax is < 0
                 ? throw EngineErrors.SettingsInvalid(path, "archiveLagBytesMax is below 0.")
                 : settings;
@@ -49,7 +50,8 @@ internal sealed record DatabaseSettings
     }
 
     public void Write(IFileSystem files, string folder) => DurableReplace.Write(
-        files, Path.Combine(folder, FileName), JsonSerializer.SerializeToUtf8Bytes(this, SettingsJson.Default.DatabaseSettings));
+        files, Path.Combine(folder, FileName),
+        JsonSerializer.SerializeToUtf8Bytes(this, SettingsJson.Default.DatabaseSettings));
 }
 
 [JsonSourceGenerationOptions(

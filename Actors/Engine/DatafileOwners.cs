@@ -60,7 +60,8 @@ internal sealed class DatafileOwners(EngineContext engine)
             owner.Tell(fence, sender);
         else
             sender.Tell(new FenceRefused(
-                fence.Datafile, engine.Slots.TryOf(file)?.Why ?? Problem.From(EngineErrors.DatafileRecovering(fence.Datafile))));
+                fence.Datafile,
+                engine.Slots.TryOf(file)?.Why ?? Problem.From(EngineErrors.DatafileRecovering(fence.Datafile))));
     }
 
     /// <summary>To the owner of the file whose fence the token is of.</summary>

@@ -3,8 +3,8 @@ using Pitr.Storage;
 namespace Pitr.Actors;
 
 /// <summary>
-/// Where a datafile may lie: nowhere that Pitr makes files of its own. One under the name of a segment to come would stop
-/// the log, and one in a store would be shipped over.
+/// Where a datafile may lie: nowhere that Pitr makes files of its own. One under the name of a segment to come would
+/// stop the log, and one in a store would be shipped over.
 /// </summary>
 internal static class DatafilePlace
 {

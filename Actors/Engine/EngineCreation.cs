@@ -52,7 +52,8 @@ internal static class EngineCreation
                 FileId.Main, "main", "main.pitr", incarnation, file.Generation, file.CheckpointLsn, file.CheckpointLsn);
         }
 
-        ControlFile control = ControlFile.ForNew(system, lineage, options.WalSegmentBytes, start, engine.Clock.GetUtcNow());
+        ControlFile control =
+            ControlFile.ForNew(system, lineage, options.WalSegmentBytes, start, engine.Clock.GetUtcNow());
         new ControlFileStore(files, folder).Replace(control with
         {
             Catalogue = Catalogue.Empty.CreateFile(main, start),

@@ -13,7 +13,8 @@ internal static class EngineFactory
 
     public static Func<ulong> DrawOf(PitrOptions options)
     {
-        Func<ulong> draw = options.DrawRandom ?? (() => BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))));
+        Func<ulong> draw =
+            options.DrawRandom ?? (() => BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))));
         return () =>
         {
             ulong drawn;
@@ -53,7 +54,8 @@ internal static class EngineFactory
     }
 
     public static PacedWriter WriterFor(PitrOptions options, ArenaPool arenas) => new(
-        options.Clock, options.Delay ?? DelayWith(options.Clock), () => (double)arenas.RentedBytes / arenas.BudgetBytes);
+        options.Clock, options.Delay ?? DelayWith(options.Clock), () =>
+            (double)arenas.RentedBytes / arenas.BudgetBytes);
 
     /// <summary>
     /// The supervisor's name: what of the folder's path may stand in an actor path, and a number that keeps apart what
@@ -91,7 +93,8 @@ internal static class EngineFactory
         }
     }
 
-    public static FolderStore OpenStore(IFileSystem files, Func<ulong> draw, StoreAddress address, ChunkWrite? write = null) =>
+    public static FolderStore OpenStore(
+        IFileSystem files, Func<ulong> draw, StoreAddress address, ChunkWrite? write = null) =>
         new(files, address.Folder, draw, address.Text, write);
 
     /// <summary>A worker's pause; workers have threads of their own.</summary>

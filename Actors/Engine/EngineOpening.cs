@@ -4,12 +4,13 @@ using Pitr.Wal;
 namespace Pitr.Actors;
 
 /// <summary>
-/// Opens what a database consists of, in an order in which nothing is believed before what proves it: lock, control file,
-/// datafiles, and the WAL, which must reach what all of them know (H7).
+/// Opens what a database consists of, in an order in which nothing is believed before what proves it: lock, control
+/// file, datafiles, and the WAL, which must reach what all of them know (H7).
 /// </summary>
 /// <remarks>
-/// A datafile that is missing, old, foreign or damaged does not keep the others from serving: it is NeedsRecovery. One that is
-/// ahead of the WAL keeps the database from opening, since then the WAL is not the one that the file was written from.
+/// A datafile that is missing, old, foreign or damaged does not keep the others from serving: it is NeedsRecovery. One
+/// that is ahead of the WAL keeps the database from opening, since then the WAL is not the one that the file was
+/// written from.
 /// THREADS  one worker. FAILURE  what was opened is closed again; trying again does no harm.
 /// </remarks>
 internal static class EngineOpening
@@ -79,7 +80,8 @@ internal static class EngineOpening
 
     /// <summary>
     /// H7: a store that knows more of this timeline than the local WAL: going on would give LSNs twice. A store that
-    /// can't be asked, or is not this database's, keeps nothing from opening: nothing is pushed there before it was asked.
+    /// can't be asked, or is not this database's, keeps nothing from opening: nothing is pushed there before it was
+    /// asked.
     /// </summary>
     private static void RequireNoStoreAhead(
         IReadOnlyList<IArchiveStore> stores, TimelineHistory history, WalGeometry geometry, WalOpened wal)
@@ -99,8 +101,8 @@ internal static class EngineOpening
     }
 
     /// <summary>
-    /// A full disk does not keep a database from opening, as long as what is there stands: what is not written says less
-    /// than is true, and the WAL says the rest.
+    /// A full disk does not keep a database from opening, as long as what is there stands: what is not written says
+    /// less than is true, and the WAL says the rest.
     /// </summary>
     private static void UnlessFull(Action step, Func<bool> stands)
     {
@@ -123,7 +125,8 @@ internal static class EngineOpening
         {
             if (file.NeedsRecovery is not null)
                 throw EngineErrors.DatafileNeedsRecovery(file.Name, file.NeedsRecovery);
-            // A restore that crashed after it had stamped this file, and before the control file knew its new incarnation (H32).
+            // A restore that crashed after it had stamped this file, and before the control file knew its new
+            // incarnation (H32).
             bool isStamped = control.Recovery is { } recovery
                 && engine.FileSystem.Stat(path) is not null
                 && Datafile.Inspect(engine.FileSystem, path).RestoreStamp == recovery.Id;
@@ -132,7 +135,8 @@ internal static class EngineOpening
                 isStamped
                     ? new DatafileExpectation(control.SystemId, file.Id)
                     : new DatafileExpectation(
-                        control.SystemId, file.Id, DatafileKind.Datafile, file.Generation, file.Incarnation, file.CheckpointLsn),
+                        control.SystemId, file.Id, DatafileKind.Datafile, file.Generation, file.Incarnation,
+                        file.CheckpointLsn),
                 keepVersions: false);
             if (!history.PathContains(opened.Meta.Lineage, opened.CheckpointLsn))
             {
@@ -143,7 +147,8 @@ internal static class EngineOpening
                     + "which is not on this database's path there.");
             }
 
-            return new OpenedDatafile(file.Id, file.Name, path, opened, Lsn.Max(file.CleanUpTo, opened.CheckpointLsn), null);
+            return new OpenedDatafile(
+                file.Id, file.Name, path, opened, Lsn.Max(file.CleanUpTo, opened.CheckpointLsn), null);
         }
         catch (PitrException error) when (error.Code is not (ErrorCode.DatabaseLocked or ErrorCode.FormatVersion))
         {

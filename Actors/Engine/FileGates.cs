@@ -19,7 +19,8 @@ internal sealed class FileGates
         _files[file] = (entry.Name, isGone ? null : entry.Owner, why);
     }
 
-    public Problem? WhyClosed(FileId file) => _files.TryGetValue(file, out (string Name, IActorRef? Owner, Problem? WhyClosed) entry)
+    public Problem? WhyClosed(FileId file) =>
+        _files.TryGetValue(file, out (string Name, IActorRef? Owner, Problem? WhyClosed) entry)
         ? entry.WhyClosed
         : Problem.From(EngineErrors.DatafileUnknown(file));
 

@@ -24,7 +24,10 @@ internal sealed class HandOver
         }
     }
 
-    /// <summary>From here on it is let go with <paramref name="letGo"/>, unless it is taken; at once if nobody can take it any more.</summary>
+    /// <summary>
+    /// From here on it is let go with <paramref name="letGo"/>, unless it is taken; at once if nobody can take it any
+    /// more.
+    /// </summary>
     /// <returns>The same thing.</returns>
     public T Give<T>(T thing, Action<T> letGo)
         where T : class

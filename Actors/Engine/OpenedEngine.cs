@@ -7,7 +7,8 @@ namespace Pitr.Actors;
 /// <summary>What opening found, before anything is replayed.</summary>
 internal sealed record OpenedEngine(
     DatabaseLock Lock, ControlFileStore ControlFileStore, ControlFile ControlFile, WalFolder WalFolder, WalOpened? Wal,
-    IReadOnlyList<OpenedDatafile> Datafiles, IReadOnlyList<IArchiveStore> Stores, EngineStart Start) : ILocalMessage, IDisposable
+    IReadOnlyList<OpenedDatafile> Datafiles, IReadOnlyList<IArchiveStore> Stores, EngineStart Start)
+        : ILocalMessage, IDisposable
 {
     /// <summary>How far a store may be behind.</summary>
     public required ArchiveBound ArchiveBound { get; init; }
@@ -17,7 +18,8 @@ internal sealed record OpenedEngine(
 
     /// <summary>Where WalWriter goes on after a crash recovery.</summary>
     public WalStart WalStart(TimeProvider clock) => Actors.WalStart.Of(
-        WalFolder, TimelineHistory.Of(ControlFile.SystemId, ControlFile.History), Wal!, ControlFile.NextTransactionId, clock);
+        WalFolder, TimelineHistory.Of(ControlFile.SystemId, ControlFile.History), Wal!, ControlFile.NextTransactionId,
+        clock);
 
     /// <summary>Where a datafile lies.</summary>
     public string PathOf(FileId file) => Datafiles.FirstOrDefault(opened => opened.Id == file)?.Path ?? "";
@@ -43,7 +45,8 @@ internal sealed record OpenedEngine(
 internal sealed record OpenedDatafile(FileId Id, string Name, string Path, Datafile? File, Lsn CleanUpTo, Problem? Why);
 
 /// <summary>A restore that goes on: its plan and where its WAL is.</summary>
-internal sealed record RestoreInProgress(Guid RecoveryId, RecoveryPlan Plan, TimelineHistory History, WalSources Sources)
+internal sealed record RestoreInProgress(
+    Guid RecoveryId, RecoveryPlan Plan, TimelineHistory History, WalSources Sources)
 {
     /// <summary>The last LSN that counts.</summary>
     public Lsn Cut => Plan.StopsAt.Lsn;

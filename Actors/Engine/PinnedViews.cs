@@ -51,7 +51,9 @@ internal sealed class PinnedViews
             view?.Unpin();
     }
 
-    /// <summary>True if a reader of the view at the LSN, which was visible before the view was read, misses nothing.</summary>
+    /// <summary>
+    /// True if a reader of the view at the LSN, which was visible before the view was read, misses nothing.
+    /// </summary>
     public static bool Shows(ReadView view, Lsn lsn) =>
         view.RootLsn <= lsn && (!view.Active.IsSealed || view.Active.SealedAt >= lsn);
 

@@ -14,14 +14,16 @@ internal static class StatusReport
 
     /// <summary>Asks everybody; a file without an actor is shown as its slot says.</summary>
     public static async Task<StatusReported> Collect(
-        EngineContext engine, OpenedEngine opened, IReadOnlyList<IActorRef> datafiles, IActorRef archiver, IActorRef controlFile)
+        EngineContext engine, OpenedEngine opened, IReadOnlyList<IActorRef> datafiles, IActorRef archiver,
+        IActorRef controlFile)
     {
         bool isPaused = archiver.IsNobody();
         Task<DatafileStatus?>[] files = [.. datafiles.Select(AskFile)];
         Task<ArchiveReported> archive = isPaused
             ? Task.FromResult(new ArchiveReported([], null))
             : archiver.Ask<ArchiveReported>(new GetArchiveStatus(), AnswerWithin);
-        ControlFile now = (await controlFile.Ask<ControlFileChanged>(new GetControlFile(), AnswerWithin).ConfigureAwait(false)).Now;
+        ControlFile now =
+            (await controlFile.Ask<ControlFileChanged>(new GetControlFile(), AnswerWithin).ConfigureAwait(false)).Now;
         DatafileStatus[] reported = [.. (await Task.WhenAll(files).ConfigureAwait(false)).OfType<DatafileStatus>()];
         IEnumerable<DatafileStatus> silent = engine.Slots.All
             .Where(slot => !reported.Any(file => file.Name == slot.Name))

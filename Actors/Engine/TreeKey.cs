@@ -10,7 +10,8 @@ internal static class TreeKey
     public static Span<byte> Write(Span<byte> room, TableId table, ReadOnlySpan<byte> key)
     {
         if (key.Length > Limits.KeyBytesMax)
-            throw new ArgumentException($"A key of {key.Length} bytes is too long; at most {Limits.KeyBytesMax} are allowed.", nameof(key));
+            throw new ArgumentException(
+                $"A key of {key.Length} bytes is too long; at most {Limits.KeyBytesMax} are allowed.", nameof(key));
         BinaryPrimitives.WriteUInt32BigEndian(room, table.Value);
         key.CopyTo(room[OperationCodec.TableIdBytes..]);
         return room[..(OperationCodec.TableIdBytes + key.Length)];

@@ -55,7 +55,8 @@ internal static class AdminProtocol
     /// <param name="SystemId">Which database it is.</param>
     /// <param name="Folder">Where it lies, on the engine's machine.</param>
     /// <param name="Http">HOST:PORT of the HTTP endpoint; the same token opens it.</param>
-    internal sealed record SessionOpened(int Version, SystemIdentifier SystemId, string Folder, string Http) : IAdminMessage;
+    internal sealed record SessionOpened(int Version, SystemIdentifier SystemId, string Folder, string Http)
+        : IAdminMessage;
 
     /// <summary>No session.</summary>
     internal sealed record SessionRefused(AdminProblem Why) : IAdminMessage;
@@ -79,7 +80,8 @@ internal static class AdminProtocol
     internal sealed record Failed(long RequestId, AdminProblem Why) : AdminAnswer(RequestId);
 
     /// <summary>How far a long job is; the answer is still to come.</summary>
-    internal sealed record Progress(long RequestId, string Step, long DoneBytes, long TotalBytes) : AdminAnswer(RequestId);
+    internal sealed record Progress(long RequestId, string Step, long DoneBytes, long TotalBytes)
+        : AdminAnswer(RequestId);
 
     // ---- engine -----------------------------------------------------------------------------------
 
@@ -105,7 +107,8 @@ internal static class AdminProtocol
     internal sealed record ReadTables(long RequestId, string? After) : AdminRequest(RequestId);
 
     /// <summary>A page of tables.</summary>
-    internal sealed record TablesRead(long RequestId, IReadOnlyList<TableEntry> Tables, bool More) : AdminAnswer(RequestId);
+    internal sealed record TablesRead(long RequestId, IReadOnlyList<TableEntry> Tables, bool More)
+        : AdminAnswer(RequestId);
 
     /// <summary>Answer: <see cref="Checkpointed"/>.</summary>
     internal sealed record Checkpoint(long RequestId) : AdminRequest(RequestId);

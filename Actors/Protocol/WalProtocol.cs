@@ -47,7 +47,8 @@ internal static class WalProtocol
 
     /// <summary>Every Seal of the barrier was sent.</summary>
     /// <param name="Lsn">D: durable, and the last LSN stamped before the barrier.</param>
-    public sealed record SealSent(Lsn Lsn, DateTimeOffset Time, IReadOnlyList<FileId> Files, object? Tag) : ILocalMessage;
+    public sealed record SealSent(Lsn Lsn, DateTimeOffset Time, IReadOnlyList<FileId> Files, object? Tag)
+        : ILocalMessage;
 
     /// <summary>Ends the segment in use with a filler. Answers: SegmentSwitched.</summary>
     public sealed record SwitchSegment : ILocalMessage;

@@ -3,8 +3,8 @@ using System.Collections.Concurrent;
 namespace Pitr.Bench;
 
 /// <summary>
-/// The application-level group commit that every asynchronous peer shares: one thread takes all queued puts, commits them
-/// in one durable batch, and completes their tasks.
+/// The application-level group commit that every asynchronous peer shares: one thread takes all queued puts, commits
+/// them in one durable batch, and completes their tasks.
 /// </summary>
 internal sealed class Batcher : IDisposable
 {

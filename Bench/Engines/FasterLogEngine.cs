@@ -2,7 +2,9 @@ using FASTER.core;
 
 namespace Pitr.Bench;
 
-/// <summary>FasterLog with batched enqueue and a waiting commit: a log, no index. Its durability is as it ships.</summary>
+/// <summary>
+/// FasterLog with batched enqueue and a waiting commit: a log, no index. Its durability is as it ships.
+/// </summary>
 internal sealed class FasterLogEngine : IBenchEngine
 {
     private readonly IDevice _device;

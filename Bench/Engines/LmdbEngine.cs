@@ -11,17 +11,21 @@ internal sealed class LmdbEngine : IBenchEngine
     private readonly Batcher _batcher;
     private readonly List<LightningTransaction> _readers = [];
 
-    /// <summary>The package's own library wants a newer C library than some distributions have: take the system's first.</summary>
+    /// <summary>
+    /// The package's own library wants a newer C library than some distributions have: take the system's first.
+    /// </summary>
     static LmdbEngine() => NativeLibrary.SetDllImportResolver(
         typeof(LightningEnvironment).Assembly,
         (name, _, _) => name == "lmdb" && NativeLibrary.TryLoad("liblmdb.so.0", out nint handle) ? handle : nint.Zero);
 
     public LmdbEngine(string folder)
     {
-        _environment = new LightningEnvironment(folder, new EnvironmentConfiguration { MapSize = 8L << 30, MaxDatabases = 1 });
+        _environment =
+            new LightningEnvironment(folder, new EnvironmentConfiguration { MapSize = 8L << 30, MaxDatabases = 1 });
         _environment.Open();
         using LightningTransaction transaction = _environment.BeginTransaction();
-        _database = transaction.OpenDatabase(configuration: new DatabaseConfiguration { Flags = DatabaseOpenFlags.Create });
+        _database =
+            transaction.OpenDatabase(configuration: new DatabaseConfiguration { Flags = DatabaseOpenFlags.Create });
         transaction.Commit();
         _batcher = new Batcher(Commit);
     }

@@ -10,7 +10,8 @@ internal sealed class PitrEngine : IBenchEngine
 
     public PitrEngine(string folder)
     {
-        _database = PitrDatabase.CreateAsync(folder, new PitrOptions { MemoryBudgetBytes = 2L << 30 }).GetAwaiter().GetResult();
+        _database = PitrDatabase.CreateAsync(folder, new PitrOptions { MemoryBudgetBytes = 2L << 30 }).GetAwaiter()
+            .GetResult();
         _table = _database.CreateTableAsync("bench").GetAwaiter().GetResult();
     }
 

@@ -4,8 +4,8 @@ using Microsoft.Win32.SafeHandles;
 namespace Pitr.Bench;
 
 /// <summary>
-/// The ceiling: an append-only log with group commit, one pwrite and one fdatasync a batch into a file of written zeroes.
-/// No index, no recovery.
+/// The ceiling: an append-only log with group commit, one pwrite and one fdatasync a batch into a file of written
+/// zeroes. No index, no recovery.
 /// </summary>
 internal sealed partial class RawLogEngine : IBenchEngine
 {

@@ -11,5 +11,6 @@ internal sealed record AllocationLine(string Question, string Engine, int Writer
     public void Print(bool json) => Console.WriteLine(json
         ? JsonSerializer.Serialize(this, Json)
         : string.Create(
-            CultureInfo.InvariantCulture, $"{Question,-8} {Engine,-16} {Writers,5} writers {BytesPerCommit,9:N1} bytes a commit"));
+            CultureInfo.InvariantCulture,
+            $"{Question,-8} {Engine,-16} {Writers,5} writers {BytesPerCommit,9:N1} bytes a commit"));
 }

@@ -1,6 +1,8 @@
 namespace Pitr.Bench;
 
-/// <summary>Counts latencies in log-linear buckets (64 to a doubling, error below 1.6 %), from 1 ns to 2 minutes. One thread.</summary>
+/// <summary>
+/// Counts latencies in log-linear buckets (64 to a doubling, error below 1.6 %), from 1 ns to 2 minutes. One thread.
+/// </summary>
 internal sealed class LatencyHistogram
 {
     private const int PerDoubling = 64;

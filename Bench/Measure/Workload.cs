@@ -2,7 +2,9 @@ using System.Buffers.Binary;
 
 namespace Pitr.Bench;
 
-/// <summary>The workload of every question: 1 M keys of 16 bytes in hashed order, values of 100 bytes, half of them random.</summary>
+/// <summary>
+/// The workload of every question: 1 M keys of 16 bytes in hashed order, values of 100 bytes, half of them random.
+/// </summary>
 internal static class Workload
 {
     public const int Keys = 1_000_000;

@@ -26,7 +26,9 @@ internal interface ITargets
     Task ServeAsync(
         string folder, string listen, string http, string? tokenFile, CliConsole console, Interruption interruption);
 
-    /// <summary>Opens a session with a running engine; <paramref name="tokenFile"/> null: the one in the user's runtime folder.</summary>
+    /// <summary>
+    /// Opens a session with a running engine; <paramref name="tokenFile"/> null: the one in the user's runtime folder.
+    /// </summary>
     Task<IDatabaseTarget> OpenRemoteAsync(string address, string? tokenFile, CancellationToken cancellationToken);
 }
 
@@ -79,12 +81,13 @@ internal sealed class CliContext(CliConsole console, ITargets targets, Interrupt
     }
 
     /// <summary>An option with a form of its own; the form's FormatException becomes the usage error.</summary>
-    public static Option<T?> OptionOf<T>(string name, string form, string description, Func<string, T> parse) => new(name)
-    {
-        HelpName = form,
-        Description = description,
-        CustomParser = result => Parse(result, parse),
-    };
+    public static Option<T?> OptionOf<T>(string name, string form, string description, Func<string, T> parse) =>
+        new(name)
+        {
+            HelpName = form,
+            Description = description,
+            CustomParser = result => Parse(result, parse),
+        };
 
     /// <summary>An argument with a form of its own.</summary>
     public static Argument<T> ArgumentOf<T>(string name, string description, Func<string, T> parse) => new(name)
@@ -147,7 +150,9 @@ internal sealed class CliContext(CliConsole console, ITargets targets, Interrupt
     /// <summary>True if the answer is wanted as JSON.</summary>
     public bool AsJson(ParseResult parsed) => parsed.GetValue(_json);
 
-    /// <summary>The database's folder, if that is where the verb works; for verbs that know how to read one that is not open.</summary>
+    /// <summary>
+    /// The database's folder, if that is where the verb works; for verbs that know how to read one that is not open.
+    /// </summary>
     public string? DatabaseFolder(ParseResult parsed) => Where(parsed).Folder;
 
     private Task<IDatabaseTarget> OpenTargetAsync(ParseResult parsed, CancellationToken cancellationToken)

@@ -61,26 +61,33 @@ internal static class CommandLine
             DatafileCommand.Create(cli), TableCommand.Create(cli), PutCommand.Create(cli), GetCommand.Create(cli),
             DeleteCommand.Create(cli), ScanCommand.Create(cli), CountCommand.Create(cli), LoadCommand.Create(cli),
             DumpCommand.Create(cli), FenceCommand.Create(cli), UnfenceCommand.Create(cli), BackupCommand.Create(cli),
-            BackupsCommand.Create(cli), VerifyCommand.Create(cli), RestoreCommand.Create(cli), RecoverCommand.Create(cli),
+            BackupsCommand.Create(cli), VerifyCommand.Create(cli), RestoreCommand.Create(cli),
+            RecoverCommand.Create(cli),
             ArchiveCommand.Create(cli), WalCommand.Create(cli), CheckCommand.Create(cli), TourCommand.Create(cli),
         })
             root.Subcommands.Add(command);
         return root;
     }
 
-    /// <summary>What is said of a failure; null for one that nobody foresaw while a debugger would like to see it.</summary>
-    private static (string Message, string Hint, int ExitCode)? Describe(Exception failure, Interruption interruption) =>
+    /// <summary>
+    /// What is said of a failure; null for one that nobody foresaw while a debugger would like to see it.
+    /// </summary>
+    private static (string Message, string Hint, int ExitCode)? Describe(
+        Exception failure, Interruption interruption) =>
         (failure is AggregateException { InnerExceptions.Count: 1 } only ? only.InnerException : failure) switch
         {
             PitrException known => (known.Message, known.Hint, known.ExitCode),
             UsageException usage => (usage.Message, usage.Hint, ExitCodes.Usage),
             VerbFailedException verb => (verb.Message, verb.Hint, ExitCodes.Failed),
             OperationCanceledException when interruption.Orderly.IsCancellationRequested =>
-                ("Interrupted.", "What was acknowledged is durable; look at the data before doing it again.", ExitCodes.Failed),
+                ("Interrupted.", "What was acknowledged is durable; look at the data before doing it again.",
+                    ExitCodes.Failed),
             ArgumentException wrong => (WithoutParameter(wrong), "See `pitr --help`.", ExitCodes.Usage),
             FormatException wrong => (wrong.Message, "See `pitr --help`.", ExitCodes.Usage),
-            UnauthorizedAccessException denied => (denied.Message, "Run it as the user that owns the files.", ExitCodes.Failed),
-            IOException io => (io.Message, "See whether the file or the pipe is there, has room and may be used.", ExitCodes.Failed),
+            UnauthorizedAccessException denied =>
+                (denied.Message, "Run it as the user that owns the files.", ExitCodes.Failed),
+            IOException io =>
+                (io.Message, "See whether the file or the pipe is there, has room and may be used.", ExitCodes.Failed),
             { } unforeseen => (
                 $"{unforeseen.GetType().Name}: {unforeseen.Message}",
                 "This is a bug of pitr: report this text and what was run.",
@@ -103,7 +110,8 @@ internal static class CommandLine
         : wrong.Message;
 
     private static string OneLine(string text) =>
-        string.Join(' ', text.Split(['\r', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+        string.Join(
+            ' ', text.Split(['\r', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
 
     private static string Sentence(string text) => text.EndsWith('.') ? text : text + ".";
 

@@ -28,9 +28,11 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
     }
 
     /// <inheritdoc/>
-    public async Task<IDatabaseTarget> OpenRemoteAsync(string address, string? tokenFile, CancellationToken cancellationToken) =>
+    public async Task<IDatabaseTarget> OpenRemoteAsync(
+        string address, string? tokenFile, CancellationToken cancellationToken) =>
         await RemoteTarget.ConnectAsync(
-            address, () => TokenFile.Read(tokenFile, address, console.Variable), cancellationToken).ConfigureAwait(false);
+            address, () => TokenFile.Read(tokenFile, address, console.Variable), cancellationToken)
+                .ConfigureAwait(false);
 
     /// <inheritdoc/>
     public async Task<SystemIdentifier> InitAsync(
@@ -46,13 +48,15 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
 
     /// <inheritdoc/>
     public Task<RestoreResult> RestoreAsync(RestoreRequest request, CancellationToken cancellationToken) =>
-        EngineHost.WithSystemAsync(Logger.None, ForOneVerb, options => PitrRecovery.RestoreAsync(request, options, cancellationToken));
+        EngineHost.WithSystemAsync(Logger.None, ForOneVerb, options =>
+            PitrRecovery.RestoreAsync(request, options, cancellationToken));
 
     /// <inheritdoc/>
     public Task<RestoreResult> RecoverAsync(
         string folder, RecoveryTarget? target, bool promote, CancellationToken cancellationToken) =>
         EngineHost.WithSystemAsync(
-            Logger.None, ForOneVerb, options => PitrRecovery.RecoverAsync(folder, target, promote, options, cancellationToken));
+            Logger.None, ForOneVerb, options =>
+                PitrRecovery.RecoverAsync(folder, target, promote, options, cancellationToken));
 
     /// <inheritdoc/>
     public async Task ServeAsync(
@@ -90,17 +94,22 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
         }
     }
 
-    /// <summary>Until a signal, a client's shutdown, or the engine's own end; a second signal forces what the first one waits for.</summary>
+    /// <summary>
+    /// Until a signal, a client's shutdown, or the engine's own end; a second signal forces what the first one waits
+    /// for.
+    /// </summary>
     private static async Task UntilEndedAsync(
         PitrDatabase database, EngineServer server, Interruption interruption, Logger log)
     {
         var signalled = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        await using CancellationTokenRegistration orderly = interruption.Orderly.Register(() => signalled.TrySetResult());
+        await using CancellationTokenRegistration orderly =
+            interruption.Orderly.Register(() => signalled.TrySetResult());
         await Task.WhenAny(signalled.Task, server.Ended, database.Completion).ConfigureAwait(false);
         if (!signalled.Task.IsCompleted)
         {
             await database.Completion.ConfigureAwait(false); // throws why, if the engine failed
-            await server.Ended.WaitAsync(TimeSpan.FromSeconds(5)).ConfigureAwait(false); // who asked gets its answer first
+            // who asked gets its answer first
+            await server.Ended.WaitAsync(TimeSpan.FromSeconds(5)).ConfigureAwait(false);
             return;
         }
         log.Information("Shutting down; a second signal breaks the fences that this waits for");

@@ -10,7 +10,8 @@ internal sealed class UsageException(string message, string hint) : Exception(me
 /// <summary>
 /// A verb could not be done for a reason that is neither the engine's nor the command line's. Exit code 1.
 /// </summary>
-internal sealed class VerbFailedException(string message, string hint, Exception? inner = null) : Exception(message, inner)
+internal sealed class VerbFailedException(string message, string hint, Exception? inner = null)
+    : Exception(message, inner)
 {
     /// <summary>What to do now.</summary>
     public string Hint { get; } = hint;

@@ -2,7 +2,9 @@ using Pitr.Wal;
 
 namespace Pitr.Hosting;
 
-/// <summary>The folders under which paths and stores that remote callers name must lie; without any, they may lie anywhere.</summary>
+/// <summary>
+/// The folders under which paths and stores that remote callers name must lie; without any, they may lie anywhere.
+/// </summary>
 /// <remarks>
 /// What is named is read as the engine will read it: a store by the parser of store addresses, a datafile's path as a
 /// path. Read in another way here, it could lie elsewhere there.
@@ -44,7 +46,8 @@ internal sealed class AllowedRoots(IReadOnlyList<string> roots)
     {
         string full = Path.GetFullPath(path);
         string resolved = Path.GetPathRoot(full)!;
-        foreach (string part in full[resolved.Length..].Split(Path.DirectorySeparatorChar, StringSplitOptions.RemoveEmptyEntries))
+        foreach (string part in full[resolved.Length..]
+            .Split(Path.DirectorySeparatorChar, StringSplitOptions.RemoveEmptyEntries))
         {
             string next = Path.Combine(resolved, part);
             var name = new FileInfo(next);

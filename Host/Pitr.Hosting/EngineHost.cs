@@ -26,7 +26,8 @@ internal static class EngineHost
     }
 
     /// <summary>Does some work that opens databases by itself, in an actor system whose log goes to Serilog.</summary>
-    public static async Task<T> WithSystemAsync<T>(Serilog.ILogger log, PitrOptions options, Func<PitrOptions, Task<T>> work)
+    public static async Task<T> WithSystemAsync<T>(
+        Serilog.ILogger log, PitrOptions options, Func<PitrOptions, Task<T>> work)
     {
         ActorSystem system = NewSystem(log);
         try
@@ -45,7 +46,8 @@ internal static class EngineHost
         ActorSystem system = NewSystem(log);
         try
         {
-            return new LocalTarget(await open(options with { ActorSystem = system }).ConfigureAwait(false), system.Terminate);
+            return new LocalTarget(
+                await open(options with { ActorSystem = system }).ConfigureAwait(false), system.Terminate);
         }
         catch
         {

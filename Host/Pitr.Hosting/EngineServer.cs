@@ -84,12 +84,14 @@ internal sealed class EngineServer : IAsyncDisposable
         RemoteAdministration administration = RemoteAdministration.Listen(listen, log);
         try
         {
-            HttpEndpoint http = await HttpEndpoint.StartAsync(httpListen, engine, token, cancellationToken).ConfigureAwait(false);
+            HttpEndpoint http = await HttpEndpoint.StartAsync(httpListen, engine, token, cancellationToken)
+                .ConfigureAwait(false);
             string file = Hosting.TokenFile.Write(settings.TokenFile, administration.Address, token, settings.Variable);
             var server = new EngineServer(engine, administration, http, token, file);
             var roots = new AllowedRoots(settings.Roots);
             administration.Admit(engine, new AdministratorSettings(
-                settings.SystemId, settings.Folder, http.Address, token, roots.AllowsPath, roots.AllowsStore, server.ShutdownAsync));
+                settings.SystemId, settings.Folder, http.Address, token, roots.AllowsPath, roots.AllowsStore,
+                server.ShutdownAsync));
             return server;
         }
         catch

@@ -38,11 +38,13 @@ internal sealed class HttpData : IDisposable
     public async Task<CommitResult> PutAsync(
         string table, ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, CancellationToken cancellationToken)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Put, KeyPath(table, key)) { Content = new ReadOnlyMemoryContent(value) };
+        using var request =
+            new HttpRequestMessage(HttpMethod.Put, KeyPath(table, key)) { Content = new ReadOnlyMemoryContent(value) };
         return await CommitAsync(request, cancellationToken).ConfigureAwait(false);
     }
 
-    public async Task<CommitResult> DeleteAsync(string table, ReadOnlyMemory<byte> key, CancellationToken cancellationToken)
+    public async Task<CommitResult> DeleteAsync(
+        string table, ReadOnlyMemory<byte> key, CancellationToken cancellationToken)
     {
         using var request = new HttpRequestMessage(HttpMethod.Delete, KeyPath(table, key));
         return await CommitAsync(request, cancellationToken).ConfigureAwait(false);
@@ -192,7 +194,8 @@ internal sealed class HttpData : IDisposable
     {
         try
         {
-            await socket.ConnectAsync(new Uri($"ws://{_address}/v1/tables/{table}/load"), cancellationToken).ConfigureAwait(false);
+            await socket.ConnectAsync(new Uri($"ws://{_address}/v1/tables/{table}/load"), cancellationToken)
+                .ConfigureAwait(false);
         }
         catch (WebSocketException failure)
         {
@@ -233,7 +236,8 @@ internal sealed class HttpData : IDisposable
             await socket.SendAsync(ReadOnlyMemory<byte>.Empty, WebSocketMessageType.Binary, true, cancellationToken)
                 .ConfigureAwait(false);
         }
-        catch (Exception broken) when (broken is WebSocketException or OperationCanceledException or ObjectDisposedException)
+        catch (Exception broken) when (
+            broken is WebSocketException or OperationCanceledException or ObjectDisposedException)
         {
             // Likewise: the reader ends with what happened.
         }
@@ -248,12 +252,14 @@ internal sealed class HttpData : IDisposable
             ValueWebSocketReceiveResult received;
             do
             {
-                received = await socket.ReceiveAsync(message.GetMemory(4 << 10), cancellationToken).ConfigureAwait(false);
+                received = await socket.ReceiveAsync(message.GetMemory(4 << 10), cancellationToken)
+                    .ConfigureAwait(false);
                 message.Advance(received.Count);
             }
             while (!received.EndOfMessage);
             return received.MessageType == WebSocketMessageType.Close
-                ? throw AdminErrors.ConnectionLost(_address, $"the load was cut off after {count} acknowledged transactions")
+                ? throw AdminErrors.ConnectionLost(
+                    _address, $"the load was cut off after {count} acknowledged transactions")
                 : StreamFrames.ReadAnswer(message.WrittenSpan);
         }
         catch (WebSocketException failure)

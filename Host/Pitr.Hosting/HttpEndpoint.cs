@@ -181,7 +181,8 @@ internal sealed class HttpEndpoint : IAsyncDisposable
     private async Task ScanAsync(HttpContext context, string table, CancellationToken ended)
     {
         IQueryCollection query = context.Request.Query;
-        byte[]? Bound(string name) => query.TryGetValue(name, out var text) ? Convert.FromHexString(text.ToString()) : null;
+        byte[]? Bound(string name) =>
+            query.TryGetValue(name, out var text) ? Convert.FromHexString(text.ToString()) : null;
         var range = new ScanRange
         {
             From = Bound("from"),
@@ -282,7 +283,8 @@ internal sealed class HttpEndpoint : IAsyncDisposable
 
     private static async Task SendAsync(WebSocket socket, ArrayBufferWriter<byte> message, CancellationToken ended)
     {
-        await socket.SendAsync(message.WrittenMemory, WebSocketMessageType.Binary, endOfMessage: true, ended).ConfigureAwait(false);
+        await socket.SendAsync(message.WrittenMemory, WebSocketMessageType.Binary, endOfMessage: true, ended)
+            .ConfigureAwait(false);
         message.ResetWrittenCount();
     }
 

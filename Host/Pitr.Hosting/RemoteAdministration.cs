@@ -28,19 +28,22 @@ internal sealed class RemoteAdministration : IAsyncDisposable
         try
         {
             system = ActorSystem.Create(
-                RemotingConfig.SystemName, ActorSystemSetup.Create(BootstrapSetup.Create().WithConfig(config), new SerilogSetup(log)));
+                RemotingConfig.SystemName,
+                ActorSystemSetup.Create(BootstrapSetup.Create().WithConfig(config), new SerilogSetup(log)));
         }
         catch (Exception failure) when (failure is not PitrException)
         {
             throw ListenFailed(listen, failure);
         }
         Address bound = ((ExtendedActorSystem)system).Provider.DefaultAddress;
-        return new RemoteAdministration(system, string.Create(CultureInfo.InvariantCulture, $"{bound.Host}:{bound.Port}"));
+        return new RemoteAdministration(
+            system, string.Create(CultureInfo.InvariantCulture, $"{bound.Host}:{bound.Port}"));
     }
 
     /// <summary>Admits clients from now on.</summary>
     public void Admit(IDatabaseTarget engine, AdministratorSettings settings) =>
-        _system.ActorOf(Administrator.PropsFor(engine, settings, TimeProvider.System), RemotingConfig.AdministratorName);
+        _system.ActorOf(
+            Administrator.PropsFor(engine, settings, TimeProvider.System), RemotingConfig.AdministratorName);
 
     /// <summary>Ends it; answers that were given are sent first.</summary>
     public async ValueTask DisposeAsync() => await _system.Terminate().ConfigureAwait(false);

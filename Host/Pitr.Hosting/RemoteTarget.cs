@@ -23,7 +23,8 @@ internal sealed class RemoteTarget : IDatabaseTarget
     private readonly Func<Exception?> _whyLost;
 
     private RemoteTarget(
-        string address, ActorSystem system, IActorRef client, HttpData data, CancellationTokenSource lost, Func<Exception?> whyLost)
+        string address, ActorSystem system, IActorRef client, HttpData data, CancellationTokenSource lost,
+        Func<Exception?> whyLost)
     {
         _address = address;
         _system = system;
@@ -39,7 +40,8 @@ internal sealed class RemoteTarget : IDatabaseTarget
     /// <param name="cancellationToken">Gives up.</param>
     /// <exception cref="StorageFailedException">ConnectionLost: no engine answers.</exception>
     /// <exception cref="RefusedException">NotAuthorized: the token is not the engine's.</exception>
-    public static async Task<RemoteTarget> ConnectAsync(string address, Func<string> token, CancellationToken cancellationToken)
+    public static async Task<RemoteTarget> ConnectAsync(
+        string address, Func<string> token, CancellationToken cancellationToken)
     {
         IPAddress local = await ProbeAsync(address, cancellationToken).ConfigureAwait(false);
         string shown = token();
@@ -54,7 +56,8 @@ internal sealed class RemoteTarget : IDatabaseTarget
         }));
         try
         {
-            SessionOpened session = await opened.Task.WaitAsync(ConnectTimeout, cancellationToken).ConfigureAwait(false);
+            SessionOpened session = await opened.Task.WaitAsync(ConnectTimeout, cancellationToken)
+                .ConfigureAwait(false);
             return new RemoteTarget(
                 address, system, client, new HttpData(session.Http, shown), lost, () => Volatile.Read(ref why));
         }
@@ -62,7 +65,8 @@ internal sealed class RemoteTarget : IDatabaseTarget
         {
             await system.Terminate().ConfigureAwait(false);
             throw failure is TimeoutException
-                ? AdminErrors.NoEngine(address, $"nothing that speaks its protocol answered within {ConnectTimeout.TotalSeconds} s")
+                ? AdminErrors.NoEngine(
+                    address, $"nothing that speaks its protocol answered within {ConnectTimeout.TotalSeconds} s")
                 : failure;
         }
     }
@@ -95,15 +99,18 @@ internal sealed class RemoteTarget : IDatabaseTarget
 
     /// <inheritdoc/>
     public async Task<RestorePoint> CreateRestorePointAsync(string name, CancellationToken cancellationToken) =>
-        (await RequestAsync<RestorePointCreated>(new CreateRestorePoint(0, name), cancellationToken).ConfigureAwait(false)).Point;
+        (await RequestAsync<RestorePointCreated>(new CreateRestorePoint(0, name), cancellationToken)
+            .ConfigureAwait(false)).Point;
 
     /// <inheritdoc/>
     public Task ShutdownAsync(bool force, CancellationToken cancellationToken) =>
         RequestAsync<Done>(new Shutdown(0, force), cancellationToken);
 
     /// <inheritdoc/>
-    public async Task<DatafileEntry> CreateDatafileAsync(string name, string? path, CancellationToken cancellationToken) =>
-        (await RequestAsync<DatafileCreated>(new CreateDatafile(0, name, path), cancellationToken).ConfigureAwait(false)).Datafile;
+    public async Task<DatafileEntry> CreateDatafileAsync(
+        string name, string? path, CancellationToken cancellationToken) =>
+        (await RequestAsync<DatafileCreated>(new CreateDatafile(0, name, path), cancellationToken)
+            .ConfigureAwait(false)).Datafile;
 
     /// <inheritdoc/>
     public async Task<IReadOnlyList<DatafileEntry>> ListDatafilesAsync(CancellationToken cancellationToken) =>
@@ -117,8 +124,10 @@ internal sealed class RemoteTarget : IDatabaseTarget
         RequestAsync<Done>(new DropDatafile(0, name), cancellationToken);
 
     /// <inheritdoc/>
-    public async Task<TableEntry> CreateTableAsync(string name, string? datafile, CancellationToken cancellationToken) =>
-        (await RequestAsync<TableCreated>(new CreateTable(0, name, datafile), cancellationToken).ConfigureAwait(false)).Table;
+    public async Task<TableEntry> CreateTableAsync(
+        string name, string? datafile, CancellationToken cancellationToken) =>
+        (await RequestAsync<TableCreated>(new CreateTable(0, name, datafile), cancellationToken)
+            .ConfigureAwait(false)).Table;
 
     /// <inheritdoc/>
     public async Task<IReadOnlyList<TableEntry>> ListTablesAsync(CancellationToken cancellationToken)
@@ -146,13 +155,16 @@ internal sealed class RemoteTarget : IDatabaseTarget
             new FenceDatafile(0, datafile, lease.TotalSeconds, reason), cancellationToken).ConfigureAwait(false)).Fence;
 
     /// <inheritdoc/>
-    public async Task<UnfenceResult> UnfenceAsync(string? datafile, Guid? fenceId, CancellationToken cancellationToken) =>
-        (await RequestAsync<DatafileUnfenced>(new UnfenceDatafile(0, datafile, fenceId), cancellationToken).ConfigureAwait(false)).Result;
+    public async Task<UnfenceResult> UnfenceAsync(
+        string? datafile, Guid? fenceId, CancellationToken cancellationToken) =>
+        (await RequestAsync<DatafileUnfenced>(new UnfenceDatafile(0, datafile, fenceId), cancellationToken)
+            .ConfigureAwait(false)).Result;
 
     /// <inheritdoc/>
     public async Task<BackupResult> BackupAsync(BackupRequest request, CancellationToken cancellationToken) =>
         (await RequestAsync<BackupMade>(
-            new MakeBackup(0, request.Store, request.BytesPerSecondMax, request.Jobs), cancellationToken, request.Progress)
+            new MakeBackup(0, request.Store, request.BytesPerSecondMax, request.Jobs), cancellationToken,
+            request.Progress)
             .ConfigureAwait(false)).Result;
 
     // ---- data ----------------------------------------------------------------------------------------
@@ -163,7 +175,8 @@ internal sealed class RemoteTarget : IDatabaseTarget
         WhileSessionAsync(token => _data.PutAsync(table, key, value, token), cancellationToken);
 
     /// <inheritdoc/>
-    public Task<CommitResult> DeleteAsync(string table, ReadOnlyMemory<byte> key, CancellationToken cancellationToken) =>
+    public Task<CommitResult> DeleteAsync(
+        string table, ReadOnlyMemory<byte> key, CancellationToken cancellationToken) =>
         WhileSessionAsync(token => _data.DeleteAsync(table, key, token), cancellationToken);
 
     /// <inheritdoc/>
@@ -229,7 +242,8 @@ internal sealed class RemoteTarget : IDatabaseTarget
         do
         {
             page = await RequestAsync<DatafilesRead>(
-                new ReadDatafiles(0, files.Count == 0 ? null : files[^1].Name), cancellationToken).ConfigureAwait(false);
+                new ReadDatafiles(0, files.Count == 0 ? null : files[^1].Name), cancellationToken)
+                    .ConfigureAwait(false);
             files.AddRange(page.Datafiles);
         }
         while (page.More);
@@ -246,7 +260,8 @@ internal sealed class RemoteTarget : IDatabaseTarget
             ?? throw AdminErrors.ConnectionLost(_address, "it gave an answer of another kind");
     }
 
-    private async Task<T> WhileSessionAsync<T>(Func<CancellationToken, Task<T>> work, CancellationToken cancellationToken)
+    private async Task<T> WhileSessionAsync<T>(
+        Func<CancellationToken, Task<T>> work, CancellationToken cancellationToken)
     {
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _lost.Token);
         try
@@ -273,7 +288,8 @@ internal sealed class RemoteTarget : IDatabaseTarget
                     if (!await items.MoveNextAsync().ConfigureAwait(false))
                         break;
                 }
-                catch (OperationCanceledException) when (_whyLost() is { } why && !cancellationToken.IsCancellationRequested)
+                catch (OperationCanceledException) when (_whyLost() is { } why
+                    && !cancellationToken.IsCancellationRequested)
                 {
                     throw why;
                 }

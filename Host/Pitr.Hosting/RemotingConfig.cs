@@ -5,8 +5,8 @@ using Akka.Configuration;
 namespace Pitr.Hosting;
 
 /// <summary>
-/// The settings of the remoting system on both sides. It holds the Administrator and nothing else: untrusted mode alone still
-/// lets a remote caller reach any actor by a direct reference, so the engine must live elsewhere (design §11).
+/// The settings of the remoting system on both sides. It holds the Administrator and nothing else: untrusted mode alone
+/// still lets a remote caller reach any actor by a direct reference, so the engine must live elsewhere (design §11).
 /// </summary>
 internal static class RemotingConfig
 {
@@ -21,11 +21,12 @@ internal static class RemotingConfig
         $"akka.tcp://{SystemName}@{address}/user/{AdministratorName}";
 
     /// <summary>The engine's side, listening.</summary>
-    public static Config ForEngine(IPEndPoint listen) => Common(listen.Address.ToString(), listen.Port, $"/user/{AdministratorName}");
+    public static Config ForEngine(IPEndPoint listen) =>
+        Common(listen.Address.ToString(), listen.Port, $"/user/{AdministratorName}");
 
     /// <summary>
-    /// A client's side: it listens on a port of its own choosing and trusts only the heartbeats of the Administrator's death
-    /// watch. (Without them the engine would take a client for dead after ten seconds.)
+    /// A client's side: it listens on a port of its own choosing and trusts only the heartbeats of the Administrator's
+    /// death watch. (Without them the engine would take a client for dead after ten seconds.)
     /// </summary>
     public static Config ForClient(IPAddress local) =>
         ConfigurationFactory.ParseString("akka { loglevel = OFF, loggers = [] }") // standard output is the answer's

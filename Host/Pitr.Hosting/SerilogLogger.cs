@@ -20,7 +20,8 @@ internal sealed class SerilogSetup(Serilog.ILogger log) : Setup
 /// </summary>
 internal sealed class SerilogLogger : UntypedActor, IRequiresMessageQueue<ILoggerMessageQueueSemantics>
 {
-    private readonly Serilog.ILogger _log = Context.System.Settings.Setup.Get<SerilogSetup>() is { HasValue: true } setup
+    private readonly Serilog.ILogger _log =
+        Context.System.Settings.Setup.Get<SerilogSetup>() is { HasValue: true } setup
         ? setup.Value.Log
         : Serilog.Core.Logger.None;
 

@@ -98,7 +98,8 @@ internal static class TokenFile
             yield return Path.Combine(runtime, "pitr", name);
         string home = variable("HOME") is { Length: > 0 } given
             ? given
-            : Environment.GetFolderPath(Environment.SpecialFolder.UserProfile, Environment.SpecialFolderOption.DoNotVerify);
+            : Environment.GetFolderPath(
+                Environment.SpecialFolder.UserProfile, Environment.SpecialFolderOption.DoNotVerify);
         yield return Path.Combine(home.Length > 0 ? home : Path.GetTempPath(), ".pitr", "run", name);
     }
 }

@@ -144,7 +144,8 @@ internal sealed class BackupWriter
     /// <param name="sources">Where the WAL is: the local folder, the archive.</param>
     /// <param name="stop">The stop LSN; durable.</param>
     /// <param name="cancellation">Ends the copying.</param>
-    /// <exception cref="DamageException">The chain of records does not reach the stop; there is no set then.</exception>
+    /// <exception cref="DamageException">The chain of records does not reach the stop; there is no set
+    /// then.</exception>
     public void IncludeWal(TimelineHistory history, WalSources sources, Lsn stop, CancellationToken cancellation)
     {
         var own = new PrefixedStore(_store, _prefix);
@@ -167,7 +168,9 @@ internal sealed class BackupWriter
         _includesWal = true;
     }
 
-    /// <summary>S5: what was written is read back, record by record: a set is not whole with WAL that can't be replayed.</summary>
+    /// <summary>
+    /// S5: what was written is read back, record by record: a set is not whole with WAL that can't be replayed.
+    /// </summary>
     private void RequireChain(TimelineHistory history, PrefixedStore own, WalGeometry geometry, Lsn stop)
     {
         var written = new WalSources([new ArchiveWalSource(own, ArchiveCatalog.Load(own), geometry)], geometry);

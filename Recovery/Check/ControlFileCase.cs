@@ -32,8 +32,7 @@ internal enum FileVerdict
 /// <param name="IsAboveWal">Its checkpoint LSN is above the end of the WAL.</param>
 /// <param name="IsUnborn">Not listed, empty, and its creation was not logged.</param>
 /// <param name="IsBlank">It lies where only the database makes files, or is to make one; it is no longer than the meta
-/// pages,
-/// and holds nothing but zeroes.</param>
+/// pages, and holds nothing but zeroes.</param>
 internal readonly record struct FileFacts(
     bool IsThere, bool IsReadable, bool IsOurs, bool IsDatafile, bool IsListed, bool IsDropped, bool IsSameIncarnation,
     int Generation, bool IsSameLsn, bool IsOnPath, bool IsAboveWal, bool IsUnborn, bool IsBlank)

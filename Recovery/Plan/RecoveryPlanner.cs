@@ -329,13 +329,16 @@ internal sealed class RecoveryPlanner
             return to;
         foreach (WalStretch stretch in scan.Coverage.Stretches)
         {
-            if (stretch.To > cut && (stretch.From <= cut || LeastRawClockOf(scan, stretch) <= _request.Target.Time.UtcTicks))
+            if (stretch.To > cut
+                && (stretch.From <= cut || LeastRawClockOf(scan, stretch) <= _request.Target.Time.UtcTicks))
                 to = Lsn.Max(to, stretch.To);
         }
         return to;
     }
 
-    /// <summary>What lies behind the cut and can't be read keeps nobody from going back before it; the plan says it.</summary>
+    /// <summary>
+    /// What lies behind the cut and can't be read keeps nobody from going back before it; the plan says it.
+    /// </summary>
     private static long LeastRawClockOf(Scan scan, WalStretch stretch)
     {
         try

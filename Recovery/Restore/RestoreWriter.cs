@@ -65,7 +65,8 @@ internal sealed class RestoreWriter
     /// <param name="settings">What else belongs to the database, before it becomes one: its name, and what writes
     /// it.</param>
     public ControlFile Restore(
-        PlannedRecovery planned, bool isPaused, CancellationToken cancellation, (string Name, Action Write)? settings = null)
+        PlannedRecovery planned, bool isPaused, CancellationToken cancellation, (string Name, Action Write)? settings =
+            null)
     {
         RequireRoom(_disk, _folder, planned.Plan);
         try

@@ -36,7 +36,8 @@ internal static class OperationCodec
 
     /// <summary>Writes one operation and returns its bytes; the caller made room and checked the limits.</summary>
     public static int Write(
-        Span<byte> to, OperationKind kind, FileId file, TableId table, ReadOnlySpan<byte> userKey, ReadOnlySpan<byte> value)
+        Span<byte> to, OperationKind kind, FileId file, TableId table, ReadOnlySpan<byte> userKey,
+        ReadOnlySpan<byte> value)
     {
         int keyBytes = TableIdBytes + userKey.Length;
         to[0] = (byte)kind;

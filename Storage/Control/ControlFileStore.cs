@@ -112,7 +112,8 @@ internal sealed class ControlFileStore(IFileSystem disk, string folder)
         }
         catch (JsonException cause)
         {
-            throw StorageErrors.ControlFileDamaged(path, $"its text is not of the known form: {cause.Message}", HeaderBytes);
+            throw StorageErrors.ControlFileDamaged(
+                path, $"its text is not of the known form: {cause.Message}", HeaderBytes);
         }
         string? fault = control is null ? "its text is null" : control.Fault();
         return fault is null ? control! : throw StorageErrors.ControlFileDamaged(path, fault, HeaderBytes);

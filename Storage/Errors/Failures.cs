@@ -69,7 +69,9 @@ public sealed class StorageFailedException : PitrException
 public sealed class BugException : PitrException
 {
     internal BugException(string message)
-        : base(ErrorCode.InvariantBroken, message, "Stop the engine, keep the folder as it is, and report this text.") { }
+        : base(
+            ErrorCode.InvariantBroken, message, "Stop the engine, keep the folder as it is, and report this text.")
+    { }
 
     /// <inheritdoc/>
     public override int ExitCode => 1;

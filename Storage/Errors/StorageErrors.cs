@@ -59,7 +59,8 @@ internal static class StorageErrors
             "Use 64-bit Linux on x64 or arm64 (macOS for development) and a local file system: ext4, xfs or btrfs.");
 
     public static RefusedException NameTaken(string what, string name) =>
-        new(ErrorCode.NameTaken, $"There is a {what} '{name}' already.", "Choose another name, or use the one there is.");
+        new(ErrorCode.NameTaken, $"There is a {what} '{name}' already.",
+            "Choose another name, or use the one there is.");
 
     public static RefusedException StillInUse(string what, string name, string by) =>
         new(ErrorCode.StillInUse,
@@ -93,7 +94,8 @@ internal static class StorageErrors
 
     private static string HintFor(int errno) => errno switch
     {
-        Errno.EACCES or Errno.EPERM => "Does the path belong to the user that runs the engine? Files are 0600, folders 0700.",
+        Errno.EACCES or Errno.EPERM =>
+            "Does the path belong to the user that runs the engine? Files are 0600, folders 0700.",
         Errno.EROFS => "The file system is mounted read-only, perhaps after an error: look at the kernel log.",
         Errno.EIO => "The device reports an error: look at the kernel log and the disk's health before going on.",
         Errno.EMFILE or Errno.ENFILE => "Raise the limit of open files (ulimit -n, or LimitNOFILE of the service).",

@@ -72,7 +72,8 @@ internal static class DurableReplace
         {
             disk.CreateFolder(folder);
         }
-        catch (StorageFailedException taken) when (taken.Errno == Errno.EEXIST && disk.Stat(folder) is { IsFolder: true })
+        catch (StorageFailedException taken) when (taken.Errno == Errno.EEXIST
+            && disk.Stat(folder) is { IsFolder: true })
         {
             // somebody else was faster; the sync below makes it durable all the same
         }

@@ -54,7 +54,8 @@ internal sealed class PacedWriter
     private readonly Func<double> _fillOfBuffers;
     private readonly RateLimit _limit;
     private readonly Lock _lock = new();
-    private readonly ConditionalWeakTable<IFileHandle, HandleState> _handles = []; // as long as anybody holds the handle
+    // as long as anybody holds the handle
+    private readonly ConditionalWeakTable<IFileHandle, HandleState> _handles = [];
     private readonly double[] _idle = new double[IdleSamples];
     private int _idleCount;
     private double _idleMedian;
@@ -86,11 +87,14 @@ internal sealed class PacedWriter
     public void Write(IFileHandle handle, long offset, ReadOnlySpan<byte> bytes, RateLimit? callersLimit = null) =>
         Write(handle, offset, bytes, callersLimit, isUrgent: false);
 
-    /// <summary>Writes what commits will wait for: in chunks, but before all that is paced, which waits for it.</summary>
+    /// <summary>
+    /// Writes what commits will wait for: in chunks, but before all that is paced, which waits for it.
+    /// </summary>
     public void WriteUrgent(IFileHandle handle, long offset, ReadOnlySpan<byte> bytes) =>
         Write(handle, offset, bytes, null, isUrgent: true);
 
-    private void Write(IFileHandle handle, long offset, ReadOnlySpan<byte> bytes, RateLimit? callersLimit, bool isUrgent)
+    private void Write(
+        IFileHandle handle, long offset, ReadOnlySpan<byte> bytes, RateLimit? callersLimit, bool isUrgent)
     {
         HandleState state = StateOf(handle);
         while (!bytes.IsEmpty)

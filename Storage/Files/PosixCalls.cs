@@ -118,15 +118,16 @@ internal static unsafe partial class PosixCalls
 
     /// <summary>An exclusive lock on the open file description; fails with EAGAIN if another one holds it.</summary>
     /// <remarks>
-    /// On Linux a record lock of the description (F_OFD_SETLK), not flock: .NET's own file streams flock what they open, so
-    /// that a program in .NET could not copy a fenced datafile.
+    /// On Linux a record lock of the description (F_OFD_SETLK), not flock: .NET's own file streams flock what they
+    /// open, so that a program in .NET could not copy a fenced datafile.
     /// </remarks>
     public static int LockNow(DescriptorHandle file)
     {
         var whole = new RecordLock { Kind = WriteLock };
         int result;
         do
-            result = IsApple ? LockFile(file, LockExclusive | LockDoNotWait) : FileControl(file, SetDescriptionLock, &whole);
+            result = IsApple ? LockFile(file, LockExclusive | LockDoNotWait)
+                : FileControl(file, SetDescriptionLock, &whole);
         while (result != 0 && LastErrno() == Errno.EINTR);
         return result;
     }
@@ -301,7 +302,9 @@ internal static unsafe partial class PosixCalls
     [LibraryImport(Libc, EntryPoint = "fcntl", SetLastError = true)]
     private static partial int FileControl(DescriptorHandle file, int command, RecordLock* what);
 
-    /// <summary>struct flock of 64-bit Linux; start and length 0 are the whole file, the process must be 0 (F_OFD_SETLK).</summary>
+    /// <summary>
+    /// struct flock of 64-bit Linux; start and length 0 are the whole file, the process must be 0 (F_OFD_SETLK).
+    /// </summary>
     private struct RecordLock
     {
         public short Kind;
@@ -335,7 +338,8 @@ internal static unsafe partial class PosixCalls
     [LibraryImport(Libc, EntryPoint = "opendir", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial nint OpenFolderStream(string path);
 
-    [LibraryImport(Libc, EntryPoint = "opendir$INODE64", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    [LibraryImport(
+        Libc, EntryPoint = "opendir$INODE64", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial nint AppleOpenFolderStreamOnX64(string path);
 
     [LibraryImport(Libc, EntryPoint = "readdir", SetLastError = true)]

@@ -62,7 +62,8 @@ internal static class DatafileErrors
 
     public static DamageException FreeChain(string path, uint page, string what) =>
         new(ErrorCode.FreeChainInvalid,
-            string.Create(CultureInfo.InvariantCulture, $"Page {page} of '{path}', in its chain of free pages, {what}."),
+            string.Create(
+                CultureInfo.InvariantCulture, $"Page {page} of '{path}', in its chain of free pages, {what}."),
             Recover)
         { Path = path, Offset = (long)page * PageLayout.PageBytes };
 

@@ -9,9 +9,8 @@ namespace Pitr.Storage;
 /// </summary>
 /// <remarks>
 /// STATE  a clock of epochs, and one slot a thread with the epoch in which its outermost guard was entered; 0 is
-/// "outside".
-/// A retired action carries the epoch in which its object was taken out of sight; it is due when no slot holds that
-/// epoch or an earlier one.
+/// "outside". A retired action carries the epoch in which its object was taken out of sight; it is due when no slot
+/// holds that epoch or an earlier one.
 ///
 /// INVARIANTS
 ///   E1  An action runs only after every guard and hold that was entered before <see cref="Retire"/> has ended.

@@ -62,7 +62,8 @@ internal sealed unsafe class FlushSink : IPageSink, IDisposable
     public void Write(uint number, Span<byte> page)
     {
         if (!_free.IsTaken(number))
-            throw new BugException($"Invariant I4 does not hold: page {number} is written, but was not taken by this flush.");
+            throw new BugException(
+                $"Invariant I4 does not hold: page {number} is written, but was not taken by this flush.");
         PageChecksum.Stamp(page, number, Generation);
         page[..PageLayout.PageBytes].CopyTo(PageAt(_count));
         _numbers[_count++] = number;

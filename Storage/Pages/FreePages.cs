@@ -23,8 +23,7 @@ namespace Pitr.Storage;
 ///   F1  A page is in one of these states only.                                     (asserted in <see
 ///       cref="PageBits"/>)
 ///   F4  A page that a flush of generation g freed is available only after every view of a root below g was released
-///       and
-///       every epoch that was running then has ended (H12); nothing else is cut off the file's end (H41).
+///       and every epoch that was running then has ended (H12); nothing else is cut off the file's end (H41).
 ///
 /// POLICY  a flush takes the lowest run of at least 32 pages (256 KiB), at most 128. If there is none: single pages,
 /// when more than a quarter of the file (and 64 pages) is available; else the file grows by 128 pages at a time, and

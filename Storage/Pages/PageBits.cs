@@ -24,7 +24,8 @@ internal sealed class PageBits
     {
         uint end = checked(first + count);
         if ((end + WordBits - 1) / WordBits > (uint)_words.Length)
-            Array.Resize(ref _words, (int)Math.Max((end + WordBits - 1) / WordBits, (uint)(_words.Length + _words.Length / 4)));
+            Array.Resize(
+                ref _words, (int)Math.Max((end + WordBits - 1) / WordBits, (uint)(_words.Length + _words.Length / 4)));
         for (uint at = first; at < end;)
         {
             ulong mask = MaskOf(ref at, end, out uint word);

@@ -97,7 +97,8 @@ internal sealed unsafe class PageCache : IDisposable
         {
             if (_disposed)
                 return;
-            Invariant.Require(_files.TrueForAll(file => file is null), "C2", "the page cache is closed before its files.");
+            Invariant.Require(
+                _files.TrueForAll(file => file is null), "C2", "the page cache is closed before its files.");
             _disposed = true;
         }
         Epochs.AwaitAll();

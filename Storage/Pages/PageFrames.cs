@@ -97,7 +97,8 @@ internal sealed unsafe class PageFrames : IDisposable
     public void GiveBack(byte* page)
     {
         FrameHead* head = HeadOf(page);
-        Invariant.Require(head->State is FrameState.Filling or FrameState.Retired, "C2", "a frame in use is given back.");
+        Invariant.Require(
+            head->State is FrameState.Filling or FrameState.Retired, "C2", "a frame in use is given back.");
         head->State = FrameState.Free;
         Slab slab = _slabs[head->Slab]!;
         slab.Free.Push((nint)page);
@@ -200,7 +201,9 @@ internal sealed unsafe class PageFrames : IDisposable
 
     private sealed class Slab(byte* memory, Stack<nint> free, bool isExtra)
     {
-        /// <summary>Frames that nobody uses: its own if it is extra, else those of all slabs within the budget.</summary>
+        /// <summary>
+        /// Frames that nobody uses: its own if it is extra, else those of all slabs within the budget.
+        /// </summary>
         public readonly Stack<nint> Free = free;
         public readonly bool IsExtra = isExtra;
         public readonly byte* Memory = memory;

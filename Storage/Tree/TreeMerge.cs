@@ -35,7 +35,8 @@ internal interface IChangeStream
 ///       a leaf is copied before its rows go on.
 /// DURABILITY  none here: until the meta page names the new root, everything written is free space. A merge that throws
 ///   leaves the old tree as it was; its sink's allocations and frees are void.
-/// THREADS  one. `betweenLeaves` is called when no page is held, so that the caller may end its epoch and begin another. The old root stays pinned.
+/// THREADS  one. `betweenLeaves` is called when no page is held, so that the caller may end its epoch and begin
+/// another. The old root stays pinned.
 /// FAILURE  damage in the old tree is a <see cref="DamageException"/>; a sink's exceptions pass through.
 /// </remarks>
 internal sealed unsafe class TreeMerge : IDisposable

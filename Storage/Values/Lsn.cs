@@ -39,7 +39,8 @@ public readonly record struct Lsn(ulong Value) : IComparable<Lsn>, IComparable, 
     public static Lsn Parse(string s, IFormatProvider? provider = null) =>
         TryParse(s, provider, out Lsn result)
             ? result
-            : throw new FormatException($"'{s}' is not an LSN: it has the form HIGH/LOW in hexadecimal, such as 0/16B3F80.");
+            : throw new FormatException(
+                $"'{s}' is not an LSN: it has the form HIGH/LOW in hexadecimal, such as 0/16B3F80.");
 
     /// <inheritdoc/>
     public static bool TryParse(string? s, IFormatProvider? provider, out Lsn result)
@@ -48,8 +49,10 @@ public readonly record struct Lsn(ulong Value) : IComparable<Lsn>, IComparable, 
         int slash = s?.IndexOf('/', StringComparison.Ordinal) ?? -1;
         if (slash is < 1 or > 8 || s!.Length - slash - 1 is < 1 or > 8)
             return false;
-        if (!uint.TryParse(s.AsSpan(0, slash), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out uint high)
-            || !uint.TryParse(s.AsSpan(slash + 1), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out uint low))
+        if (!uint.TryParse(
+            s.AsSpan(0, slash), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out uint high)
+            || !uint.TryParse(
+                s.AsSpan(slash + 1), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out uint low))
             return false;
         result = new Lsn(((ulong)high << 32) | low);
         return true;

@@ -12,4 +12,5 @@ namespace Pitr;
 /// <param name="Reason">Why it was begun, for people.</param>
 /// <param name="Time">When.</param>
 internal sealed record TimelineEntry(
-    TimelineId Timeline, Lineage Lineage, TimelineId? Parent, Lsn ForkLsn, Lsn StartLsn, string Reason, DateTimeOffset Time);
+    TimelineId Timeline, Lineage Lineage, TimelineId? Parent, Lsn ForkLsn, Lsn StartLsn, string Reason,
+    DateTimeOffset Time);

@@ -117,7 +117,8 @@ internal sealed class PowerLoss(long seed)
                     else if (_forAll is null)
                         KeepSome(content, file.Pending, ref random);
                 }
-                var left = new SimulatedFile(file.Inode, VolumeOf(file)) { Cached = content, Durable = content.Clone() };
+                var left =
+                    new SimulatedFile(file.Inode, VolumeOf(file)) { Cached = content, Durable = content.Clone() };
                 _copies.Add(file, left);
                 return left;
             case SimulatedSymlink link:
@@ -160,7 +161,9 @@ internal sealed class PowerLoss(long seed)
     }
 }
 
-/// <summary>Builds the disk that the next process finds: page cache and what is unsynced in it, no locks, no handles.</summary>
+/// <summary>
+/// Builds the disk that the next process finds: page cache and what is unsynced in it, no locks, no handles.
+/// </summary>
 internal sealed class ProcessDeath
 {
     private readonly Dictionary<SimulatedNode, SimulatedNode> _copies = [];

@@ -15,7 +15,8 @@ root.SetAction(parsed =>
 {
     long first = parsed.GetValue(seed);
     TimeSpan? time = parsed.GetValue(minutes) is { } given ? TimeSpan.FromMinutes(given) : null;
-    long count = parsed.GetValue(seeds) ?? (time is not null ? long.MaxValue - first : parsed.GetResult(seed) is null ? 100 : 1);
+    long count =
+        parsed.GetValue(seeds) ?? (time is not null ? long.MaxValue - first : parsed.GetResult(seed) is null ? 100 : 1);
     return Exploration.Run(first, count, time);
 });
 return root.Parse(args).Invoke();

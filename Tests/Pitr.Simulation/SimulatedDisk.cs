@@ -112,7 +112,9 @@ internal sealed class SimulatedDisk : IFileSystem
 
     // ---- for tests ---------------------------------------------------------------------------------
 
-    /// <summary>Turns power off before the operation with this number of <see cref="OperationCount"/> is done.</summary>
+    /// <summary>
+    /// Turns power off before the operation with this number of <see cref="OperationCount"/> is done.
+    /// </summary>
     public void CrashAt(long operation) => _crashAt = operation;
 
     /// <summary>From now on every operation ends with <see cref="SimulatedCrashException"/>.</summary>
@@ -416,7 +418,8 @@ internal sealed class SimulatedDisk : IFileSystem
     // ---- one operation -------------------------------------------------------------------------------
 
     /// <summary>
-    /// Counts, logs, crashes, waits and fails as was asked; true if the operation is to be done, false if the disk lies.
+    /// Counts, logs, crashes, waits and fails as was asked; true if the operation is to be done, false if the disk
+    /// lies.
     /// </summary>
     private bool Begin(FileOp op, string path, string? other = null)
     {
@@ -535,7 +538,8 @@ internal sealed class SimulatedDisk : IFileSystem
     private bool Begin(FileOp op, SimulatedHandle handle, long offset)
     {
         Fault? fault = BeginWithFault(new LoggedOperation(op, handle.Path, null, offset, 0));
-        return fault?.Kind == FaultKind.Fail ? throw Failed(op, handle.Path, fault.Error) : fault?.Kind != FaultKind.Lie;
+        return fault?.Kind == FaultKind.Fail ? throw Failed(op, handle.Path, fault.Error)
+            : fault?.Kind != FaultKind.Lie;
     }
 
     private void Sync(SimulatedHandle handle, FileOp op, long offset, long lengthBytes)
@@ -708,7 +712,8 @@ internal sealed class SimulatedDisk : IFileSystem
 
     // ---- handles ---------------------------------------------------------------------------------------
 
-    private sealed class SimulatedHandle(SimulatedDisk disk, SimulatedFile file, string path, bool isWritable) : IFileHandle
+    private sealed class SimulatedHandle(SimulatedDisk disk, SimulatedFile file, string path, bool isWritable)
+        : IFileHandle
     {
         private bool _isClosed;
 

@@ -17,7 +17,8 @@ internal abstract class SimulatedNode(ulong inode, SimulatedVolume volume)
 }
 
 /// <summary>A symbolic link; its target is durable together with its name.</summary>
-internal sealed class SimulatedSymlink(ulong inode, SimulatedVolume volume, string target) : SimulatedNode(inode, volume)
+internal sealed class SimulatedSymlink(ulong inode, SimulatedVolume volume, string target)
+    : SimulatedNode(inode, volume)
 {
     public string Target { get; } = target;
 }

@@ -2,9 +2,9 @@ namespace Pitr.Simulation;
 
 /// <summary>The bytes of a simulated file: sparse chunks, copied only when a shared one is written.</summary>
 /// <remarks>
-/// A missing chunk reads as zeroes, and writing zeroes over a missing chunk leaves it missing, so preallocated WAL costs
-/// nothing. <see cref="Clone"/> shares table and chunks; each side copies what it changes: a chunk may be written in
-/// place only by the content whose token it carries. Bytes at or past the length are zero in every chunk.
+/// A missing chunk reads as zeroes, and writing zeroes over a missing chunk leaves it missing, so preallocated WAL
+/// costs nothing. <see cref="Clone"/> shares table and chunks; each side copies what it changes: a chunk may be written
+/// in place only by the content whose token it carries. Bytes at or past the length are zero in every chunk.
 /// Not thread-safe: the disk's lock protects it.
 /// </remarks>
 internal sealed class SparseContent

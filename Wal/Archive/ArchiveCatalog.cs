@@ -186,7 +186,8 @@ internal sealed class ArchiveCatalog
     {
         Lsn highest = Lsn.Zero;
         foreach (TimelineEntry entry in path.Path)
-            highest = Lsn.Max(highest, Lsn.Min(HighestEnd(entry.Timeline, payloadBytes), path.LimitOf(entry.Lineage)!.Value));
+            highest =
+                Lsn.Max(highest, Lsn.Min(HighestEnd(entry.Timeline, payloadBytes), path.LimitOf(entry.Lineage)!.Value));
         return highest;
     }
 

@@ -19,7 +19,8 @@ internal sealed record ArchiveIdentity(SystemIdentifier System, ulong StoreId, D
 
     /// <summary>Makes an empty store the archive of a database; nothing happens if it is already.</summary>
     /// <exception cref="RefusedException">ForeignSystem, StoreWithoutClaims.</exception>
-    public static ArchiveIdentity SetUp(IArchiveStore store, SystemIdentifier system, Func<ulong> random, DateTimeOffset now)
+    public static ArchiveIdentity SetUp(
+        IArchiveStore store, SystemIdentifier system, Func<ulong> random, DateTimeOffset now)
     {
         Probe(store, random());
         var mine = new ArchiveIdentity(system, random(), now);
@@ -72,5 +73,6 @@ internal sealed record ArchiveIdentity(SystemIdentifier System, ulong StoreId, D
     private static ArchiveIdentity Decode(string store, ReadOnlySpan<byte> bytes) => ArchiveJson.Read(
         store, ObjectName.Identity, bytes, ArchiveJson.Default.IdentityJson, Format, static json => json.Format,
         static json => new ArchiveIdentity(
-            new SystemIdentifier(ArchiveJson.Id(json.System)), ArchiveJson.Id(json.Store), ArchiveJson.Time(json.Created)));
+            new SystemIdentifier(ArchiveJson.Id(json.System)), ArchiveJson.Id(json.Store),
+            ArchiveJson.Time(json.Created)));
 }

@@ -74,7 +74,8 @@ internal sealed class ArchiveReader(IArchiveStore store, TimelineHistory path)
             throw ArchiveErrors.Damaged(store.Name, ObjectName.Segment(source.Timeline, source.Number),
                 $"it holds {fetched.From} to {fetched.To} instead of {source.From} to {source.To}");
         }
-        return new MemoryStream(fetched.Stream[(int)(source.From - fetched.From)..(int)(source.To - fetched.From)].ToArray());
+        return new MemoryStream(
+            fetched.Stream[(int)(source.From - fetched.From)..(int)(source.To - fetched.From)].ToArray());
     }
 
     private ArchivedSegment Get(string name, SegmentSource source)

@@ -8,8 +8,7 @@ namespace Pitr.Wal;
 /// </summary>
 /// <remarks>
 /// LAYOUT  <c>JSON in UTF-8</c> · <c>\n</c> · <c># sha256 </c> · 64 hexadecimal digits of the JSON's SHA-256 ·
-/// <c>\n</c>
-/// <br/>So a cut or changed object is damage, never another statement.
+/// <c>\n</c> <br/>So a cut or changed object is damage, never another statement.
 /// </remarks>
 internal static class SealedText
 {

@@ -3,8 +3,8 @@ namespace Pitr.Wal;
 /// <summary>When to try a store again: growing pauses, as state only; who waits is the caller's business.</summary>
 /// <remarks>
 /// Policy: 1 s after the first failure, then twice as long each time, up to 60 s. What only an operator can change
-/// (another owner, other content, another database) waits 60 s at once. Pauses are measured, not read off the clock: one
-/// that steps back does not lengthen them (H8).
+/// (another owner, other content, another database) waits 60 s at once. Pauses are measured, not read off the clock:
+/// one that steps back does not lengthen them (H8).
 /// </remarks>
 internal sealed class ShipRetry(TimeProvider clock)
 {

@@ -284,7 +284,8 @@ internal sealed class StoreShipper
     private bool WasLetGo(ulong number)
     {
         var name = new SegmentName(_folder.Identity.Timeline, number);
-        return _folder.Files.Stat(_folder.PathOf(name)) is null && EndOfListed(number) > _folder.Geometry.StartOf(number);
+        return _folder.Files.Stat(_folder.PathOf(name)) is null
+            && EndOfListed(number) > _folder.Geometry.StartOf(number);
     }
 
     private void ShipTail(Lsn durable)

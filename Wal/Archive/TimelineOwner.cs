@@ -79,7 +79,8 @@ internal sealed class TimelineOwner
         foreach (string older in store.List(ObjectName.OwnerPrefix))
         {
             // Takes below the last two can never be the highest again.
-            if (ObjectName.TryParseOwner(older, out TimelineId of, out ulong take) && of == timeline && take + 1 <= highest)
+            if (ObjectName.TryParseOwner(older, out TimelineId of, out ulong take) && of == timeline
+                && take + 1 <= highest)
                 store.Delete(older);
         }
         return taken;

@@ -13,7 +13,8 @@ internal static class ArchiveCommand
             {
                 EngineStatus status = await target.GetStatusAsync(cancellationToken).ConfigureAwait(false);
                 return new Answer(
-                    json => JsonShapes.Archive(json, status.Archive), console => TextShapes.Archive(console, status.Archive));
+                    json => JsonShapes.Archive(json, status.Archive), console =>
+                        TextShapes.Archive(console, status.Archive));
             }));
         return command;
     }

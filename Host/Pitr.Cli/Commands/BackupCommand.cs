@@ -7,9 +7,12 @@ internal static class BackupCommand
 {
     public static Command Create(CliContext cli)
     {
-        var to = new Option<string>("--to") { HelpName = "STORE", Description = "Where the set goes.", Required = true };
-        Option<long?> jobs = CliContext.OptionOf<long?>("--jobs", "N", "Datafiles at a time (1).", text => TextForms.Count(text));
-        Option<long?> rate = CliContext.OptionOf<long?>("--rate", "SIZE", "Bytes a second at most.", text => TextForms.Size(text));
+        var to =
+            new Option<string>("--to") { HelpName = "STORE", Description = "Where the set goes.", Required = true };
+        Option<long?> jobs =
+            CliContext.OptionOf<long?>("--jobs", "N", "Datafiles at a time (1).", text => TextForms.Count(text));
+        Option<long?> rate =
+            CliContext.OptionOf<long?>("--rate", "SIZE", "Bytes a second at most.", text => TextForms.Size(text));
         return cli.TargetVerb(
             "backup", "Make a backup set while everything goes on.", [to, jobs, rate],
             async (target, parsed, cancellationToken) =>

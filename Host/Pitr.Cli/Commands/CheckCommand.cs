@@ -40,7 +40,8 @@ internal static class CheckCommand
                 console =>
                 {
                     console.WriteLine(
-                        $"{report.Datafiles} datafiles, {TextShapes.Number(report.Pages)} pages and {TextShapes.Number(report.Records)} WAL records are whole; the WAL ends at {report.EndOfWal}");
+                        $"{report.Datafiles} datafiles, {TextShapes.Number(report.Pages)} pages and "
+                            + $"{TextShapes.Number(report.Records)} WAL records are whole; the WAL ends at {report.EndOfWal}");
                     foreach (CheckFinding finding in report.Findings)
                         console.WriteLine($"note: {finding.Object}: {finding.What}");
                 });

@@ -8,9 +8,11 @@ internal static class CountCommand
     public static Command Create(CliContext cli)
     {
         Argument<string> table = DataOptions.Table();
-        return cli.TargetVerb("count", "Count the keys of a table.", [table], async (target, parsed, cancellationToken) =>
+        return cli.TargetVerb(
+            "count", "Count the keys of a table.", [table], async (target, parsed, cancellationToken) =>
         {
-            long count = await target.CountAsync(parsed.GetRequiredValue(table), cancellationToken).ConfigureAwait(false);
+            long count = await target.CountAsync(parsed.GetRequiredValue(table), cancellationToken)
+                .ConfigureAwait(false);
             return Answer.Line(
                 json =>
                 {

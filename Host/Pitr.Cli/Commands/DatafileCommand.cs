@@ -36,10 +36,12 @@ internal static class DatafileCommand
     private static Command ListVerb(CliContext cli) => cli.TargetVerb(
         "list", "List the datafiles.", [], async (target, _, cancellationToken) =>
         {
-            IReadOnlyList<DatafileEntry> rows = await target.ListDatafilesAsync(cancellationToken).ConfigureAwait(false);
+            IReadOnlyList<DatafileEntry> rows = await target.ListDatafilesAsync(cancellationToken)
+                .ConfigureAwait(false);
             return new Answer(
                 json => JsonShapes.Datafiles(json, rows),
-                console => console.Write(TextShapes.Rows(["datafile", "path"], rows.Select(row => new[] { row.Name, row.Path }))));
+                console => console.Write(
+                    TextShapes.Rows(["datafile", "path"], rows.Select(row => new[] { row.Name, row.Path }))));
         });
 
     private static Command DropVerb(CliContext cli)

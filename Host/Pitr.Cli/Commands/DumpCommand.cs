@@ -21,7 +21,8 @@ internal static class DumpCommand
                 try
                 {
                     await foreach (KeyValue row in target
-                        .ScanAsync(parsed.GetRequiredValue(table), ScanRange.All, cancellationToken).ConfigureAwait(false))
+                        .ScanAsync(parsed.GetRequiredValue(table), ScanRange.All, cancellationToken)
+                            .ConfigureAwait(false))
                     {
                         ReadOnlySpan<byte> value =
                             isHex ? Encoding.ASCII.GetBytes(Convert.ToHexStringLower(row.Value)) : row.Value;

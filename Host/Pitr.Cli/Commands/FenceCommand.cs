@@ -25,7 +25,8 @@ internal static class FenceCommand
                     cancellationToken).ConfigureAwait(false);
                 return new Answer(json => JsonShapes.Fence(json, fence), console =>
                 {
-                    console.WriteLine($"{fence.Datafile} is fenced until {TextForms.Time(fence.Until)}: copy {fence.Path}");
+                    console.WriteLine(
+                        $"{fence.Datafile} is fenced until {TextForms.Time(fence.Until)}: copy {fence.Path}");
                     console.WriteLine(
                         $"{TextShapes.Bytes(fence.LengthBytes)}, every change to {fence.CheckpointLsn}; "
                         + $"end it with: pitr unfence {fence.Datafile}");

@@ -21,7 +21,8 @@ internal static class InitCommand
             if (segmentBytes is < 64 << 10 or > 1 << 30 || segmentBytes % 4096 != 0)
             {
                 throw new UsageException(
-                    $"A WAL segment of {segmentBytes} bytes is not possible.", "Give a multiple of 4KiB from 64KiB to 1GiB.");
+                    $"A WAL segment of {segmentBytes} bytes is not possible.",
+                    "Give a multiple of 4KiB from 64KiB to 1GiB.");
             }
             string path = cli.Console.FullPath(parsed.GetRequiredValue(folder));
             string[] stores = [.. (parsed.GetValue(archive) ?? []).Select(cli.Console.FullStore)];

@@ -10,11 +10,17 @@ internal static class LoadCommand
     public static Command Create(CliContext cli)
     {
         Argument<string> table = DataOptions.Table();
-        var file = new Argument<string>("FILE") { Description = "A JSON Lines or CSV file (also .gz); - reads standard input." };
-        var format = new Option<string?>("--format") { HelpName = "jsonl|csv", Description = "Its format (else by its name)." };
+        var file = new Argument<string>(
+            "FILE")
+        { Description = "A JSON Lines or CSV file (also .gz); - reads standard input." };
+        var format =
+            new Option<string?>("--format") { HelpName = "jsonl|csv", Description = "Its format (else by its name)." };
         format.AcceptOnlyFromAmong(RecordFile.Formats);
-        var key = new Option<string>("--key") { HelpName = "FIELD", Description = "The field that is the key.", Required = true };
-        Option<long?> batch = CliContext.OptionOf<long?>("--batch", "N", "Records a transaction (1000).", text => TextForms.Count(text));
+        var key = new Option<string>(
+            "--key")
+        { HelpName = "FIELD", Description = "The field that is the key.", Required = true };
+        Option<long?> batch =
+            CliContext.OptionOf<long?>("--batch", "N", "Records a transaction (1000).", text => TextForms.Count(text));
         var acks = new Option<string?>("--acks")
         {
             HelpName = "FILE",
@@ -32,7 +38,8 @@ internal static class LoadCommand
                 {
                     using FileStream? ackFile = parsed.GetValue(acks) is { } path
                         ? new FileStream(
-                            cli.Console.FullPath(path), FileMode.Append, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0)
+                            cli.Console.FullPath(path), FileMode.Append, FileAccess.Write, FileShare.ReadWrite,
+                            bufferSize: 0)
                         : null;
                     using var progress = new ProgressLine(cli.Console);
                     var loader = new Loader(target, TimeProvider.System)

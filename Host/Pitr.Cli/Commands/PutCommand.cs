@@ -23,7 +23,8 @@ internal static class PutCommand
                     ? await ReadInputAsync(cli.Console, isHex, cancellationToken).ConfigureAwait(false)
                     : TextForms.Bytes(given, isHex);
                 CommitResult commit = await target
-                    .PutAsync(parsed.GetRequiredValue(table), keyBytes, valueBytes, cancellationToken).ConfigureAwait(false);
+                    .PutAsync(parsed.GetRequiredValue(table), keyBytes, valueBytes, cancellationToken)
+                        .ConfigureAwait(false);
                 return Answer.Line(json => JsonShapes.Commit(json, commit), Line(commit));
             });
     }
@@ -32,7 +33,8 @@ internal static class PutCommand
     public static string Line(CommitResult commit) =>
         $"transaction {commit.TransactionId} at {commit.Lsn}, {TextForms.Time(commit.Time)}";
 
-    private static async Task<byte[]> ReadInputAsync(CliConsole console, bool isHex, CancellationToken cancellationToken)
+    private static async Task<byte[]> ReadInputAsync(
+        CliConsole console, bool isHex, CancellationToken cancellationToken)
     {
         using var bytes = new MemoryStream();
         await console.Input().CopyToAsync(bytes, cancellationToken).ConfigureAwait(false);

@@ -10,10 +10,17 @@ internal static class RestoreCommand
 {
     public static Command Create(CliContext cli)
     {
-        var from = new Option<string>("--from") { HelpName = "STORE", Description = "Where the backup sets are.", Required = true };
-        var into = new Option<string>("--into") { HelpName = "DIR", Description = "A folder that is not there or is empty.", Required = true };
-        var archive = new Option<string?>("--archive") { HelpName = "STORE", Description = "Where the WAL is (else --from)." };
-        var backup = new Option<string?>("--backup") { HelpName = "ID", Description = "The set to start from (else the newest that fits)." };
+        var from = new Option<string>(
+            "--from")
+        { HelpName = "STORE", Description = "Where the backup sets are.", Required = true };
+        var into = new Option<string>(
+            "--into")
+        { HelpName = "DIR", Description = "A folder that is not there or is empty.", Required = true };
+        var archive =
+            new Option<string?>("--archive") { HelpName = "STORE", Description = "Where the WAL is (else --from)." };
+        var backup = new Option<string?>(
+            "--backup")
+        { HelpName = "ID", Description = "The set to start from (else the newest that fits)." };
         Option<string?> timeline = CliContext.OptionOf(
             "--timeline", "N|latest|current", "Which branch, where there are several.", Branch);
         var map = new Option<string[]>("--map")
@@ -21,9 +28,12 @@ internal static class RestoreCommand
             HelpName = "OLD=NEW",
             Description = "Where datafiles of a folder outside the database go; may be given several times.",
         };
-        var action = new Option<string?>("--action") { HelpName = "promote|pause", Description = "What to do at the target (promote)." };
+        var action = new Option<string?>(
+            "--action")
+        { HelpName = "promote|pause", Description = "What to do at the target (promote)." };
         action.AcceptOnlyFromAmong("promote", "pause");
-        var detached = new Option<bool>("--detached") { Description = "Do not archive into the store it was restored from." };
+        var detached =
+            new Option<bool>("--detached") { Description = "Do not archive into the store it was restored from." };
         var plan = new Option<bool>("--plan") { Description = "Show what would be done; write nothing." };
         var target = new TargetOptions();
         return cli.Verb(
@@ -47,14 +57,18 @@ internal static class RestoreCommand
                 };
                 if (parsed.GetValue(plan))
                 {
-                    RecoveryPlan planned = await PitrRecovery.PlanAsync(request, cancellationToken: cancellationToken).ConfigureAwait(false);
-                    return new Answer(json => json.WriteRawValue(planned.ToJson()), console => console.Write(planned.ToText()));
+                    RecoveryPlan planned = await PitrRecovery.PlanAsync(request, cancellationToken: cancellationToken)
+                        .ConfigureAwait(false);
+                    return new Answer(json => json.WriteRawValue(planned.ToJson()), console =>
+                        console.Write(planned.ToText()));
                 }
                 RestoreResult result = await cli.Targets.RestoreAsync(request, cancellationToken).ConfigureAwait(false);
                 return Answer.Line(
                     json => JsonShapes.Restore(json, result),
-                    $"restored set {result.BackupId}, {TextShapes.Number(result.RecordsReplayed)} records replayed in {TextShapes.Seconds(result.Seconds)}; "
-                + $"it stands at {result.StoppedAt.Lsn} ({TextForms.Time(result.StoppedAt.Time)}, transaction {result.StoppedAt.TransactionId}) on timeline {result.Timeline}");
+                    $"restored set {result.BackupId}, {TextShapes.Number(result.RecordsReplayed)} records replayed in "
+                    + $"{TextShapes.Seconds(result.Seconds)}; it stands at {result.StoppedAt.Lsn} "
+                    + $"({TextForms.Time(result.StoppedAt.Time)}, transaction {result.StoppedAt.TransactionId}) "
+                    + $"on timeline {result.Timeline}");
             });
     }
 

@@ -20,7 +20,8 @@ internal static class ScanCommand
         var from = new Option<string?>("--from") { HelpName = "K", Description = "The first key that may come." };
         var to = new Option<string?>("--to") { HelpName = "K", Description = "The first key beyond." };
         var prefix = new Option<string?>("--prefix") { HelpName = "P", Description = "Only keys that begin with it." };
-        Option<long?> limit = CliContext.OptionOf<long?>("--limit", "N", "At most so many rows.", text => TextForms.Count(text));
+        Option<long?> limit =
+            CliContext.OptionOf<long?>("--limit", "N", "At most so many rows.", text => TextForms.Count(text));
         var reverse = new Option<bool>("--reverse") { Description = "From the last key to the first." };
         Option<bool> hex = DataOptions.Hex();
         return cli.TargetVerb(
@@ -38,7 +39,8 @@ internal static class ScanCommand
                     RowsMax = parsed.GetValue(limit),
                     Reverse = parsed.GetValue(reverse),
                 };
-                IAsyncEnumerable<KeyValue> rows = target.ScanAsync(parsed.GetRequiredValue(table), range, cancellationToken);
+                IAsyncEnumerable<KeyValue> rows =
+                    target.ScanAsync(parsed.GetRequiredValue(table), range, cancellationToken);
                 await WriteRowsAsync(cli.Console.Output, rows, isHex, cli.AsJson(parsed), cancellationToken)
                     .ConfigureAwait(false);
                 return Answer.Streamed;

@@ -21,7 +21,8 @@ internal static class TableCommand
         Argument<string> name = CliContext.ArgumentOf("NAME", "The table's name.", TextForms.Name);
         Option<string?> datafile = CliContext.OptionOf(
             "--datafile", "NAME", "The datafile that it lies in (else main).", TextForms.Name);
-        return cli.TargetVerb("create", "Create a table.", [name, datafile], async (target, parsed, cancellationToken) =>
+        return cli.TargetVerb(
+            "create", "Create a table.", [name, datafile], async (target, parsed, cancellationToken) =>
         {
             TableEntry row = await target
                 .CreateTableAsync(parsed.GetRequiredValue(name), parsed.GetValue(datafile), cancellationToken)

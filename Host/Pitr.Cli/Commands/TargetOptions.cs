@@ -18,9 +18,11 @@ internal sealed class TargetOptions
     private readonly Option<string?> _name = CliContext.OptionOf(
         "--target-name", "N", "To this restore point.", TextForms.Name);
 
-    private readonly Option<bool> _immediate = new("--target-immediate") { Description = "To the end of the backup set." };
+    private readonly Option<bool> _immediate =
+        new("--target-immediate") { Description = "To the end of the backup set." };
 
-    private readonly Option<bool> _exclusive = new("--exclusive") { Description = "Stop just before the target instead of after it." };
+    private readonly Option<bool> _exclusive =
+        new("--exclusive") { Description = "Stop just before the target instead of after it." };
 
     /// <summary>All of them.</summary>
     public Symbol[] Symbols => [_time, _lsn, _transaction, _name, _immediate, _exclusive];
@@ -37,13 +39,16 @@ internal sealed class TargetOptions
         if (parsed.GetValue(_transaction) is { } transaction)
             targets.Add(isExclusive ? RecoveryTarget.Before(transaction) : RecoveryTarget.Including(transaction));
         if (parsed.GetValue(_name) is { } name)
-            targets.Add(isExclusive ? RecoveryTarget.BeforeRestorePoint(name) : RecoveryTarget.IncludingRestorePoint(name));
+            targets.Add(isExclusive ? RecoveryTarget.BeforeRestorePoint(name)
+                : RecoveryTarget.IncludingRestorePoint(name));
         if (parsed.GetValue(_immediate))
             targets.Add(RecoveryTarget.Immediate);
         if (targets.Count > 1)
-            throw new UsageException("More than one target is given.", "Give one of the --target options, or none for the end of the archive.");
+            throw new UsageException("More than one target is given.",
+                "Give one of the --target options, or none for the end of the archive.");
         if (isExclusive && (targets.Count == 0 || parsed.GetValue(_immediate)))
-            throw new UsageException("--exclusive has no target to stop before.", "Give --target-time, --target-lsn, --target-xid or --target-name.");
+            throw new UsageException("--exclusive has no target to stop before.",
+                "Give --target-time, --target-lsn, --target-xid or --target-name.");
         return targets.Count == 0 ? RecoveryTarget.Latest : targets[0];
     }
 }

@@ -27,7 +27,8 @@ internal static class TourCommand
             string scratch = Directory.CreateTempSubdirectory("pitr-tour-").FullName;
             try
             {
-                using var output = new StreamWriter(cli.Console.Output, leaveOpen: true) { NewLine = "\n", AutoFlush = true };
+                using var output =
+                    new StreamWriter(cli.Console.Output, leaveOpen: true) { NewLine = "\n", AutoFlush = true };
                 TourStory story = cli.AsJson(parsed)
                     ? new TourStory(cli.Console.Error, cli.Console.ErrorIsTerminal)
                     : new TourStory(output, cli.Console.OutputIsTerminal);

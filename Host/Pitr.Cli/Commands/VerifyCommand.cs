@@ -5,14 +5,17 @@ using Spectre.Console;
 
 namespace Pitr.Cli;
 
-/// <summary><c>pitr verify STORE</c>: re-read sets and their WAL, and prove that they restore; exit 5 if one does not.</summary>
+/// <summary>
+/// <c>pitr verify STORE</c>: re-read sets and their WAL, and prove that they restore; exit 5 if one does not.
+/// </summary>
 internal static class VerifyCommand
 {
     public static Command Create(CliContext cli)
     {
         var store = new Argument<string>("STORE") { Description = "The store of the sets." };
         var backup = new Option<string?>("--backup") { HelpName = "ID", Description = "One set (else all)." };
-        var archive = new Option<string?>("--archive") { HelpName = "STORE", Description = "Where the WAL is (else STORE)." };
+        var archive =
+            new Option<string?>("--archive") { HelpName = "STORE", Description = "Where the WAL is (else STORE)." };
         return cli.Verb(
             "verify", "Prove that backup sets restore.", [store, backup, archive], async (parsed, cancellationToken) =>
             {
@@ -22,7 +25,8 @@ internal static class VerifyCommand
                     : [sets];
                 IReadOnlyList<VerifyReport> reports = await Task.Run(
                     () => BackupVerifier.Verify(
-                        sets, archives, parsed.GetValue(backup), EngineFactory.DrawOf(new PitrOptions()), cancellationToken),
+                        sets, archives, parsed.GetValue(backup), EngineFactory.DrawOf(new PitrOptions()),
+                        cancellationToken),
                     cancellationToken).ConfigureAwait(false);
                 return reports.Count > 0 ? AnswerOf(reports) : throw RecoveryErrors.NoBackup(sets.Name);
             });

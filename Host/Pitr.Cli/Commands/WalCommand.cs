@@ -21,14 +21,17 @@ internal static class WalCommand
         {
             Description = "A segment of wal/ or of a store, a store, or a database's folder.",
         };
-        Option<Lsn?> from = CliContext.OptionOf<Lsn?>("--from", "L", "Records that end above it.", text => TextForms.Position(text));
-        Option<Lsn?> to = CliContext.OptionOf<Lsn?>("--to", "L", "Records that end at or below it.", text => TextForms.Position(text));
+        Option<Lsn?> from =
+            CliContext.OptionOf<Lsn?>("--from", "L", "Records that end above it.", text => TextForms.Position(text));
+        Option<Lsn?> to = CliContext.OptionOf<Lsn?>("--to", "L", "Records that end at or below it.", text =>
+            TextForms.Position(text));
         var table = new Option<string?>("--table")
         {
             HelpName = "T",
             Description = "Only what touched this table (its name or its number).",
         };
-        var key = new Option<string?>("--key") { HelpName = "K", Description = "Only transactions that touched this key." };
+        var key =
+            new Option<string?>("--key") { HelpName = "K", Description = "Only transactions that touched this key." };
         Option<bool> hex = DataOptions.Hex();
         Symbol[] symbols = [source, from, to, table, key, hex];
         return cli.Verb("dump", "Write WAL records as JSON, one a line.", symbols, async (parsed, cancellationToken) =>

@@ -14,7 +14,8 @@ namespace Pitr.Cli;
 /// </summary>
 internal static class CsvRecords
 {
-    private static readonly JsonWriterOptions JsonForm = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonWriterOptions JsonForm =
+        new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private static readonly CsvReaderOptions Form = CsvReaderOptions.Default with
     {
@@ -37,7 +38,8 @@ internal static class CsvRecords
             yield break;
         int keyColumn = Array.IndexOf(header, keyField);
         if (keyColumn < 0)
-            throw InputErrors.At(file, 1, $"its header has no column '{keyField}' (it has: {string.Join(", ", header)}).");
+            throw InputErrors.At(
+                file, 1, $"its header has no column '{keyField}' (it has: {string.Join(", ", header)}).");
         var buffer = new ArrayBufferWriter<byte>();
         using var json = new Utf8JsonWriter(buffer, JsonForm);
         for (; there; there = await NextAsync(csv, file, cancellationToken).ConfigureAwait(false))

@@ -18,7 +18,8 @@ internal static class JsonLinesReader
         Stream stream, string file, string keyField, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         byte[] keyName = Encoding.UTF8.GetBytes(keyField);
-        PipeReader reader = PipeReader.Create(stream, new StreamPipeReaderOptions(bufferSize: 256 << 10, leaveOpen: true));
+        PipeReader reader =
+            PipeReader.Create(stream, new StreamPipeReaderOptions(bufferSize: 256 << 10, leaveOpen: true));
         long line = 0;
         while (true)
         {
@@ -39,7 +40,9 @@ internal static class JsonLinesReader
         await reader.CompleteAsync().ConfigureAwait(false);
     }
 
-    /// <summary>The first member of the first record that is a text, a number or a boolean; null if there is no record.</summary>
+    /// <summary>
+    /// The first member of the first record that is a text, a number or a boolean; null if there is no record.
+    /// </summary>
     public static async Task<string?> FirstFieldAsync(Stream stream, string file, CancellationToken cancellationToken)
     {
         using var reader = new StreamReader(stream, leaveOpen: true);
@@ -125,13 +128,15 @@ internal static class JsonLinesReader
             throw new JsonException("a record is an object");
         while (json.Read())
         {
-            if (json.TokenType != JsonTokenType.PropertyName || json.CurrentDepth != 1 || !json.ValueTextEquals(keyName))
+            if (json.TokenType != JsonTokenType.PropertyName || json.CurrentDepth != 1
+                || !json.ValueTextEquals(keyName))
                 continue;
             json.Read();
             key = json.TokenType switch
             {
                 JsonTokenType.String => json.GetString(),
-                JsonTokenType.Number or JsonTokenType.True or JsonTokenType.False => Encoding.UTF8.GetString(json.ValueSpan),
+                JsonTokenType.Number or JsonTokenType.True or JsonTokenType.False =>
+                    Encoding.UTF8.GetString(json.ValueSpan),
                 _ => null,
             };
         }

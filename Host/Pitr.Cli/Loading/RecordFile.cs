@@ -10,7 +10,8 @@ internal static class RecordFile
 
     /// <summary>The format that a name tells: csv for .csv and .csv.gz, else jsonl.</summary>
     public static string FormatOf(string file) =>
-        file.EndsWith(".csv", StringComparison.OrdinalIgnoreCase) || file.EndsWith(".csv.gz", StringComparison.OrdinalIgnoreCase)
+        file.EndsWith(".csv", StringComparison.OrdinalIgnoreCase)
+            || file.EndsWith(".csv.gz", StringComparison.OrdinalIgnoreCase)
             ? "csv"
             : "jsonl";
 
@@ -21,8 +22,10 @@ internal static class RecordFile
             return console.Input();
         string path = console.FullPath(file);
         if (!File.Exists(path))
-            throw new VerbFailedException($"There is no file '{path}'.", "Name a JSON Lines or CSV file, or - for standard input.");
-        var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, 256 << 10, useAsync: false);
+            throw new VerbFailedException(
+                $"There is no file '{path}'.", "Name a JSON Lines or CSV file, or - for standard input.");
+        var stream =
+            new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, 256 << 10, useAsync: false);
         return path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase)
             ? new GZipStream(stream, CompressionMode.Decompress)
             : stream;

@@ -12,7 +12,8 @@ namespace Pitr.Cli;
 /// <param name="Text">Writes lines and tables.</param>
 internal sealed record Answer(Action<Utf8JsonWriter> Json, Action<IAnsiConsole> Text)
 {
-    private static readonly JsonWriterOptions JsonForm = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonWriterOptions JsonForm =
+        new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Nothing more: the verb streamed its output.</summary>
     public static Answer Streamed { get; } = new(_ => { }, _ => { });

@@ -14,7 +14,8 @@ internal static partial class TextForms
     {
         Match match = SizeForm().Match(text);
         if (!match.Success)
-            throw new FormatException($"'{text}' is not a SIZE: a number of bytes, or one with KiB, MiB, GiB or TiB, such as 64MiB.");
+            throw new FormatException(
+                $"'{text}' is not a SIZE: a number of bytes, or one with KiB, MiB, GiB or TiB, such as 64MiB.");
         int shift = match.Groups[2].Value switch { "KiB" => 10, "MiB" => 20, "GiB" => 30, "TiB" => 40, _ => 0 };
         if (!long.TryParse(match.Groups[1].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out long number)
             || number > long.MaxValue >> shift)
@@ -27,9 +28,12 @@ internal static partial class TextForms
     {
         Match match = DurationForm().Match(text);
         if (!match.Success
-            || !double.TryParse(match.Groups[1].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out double number))
-            throw new FormatException($"'{text}' is not a DURATION: a whole number with ms, s, m, h or d, such as 90s or 14d.");
-        double seconds = number * match.Groups[2].Value switch { "ms" => 0.001, "s" => 1, "m" => 60, "h" => 3600, _ => 86400 };
+            || !double.TryParse(
+                match.Groups[1].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out double number))
+            throw new FormatException(
+                $"'{text}' is not a DURATION: a whole number with ms, s, m, h or d, such as 90s or 14d.");
+        double seconds =
+            number * match.Groups[2].Value switch { "ms" => 0.001, "s" => 1, "m" => 60, "h" => 3600, _ => 86400 };
         if (seconds is <= 0 or > 86400 * 36500.0)
             throw new FormatException($"The DURATION '{text}' is not between a moment and 100 years.");
         return TimeSpan.FromSeconds(seconds);
@@ -89,12 +93,14 @@ internal static partial class TextForms
     {
         int colon = text.LastIndexOf(':');
         if (colon <= 0
-            || !ushort.TryParse(text.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out ushort port)
+            || !ushort.TryParse(
+                text.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out ushort port)
             || text.AsSpan(0, colon).IndexOfAny(" /@") >= 0)
             throw new FormatException($"'{text}' is not HOST:PORT, such as 127.0.0.1:4053.");
         string host = text[..colon];
         return string.Create(
-            CultureInfo.InvariantCulture, $"{(host.Equals("localhost", StringComparison.OrdinalIgnoreCase) ? "127.0.0.1" : host)}:{port}");
+            CultureInfo.InvariantCulture,
+            $"{(host.Equals("localhost", StringComparison.OrdinalIgnoreCase) ? "127.0.0.1" : host)}:{port}");
     }
 
     /// <summary>The folder of a datafile that lies elsewhere now: OLD=NEW.</summary>
@@ -143,7 +149,8 @@ internal static partial class TextForms
     public static string Time(DateTimeOffset time) =>
         time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fffffff'Z'", CultureInfo.InvariantCulture);
 
-    private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+    private static readonly UTF8Encoding Strict =
+        new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     [GeneratedRegex(@"\A([0-9]{1,19})(KiB|MiB|GiB|TiB)?\z", RegexOptions.CultureInvariant)]
     private static partial Regex SizeForm();

@@ -2,7 +2,9 @@ using Spectre.Console;
 
 namespace Pitr.Cli;
 
-/// <summary>How a tour is told: numbered steps, each with the command that does the same, and a picture at the end.</summary>
+/// <summary>
+/// How a tour is told: numbered steps, each with the command that does the same, and a picture at the end.
+/// </summary>
 internal sealed class TourStory
 {
     private const int ColumnsMax = 100;

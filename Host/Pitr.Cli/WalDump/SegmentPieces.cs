@@ -14,11 +14,13 @@ internal sealed record StreamPiece(TimelineId Timeline, Lineage Lineage, Lsn Fro
 }
 
 /// <summary>
-/// Where <c>pitr wal dump</c> takes its bytes from: one segment, an archived object, a folder of segments, a database or a store.
+/// Where <c>pitr wal dump</c> takes its bytes from: one segment, an archived object, a folder of segments, a database
+/// or a store.
 /// </summary>
 /// <param name="Pieces">By timeline and LSN, each read when its turn comes; they may overlap, and have holes.</param>
 /// <param name="Database">The database's folder, if it lies around them; null otherwise.</param>
-/// <param name="OnlyFirst">True if one was asked for: the others are there for a record that it does not hold to its end.</param>
+/// <param name="OnlyFirst">True if one was asked for: the others are there for a record that it does not hold to its
+/// end.</param>
 internal sealed record SegmentPieces(IEnumerable<StreamPiece> Pieces, string? Database, bool OnlyFirst)
 {
     private const string WalFolder = "wal";
@@ -35,7 +37,8 @@ internal sealed record SegmentPieces(IEnumerable<StreamPiece> Pieces, string? Da
         if (!Directory.Exists(path) && !path.Contains("://", StringComparison.Ordinal))
         {
             throw new VerbFailedException(
-                $"There is no segment or store '{path}'.", "Name a segment of a database's wal/, an archived one, or a store.");
+                $"There is no segment or store '{path}'.",
+                "Name a segment of a database's wal/, an archived one, or a store.");
         }
         return new SegmentPieces(OfStore(OfflineStores.Open(path)), Database: null, OnlyFirst: false);
     }
@@ -47,7 +50,8 @@ internal sealed record SegmentPieces(IEnumerable<StreamPiece> Pieces, string? Da
         if (name.Length < SegmentName.Length || !SegmentName.TryParse(name.AsSpan(0, SegmentName.Length), out _))
         {
             throw new VerbFailedException(
-                $"'{path}' does not have the name of a segment.", "A segment's name begins with 24 hexadecimal digits.");
+                $"'{path}' does not have the name of a segment.",
+                "A segment's name begins with 24 hexadecimal digits.");
         }
         bool isRaw = name.Length == SegmentName.Length;
         IEnumerable<string> siblings = Directory.EnumerateFiles(folder, $"{name[..8]}*")
@@ -57,7 +61,8 @@ internal sealed record SegmentPieces(IEnumerable<StreamPiece> Pieces, string? Da
         IEnumerable<StreamPiece> pieces = siblings.Select(other =>
             isRaw
             ? ReadRaw(other)
-            : ReadArchived(Path.GetDirectoryName(folder)!, ObjectName.WalPrefix + Path.GetFileName(other), File.ReadAllBytes(other)));
+            : ReadArchived(Path.GetDirectoryName(folder)!, ObjectName.WalPrefix + Path.GetFileName(other),
+                File.ReadAllBytes(other)));
         return new SegmentPieces(pieces, isRaw ? DatabaseAround(folder) : null, OnlyFirst: true);
     }
 
@@ -76,12 +81,14 @@ internal sealed record SegmentPieces(IEnumerable<StreamPiece> Pieces, string? Da
     private static string[] RawSegments(string folder) =>
         [
             .. Directory.EnumerateFiles(folder)
-                .Where(path => Path.GetFileName(path).Length == SegmentName.Length && SegmentName.TryParse(Path.GetFileName(path), out _))
+                .Where(path => Path.GetFileName(path).Length == SegmentName.Length
+                    && SegmentName.TryParse(Path.GetFileName(path), out _))
                 .Order(StringComparer.Ordinal),
         ];
 
     private static string? DatabaseAround(string walFolder) =>
-        Path.GetDirectoryName(walFolder) is { } folder && File.Exists(Path.Combine(folder, Storage.ControlFileStore.FileName))
+        Path.GetDirectoryName(walFolder) is { } folder
+            && File.Exists(Path.Combine(folder, Storage.ControlFileStore.FileName))
             ? folder
             : null;
 

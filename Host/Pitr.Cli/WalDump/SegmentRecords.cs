@@ -7,9 +7,9 @@ namespace Pitr.Cli;
 /// The records in pieces of the WAL, as far as they are good: for looking, not for recovery.
 /// </summary>
 /// <remarks>
-/// Pieces that follow each other are joined, so that a record which spans segments comes whole, and once. What does not pass is
-/// stepped over in multiples of 8 bytes: a piece that begins within a record shows what follows it. Memory holds one piece and
-/// the record that it does not hold to its end.
+/// Pieces that follow each other are joined, so that a record which spans segments comes whole, and once. What does not
+/// pass is stepped over in multiples of 8 bytes: a piece that begins within a record shows what follows it. Memory
+/// holds one piece and the record that it does not hold to its end.
 /// </remarks>
 internal static class SegmentRecords
 {
@@ -64,7 +64,9 @@ internal static class SegmentRecords
             yield return record!;
     }
 
-    /// <summary>The next good record; false at the end, or where one begins that the piece does not hold to its end.</summary>
+    /// <summary>
+    /// The next good record; false at the end, or where one begins that the piece does not hold to its end.
+    /// </summary>
     private static bool TryNext(StreamPiece piece, ref int at, bool isLast, out RecordDescription? description)
     {
         ReadOnlySpan<byte> stream = piece.Bytes.Span;

@@ -7,8 +7,9 @@ using Pitr.Wal;
 namespace Pitr.Cli;
 
 /// <summary>
-/// Which table ids have which names, from what tells it: a database's control file, records that create and drop tables, and
-/// the control file that each checkpoint record holds. Ids are never given twice; a name may be, so it may have several.
+/// Which table ids have which names, from what tells it: a database's control file, records that create and drop
+/// tables, and the control file that each checkpoint record holds. Ids are never given twice; a name may be, so it may
+/// have several.
 /// </summary>
 internal sealed class TableNames
 {
@@ -34,7 +35,8 @@ internal sealed class TableNames
         if (isCheckpoint)
             LearnPayload(text.RootElement.GetProperty("controlFile").GetString()!);
         else
-            _names[text.RootElement.GetProperty("tableId").GetUInt32()] = text.RootElement.GetProperty("name").GetString()!;
+            _names[text.RootElement.GetProperty("tableId").GetUInt32()] = text.RootElement.GetProperty("name")
+                .GetString()!;
     }
 
     /// <summary>The table that a record creates or drops; null if it does neither.</summary>

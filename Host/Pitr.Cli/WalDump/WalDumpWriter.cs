@@ -8,12 +8,13 @@ using Pitr.Wal;
 namespace Pitr.Cli;
 
 /// <summary>
-/// Writes WAL records as JSON, one a line. A key is text; one that is not UTF-8, and every key under --hex, is hexadecimal in
-/// a member of its own, so that neither is taken for the other.
+/// Writes WAL records as JSON, one a line. A key is text; one that is not UTF-8, and every key under --hex, is
+/// hexadecimal in a member of its own, so that neither is taken for the other.
 /// </summary>
 internal sealed class WalDumpWriter
 {
-    private static readonly JsonWriterOptions JsonForm = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonWriterOptions JsonForm =
+        new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
     private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     private readonly TableNames _names = new();
@@ -36,7 +37,9 @@ internal sealed class WalDumpWriter
     /// <summary>Every key in hexadecimal.</summary>
     public bool AsHex { get; init; }
 
-    /// <summary>Writes them. With a table's name, what there is is read twice: a name may stand behind what it names.</summary>
+    /// <summary>
+    /// Writes them. With a table's name, what there is is read twice: a name may stand behind what it names.
+    /// </summary>
     public void WriteTo(Stream output, CancellationToken cancellationToken)
     {
         if (Source.Database is { } folder)

@@ -10,8 +10,9 @@ namespace Pitr.Simulation;
 /// steps that a seed interleaves.
 /// </summary>
 /// <remarks>
-/// A step is what an actor does in one message. What takes several (a checkpoint, a creation) is an iterator that yields
-/// between them, so that anything else may come in between; a crash may come in between any two operations on the disk.
+/// A step is what an actor does in one message. What takes several (a checkpoint, a creation) is an iterator that
+/// yields between them, so that anything else may come in between; a crash may come in between any two operations on
+/// the disk.
 /// </remarks>
 internal sealed class StepLife
 {

@@ -23,8 +23,8 @@ internal abstract record ModelStep
 /// </summary>
 /// <remarks>
 /// A record is begun before a byte of its group is written, and acknowledged when the group is durable. A crash may cut
-/// the group that is under way after any of its records, since each is a transaction of its own; it never loses what was
-/// acknowledged.
+/// the group that is under way after any of its records, since each is a transaction of its own; it never loses what
+/// was acknowledged.
 /// </remarks>
 internal sealed class StepModel
 {

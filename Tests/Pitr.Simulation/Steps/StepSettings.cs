@@ -2,7 +2,9 @@ using Pitr.Actors;
 
 namespace Pitr.Simulation;
 
-/// <summary>How large things are in one run: drawn from its seed, so that a thousand seeds are a thousand configurations.</summary>
+/// <summary>
+/// How large things are in one run: drawn from its seed, so that a thousand seeds are a thousand configurations.
+/// </summary>
 internal sealed record StepSettings
 {
     public required int WalSegmentBytes { get; init; }
@@ -27,7 +29,9 @@ internal sealed record StepSettings
         ValueBytes = random.Next(3) switch { 0 => 20, 1 => 200, _ => 1500 },
     };
 
-    /// <summary>What the engine's plain parts are made with; chance comes from the seed, time goes on by itself.</summary>
+    /// <summary>
+    /// What the engine's plain parts are made with; chance comes from the seed, time goes on by itself.
+    /// </summary>
     public PitrOptions OptionsFor(SimulatedDisk disk, long seed)
     {
         var random = new SeededRandom(seed);

@@ -244,7 +244,9 @@ public sealed class BackupRunnerTests
         }
     }
 
-    /// <summary>However a store is written it is the same one; and the folder of a disk that is not mounted is none.</summary>
+    /// <summary>
+    /// However a store is written it is the same one; and the folder of a disk that is not mounted is none.
+    /// </summary>
     [Fact]
     public async Task A_backup_into_the_archive_goes_by_its_folder_and_has_to_find_the_archive_there()
     {

@@ -53,14 +53,16 @@ public sealed class CommitTests
         await Task.WhenAll(writing, reading).Within();
 
         Lsn[][] byWriter = [.. Enumerable.Range(0, writers).Select(writer =>
-            commits.Where(commit => commit.Writer == writer).OrderBy(commit => commit.Round).Select(commit => commit.Lsn).ToArray())];
+            commits.Where(commit => commit.Writer == writer).OrderBy(commit => commit.Round)
+                .Select(commit => commit.Lsn).ToArray())];
         foreach ((Lsn lsn, int writer, int one, int other) in seen)
         {
             int expected = RoundAt(writer, lsn);
             Assert.Equal((expected, expected), (one, other));
         }
 
-        Assert.All(single, read => Assert.Equal(RoundAt(0, read.Lsn), read.Round)); // a single read tells the LSN that it stands for
+        // a single read tells the LSN that it stands for
+        Assert.All(single, read => Assert.Equal(RoundAt(0, read.Lsn), read.Round));
 
         int RoundAt(int writer, Lsn lsn)
         {
@@ -79,7 +81,8 @@ public sealed class CommitTests
         using var cancel = new CancellationTokenSource();
         Task taken = database.PutAsync(table, TestEngine.Bytes("taken"), TestEngine.Bytes("v"), cancel.Token).AsTask();
         await gate.Reached.Within();
-        Task waiting = database.PutAsync(table, TestEngine.Bytes("waiting"), TestEngine.Bytes("v"), cancel.Token).AsTask();
+        Task waiting = database.PutAsync(table, TestEngine.Bytes("waiting"), TestEngine.Bytes("v"), cancel.Token)
+            .AsTask();
         await cancel.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => taken.Within());
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting.Within());
@@ -140,7 +143,8 @@ public sealed class CommitTests
         const int commits = 3000;
         const long limit = 4 << 20;
         SimulatedDisk disk = TestEngine.NewDisk();
-        await using PitrDatabase database = await TestEngine.CreateAsync(disk, options => options with { WriteBufferBytesMax = limit });
+        await using PitrDatabase database =
+            await TestEngine.CreateAsync(disk, options => options with { WriteBufferBytesMax = limit });
         Table table = await database.CreateTableAsync("t").Within();
         FaultGate gate = disk.Faults.On(FileOp.Write).Of("main.pitr").Hold();
         var tasks = new List<Task<CommitResult>>();
@@ -174,7 +178,8 @@ public sealed class CommitTests
         const long limit = 1 << 20;
         SimulatedDisk disk = TestEngine.NewDisk();
         PitrDatabase database = await TestEngine.CreateAsync(
-            disk, options => options with { WriteBufferBytesMax = limit, RequestTimeout = TimeSpan.FromMilliseconds(300) });
+            disk, options =>
+                options with { WriteBufferBytesMax = limit, RequestTimeout = TimeSpan.FromMilliseconds(300) });
         Table table = await database.CreateTableAsync("t").Within();
         FaultGate gate = disk.Faults.On(FileOp.Write).Of("main.pitr").Hold();
         RefusedException? full = null;
@@ -214,7 +219,8 @@ public sealed class CommitTests
             clock.AdjustTime(clock.GetUtcNow() - TimeSpan.FromHours(1));
         }
 
-        await using PitrDatabase after = await TestEngine.OpenAsync(disk.KillCopy(), options => options with { Clock = clock });
+        await using PitrDatabase after =
+            await TestEngine.OpenAsync(disk.KillCopy(), options => options with { Clock = clock });
         times.Add((await after.PutAsync("t", "k", "after")).Time);
         Assert.All(times.Zip(times.Skip(1)), pair => Assert.True(pair.Second >= pair.First + TimeSpan.FromTicks(1)));
         await database.ShutdownAsync().Within();

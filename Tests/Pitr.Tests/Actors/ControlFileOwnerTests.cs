@@ -19,7 +19,8 @@ public sealed class ControlFileOwnerTests
         await using PitrDatabase database = await WithTable(disk);
         Lsn redo = (await database.GetStatusAsync().Within()).RedoLsn;
         disk.Faults.On(at).Of(Unfinished).Full();
-        StorageFailedException full = await Assert.ThrowsAsync<StorageFailedException>(() => database.CheckpointAsync().Within());
+        StorageFailedException full =
+            await Assert.ThrowsAsync<StorageFailedException>(() => database.CheckpointAsync().Within());
         Assert.Equal(ErrorCode.DiskFull, full.Code);
         Assert.Equal(redo, new ControlFileStore(disk, TestEngine.Folder).ReadAny().RedoLsn);
 
@@ -30,7 +31,9 @@ public sealed class ControlFileOwnerTests
         Assert.Equal(result.RedoLsn, new ControlFileStore(disk, TestEngine.Folder).ReadAny().RedoLsn);
     }
 
-    /// <summary>After a failure that a crash may turn either way, the owner writes no more: the next engine reads first.</summary>
+    /// <summary>
+    /// After a failure that a crash may turn either way, the owner writes no more: the next engine reads first.
+    /// </summary>
     [Theory]
     [InlineData(nameof(FileOp.SyncData))]
     [InlineData(nameof(FileOp.Rename))]
@@ -41,7 +44,8 @@ public sealed class ControlFileOwnerTests
         SimulatedDisk disk = TestEngine.NewDisk();
         PitrDatabase database = await WithTable(disk);
         await database.PutAsync("t", "k", "acknowledged");
-        FenceGrant fence = await database.FenceAsync("main", TimeSpan.FromMinutes(5), "no flush syncs the folder").Within();
+        FenceGrant fence = await database.FenceAsync("main", TimeSpan.FromMinutes(5), "no flush syncs the folder")
+            .Within();
         Assert.Equal("main", fence.Datafile);
         if (at == FileOp.SyncFolder)
             disk.Faults.On(at).Of(TestEngine.Folder).Fail(Errno.EIO);

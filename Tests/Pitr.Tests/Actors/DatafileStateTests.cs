@@ -37,7 +37,8 @@ public sealed class DatafileStateTests
         Assert.Equal(ErrorCode.DatafileOffline, await RefusedAsync(database, "other", Lease));
         await database.PutAsync("t", "k", "goes on");
         Assert.Equal("goes on", database.Get("t", "k"));
-        Assert.True((await database.CheckpointAsync().Within()).RedoLsn <= before.CheckpointLsn, "WAL that the file needs may go.");
+        Assert.True((await database.CheckpointAsync().Within()).RedoLsn <= before.CheckpointLsn,
+            "WAL that the file needs may go.");
 
         await using PitrDatabase after = await OpenAsync(disk.CrashCopy(3));
         Assert.Equal(("1", "2", "goes on"), (after.Get("o", "paged"), after.Get("o", "buffered"), after.Get("t", "k")));
@@ -97,7 +98,8 @@ public sealed class DatafileStateTests
         await UntilAsync(database, "other", file => file.State == "needsRecovery" && file.Fences.Count == 0);
         await NeedsRecoveryAsync(database);
         Assert.ThrowsAny<PitrException>(() => snapshot.Get(database.GetTable("o"), Bytes("k0001")));
-        RefusedException broken = await Assert.ThrowsAsync<RefusedException>(() => database.UnfenceAsync(grant.FenceId).Within());
+        RefusedException broken =
+            await Assert.ThrowsAsync<RefusedException>(() => database.UnfenceAsync(grant.FenceId).Within());
         Assert.Equal(ErrorCode.DatafileNeedsRecovery, broken.Code);
         Assert.Equal(["other"], (await database.CheckpointAsync().Within()).Skipped);
     }
@@ -127,7 +129,8 @@ public sealed class DatafileStateTests
         owner.Tell(Kill.Instance);
 
         await Until(
-            () => database.Engine.Slots.All.Any(slot => slot.State == DatafileState.NeedsRecovery), "the file needs recovery");
+            () => database.Engine.Slots.All.Any(slot => slot.State == DatafileState.NeedsRecovery),
+            "the file needs recovery");
         await NeedsRecoveryAsync(database);
         await using PitrDatabase after = await OpenAsync(disk.CrashCopy(4));
         Assert.Equal("v", after.Get("o", "k"));
@@ -137,7 +140,8 @@ public sealed class DatafileStateTests
     private static async Task NeedsRecoveryAsync(PitrDatabase database)
     {
         Assert.Equal("needsRecovery", (await FileAsync(database, "other")).State);
-        Assert.Equal(ErrorCode.DatafileNeedsRecovery, Assert.ThrowsAny<PitrException>(() => database.Get("o", "k")).Code);
+        Assert.Equal(
+            ErrorCode.DatafileNeedsRecovery, Assert.ThrowsAny<PitrException>(() => database.Get("o", "k")).Code);
         Assert.Equal(ErrorCode.DatafileNeedsRecovery, await CommitRefusedAsync(database, "o"));
         Assert.Equal(ErrorCode.DatafileNeedsRecovery, await RefusedAsync(database, "other", Lease));
         await database.PutAsync("t", "k", "goes on");
@@ -148,7 +152,8 @@ public sealed class DatafileStateTests
         (await Assert.ThrowsAnyAsync<PitrException>(() => database.PutAsync(table, "refused", "v"))).Code;
 
     /// <summary>Table t in main, table o in other.</summary>
-    private static async Task<PitrDatabase> TwoFilesAsync(SimulatedDisk disk, Func<PitrOptions, PitrOptions>? with = null)
+    private static async Task<PitrDatabase> TwoFilesAsync(
+        SimulatedDisk disk, Func<PitrOptions, PitrOptions>? with = null)
     {
         PitrDatabase database = await CreateAsync(disk, with);
         await database.CreateTableAsync("t").Within();

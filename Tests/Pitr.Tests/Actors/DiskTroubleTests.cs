@@ -4,7 +4,9 @@ using Pitr.Storage;
 
 namespace Pitr.Tests;
 
-/// <summary>Bad input of the kind that a disk is: full, or not to be written to. Each a clear error, nothing lost or changed.</summary>
+/// <summary>
+/// Bad input of the kind that a disk is: full, or not to be written to. Each a clear error, nothing lost or changed.
+/// </summary>
 public sealed class DiskTroubleTests
 {
     [Fact]
@@ -78,7 +80,8 @@ public sealed class DiskTroubleTests
             await database.CreateTableAsync("t");
             await database.PutAsync("t", "k", "v");
         }
-        foreach (FileOp op in new[] { FileOp.Write, FileOp.Create, FileOp.Rename, FileOp.CreateFolder, FileOp.Link, FileOp.SetLength })
+        foreach (FileOp op in new[] { FileOp.Write, FileOp.Create, FileOp.Rename, FileOp.CreateFolder, FileOp.Link,
+            FileOp.SetLength })
             disk.Faults.On(op).Always().Fail(errno);
         var opening = await Assert.ThrowsAsync<StorageFailedException>(() => TestEngine.OpenAsync(disk));
         var creating = await Assert.ThrowsAsync<StorageFailedException>(

@@ -35,7 +35,8 @@ public sealed class EngineReopeningTests
         Table table = await before.CreateTableAsync("t").WaitAsync(Patience);
         await before.PutAsync(table, Key("k"), Key("old")).AsTask().WaitAsync(Patience);
 
-        await using PitrDatabase after = await PitrDatabase.OpenAsync(Folder, OptionsFor(disk.KillCopy())).WaitAsync(Patience);
+        await using PitrDatabase after = await PitrDatabase.OpenAsync(Folder, OptionsFor(disk.KillCopy()))
+            .WaitAsync(Patience);
         table = after.GetTable("t");
         using Snapshot snapshot = after.OpenSnapshot();
         await after.PutAsync(table, Key("k"), Key("new")).AsTask().WaitAsync(Patience);
@@ -45,7 +46,8 @@ public sealed class EngineReopeningTests
     [Fact]
     public async Task A_checkpoint_after_a_segment_switch_waits_for_no_heartbeat()
     {
-        await using PitrDatabase database = await PitrDatabase.CreateAsync(Folder, OptionsFor(NewDisk())).WaitAsync(Patience);
+        await using PitrDatabase database = await PitrDatabase.CreateAsync(Folder, OptionsFor(NewDisk()))
+            .WaitAsync(Patience);
         Table table = await database.CreateTableAsync("t").WaitAsync(Patience);
         await database.PutAsync(table, Key("k"), Key("v")).AsTask().WaitAsync(Patience);
         Lsn switched = await database.SwitchWalAsync().WaitAsync(Patience);

@@ -6,13 +6,17 @@ using static Pitr.Tests.TestEngine;
 
 namespace Pitr.Tests;
 
-/// <summary>What a fence promises of the file, of commits, of checkpoints and of a crash (design §5, promises 1 to 4, 7).</summary>
+/// <summary>
+/// What a fence promises of the file, of commits, of checkpoints and of a crash (design §5, promises 1 to 4, 7).
+/// </summary>
 public sealed class FencePromiseTests
 {
     private const string MainFile = Folder + "/main.pitr";
     private static readonly TimeSpan Lease = TimeSpan.FromHours(1);
 
-    /// <summary>Promise 1, I6: no write, truncation, sync or rename reaches the file, whatever the engine does.</summary>
+    /// <summary>
+    /// Promise 1, I6: no write, truncation, sync or rename reaches the file, whatever the engine does.
+    /// </summary>
     [Fact]
     public async Task Between_Fenced_and_Unfenced_not_one_byte_nor_the_length_of_the_file_changes()
     {
@@ -83,7 +87,9 @@ public sealed class FencePromiseTests
         Assert.Equal(["main", "other"], (await checkpoint.Within()).Flushed);
     }
 
-    /// <summary>Promise 1: the copy is a valid datafile, with everything up to its checkpoint LSN and nothing above.</summary>
+    /// <summary>
+    /// Promise 1: the copy is a valid datafile, with everything up to its checkpoint LSN and nothing above.
+    /// </summary>
     [Fact]
     public async Task A_copy_taken_while_fenced_is_a_datafile_as_of_its_checkpoint_LSN()
     {
@@ -165,7 +171,8 @@ public sealed class FencePromiseTests
         SimulatedDisk left = disk.CrashCopy(1);
         MetaPage meta = Datafile.Inspect(left, grant.Path);
         CatalogueFile noted = new ControlFileStore(left, Folder).ReadLive().Catalogue.File(FileId.Main)!;
-        Assert.Equal((meta.Generation, meta.Incarnation, meta.CheckpointLsn), (noted.Generation, noted.Incarnation, noted.CheckpointLsn));
+        Assert.Equal((meta.Generation, meta.Incarnation, meta.CheckpointLsn),
+            (noted.Generation, noted.Incarnation, noted.CheckpointLsn));
     }
 
     /// <summary>Promise 2.</summary>
@@ -202,7 +209,8 @@ public sealed class FencePromiseTests
         CheckpointResult checkpoint = await database.CheckpointAsync().Within();
         Assert.Equal(["main"], checkpoint.Skipped);
         Assert.Equal(["other"], checkpoint.Flushed);
-        Assert.True(checkpoint.RedoLsn <= grant.CheckpointLsn, $"Redo point {checkpoint.RedoLsn} passed {grant.CheckpointLsn}.");
+        Assert.True(checkpoint.RedoLsn <= grant.CheckpointLsn,
+            $"Redo point {checkpoint.RedoLsn} passed {grant.CheckpointLsn}.");
         Assert.True(disk.List(Folder + "/wal").Count > 3, "The log is too short to show anything.");
         Assert.Contains(first, disk.List(Folder + "/wal"));
 
@@ -251,14 +259,17 @@ public sealed class FencePromiseTests
         Assert.Equal("v", after.Get("t", "k0099"));
         Assert.Equal("one", after.Get("t", "last"));
         Assert.Empty((await after.GetStatusAsync().Within()).Datafiles.Single().Fences);
-        RefusedException refused = await Assert.ThrowsAsync<RefusedException>(() => after.UnfenceAsync(grant.FenceId).Within());
+        RefusedException refused =
+            await Assert.ThrowsAsync<RefusedException>(() => after.UnfenceAsync(grant.FenceId).Within());
         Assert.Equal(ErrorCode.FenceUnknown, refused.Code);
     }
 
-    internal static HeldSync HoldSync(SimulatedDisk disk) => new(disk.Faults.On(FileOp.SyncData).Of("main.pitr").Hold());
+    internal static HeldSync HoldSync(SimulatedDisk disk) =>
+        new(disk.Faults.On(FileOp.SyncData).Of("main.pitr").Hold());
 
     /// <summary>A database with a hundred rows in table t, and an empty table gone.</summary>
-    internal static async Task<PitrDatabase> StartedAsync(SimulatedDisk disk, Func<PitrOptions, PitrOptions>? with = null)
+    internal static async Task<PitrDatabase> StartedAsync(
+        SimulatedDisk disk, Func<PitrOptions, PitrOptions>? with = null)
     {
         PitrDatabase database = await CreateAsync(disk, with);
         await database.CreateTableAsync("t").Within();
@@ -279,6 +290,7 @@ public sealed class FencePromiseTests
     {
         using EpochGuard guard = environment.Epochs.Enter();
         byte[] treeKey = TreeKey.Of(table.Id, Bytes(key));
-        return Reading.Get(file.View, treeKey, Lsn.MaxValue) is { } value ? System.Text.Encoding.ASCII.GetString(value) : null;
+        return Reading.Get(file.View, treeKey, Lsn.MaxValue) is { } value ? System.Text.Encoding.ASCII.GetString(value)
+            : null;
     }
 }

@@ -35,13 +35,16 @@ public sealed class GroupPartsTests
         Assert.Equal(group.Members.Take(group.Count).Select(member => member.OperationCount), operations);
     }
 
-    /// <summary>H1: between two parts of a group a file is not sealed, whoever asks; after the last one it is.</summary>
+    /// <summary>
+    /// H1: between two parts of a group a file is not sealed, whoever asks; after the last one it is.
+    /// </summary>
     [Fact]
     public void A_file_is_not_sealed_between_two_parts_of_a_group()
     {
         using DatafileOnDisk it = DatafileOnDisk.Create();
         var progress = new DatafileProgress(
-            FileId.Main, it.File, new DatafileStart(DatafileOnDisk.Lineage, it.File.CheckpointLsn, IsRecovering: false));
+            FileId.Main, it.File,
+            new DatafileStart(DatafileOnDisk.Lineage, it.File.CheckpointLsn, IsRecovering: false));
         CommitGroup group = GroupOf(200, 200, 200);
         group.Lsn = it.File.CheckpointLsn + 800;
         for (int i = 0; i < group.Count; i++)

@@ -24,7 +24,8 @@ public sealed class OpeningAndClosingTests
 
         gate.Release();
         await TestEngine.Until(() => disk.OpenHandleCount == 0 && disk.HeldLockCount == 0, "everything is let go");
-        await using PitrDatabase after = await TestEngine.OpenAsync(disk, options => options with { ActorSystem = system });
+        await using PitrDatabase after =
+            await TestEngine.OpenAsync(disk, options => options with { ActorSystem = system });
         Assert.Equal("v", after.Get("t", "k"));
     }
 
@@ -35,7 +36,8 @@ public sealed class OpeningAndClosingTests
     {
         SimulatedDisk disk = TestEngine.NewDisk();
         using ActorSystem? system = isSystemShared ? ActorSystem.Create("host") : null;
-        await using PitrDatabase first = await TestEngine.CreateAsync(disk, options => options with { ActorSystem = system });
+        await using PitrDatabase first =
+            await TestEngine.CreateAsync(disk, options => options with { ActorSystem = system });
         await first.CreateTableAsync("t").Within();
         RefusedException refused = await Assert.ThrowsAsync<RefusedException>(
             () => TestEngine.OpenAsync(disk, options => options with { ActorSystem = system }));

@@ -135,7 +135,8 @@ public sealed class PointInTimeRecoveryTests
             atEnd = RecoveryLab.ContentOf(second);
         }
 
-        Assert.Equal(atBackup, await RecoveryLab.RestoredAsync(lab.Disk.KillCopy(), RecoveryTarget.Immediate, timeline: "2"));
+        Assert.Equal(
+            atBackup, await RecoveryLab.RestoredAsync(lab.Disk.KillCopy(), RecoveryTarget.Immediate, timeline: "2"));
         Assert.Equal(atEnd, await RecoveryLab.RestoredAsync(lab.Disk.KillCopy(), RecoveryTarget.Latest, timeline: "2"));
         string first = (await Task.WhenAll(
             RecoveryLab.RestoredAsync(lab.Disk, RecoveryTarget.Latest, timeline: "2", detached: false)))[0];

@@ -7,7 +7,9 @@ public sealed class ReopeningTests
 {
     private readonly RecoveryLab _lab = new();
 
-    /// <summary>The redo point passes the records that show which ids were given: the control file has to know.</summary>
+    /// <summary>
+    /// The redo point passes the records that show which ids were given: the control file has to know.
+    /// </summary>
     [Fact]
     public async Task Transaction_ids_are_never_given_twice()
     {
@@ -35,7 +37,8 @@ public sealed class ReopeningTests
             killed = _lab.Disk.KillCopy();
         }
 
-        await using (PitrDatabase database = await PitrDatabase.OpenAsync(RecoveryLab.Folder, RecoveryLab.OptionsOn(killed)))
+        await using (
+            PitrDatabase database = await PitrDatabase.OpenAsync(RecoveryLab.Folder, RecoveryLab.OptionsOn(killed)))
             given.Add(await PutAsync(database));
 
         Assert.Equal(Enumerable.Range(1, given.Count).Select(id => (ulong)id), given);

@@ -11,7 +11,8 @@ public sealed class WalFailureTests
     [Theory]
     [InlineData(nameof(FileOp.Write))]
     [InlineData(nameof(FileOp.SyncData))]
-    public async Task A_failed_write_or_sync_stops_the_engine_at_once_and_a_restart_has_all_that_was_acknowledged(string failing)
+    public async Task A_failed_write_or_sync_stops_the_engine_at_once_and_a_restart_has_all_that_was_acknowledged(
+        string failing)
     {
         FileOp op = Enum.Parse<FileOp>(failing);
         SimulatedDisk disk = TestEngine.NewDisk();
@@ -29,18 +30,21 @@ public sealed class WalFailureTests
         disk.Log.Start();
         before.Release();
 
-        RefusedException failed = await Assert.ThrowsAsync<RefusedException>(() => op == FileOp.SyncData ? first : second);
+        RefusedException failed =
+            await Assert.ThrowsAsync<RefusedException>(() => op == FileOp.SyncData ? first : second);
         Assert.Equal(ErrorCode.CommitFateUnknown, failed.Code);
         if (op == FileOp.SyncData)
             Assert.Equal(ErrorCode.CommitRefused, (await Assert.ThrowsAsync<RefusedException>(() => second)).Code);
         PitrException late = await Assert.ThrowsAnyAsync<PitrException>(() => database.PutAsync("t", "late", "never"));
         Assert.Equal(ErrorCode.CommitRefused, late.Code);
         Assert.Contains("EIO", late.Message, StringComparison.Ordinal);
-        StorageFailedException why = await Assert.ThrowsAsync<StorageFailedException>(() => database.Completion.Within());
+        StorageFailedException why =
+            await Assert.ThrowsAsync<StorageFailedException>(() => database.Completion.Within());
         Assert.Contains("EIO", why.Message, StringComparison.Ordinal);
         disk.Log.Stop();
         Assert.Equal(op == FileOp.SyncData ? 1 : 0, disk.Log.Operations.SkipWhile(operation => operation.Op != op)
-            .Count(operation => operation.Op == FileOp.SyncData && operation.Path.Contains("/wal/", StringComparison.Ordinal)));
+            .Count(operation =>
+                operation.Op == FileOp.SyncData && operation.Path.Contains("/wal/", StringComparison.Ordinal)));
 
         foreach (SimulatedDisk left in (SimulatedDisk[])[disk.KillCopy(), disk.CrashCopy(1), disk.CrashCopy(2)])
         {
@@ -94,7 +98,8 @@ public sealed class WalFailureTests
         using ActorSystem system = ActorSystem.Create("sweep");
         foreach ((SimulatedDisk left, bool isDone) in copies)
         {
-            await using PitrDatabase after = await TestEngine.OpenAsync(left, options => options with { ActorSystem = system });
+            await using PitrDatabase after =
+                await TestEngine.OpenAsync(left, options => options with { ActorSystem = system });
             Table found = after.GetTable("t");
             int there = Enumerable.Range(0, 5).Count(i => after.Get(found, [(byte)i]) is { Length: 40_000 });
             Assert.True(there == 5 || (there == 0 && !isDone), $"{there} of 5, acknowledged: {isDone}");
@@ -114,7 +119,8 @@ public sealed class WalFailureTests
         {
             try
             {
-                await database.PutAsync(database.GetTable("t"), BitConverter.GetBytes(acknowledged), new byte[8000]).Within();
+                await database.PutAsync(database.GetTable("t"), BitConverter.GetBytes(acknowledged), new byte[8000])
+                    .Within();
                 acknowledged++;
             }
             catch (StorageFailedException refused)
@@ -130,7 +136,8 @@ public sealed class WalFailureTests
 
         disk.CapacityBytes = long.MaxValue;
         for (int i = 0; i < 20; i++)
-            await database.PutAsync(database.GetTable("t"), BitConverter.GetBytes(acknowledged++), new byte[8000]).Within();
+            await database.PutAsync(database.GetTable("t"), BitConverter.GetBytes(acknowledged++), new byte[8000])
+                .Within();
         await using PitrDatabase after = await OpenWithRoom(disk.CrashCopy(2));
         Assert.Equal(acknowledged, after.Count(after.GetTable("t")));
     }
@@ -149,7 +156,8 @@ public sealed class WalFailureTests
         await Assert.ThrowsAsync<StorageFailedException>(async () =>
         {
             for (; acknowledged < 1000; acknowledged++)
-                await database.PutAsync(database.GetTable("t"), BitConverter.GetBytes(acknowledged), new byte[8000]).Within();
+                await database.PutAsync(database.GetTable("t"), BitConverter.GetBytes(acknowledged), new byte[8000])
+                    .Within();
         });
         await database.ShutdownAsync().Within();
         Assert.Equal((0, 0), (disk.OpenHandleCount, disk.HeldLockCount));

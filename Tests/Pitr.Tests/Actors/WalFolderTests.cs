@@ -23,7 +23,8 @@ public sealed class WalFolderTests : TestKit
         : base(EngineConfig.OwnSystem)
     {
         _disk.CreateFolders(Wal);
-        _segments = new WalFolder(_disk, Wal, 4096, new WalIdentity(new SystemIdentifier(1), TimelineId.First, new Lineage(1)));
+        _segments =
+            new WalFolder(_disk, Wal, 4096, new WalIdentity(new SystemIdentifier(1), TimelineId.First, new Lineage(1)));
         _segments.ContinueAt(1);
         _segments.EnsureReady(6);
         _folder = Sys.ActorOf(WalFolderActor.PropsFor(_segments));

@@ -8,7 +8,8 @@ namespace Pitr.Tests;
 /// <summary>The administration messages' bytes (docs/formats/admin-wire.md).</summary>
 public sealed class AdminSerializerTests : IDisposable
 {
-    private readonly ActorSystem _system = ActorSystem.Create("serializer", "akka { loglevel = OFF, stdout-loglevel = OFF }");
+    private readonly ActorSystem _system =
+        ActorSystem.Create("serializer", "akka { loglevel = OFF, stdout-loglevel = OFF }");
     private readonly AdminSerializer _serializer;
 
     public AdminSerializerTests() => _serializer = new AdminSerializer((ExtendedActorSystem)_system);
@@ -40,7 +41,8 @@ public sealed class AdminSerializerTests : IDisposable
             new StatusRead(3, status with { Datafiles = [] }),
             new DatafilesRead(4, status.Datafiles, true),
             new FenceDatafile(5, "main", 600, "a copy"),
-            new DatafileFenced(5, await engine.FenceAsync("main", TimeSpan.FromMinutes(10), "", CancellationToken.None)),
+            new DatafileFenced(
+                5, await engine.FenceAsync("main", TimeSpan.FromMinutes(10), "", CancellationToken.None)),
             new UnfenceDatafile(6, null, MemoryTarget.FenceId),
             new Checkpointed(7, await engine.CheckpointAsync(CancellationToken.None)),
             new MakeBackup(8, "/backups", 1024, 2),
@@ -74,6 +76,7 @@ public sealed class AdminSerializerTests : IDisposable
     public void What_is_not_of_the_protocol_is_not_written()
     {
         Assert.Throws<ArgumentException>(() => _serializer.ToBinary("text"));
-        Assert.Throws<ArgumentException>(() => _serializer.ToBinary(new CreateDatafile(1, "a", new string('x', 200_000))));
+        Assert.Throws<ArgumentException>(() =>
+            _serializer.ToBinary(new CreateDatafile(1, "a", new string('x', 200_000))));
     }
 }

@@ -43,7 +43,8 @@ public sealed class AllowedRootsTests : IDisposable
         string named = store.Replace("HOME", _home, StringComparison.Ordinal);
         Assert.Equal(isAllowed, Roots.AllowsStore(named));
         if (isAllowed)
-            Assert.StartsWith(Path.Combine(_home, "allowed"), StoreAddress.Parse(named, "/").Folder, StringComparison.Ordinal);
+            Assert.StartsWith(
+                Path.Combine(_home, "allowed"), StoreAddress.Parse(named, "/").Folder, StringComparison.Ordinal);
         Assert.True(new AllowedRoots([]).AllowsStore(named));
     }
 

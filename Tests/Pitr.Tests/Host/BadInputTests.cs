@@ -77,7 +77,8 @@ public sealed class MountedFactAttribute : FactAttribute
         string folder = Directory.CreateTempSubdirectory("pitr-mount-").FullName;
         try
         {
-            using Process mount = Process.Start(new ProcessStartInfo("mount", ["-t", "tmpfs", "none", folder]) { RedirectStandardError = true })!;
+            using Process mount = Process.Start(
+                new ProcessStartInfo("mount", ["-t", "tmpfs", "none", folder]) { RedirectStandardError = true })!;
             mount.WaitForExit();
             if (mount.ExitCode != 0)
                 return "This container may not mount; the simulated disk covers this case too.";
@@ -97,8 +98,8 @@ public sealed class MountedFactAttribute : FactAttribute
 }
 
 /// <summary>
-/// Bad input as a user gives it: each a clear error of two lines with its exit code, nothing on standard output, and nothing lost
-/// or changed: once the cause is gone, the database opens and holds what it held.
+/// Bad input as a user gives it: each a clear error of two lines with its exit code, nothing on standard output, and
+/// nothing lost or changed: once the cause is gone, the database opens and holds what it held.
 /// </summary>
 public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadInputFixture>, IDisposable
 {
@@ -134,8 +135,10 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
         Outcome outcome = await FailsAsync(2, "put", "t", new string('k', 1025), "v", "--database", Database);
         Assert.Contains("1025", outcome.Error, StringComparison.Ordinal);
         Assert.Contains("1024", outcome.Error, StringComparison.Ordinal);
-        Assert.Equal(0, (await CliInProcess.RunAsync(_home, "put", "t", new string('k', 1024), "v", "--database", Database)).ExitCode);
-        Assert.Equal(0, (await CliInProcess.RunAsync(_home, "delete", "t", new string('k', 1024), "--database", Database)).ExitCode);
+        Assert.Equal(0, (await CliInProcess.RunAsync(
+            _home, "put", "t", new string('k', 1024), "v", "--database", Database)).ExitCode);
+        Assert.Equal(0, (
+            await CliInProcess.RunAsync(_home, "delete", "t", new string('k', 1024), "--database", Database)).ExitCode);
         await HoldsTheSameAsync();
     }
 
@@ -224,7 +227,8 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
         var clock = Stopwatch.StartNew();
         Outcome outcome = await CliInProcess.RunAsync(_home, "count", "t", "--host", "127.0.0.1:9", "--json");
         AssertFailure(1, outcome);
-        Assert.True(clock.Elapsed < TimeSpan.FromSeconds(30), "The contract's bound for a client whose engine is gone.");
+        Assert.True(
+            clock.Elapsed < TimeSpan.FromSeconds(30), "The contract's bound for a client whose engine is gone.");
     }
 
     // ---- damage --------------------------------------------------------------------------------------
@@ -402,15 +406,18 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
                 records.Append(CultureInfo.InvariantCulture, $$"""{"key":"{{number:D6}}","text":"{{new string('x', 900)}}"}""").Append('\n');
             Outcome load = await CliInProcess.RunAsync(
                 _home, records.ToString(),
-                ["load", "t", "-", "--format", "jsonl", "--key", "key", "--batch", "100", "--acks", acks, "--json", "--database", folder]);
+                ["load", "t", "-", "--format", "jsonl", "--key", "key", "--batch", "100", "--acks", acks, "--json",
+                    "--database", folder]);
             AssertFailure(1, load);
             string[] acknowledged = File.Exists(acks) ? File.ReadAllLines(acks) : [];
             Assert.NotEmpty(acknowledged);
             string bigger = Path.Combine(_home, "bigger"); // the way out: the same bytes where there is room
             BadInputFixture.CopyFolder(folder, bigger);
-            using JsonDocument count = JsonDocument.Parse(await CliInProcess.MustAsync(_home, "count", "t", "--json", "--database", bigger));
+            using JsonDocument count =
+                JsonDocument.Parse(await CliInProcess.MustAsync(_home, "count", "t", "--json", "--database", bigger));
             long present = count.RootElement.GetProperty("count").GetInt64();
-            Assert.True(present >= 100 * acknowledged.Length, $"{100 * acknowledged.Length} records were acknowledged, {present} are there.");
+            Assert.True(present >= 100 * acknowledged.Length,
+                $"{100 * acknowledged.Length} records were acknowledged, {present} are there.");
             Assert.Equal(0, present % 100);
             await CliInProcess.MustAsync(_home, "check", bigger);
         }
@@ -451,7 +458,8 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
         await FailsAsync(4, "restore", "--from", "archive", "--into", "db");
 
         string segment = Directory.GetFiles(Path.Combine(_home, "archive"), "*", SearchOption.AllDirectories)
-            .Where(path => Path.GetFileName(path).Length >= 24 && Path.GetFileName(path)[..24].All(char.IsAsciiHexDigit))
+            .Where(path =>
+                Path.GetFileName(path).Length >= 24 && Path.GetFileName(path)[..24].All(char.IsAsciiHexDigit))
             .Order(StringComparer.Ordinal).ElementAt(3);
         string aside = Path.Combine(_home, "aside");
         File.Move(segment, aside);
@@ -475,7 +483,9 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
 
     // ---- what they share -----------------------------------------------------------------------------
 
-    /// <summary>Changes a file, expects a refusal that changes nothing more, undoes it, expects the database as it was.</summary>
+    /// <summary>
+    /// Changes a file, expects a refusal that changes nothing more, undoes it, expects the database as it was.
+    /// </summary>
     private async Task RefusedUntilUndoneAsync(int exitCode, string name, Action<byte[]> change)
     {
         string file = Path.Combine(Database, name);
@@ -489,7 +499,8 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
         if (name == ControlFileStore.FileName)
             Assert.Equal(before, Content(Database));
         else
-            Assert.Equal(changed, File.ReadAllBytes(file)); // the engine opens for the other datafiles, and logs that it did
+            // the engine opens for the other datafiles, and logs that it did
+            Assert.Equal(changed, File.ReadAllBytes(file));
         File.WriteAllBytes(file, whole);
         await HoldsTheSameAsync();
     }
@@ -520,9 +531,11 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
     {
         string[] lines = outcome.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         bool isFailure = outcome.ExitCode == exitCode && outcome.Output.Length == 0 && lines.Length >= 2
-            && lines[^2].StartsWith("pitr: ", StringComparison.Ordinal) && lines[^1].StartsWith("hint: ", StringComparison.Ordinal)
+            && lines[^2].StartsWith("pitr: ", StringComparison.Ordinal)
+                && lines[^1].StartsWith("hint: ", StringComparison.Ordinal)
             && !outcome.Error.Contains("This is a bug of pitr", StringComparison.Ordinal);
-        Assert.True(isFailure, $"{what}: a failure with exit code {exitCode}, two lines and no output was expected: {outcome}");
+        Assert.True(
+            isFailure, $"{what}: a failure with exit code {exitCode}, two lines and no output was expected: {outcome}");
         if (!what.StartsWith("serve", StringComparison.Ordinal)) // its log goes there too
             Assert.True(lines.Length == 2, $"{what}: {outcome}");
     }
@@ -530,7 +543,8 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
     private void AssertAbsentOrEmpty(string name)
     {
         string path = Path.Combine(_home, name);
-        Assert.True(!Directory.Exists(path) || Directory.GetFileSystemEntries(path).Length == 0, $"{path} is not empty.");
+        Assert.True(!Directory.Exists(path)
+            || Directory.GetFileSystemEntries(path).Length == 0, $"{path} is not empty.");
     }
 
     /// <summary>Every file's digest, but that of the lock, which names who tried.</summary>
@@ -538,7 +552,8 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
         .GetFiles(folder, "*", SearchOption.AllDirectories)
         .Where(path => Path.GetFileName(path) != "pitr.lock")
         .ToDictionary(
-            path => Path.GetRelativePath(folder, path), path => Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(path))), StringComparer.Ordinal);
+            path => Path.GetRelativePath(folder, path), path =>
+                Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(path))), StringComparer.Ordinal);
 
     private static async Task ToolAsync(string name, params string[] args)
     {

@@ -4,8 +4,9 @@ using Pitr.Cli;
 namespace Pitr.Tests;
 
 /// <summary>
-/// Command lines as the executable runs them, with real engines, but in this process: a process takes half a second to start.
-/// What a process is needed for (kill, signals, the lock against others) is tested with <see cref="PitrProcess"/>.
+/// Command lines as the executable runs them, with real engines, but in this process: a process takes half a second to
+/// start. What a process is needed for (kill, signals, the lock against others) is tested with <see
+/// cref="PitrProcess"/>.
 /// </summary>
 internal static class CliInProcess
 {
@@ -36,7 +37,8 @@ internal static class CliInProcess
     {
         var variables = new Dictionary<string, string> { ["HOME"] = home };
         var console = new CliConsole(
-            output, error, () => new MemoryStream(Encoding.UTF8.GetBytes(input ?? "")), variables.GetValueOrDefault, home,
+            output, error, () =>
+                new MemoryStream(Encoding.UTF8.GetBytes(input ?? "")), variables.GetValueOrDefault, home,
             OutputIsTerminal: false, ErrorIsTerminal: false);
         return await CommandLine.RunAsync(args, console, new ProcessTargets(console), interruption);
     }

@@ -4,7 +4,9 @@ using Pitr.Cli;
 
 namespace Pitr.Tests;
 
-/// <summary>The command line as scripts depend on it: shapes, exit codes, two-line failures, global options anywhere.</summary>
+/// <summary>
+/// The command line as scripts depend on it: shapes, exit codes, two-line failures, global options anywhere.
+/// </summary>
 public sealed class CliTests : IDisposable
 {
     private readonly MemoryTarget _target = new();
@@ -106,7 +108,8 @@ public sealed class CliTests : IDisposable
     [InlineData(4, "fence", "main", "--database", "/db")]
     [InlineData(4, "shutdown", "--database", "/db")]
     [InlineData(1, "load", "t", "no-such-file", "--key", "id", "--database", "/db")]
-    public async Task A_failure_is_an_exit_code_and_two_lines_and_nothing_on_standard_output(int expected, params string[] args)
+    public async Task A_failure_is_an_exit_code_and_two_lines_and_nothing_on_standard_output(
+        int expected, params string[] args)
     {
         _target.AddTable("t");
         (int exitCode, string output, string error) = await _cli.RunAsync([.. args, "--json"]);
@@ -134,7 +137,8 @@ public sealed class CliTests : IDisposable
         _cli.Input = [0, 255, 10];
         Assert.Equal(0, (await _cli.RunAsync("put", "t", "k", "-", "--database", "/db")).ExitCode);
         Assert.Equal("00ff0a\n", (await _cli.RunAsync("get", "t", "6b", "--hex", "--database", "/db")).Output);
-        (int exitCode, string output, string error) = await _cli.RunAsync("get", "t", "k", "--json", "--database", "/db");
+        (int exitCode, string output, string error) =
+            await _cli.RunAsync("get", "t", "k", "--json", "--database", "/db");
         Assert.Equal((1, ""), (exitCode, output));
         Assert.Contains("--hex", error, StringComparison.Ordinal);
     }
@@ -146,7 +150,8 @@ public sealed class CliTests : IDisposable
         Assert.Equal(
             "b1\t3\na2\t2\n",
             (await _cli.RunAsync("scan", "t", "--from", "a2", "--to", "c", "--reverse", "--database", "/db")).Output);
-        Assert.Equal("a1\t1\n", (await _cli.RunAsync("scan", "t", "--prefix", "a", "--limit", "1", "--database", "/db")).Output);
+        Assert.Equal(
+            "a1\t1\n", (await _cli.RunAsync("scan", "t", "--prefix", "a", "--limit", "1", "--database", "/db")).Output);
     }
 
     [Fact]
@@ -176,7 +181,8 @@ public sealed class CliTests : IDisposable
         Assert.Equal(
             ["records", "transactions", "lsn", "time", "seconds"],
             answer.RootElement.EnumerateObject().Select(member => member.Name));
-        Assert.Equal((3, 2), (answer.RootElement.GetProperty("records").GetInt32(), answer.RootElement.GetProperty("transactions").GetInt32()));
+        Assert.Equal((3, 2), (answer.RootElement.GetProperty("records")
+            .GetInt32(), answer.RootElement.GetProperty("transactions").GetInt32()));
         GoldenFile.Check("cli/load-acks.jsonl", File.ReadAllText(Path.Combine(_folder, "acks")));
         Assert.Equal(
             "{\"n\":2, \"id\":7}\n{\"id\":true,\"n\":{\"id\":\"inner\"}}\n{\"id\":\"x\",\"n\":1}\n",
@@ -202,7 +208,8 @@ public sealed class CliTests : IDisposable
     [InlineData("a.csv", "a,b\n1,2\n", 1, "no column 'id'")]
     [InlineData("a.csv", "id,b\n1,2\n3\n", 3, "")]
     [InlineData("a.csv", "id,b\n1,\"2\n", 2, "")]
-    public async Task A_record_that_cannot_be_loaded_is_named_by_its_line(string file, string content, int line, string why)
+    public async Task A_record_that_cannot_be_loaded_is_named_by_its_line(
+        string file, string content, int line, string why)
     {
         _target.AddTable("t");
         Write(file, content);
@@ -229,10 +236,12 @@ public sealed class CliTests : IDisposable
     {
         _target.AddTable("t");
         var loader = new Loader(_target, TimeProvider.System) { TransactionBytesMax = 1000, BatchRecords = 3 };
-        var wrong = await Assert.ThrowsAsync<UsageException>(() => loader.LoadAsync("t", Records(10, 500, 500), default));
+        var wrong =
+            await Assert.ThrowsAsync<UsageException>(() => loader.LoadAsync("t", Records(10, 500, 500), default));
         Assert.Contains("The 3 records up to line 3", wrong.Message, StringComparison.Ordinal);
         Assert.Contains("--batch", wrong.Hint, StringComparison.Ordinal);
-        Assert.Equal(3, (await loader.LoadAsync("t", Records(10, 700, 10), default)).Transactions); // each begins from nothing
+        // each begins from nothing
+        Assert.Equal(3, (await loader.LoadAsync("t", Records(10, 700, 10), default)).Transactions);
 
         static async IAsyncEnumerable<InputRecord> Records(params int[] lengths)
         {
@@ -253,7 +262,8 @@ public sealed class CliTests : IDisposable
     public async Task A_store_of_the_client_is_taken_from_where_the_client_runs()
     {
         await _cli.RunAsync("backup", "--to", "sets", "--rate", "1MiB", "--host", "h:1");
-        Assert.Equal((Path.Combine(_folder, "sets"), 1048576), (_target.LastBackup!.Store, _target.LastBackup.BytesPerSecondMax));
+        Assert.Equal((Path.Combine(_folder, "sets"), 1048576),
+            (_target.LastBackup!.Store, _target.LastBackup.BytesPerSecondMax));
     }
 
     private void Write(string name, string content) =>

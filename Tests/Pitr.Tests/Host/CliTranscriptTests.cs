@@ -5,8 +5,8 @@ using Pitr.Cli;
 namespace Pitr.Tests;
 
 /// <summary>
-/// Every verb against a real engine, as the executable runs it: what it prints as JSON, with what differs from run to run masked,
-/// is a golden transcript. A script that works on it today works tomorrow.
+/// Every verb against a real engine, as the executable runs it: what it prints as JSON, with what differs from run to
+/// run masked, is a golden transcript. A script that works on it today works tomorrow.
 /// </summary>
 public sealed partial class CliTranscriptTests : IDisposable
 {
@@ -18,20 +18,25 @@ public sealed partial class CliTranscriptTests : IDisposable
     [Fact]
     public async Task Every_verb_prints_the_json_that_scripts_depend_on()
     {
-        File.WriteAllText(Path.Combine(_home, "in.jsonl"), "{\"id\":\"a\",\"n\":1}\n{\"id\":\"b\",\"n\":2}\n{\"id\":\"c\",\"n\":3}\n");
+        File.WriteAllText(Path.Combine(_home, "in.jsonl"),
+            "{\"id\":\"a\",\"n\":1}\n{\"id\":\"b\",\"n\":2}\n{\"id\":\"c\",\"n\":3}\n");
         await TellAsync("init db --archive store --wal-segment-size 64KiB");
         using var interruption = new Interruption();
         var ready = new ReadyStream();
         Task<int> serve = CliInProcess.RunAsync(
-            _home, null, ready, TextWriter.Null, interruption, "serve", "db", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0");
+            _home, null, ready, TextWriter.Null, interruption, "serve", "db", "--listen", "127.0.0.1:0", "--http",
+            "127.0.0.1:0");
         string[] words = (await ready.Line.WaitAsync(PitrProcess.Patience)).Split(' ');
         string host = words[Array.IndexOf(words, "--host") + 1];
         string[] online =
         [
-            "datafile create orders --path orders-file", "datafile list", "table create t", "table create lines --datafile orders",
+            "datafile create orders --path orders-file", "datafile list", "table create t",
+            "table create lines --datafile orders",
             "table list", "put t k v", "get t k", "delete t k", "load lines in.jsonl --key id --batch 2 --acks acks",
-            "count lines", "scan lines --limit 2", "dump lines", "checkpoint", "backup --to store", "restore-point good",
-            "fence orders --lease 1m --reason test", "status", "unfence orders", "table drop t", "datafile drop orders", "get t k",
+            "count lines", "scan lines --limit 2", "dump lines", "checkpoint", "backup --to store",
+            "restore-point good",
+            "fence orders --lease 1m --reason test", "status", "unfence orders", "table drop t", "datafile drop orders",
+            "get t k",
             "switch-wal", "archive status", "shutdown",
         ];
         foreach (string verb in online)
@@ -39,9 +44,12 @@ public sealed partial class CliTranscriptTests : IDisposable
         Assert.Equal(0, await serve.WaitAsync(PitrProcess.Patience));
         foreach (string verb in new[]
         {
-            "status --database db", "backups store", "verify store", "restore --from store --into back --target-name good --detached",
-            "count lines --database back", "restore --from store --into paused --target-name good --action pause --detached",
-            "put lines x y --database paused", "recover paused --promote", "count lines --database paused", "check back", "unfence nope", "nonsense", "table nonsense", "count", "count t u --database db",
+            "status --database db", "backups store", "verify store",
+            "restore --from store --into back --target-name good --detached",
+            "count lines --database back",
+            "restore --from store --into paused --target-name good --action pause --detached",
+            "put lines x y --database paused", "recover paused --promote", "count lines --database paused",
+            "check back", "unfence nope", "nonsense", "table nonsense", "count", "count t u --database db",
         })
             await TellAsync(verb);
         _transcript.Append("-- acks\n").Append(Masked(File.ReadAllText(Path.Combine(_home, "acks"))));
@@ -50,7 +58,8 @@ public sealed partial class CliTranscriptTests : IDisposable
 
     private async Task TellAsync(string verb, params string[] where)
     {
-        (int exitCode, string printed, string error) = await CliInProcess.RunAsync(_home, [.. verb.Split(' '), "--json", .. where]);
+        (int exitCode, string printed, string error) =
+            await CliInProcess.RunAsync(_home, [.. verb.Split(' '), "--json", .. where]);
         Assert.True(exitCode == 0 || printed.Length == 0, $"{verb}: a failure prints nothing: {printed}");
         Assert.True(exitCode == 0 == (error.Length == 0), $"{verb}: {exitCode}, {error}");
         _transcript.Append("$ pitr ").Append(verb).Append('\n').Append(Masked(printed)).Append(Masked(error));

@@ -7,8 +7,9 @@ using System.Text.RegularExpressions;
 namespace Pitr.Tests;
 
 /// <summary>
-/// What the documents show is what works: each C# sample is a program of <c>samples/</c>, each command is run by a shell as it
-/// stands. Only what differs from machine to machine is put in: ports, folders, a moment in time, and waiting for `ready`.
+/// What the documents show is what works: each C# sample is a program of <c>samples/</c>, each command is run by a
+/// shell as it stands. Only what differs from machine to machine is put in: ports, folders, a moment in time, and
+/// waiting for `ready`.
 /// </summary>
 public sealed partial class DocumentationTests : IDisposable
 {
@@ -51,7 +52,8 @@ public sealed partial class DocumentationTests : IDisposable
         Assert.Equal(sample, SourceTree.Text($"samples/{name}/Program.cs"));
 
         string configuration = Path.GetFileName(Path.TrimEndingDirectorySeparator(AppContext.BaseDirectory));
-        string program = Path.Combine(SourceTree.Root, "artifacts/bin", $"Pitr.Samples.{name}", configuration, $"Pitr.Samples.{name}");
+        string program = Path.Combine(
+            SourceTree.Root, "artifacts/bin", $"Pitr.Samples.{name}", configuration, $"Pitr.Samples.{name}");
         for (int run = 0; run < 2; run++)
         {
             Outcome outcome = await RunAsync(program);
@@ -67,7 +69,8 @@ public sealed partial class DocumentationTests : IDisposable
         Assert.Equal("dotnet build Pitr.sln -c Release && artifacts/bin/Pitr.Cli/release/pitr tour\n", blocks[0]);
         Assert.Equal("dotnet test Pitr.sln -c Release\n", blocks[1]);
         string checks = SourceTree.Text(".ci/run"); // both are run there
-        foreach (string part in new[] { "dotnet build Pitr.sln -c Release", "artifacts/bin/Pitr.Cli/release/pitr tour", "dotnet test Pitr.sln -c Release" })
+        foreach (string part in new[] { "dotnet build Pitr.sln -c Release", "artifacts/bin/Pitr.Cli/release/pitr tour",
+            "dotnet test Pitr.sln -c Release" })
             Assert.Contains(part, checks, StringComparison.Ordinal);
     }
 
@@ -98,7 +101,8 @@ public sealed partial class DocumentationTests : IDisposable
             ("/mnt/archive", archive),
             ("pitr init shop --", "pitr init shop --wal-segment-size 64KiB --"),
             ("pitr serve shop &", "serve shop"),
-            ("PITR_HOST=127.0.0.1:4053", "PITR_HOST=127.0.0.1:$PORT; pitr table create orders; pitr load orders in.jsonl --key id"),
+            ("PITR_HOST=127.0.0.1:4053",
+                "PITR_HOST=127.0.0.1:$PORT; pitr table create orders; pitr load orders in.jsonl --key id"),
             ("pitr switch-wal", "pitr table drop orders; pitr switch-wal; shipped"),
             ("--target-time 2026-11-22T14:05:00Z", $"--target-time $(time_of RestorePoint {archive})"),
             ("--target-time 2026-11-22T14:06:00Z", $"--target-time $(time_of RestorePoint {archive})"),
@@ -144,7 +148,8 @@ public sealed partial class DocumentationTests : IDisposable
     public void Every_type_and_file_that_the_documents_name_is_there()
     {
         string[] sources = [.. SourceTree.Sources(SourceTree.Everything)];
-        HashSet<string> words = [.. sources.SelectMany(file => WordText().Matches(SourceTree.Text(file)).Select(word => word.Value))];
+        HashSet<string> words =
+            [.. sources.SelectMany(file => WordText().Matches(SourceTree.Text(file)).Select(word => word.Value))];
         string[] documents =
         [
             "README.md", "CONTRIBUTING.md", "docs/architecture.md",
@@ -187,17 +192,20 @@ public sealed partial class DocumentationTests : IDisposable
         {
             foreach (Match command in CommandText().Matches(SourceTree.Text(file)))
             {
-                string? verb = verbs.Where(verb => (command.Groups["words"].Value + " ").StartsWith(verb + " ", StringComparison.Ordinal))
+                string? verb = verbs.Where(verb =>
+                    (command.Groups["words"].Value + " ").StartsWith(verb + " ", StringComparison.Ordinal))
                     .MaxBy(verb => verb.Length);
                 string help = verb is null ? "" : (await cli.RunAsync([.. verb.Split(' '), "--help"])).Output;
-                if (verb is null || OptionText().Matches(command.Value).Any(option => !help.Contains(option.Value, StringComparison.Ordinal)))
+                if (verb is null || OptionText().Matches(command.Value)
+                    .Any(option => !help.Contains(option.Value, StringComparison.Ordinal)))
                     wrong.Add($"{file}: {command.Value}");
             }
         }
         Assert.Empty(wrong);
     }
 
-    [GeneratedRegex(@"(?:(?<=[`:(""$] ?)|(?<=^ {4,7}|\$))pitr (?<words>[a-z][a-z-]*(?: [a-z]+)?)(?: [^\s""`&|;#]+)*", RegexOptions.Multiline)]
+    [GeneratedRegex(@"(?:(?<=[`:(""$] ?)|(?<=^ {4,7}|\$))pitr (?<words>[a-z][a-z-]*(?: [a-z]+)?)(?: [^\s""`&|;#]+)*",
+        RegexOptions.Multiline)]
     private static partial Regex CommandText();
 
     [GeneratedRegex("--[a-z-]+")]
@@ -211,7 +219,8 @@ public sealed partial class DocumentationTests : IDisposable
         if (commands < 0)
             return [string.Join(' ', above)];
         var verbs = new List<string>();
-        foreach (string line in output[commands..].Split('\n').Skip(1).TakeWhile(line => line.StartsWith("  ", StringComparison.Ordinal)))
+        foreach (string line in output[commands..].Split('\n').Skip(1)
+            .TakeWhile(line => line.StartsWith("  ", StringComparison.Ordinal)))
         {
             string name = line.Trim().Split("  ")[0].Split(" <")[0].Split(", ")[^1];
             verbs.AddRange(await VerbsAsync(cli, [.. above, name]));
@@ -229,7 +238,8 @@ public sealed partial class DocumentationTests : IDisposable
         foreach (string line in SourceTree.Lines(document).Append("."))
         {
             isFenced ^= line.StartsWith("```", StringComparison.Ordinal);
-            bool isCode = !isFenced && line.StartsWith("    ", StringComparison.Ordinal) && (block.Length > 0 || before.Length == 0);
+            bool isCode = !isFenced && line.StartsWith("    ", StringComparison.Ordinal)
+                && (block.Length > 0 || before.Length == 0);
             if (isCode)
                 block.Append(line.TrimStart()).Append('\n');
             else if (line.Length > 0 && block.Length > 0)

@@ -6,13 +6,15 @@ using System.Text.Json;
 namespace Pitr.Tests;
 
 /// <summary>
-/// kill -9 under load, twenty times at random moments: what was acknowledged is there, no transaction is there by half, and
-/// what is there is a beginning of what was sent. The engine is killed as <c>serve</c> and as <c>load --database</c>.
+/// kill -9 under load, twenty times at random moments: what was acknowledged is there, no transaction is there by half,
+/// and what is there is a beginning of what was sent. The engine is killed as <c>serve</c> and as <c>load
+/// --database</c>.
 /// </summary>
 public sealed class KillTests : IDisposable
 {
     private const int Rounds = 20;
-    private const int BatchRecords = 7; // not a divisor of anything: a transaction's borders fall anywhere in page and segment
+    // not a divisor of anything: a transaction's borders fall anywhere in page and segment
+    private const int BatchRecords = 7;
 
     private readonly string _home = Directory.CreateTempSubdirectory("pitr-kill-").FullName;
 
@@ -40,8 +42,10 @@ public sealed class KillTests : IDisposable
                 await KillLoadAsync(folder, prefix, acks, until);
 
             string what = $"seed {seed}, round {round}, killed after {until.TotalMilliseconds} ms";
-            string[] present = Values(await PitrProcess.MustAsync(_home, "scan", "t", "--prefix", prefix, "--json", "--database", folder));
-            int missing = Enumerable.Range(0, present.Length).FirstOrDefault(n => present[n] != RecordOf(prefix, n), -1);
+            string[] present = Values(
+                await PitrProcess.MustAsync(_home, "scan", "t", "--prefix", prefix, "--json", "--database", folder));
+            int missing = Enumerable.Range(0, present.Length)
+                .FirstOrDefault(n => present[n] != RecordOf(prefix, n), -1);
             Assert.True(missing < 0, $"{what}: record {missing} is not what was sent, or one before it is missing.");
             Assert.True(
                 present.Length % BatchRecords == 0,
@@ -72,7 +76,8 @@ public sealed class KillTests : IDisposable
         Task<Outcome>? flush = checkpoint ? PitrProcess.RunAsync(_home, "checkpoint", "--host", serve.Host) : null;
         await Task.Delay(until);
         await serve.KillAsync();
-        await load.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(30)); // the contract's bound for a client whose engine dies
+        // the contract's bound for a client whose engine dies
+        await load.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(30));
         await feed;
         Assert.True(load.ExitCode == 1, $"The client of a killed engine ended with {load.ExitCode}: {await error}");
         if (flush is not null)
@@ -141,7 +146,8 @@ public sealed class KillTests : IDisposable
         {
             using JsonDocument ack = JsonDocument.Parse(line);
             Assert.Equal(
-                string.Create(CultureInfo.InvariantCulture, $"{prefix}{records:D8}"), ack.RootElement.GetProperty("firstKey").GetString());
+                string.Create(CultureInfo.InvariantCulture, $"{prefix}{records:D8}"),
+                ack.RootElement.GetProperty("firstKey").GetString());
             Assert.Equal(BatchRecords, ack.RootElement.GetProperty("records").GetInt32());
             records += BatchRecords;
         }

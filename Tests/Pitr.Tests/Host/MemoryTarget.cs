@@ -3,13 +3,16 @@ using Pitr.Actors;
 
 namespace Pitr.Tests;
 
-/// <summary>A database of dictionaries, for tests of what stands before an engine. Deterministic: fixed identifiers and times.</summary>
+/// <summary>
+/// A database of dictionaries, for tests of what stands before an engine. Deterministic: fixed identifiers and times.
+/// </summary>
 internal sealed class MemoryTarget : IDatabaseTarget
 {
     private static readonly DateTimeOffset Start = new(2026, 11, 22, 14, 5, 0, TimeSpan.Zero);
     private readonly Lock _gate = new();
     private readonly SortedDictionary<string, SortedDictionary<string, byte[]>> _tables = new(StringComparer.Ordinal);
-    private readonly SortedDictionary<string, string> _datafiles = new(StringComparer.Ordinal) { ["main"] = "/db/main.pitr" };
+    private readonly SortedDictionary<string, string> _datafiles =
+        new(StringComparer.Ordinal) { ["main"] = "/db/main.pitr" };
     private ulong _transactions;
 
     public static readonly Guid FenceId = new("01234567-89ab-cdef-0123-456789abcdef");
@@ -43,7 +46,8 @@ internal sealed class MemoryTarget : IDatabaseTarget
     public void AddDatafile(string name, string path) => _datafiles[name] = path;
 
     public Task<EngineStatus> GetStatusAsync(CancellationToken cancellationToken) => Task.FromResult(new EngineStatus(
-        new SystemIdentifier(0x0123456789ABCDEF), "Running", new TimelineId(2), new Lsn(0x1_016B3F80), new Lsn(0x1_016B3F80),
+        new SystemIdentifier(0x0123456789ABCDEF), "Running", new TimelineId(2), new Lsn(0x1_016B3F80),
+        new Lsn(0x1_016B3F80),
         new Lsn(0x1_00000008),
         [
             .. _datafiles.Select(file => new DatafileStatus(
@@ -90,7 +94,8 @@ internal sealed class MemoryTarget : IDatabaseTarget
     }
 
     public Task<IReadOnlyList<DatafileEntry>> ListDatafilesAsync(CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<DatafileEntry>>([.. _datafiles.Select(file => new DatafileEntry(file.Key, file.Value))]);
+        Task.FromResult<IReadOnlyList<DatafileEntry>>(
+            [.. _datafiles.Select(file => new DatafileEntry(file.Key, file.Value))]);
 
     public Task DropDatafileAsync(string name, CancellationToken cancellationToken) => _datafiles.Remove(name)
         ? Task.CompletedTask
@@ -99,7 +104,8 @@ internal sealed class MemoryTarget : IDatabaseTarget
     public Task<TableEntry> CreateTableAsync(string name, string? datafile, CancellationToken cancellationToken)
     {
         if (_tables.ContainsKey(name))
-            throw new RefusedException(ErrorCode.NameTaken, $"There is a table '{name}' already.", "Choose another name.");
+            throw new RefusedException(
+                ErrorCode.NameTaken, $"There is a table '{name}' already.", "Choose another name.");
         AddTable(name);
         return Task.FromResult(new TableEntry(name, datafile ?? "main"));
     }
@@ -169,7 +175,9 @@ internal sealed class MemoryTarget : IDatabaseTarget
         foreach (KeyValuePair<string, byte[]> row in rows)
         {
             if (ScanFailsAfterRows == count++)
-                throw new DamageException(ErrorCode.PageChecksum, "Page 7 is damaged.", "Recover the file.") { Path = "x" };
+                throw new DamageException(
+                    ErrorCode.PageChecksum, "Page 7 is damaged.", "Recover the file.")
+                { Path = "x" };
             cancellationToken.ThrowIfCancellationRequested();
             yield return new KeyValue(Convert.FromHexString(row.Key), row.Value);
         }
@@ -207,10 +215,12 @@ internal sealed class MemoryTarget : IDatabaseTarget
     {
         _transactions++;
         return new CommitResult(
-            new Lsn(0x16B3F80 + _transactions * 64), Start.AddTicks(1234567 + (long)_transactions), new TransactionId(_transactions));
+            new Lsn(0x16B3F80 + _transactions * 64), Start.AddTicks(1234567 + (long)_transactions),
+            new TransactionId(_transactions));
     }
 
     private SortedDictionary<string, byte[]> Table(string name) => _tables.TryGetValue(name, out var table)
         ? table
-        : throw new NotFoundException(ErrorCode.TableUnknown, $"There is no table '{name}'.", "List them with `pitr table list`.");
+        : throw new NotFoundException(
+            ErrorCode.TableUnknown, $"There is no table '{name}'.", "List them with `pitr table list`.");
 }

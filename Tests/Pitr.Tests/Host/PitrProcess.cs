@@ -9,7 +9,9 @@ internal sealed record Outcome(int ExitCode, string Output, string Error)
     public override string ToString() => $"exit code {ExitCode}\n-- output\n{Output}\n-- error\n{Error}";
 }
 
-/// <summary>The built executable <c>pitr</c>, run as scripts run it: from a scratch folder, which is its home too.</summary>
+/// <summary>
+/// The built executable <c>pitr</c>, run as scripts run it: from a scratch folder, which is its home too.
+/// </summary>
 internal static class PitrProcess
 {
     /// <summary>Far more than any command here takes; a command that hangs fails its test instead of the run.</summary>
@@ -45,7 +47,8 @@ internal static class PitrProcess
         catch (OperationCanceledException)
         {
             process.Kill();
-            Assert.Fail($"`pitr {string.Join(' ', args)}` did not end within {Patience}.\n{await output}\n{await error}");
+            Assert.Fail(
+                $"`pitr {string.Join(' ', args)}` did not end within {Patience}.\n{await output}\n{await error}");
         }
         return new Outcome(process.ExitCode, await output, await error);
     }
@@ -148,7 +151,8 @@ internal sealed class ServeProcess : IAsyncDisposable
     /// <summary>SIGTERM: the orderly end.</summary>
     public async Task<int> TerminateAsync()
     {
-        using Process kill = Process.Start("kill", ["-TERM", _process.Id.ToString(System.Globalization.CultureInfo.InvariantCulture)]);
+        using Process kill =
+            Process.Start("kill", ["-TERM", _process.Id.ToString(System.Globalization.CultureInfo.InvariantCulture)]);
         await kill.WaitForExitAsync();
         return await EndAsync();
     }

@@ -11,8 +11,8 @@ using static Pitr.Actors.AdminProtocol;
 namespace Pitr.Tests;
 
 /// <summary>
-/// A running engine as its clients see it (design §11): only the Administrator, only our messages, only with the token. Real
-/// sockets on loopback, with an engine of dictionaries behind them.
+/// A running engine as its clients see it (design §11): only the Administrator, only our messages, only with the token.
+/// Real sockets on loopback, with an engine of dictionaries behind them.
 /// </summary>
 public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
 {
@@ -53,7 +53,8 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         Assert.Equal(["orders"], checkpoint.Skipped);
         Assert.Equal(await _engine.SwitchWalAsync(None), await remote.SwitchWalAsync(None));
         Assert.Equal(await _engine.CreateRestorePointAsync("x", None), await remote.CreateRestorePointAsync("x", None));
-        Assert.Equal(new DatafileEntry("orders", "/data/orders"), await remote.CreateDatafileAsync("orders", "/data/orders", None));
+        Assert.Equal(new DatafileEntry("orders", "/data/orders"),
+            await remote.CreateDatafileAsync("orders", "/data/orders", None));
         Assert.Equal(new TableEntry("u", "main"), await remote.CreateTableAsync("u", null, None));
         await remote.DropTableAsync("u", None);
         Assert.Equal([new TableEntry("t", "main")], await remote.ListTablesAsync(None));
@@ -140,8 +141,10 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         administrator.Tell(new Identify(1), inbox.Ref);
         administrator.Tell(PoisonPill.Instance, inbox.Ref);
         administrator.Tell(Kill.Instance, inbox.Ref);
-        system.ActorSelection(path.Replace("/user/admin", "/system", StringComparison.Ordinal)).Tell(new Ping(), inbox.Ref);
-        system.ActorSelection(path.Replace("/user/admin", "/user", StringComparison.Ordinal)).Tell(new Ping(), inbox.Ref);
+        system.ActorSelection(path.Replace("/user/admin", "/system", StringComparison.Ordinal))
+            .Tell(new Ping(), inbox.Ref);
+        system.ActorSelection(path.Replace("/user/admin", "/user", StringComparison.Ordinal))
+            .Tell(new Ping(), inbox.Ref);
 
         // The Administrator lives and hears ours; nothing else has been answered.
         administrator.Tell(new Ping(), inbox.Ref);
@@ -173,7 +176,8 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         await using RemoteTarget remote = await ConnectAsync();
         var reported = new List<JobProgress>();
         BackupResult backup = await remote.BackupAsync(
-            new BackupRequest { Store = "/backups", Jobs = 3, BytesPerSecondMax = 5, Progress = new Reports(reported) }, None);
+            new BackupRequest { Store = "/backups", Jobs = 3, BytesPerSecondMax = 5, Progress = new Reports(reported) },
+            None);
         Assert.Equal("20261122T140500Z", backup.BackupId);
         Assert.Equal([new JobProgress("copying", 1, 2)], reported);
         Assert.Equal((3, 5L), (_engine.LastBackup!.Jobs, _engine.LastBackup.BytesPerSecondMax));
@@ -189,7 +193,8 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         await using RemoteTarget remote = await ConnectAsync();
         await remote.CreateDatafileAsync("a", Path.Combine(_folder, "root", "a.pitr"), None);
         await remote.BackupAsync(new BackupRequest { Store = "file://" + Path.Combine(_folder, "root", "sets") }, None);
-        foreach (string path in new[] { "/etc/x", Path.Combine(_folder, "root", "..", "x"), Path.Combine(_folder, "root", "out", "x") })
+        foreach (string path in new[] { "/etc/x", Path.Combine(_folder, "root", "..", "x"),
+            Path.Combine(_folder, "root", "out", "x") })
         {
             var refused = await Assert.ThrowsAsync<RefusedException>(() => remote.CreateDatafileAsync("b", path, None));
             Assert.Equal(ErrorCode.NotAuthorized, refused.Code);
@@ -205,7 +210,8 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         await remote.SwitchWalAsync(None); // the checkpoint was taken up before
         await remote.DisposeAsync();
         await _engine.CheckpointCancelled.Task.WaitAsync(TimeSpan.FromSeconds(30));
-        Assert.Equal(ErrorCode.ConnectionLost, (await Assert.ThrowsAsync<StorageFailedException>(() => checkpoint)).Code);
+        Assert.Equal(
+            ErrorCode.ConnectionLost, (await Assert.ThrowsAsync<StorageFailedException>(() => checkpoint)).Code);
     }
 
     [Fact]
@@ -215,7 +221,8 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         await using RemoteTarget remote = await ConnectAsync();
         Task<CheckpointResult> checkpoint = remote.CheckpointAsync(None);
         await _server.DisposeAsync();
-        var lost = await Assert.ThrowsAsync<StorageFailedException>(() => checkpoint.WaitAsync(TimeSpan.FromSeconds(30)));
+        var lost =
+            await Assert.ThrowsAsync<StorageFailedException>(() => checkpoint.WaitAsync(TimeSpan.FromSeconds(30)));
         Assert.Equal(ErrorCode.ConnectionLost, lost.Code);
         Assert.False(File.Exists(_server.TokenFilePath));
         _server = await StartAsync();
@@ -237,7 +244,8 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         probe.Start();
         string address = probe.LocalEndpoint.ToString()!;
         probe.Stop();
-        var failed = await Assert.ThrowsAsync<StorageFailedException>(() => RemoteTarget.ConnectAsync(address, () => "x", None));
+        var failed =
+            await Assert.ThrowsAsync<StorageFailedException>(() => RemoteTarget.ConnectAsync(address, () => "x", None));
         Assert.Equal(ErrorCode.ConnectionLost, failed.Code);
         Assert.StartsWith($"No engine answers at {address}", failed.Message, StringComparison.Ordinal);
     }
@@ -333,7 +341,8 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         await Assert.ThrowsAsync<NotFoundException>(() => DrainAsync(remote.LoadAsync("nope", Transactions(10), None)));
         _engine.AddTable("t");
         _engine.LoadFailsAtTransaction = 5;
-        var refused = await Assert.ThrowsAsync<RefusedException>(() => DrainAsync(remote.LoadAsync("t", Transactions(1000), None)));
+        var refused = await Assert.ThrowsAsync<RefusedException>(() =>
+            DrainAsync(remote.LoadAsync("t", Transactions(1000), None)));
         Assert.Equal(ErrorCode.ShuttingDown, refused.Code);
     }
 
@@ -363,7 +372,8 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
             await Task.Yield();
             if (n == failAt)
                 throw new TimeZoneNotFoundException("the source");
-            yield return [new KeyValue(Encoding.ASCII.GetBytes($"{n}a"), [1]), new KeyValue(Encoding.ASCII.GetBytes($"{n}b"), [2])];
+            yield return [new KeyValue(Encoding.ASCII.GetBytes($"{n}a"), [1]),
+                new KeyValue(Encoding.ASCII.GetBytes($"{n}b"), [2])];
         }
     }
 

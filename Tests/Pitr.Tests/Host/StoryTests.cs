@@ -5,7 +5,9 @@ using System.Text.Json;
 
 namespace Pitr.Tests;
 
-/// <summary>The README's story by the executable: load, backup, fence and copy, a table dropped, back by name and by time.</summary>
+/// <summary>
+/// The README's story by the executable: load, backup, fence and copy, a table dropped, back by name and by time.
+/// </summary>
 public sealed class StoryTests : IDisposable
 {
     private readonly string _home = Directory.CreateTempSubdirectory("pitr-story-").FullName;
@@ -24,12 +26,14 @@ public sealed class StoryTests : IDisposable
         using JsonDocument status = await JsonAsync(["status", .. host]);
         AssertMembers(
             status.RootElement,
-            "systemId", "state", "timeline", "currentLsn", "flushedLsn", "redoLsn", "datafiles", "archive", "recoveryWindow");
+            "systemId", "state", "timeline", "currentLsn", "flushedLsn", "redoLsn", "datafiles", "archive",
+            "recoveryWindow");
         AssertMembers(
             status.RootElement.GetProperty("datafiles")[0],
             "name", "path", "state", "checkpointLsn", "bytes", "tables", "bufferedBytes", "fences");
         AssertMembers(
-            status.RootElement.GetProperty("archive")[0], "store", "lastSegment", "lagBytes", "lagSeconds", "lastError");
+            status.RootElement.GetProperty("archive")[0], "store", "lastSegment", "lagBytes", "lagSeconds",
+            "lastError");
 
         await MustAsync(["shutdown", .. host]);
         Assert.Equal(0, await serve.EndAsync());
@@ -47,7 +51,8 @@ public sealed class StoryTests : IDisposable
     private async Task TellAsync(string[] where, bool fenced)
     {
         await MustAsync(["table", "create", "t", .. where]);
-        using (JsonDocument loaded = await JsonAsync(Records(0, 3000), ["load", "t", "-", "--format", "jsonl", "--key", "key", .. where]))
+        using (JsonDocument loaded =
+            await JsonAsync(Records(0, 3000), ["load", "t", "-", "--format", "jsonl", "--key", "key", .. where]))
         {
             AssertMembers(loaded.RootElement, "records", "transactions", "lsn", "time", "seconds");
             Assert.Equal(3, loaded.RootElement.GetProperty("transactions").GetInt64());
@@ -85,17 +90,20 @@ public sealed class StoryTests : IDisposable
         using (JsonDocument restored = await JsonAsync(
             ["restore", "--from", "archive", "--into", "by-name", "--target-name", "good", "--detached"]))
         {
-            AssertMembers(restored.RootElement, "backupId", "timeline", "startLsn", "stoppedAt", "recordsReplayed", "seconds");
+            AssertMembers(
+                restored.RootElement, "backupId", "timeline", "startLsn", "stoppedAt", "recordsReplayed", "seconds");
             AssertMembers(restored.RootElement.GetProperty("stoppedAt"), "lsn", "time", "transactionId");
             Assert.Equal(2, restored.RootElement.GetProperty("timeline").GetInt32());
         }
         Assert.Equal(good, Digest(await MustAsync("dump", "t", "--database", "by-name")));
         await MustAsync("check", "by-name");
-        await MustAsync("restore", "--from", "archive", "--into", "by-time", "--target-time", moment, "--timeline", "1", "--detached");
+        await MustAsync("restore", "--from", "archive", "--into", "by-time", "--target-time", moment, "--timeline", "1",
+            "--detached");
         Assert.Equal(good, Digest(await MustAsync("dump", "t", "--database", "by-time")));
         await MustAsync("check", "by-time");
 
-        string[] records = (await MustAsync("wal", "dump", "archive")).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        string[] records = (await MustAsync("wal", "dump", "archive"))
+            .Split('\n', StringSplitOptions.RemoveEmptyEntries);
         Assert.True(records.Length > 5);
         foreach (string record in records)
             JsonDocument.Parse(record).Dispose();
@@ -108,7 +116,8 @@ public sealed class StoryTests : IDisposable
         while (true)
         {
             using JsonDocument status = await JsonAsync(["status", .. where]);
-            if (status.RootElement.GetProperty("archive")[0].GetProperty("lagBytes").GetInt64() == 0 || where[0] == "--database")
+            if (status.RootElement.GetProperty("archive")[0].GetProperty("lagBytes").GetInt64() == 0
+                || where[0] == "--database")
                 return; // closing in order ships to the last record
             await Task.Delay(100, patience.Token);
         }

@@ -39,7 +39,8 @@ public sealed class TextFormsTests
     [InlineData("-5m")]
     [InlineData("1w")]
     [InlineData("999999999d")]
-    public void What_is_no_duration_is_refused(string text) => Assert.Throws<FormatException>(() => TextForms.Duration(text));
+    public void What_is_no_duration_is_refused(string text) =>
+        Assert.Throws<FormatException>(() => TextForms.Duration(text));
 
     [Theory]
     [InlineData("2026-11-22T14:05:00Z", "2026-11-22T14:05:00.0000000Z")]
@@ -55,7 +56,8 @@ public sealed class TextFormsTests
     [InlineData("2026-13-22T14:05:00Z", "not a TIME")]
     [InlineData("2026-11-22T14:05:00.12345678Z", "not a TIME")]
     public void A_time_without_an_offset_is_refused(string text, string why) =>
-        Assert.Contains(why, Assert.Throws<FormatException>(() => TextForms.Time(text)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            why, Assert.Throws<FormatException>(() => TextForms.Time(text)).Message, StringComparison.Ordinal);
 
     [Theory]
     [InlineData("orders", true)]
@@ -73,12 +75,14 @@ public sealed class TextFormsTests
     }
 
     [Fact]
-    public void Localhost_and_its_number_are_one_address() => Assert.Equal("127.0.0.1:4053", TextForms.Address("localhost:4053"));
+    public void Localhost_and_its_number_are_one_address() =>
+        Assert.Equal("127.0.0.1:4053", TextForms.Address("localhost:4053"));
 
     [Theory]
     [InlineData("4053")]
     [InlineData("host:")]
     [InlineData("host:99999")]
     [InlineData("a/b:1")]
-    public void What_is_no_address_is_refused(string text) => Assert.Throws<FormatException>(() => TextForms.Address(text));
+    public void What_is_no_address_is_refused(string text) =>
+        Assert.Throws<FormatException>(() => TextForms.Address(text));
 }

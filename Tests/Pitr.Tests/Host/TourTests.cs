@@ -3,7 +3,9 @@ using System.Text.Json;
 
 namespace Pitr.Tests;
 
-/// <summary><c>pitr tour FILE</c> on files as users have them: the story ends with the proof, or a line is named.</summary>
+/// <summary>
+/// <c>pitr tour FILE</c> on files as users have them: the story ends with the proof, or a line is named.
+/// </summary>
 public sealed class TourTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("pitr-tour-test-").FullName;
@@ -50,7 +52,8 @@ public sealed class TourTests : IDisposable
     [InlineData("a.jsonl", "{\"a\":[]}\n{\"x\":1}\n", "Line 1")]
     [InlineData("a.jsonl", "\n\nno json\n", "Line 3")]
     [InlineData("a.csv", "id,name\n1,a\n2\n", "Line 3")]
-    public async Task A_file_that_cannot_be_toured_is_told_before_anything_is_made(string file, string content, string says)
+    public async Task A_file_that_cannot_be_toured_is_told_before_anything_is_made(
+        string file, string content, string says)
     {
         Write(file, content);
         (int exitCode, string output, string error) = await _cli.RunAsync("tour", file, "--json");

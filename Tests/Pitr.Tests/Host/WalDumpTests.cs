@@ -3,7 +3,9 @@ using System.Text.Json;
 
 namespace Pitr.Tests;
 
-/// <summary>A database whose WAL has records over segments, two tables of one name, and a key that is no text.</summary>
+/// <summary>
+/// A database whose WAL has records over segments, two tables of one name, and a key that is no text.
+/// </summary>
 public sealed class WalDumpFixture : IAsyncLifetime
 {
     public static readonly byte[] NoText = [0xFF, 0x00, 0xFE];
@@ -31,7 +33,8 @@ public sealed class WalDumpFixture : IAsyncLifetime
         Table other = await database.CreateTableAsync("other");
         for (int number = 0; number < 3; number++)
         {
-            CommitResult commit = await database.PutAsync(second, Encoding.UTF8.GetBytes($"long-{number}"), new byte[100_000]);
+            CommitResult commit =
+                await database.PutAsync(second, Encoding.UTF8.GetBytes($"long-{number}"), new byte[100_000]);
             Long.Add(commit.Lsn.ToString());
             await database.PutAsync(other, "a"u8.ToArray(), "2"u8.ToArray());
         }
@@ -59,7 +62,8 @@ public sealed class WalDumpTests(WalDumpFixture fixture) : IClassFixture<WalDump
     {
         List<JsonElement> records = await DumpAsync(source);
         string[] lsns = [.. records.Select(record => record.GetProperty("lsn").GetString()!)];
-        for (int n = 1; n < records.Count; n++) // nothing is left out, nothing comes twice: each begins where the one before it ends
+        // nothing is left out, nothing comes twice: each begins where the one before it ends
+        for (int n = 1; n < records.Count; n++)
             Assert.Equal(lsns[n - 1], records[n].GetProperty("startLsn").GetString());
         Assert.All(fixture.Long, lsn => Assert.Contains(lsn, lsns));
     }
@@ -72,7 +76,8 @@ public sealed class WalDumpTests(WalDumpFixture fixture) : IClassFixture<WalDump
             string[] whole = Lsns(await DumpAsync(source));
             var joined = new List<string>();
             IEnumerable<string> segments = Directory.GetFiles(Path.Combine(fixture.Home, folder))
-                .Where(path => !Path.GetFileName(path).StartsWith("spare", StringComparison.Ordinal)).Order(StringComparer.Ordinal);
+                .Where(path => !Path.GetFileName(path).StartsWith("spare", StringComparison.Ordinal))
+                    .Order(StringComparer.Ordinal);
             foreach (string segment in segments)
                 joined.AddRange(Lsns(await DumpAsync(segment)));
             Assert.Equal(whole, joined);
@@ -86,7 +91,8 @@ public sealed class WalDumpTests(WalDumpFixture fixture) : IClassFixture<WalDump
     {
         List<JsonElement> records = await DumpAsync(source, "--table", "t");
         Assert.Equal(
-            ["CreateTable", "Transaction", "DropTable", "CreateTable", "Transaction", "Transaction", "Transaction", "Transaction"],
+            ["CreateTable", "Transaction", "DropTable", "CreateTable", "Transaction", "Transaction", "Transaction",
+                "Transaction"],
             records.Select(record => record.GetProperty("kind").GetString()));
         Assert.All(Operations(records), operation => Assert.Equal("t", operation.GetProperty("table").GetString()));
         string second = records[3].GetProperty("event").GetProperty("tableId").GetRawText();
@@ -100,17 +106,21 @@ public sealed class WalDumpTests(WalDumpFixture fixture) : IClassFixture<WalDump
         Assert.Equal(3, (await DumpAsync("db", "--key", "a", "--table", "other")).Count);
         Assert.Equal(4, (await DumpAsync("db", "--key", "61", "--hex")).Count);
         List<JsonElement> records = await DumpAsync("db", "--key", "long-0", "--table", "t");
-        Assert.Equal(["put", "delete"], Operations(records).Select(operation => operation.GetProperty("operation").GetString()));
+        Assert.Equal(
+            ["put", "delete"], Operations(records).Select(operation => operation.GetProperty("operation").GetString()));
     }
 
     [Fact]
     public async Task A_key_is_text_and_hexadecimal_where_it_is_none_or_where_that_is_wanted()
     {
         JsonElement[] operations = [.. Operations(await DumpAsync("db"))];
-        Assert.Contains(operations, operation => operation.TryGetProperty("key", out JsonElement key) && key.GetString() == "long-1");
-        Assert.Contains(operations, operation => operation.TryGetProperty("keyHex", out JsonElement key) && key.GetString() == "ff00fe");
+        Assert.Contains(operations, operation =>
+            operation.TryGetProperty("key", out JsonElement key) && key.GetString() == "long-1");
+        Assert.Contains(operations, operation =>
+            operation.TryGetProperty("keyHex", out JsonElement key) && key.GetString() == "ff00fe");
         Assert.All(
-            Operations(await DumpAsync("db", "--hex")), operation => Assert.False(operation.TryGetProperty("key", out _)));
+            Operations(await DumpAsync("db", "--hex")), operation =>
+                Assert.False(operation.TryGetProperty("key", out _)));
     }
 
     [Fact]
@@ -124,7 +134,8 @@ public sealed class WalDumpTests(WalDumpFixture fixture) : IClassFixture<WalDump
     [Fact]
     public async Task A_checkpoint_shows_its_control_file_as_a_document()
     {
-        JsonElement checkpoint = (await DumpAsync("live")).First(record => record.GetProperty("kind").GetString() == "Checkpoint");
+        JsonElement checkpoint = (await DumpAsync("live"))
+            .First(record => record.GetProperty("kind").GetString() == "Checkpoint");
         Assert.Equal(
             "main",
             checkpoint.GetProperty("event").GetProperty("controlFile").GetProperty("catalogue").GetProperty("files")[0]

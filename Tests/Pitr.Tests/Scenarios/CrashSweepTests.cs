@@ -6,10 +6,8 @@ namespace Pitr.Tests;
 
 /// <summary>
 /// A short story of one writer (commits over two datafiles, DDL, checkpoints, a fence, a segment switch, a shutdown and
-/// an
-/// opening) that ends at every n-th operation on the disk, in each way: every call ends, nothing stays open, and the
-/// next
-/// opening shows what was acknowledged, whole (H4, H5, H9, H10, H16, H21, H23, H44).
+/// an opening) that ends at every n-th operation on the disk, in each way: every call ends, nothing stays open, and the
+/// next opening shows what was acknowledged, whole (H4, H5, H9, H10, H16, H21, H23, H44).
 /// </summary>
 /// <remarks>PITR_SWEEP=1 ends it at each operation instead of some.</remarks>
 public sealed class CrashSweepTests

@@ -89,8 +89,7 @@ public sealed class EngineCrashTests
 
     /// <summary>
     /// Every second time, opening itself is cut off somewhere, also by a file system that throws: it ends, and the next
-    /// opening
-    /// finds the same content.
+    /// opening finds the same content.
     /// </summary>
     private static async Task<SimulatedDisk> CrashWhileOpeningAsync(SimulatedDisk disk, long lifeSeed, long seed)
     {
@@ -138,7 +137,8 @@ public sealed class EngineCrashTests
             Enumerable.Range(1, (int)last).Select(number => $"00000001{number:X16}"),
             shipped);
         int payload = EngineLife.Options(disk, seed, seed).WalSegmentBytes - SegmentHeader.Bytes;
-        Assert.True(last >= (end.Value - 1) / (ulong)payload, $"The WAL ends at {end}, the archive in segment {last:X}.");
+        Assert.True(
+            last >= (end.Value - 1) / (ulong)payload, $"The WAL ends at {end}, the archive in segment {last:X}.");
     }
 
     private static long? Number(string variable) =>

@@ -8,13 +8,13 @@ namespace Pitr.Tests;
 
 /// <summary>
 /// One life of a database between two openings: writers, transactions that conflict, DDL, checkpoints, fences,
-/// snapshots
-/// and scans at the same time, until the disk is copied as after power loss or a kill, at any operation on it.
+/// snapshots and scans at the same time, until the disk is copied as after power loss or a kill, at any operation on
+/// it.
 /// </summary>
 /// <remarks>
 /// The tables: t0, t1 in main, t2 in b, t3 in c; counters in main, journal in b. Every blind batch writes the same
-/// number
-/// into "pair" rows of t0, t2 and t3, and every transaction that increments a counter adds a row to the journal: a
+/// number into "pair" rows of t0, t2 and t3, and every transaction that increments a counter adds a row to the journal:
+/// a
 /// snapshot in which these differ has half of a transaction.
 /// </remarks>
 internal sealed class EngineLife
@@ -86,8 +86,7 @@ internal sealed class EngineLife
 
     /// <summary>
     /// Lives on an open database, which contains the model, until its end. Returns the disk that it left and what is to
-    /// be found
-    /// on it: the next opening decides what of the operations under way was there.
+    /// be found on it: the next opening decides what of the operations under way was there.
     /// </summary>
     public async Task<(SimulatedDisk Left, Func<PitrDatabase, ModelStore> Resolve)> RunAsync(PitrDatabase database)
     {

@@ -9,8 +9,7 @@ namespace Pitr.Tests;
 
 /// <summary>
 /// A recorded run with everything in it (writers at the same time, DDL, fences, checkpoints, segment switches, a crash,
-/// a
-/// backup under load, and a second timeline): archive recovery to every commit boundary stands exactly there, on both
+/// a backup under load, and a second timeline): archive recovery to every commit boundary stands exactly there, on both
 /// branches, also at the boundaries of DDL (I11; H28, H29, H34, H43).
 /// </summary>
 public sealed class EveryBoundaryTests

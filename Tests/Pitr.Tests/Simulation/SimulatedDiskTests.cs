@@ -83,7 +83,8 @@ public sealed class SimulatedDiskTests
         for (int seed = 0; seed < 50; seed++)
         {
             SimulatedDisk crashed = _disk.CrashCopy(seed);
-            seen.Add(string.Join(' ', crashed.List("/db").Select(name => $"{name}={crashed.ReadAll("/db/" + name)[0]}")));
+            seen.Add(
+                string.Join(' ', crashed.List("/db").Select(name => $"{name}={crashed.ReadAll("/db/" + name)[0]}")));
         }
         Assert.Equal(["a=1 b=2", "b=1"], seen.Order(StringComparer.Ordinal));
     }

@@ -48,7 +48,8 @@ public sealed class CatalogueTests
     {
         Assert.Throws<BugException>(() => Two.CreateFile(FileOf(3, "orders"), new Lsn(40)));
         Assert.Throws<BugException>(() => Two.CreateTable(new TableId(3), "a", FileId.Main, new Lsn(40)));
-        Catalogue again = Two.DropTable(new TableId(1), new Lsn(40)).CreateTable(new TableId(3), "a", FileId.Main, new Lsn(48));
+        Catalogue again = Two.DropTable(new TableId(1), new Lsn(40))
+            .CreateTable(new TableId(3), "a", FileId.Main, new Lsn(48));
         Assert.Equal(new TableId(3), again.Table("a")!.Id);
         Assert.Throws<BugException>(() => Two.CreateTable(new TableId(3), "c", new FileId(9), new Lsn(40)));
     }
@@ -69,7 +70,8 @@ public sealed class CatalogueTests
     [InlineData("/data/db", "orders.pitr", "orders.pitr")]
     [InlineData("/data/db", "/data/db2/orders.pitr", "/data/db2/orders.pitr")]
     [InlineData("/data/db", "../x.pitr", "/data/x.pitr")]
-    public void A_path_inside_the_folder_is_stored_relative_so_that_it_moves_with_it(string folder, string path, string stored)
+    public void A_path_inside_the_folder_is_stored_relative_so_that_it_moves_with_it(
+        string folder, string path, string stored)
     {
         Assert.Equal(stored, Catalogue.StoredPath(folder, path));
         string moved = stored.StartsWith('/') ? stored : "/elsewhere/" + stored;

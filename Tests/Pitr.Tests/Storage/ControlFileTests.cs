@@ -36,7 +36,8 @@ public sealed class ControlFileTests
         Catalogue = Catalogue.Empty
             .CreateFile(FileOf(1, "main", 0x1000000), new Lsn(0x1000000))
             .CreateTable(new TableId(1), "orders", FileId.Main, new Lsn(0x1000010))
-            .CreateFile(FileOf(2, "sizes", 0x1000018) with { Path = "größe.pitr", NeedsRecovery = "it is \"older\"" }, new Lsn(0x1000018))
+            .CreateFile(FileOf(2, "sizes", 0x1000018) with { Path = "größe.pitr", NeedsRecovery = "it is \"older\"" },
+                new Lsn(0x1000018))
             .CreateTable(new TableId(2), "stock", new FileId(2), new Lsn(0x1000020))
             .CreateFile(FileOf(3, "gone", 0x1000028), new Lsn(0x1000028))
             .DropFile(new FileId(3), new Lsn(0x1000030))
@@ -51,7 +52,8 @@ public sealed class ControlFileTests
 
     private static byte[] Resealed(byte[] bytes)
     {
-        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(bytes.Length - 8), XxHash3.HashToUInt64(bytes.AsSpan(0, bytes.Length - 8)));
+        BinaryPrimitives.WriteUInt64LittleEndian(
+            bytes.AsSpan(bytes.Length - 8), XxHash3.HashToUInt64(bytes.AsSpan(0, bytes.Length - 8)));
         return bytes;
     }
 
@@ -72,7 +74,8 @@ public sealed class ControlFileTests
     public void Its_text_is_the_one_that_is_documented()
     {
         GoldenFile.Check("control-file.json", Encoding.UTF8.GetString(ControlFileStore.EncodePayload(New())) + "\n");
-        GoldenFile.Check("control-file-full.json", Encoding.UTF8.GetString(ControlFileStore.EncodePayload(Full())) + "\n");
+        GoldenFile.Check(
+            "control-file-full.json", Encoding.UTF8.GetString(ControlFileStore.EncodePayload(Full())) + "\n");
     }
 
     [Fact]

@@ -79,7 +79,8 @@ public sealed class DatafileCrashTests
             for (int step = 0; step < 100; step++)
             {
                 for (int i = random.Next(1, 1500); i > 0; i--)
-                    it.Put($"k{random.Next(Keys):D5}", new byte[random.Next(30) == 0 ? random.Next(30_000) : random.Next(200)]);
+                    it.Put($"k{random.Next(Keys):D5}",
+                        new byte[random.Next(30) == 0 ? random.Next(30_000) : random.Next(200)]);
                 it.DeleteMany(random.Next(Keys), random.Next(200));
                 it.Flush();
                 durable = it.File.Generation;

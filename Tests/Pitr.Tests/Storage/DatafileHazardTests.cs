@@ -262,7 +262,8 @@ public sealed class DatafileHazardTests : IDisposable
         _it.Flush();
         _it.SealLater(800);
         byte[] before = _it.Disk.ReadAll(DatafileOnDisk.Path);
-        FlushJob job = _it.File.PrepareMetaFlush(DatafileOnDisk.Lineage, _it.File.CleanUpTo, new Incarnation(77), new Guid(1, 2, 3, new byte[8]));
+        FlushJob job = _it.File.PrepareMetaFlush(
+            DatafileOnDisk.Lineage, _it.File.CleanUpTo, new Incarnation(77), new Guid(1, 2, 3, new byte[8]));
         job.WritePages();
         job.WriteMeta();
         _it.File.CompleteFlush(job);
@@ -274,7 +275,8 @@ public sealed class DatafileHazardTests : IDisposable
         Assert.True(before.AsSpan(2 * PageLayout.PageBytes).SequenceEqual(after.AsSpan(2 * PageLayout.PageBytes)));
         _it.Check();
         _it.PutMany(100, 10);
-        Assert.Throws<BugException>(() => _it.File.Apply(OperationKind.Put, DatafileOnDisk.KeyOf("x"), default, _it.File.CheckpointLsn));
+        Assert.Throws<BugException>(() =>
+            _it.File.Apply(OperationKind.Put, DatafileOnDisk.KeyOf("x"), default, _it.File.CheckpointLsn));
     }
 
     /// <summary>H22: a meta page never claims changes that are still in a buffer.</summary>
@@ -298,7 +300,8 @@ public sealed class DatafileHazardTests : IDisposable
             _it.PutMany(0, 400, fill: (byte)round);
             _it.Flush();
             uint page = _it.File.Meta.FreeChain;
-            byte[] now = _it.Disk.ReadAll(DatafileOnDisk.Path).AsSpan((int)page * PageLayout.PageBytes, PageLayout.PageBytes).ToArray();
+            byte[] now = _it.Disk.ReadAll(DatafileOnDisk.Path)
+                .AsSpan((int)page * PageLayout.PageBytes, PageLayout.PageBytes).ToArray();
             if (page == 0 || chains.TryAdd(page, now))
                 continue;
             SimulatedDisk disk = _it.Disk.KillCopy();
@@ -325,7 +328,8 @@ public sealed class DatafileHazardTests : IDisposable
         Assert.True(view.TryPin());
         _it.CloseFile();
         Assert.Equal("1"u8.ToArray(), _it.Get(view, "buffered", _it.Lsn));
-        Assert.Equal(ErrorCode.SnapshotTooOld, Assert.Throws<RefusedException>(() => _it.Get(view, "k00001", _it.Lsn)).Code);
+        Assert.Equal(
+            ErrorCode.SnapshotTooOld, Assert.Throws<RefusedException>(() => _it.Get(view, "k00001", _it.Lsn)).Code);
         view.Unpin();
         Assert.Equal(0, _it.Environment.Arenas.RentedBytes);
     }

@@ -45,7 +45,8 @@ internal sealed class DatafileOnDisk : IDisposable
         disk.CreateFolders(Folder);
         disk.SyncAll();
         var made = new DatafileOnDisk(disk, new SortedDictionary<string, byte[]>(StringComparer.Ordinal));
-        made.File = Datafile.Create(made.Environment, Path, "main", SystemId, FileId.Main, Incarnation, Lineage, made.Lsn);
+        made.File =
+            Datafile.Create(made.Environment, Path, "main", SystemId, FileId.Main, Incarnation, Lineage, made.Lsn);
         made.AtSeal[made.Lsn] = new SortedDictionary<string, byte[]>(StringComparer.Ordinal);
         return made;
     }
@@ -53,7 +54,8 @@ internal sealed class DatafileOnDisk : IDisposable
     /// <summary>Opens the file on another disk, a copy, and knows what may be in it.</summary>
     public DatafileOnDisk OpenOn(SimulatedDisk disk, ulong controlFileGeneration = 0)
     {
-        var opened = new DatafileOnDisk(disk, new SortedDictionary<string, byte[]>(StringComparer.Ordinal)) { AtSeal = AtSeal };
+        var opened =
+            new DatafileOnDisk(disk, new SortedDictionary<string, byte[]>(StringComparer.Ordinal)) { AtSeal = AtSeal };
         try
         {
             opened.File = Datafile.Open(opened.Environment, Path, "main", Expected(controlFileGeneration));

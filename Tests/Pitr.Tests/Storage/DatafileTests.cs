@@ -244,7 +244,8 @@ public sealed class DatafileTests : IDisposable
             _it.Flush();
         }
         _it.Check();
-        Assert.True(_it.File.LengthBytes < 4 * _it.File.LiveBytes, $"{_it.File.LengthBytes} for {_it.File.LiveBytes} live.");
+        Assert.True(
+            _it.File.LengthBytes < 4 * _it.File.LiveBytes, $"{_it.File.LengthBytes} for {_it.File.LiveBytes} live.");
     }
 
     [Fact]

@@ -270,7 +270,9 @@ public sealed class PosixFileSystemTests : FileSystemContractTests, IDisposable
         Assert.InRange(_disk.FreeBytes(_folder), free / 2, free * 2 + (1 << 20));
     }
 
-    /// <summary>A close beside running writes waits for them; no write lands in another file that took the number.</summary>
+    /// <summary>
+    /// A close beside running writes waits for them; no write lands in another file that took the number.
+    /// </summary>
     [Fact]
     public async Task A_close_beside_running_calls_ends_them_cleanly()
     {
@@ -308,7 +310,8 @@ public sealed class PosixFileSystemTests : FileSystemContractTests, IDisposable
         if (!OperatingSystem.IsLinux())
             return;
         string[] Ours() => [.. Directory.GetFiles("/proc/self/fd")
-            .Select(name => new FileInfo(name).LinkTarget ?? "").Where(target => target.StartsWith(_folder, StringComparison.Ordinal))];
+            .Select(name => new FileInfo(name).LinkTarget ?? "")
+                .Where(target => target.StartsWith(_folder, StringComparison.Ordinal))];
 
         using (IFileHandle file = _disk.Open($"{_folder}/a", FileOpen.CreateNew))
             Assert.Single(Ours());

@@ -46,7 +46,8 @@ public sealed class FreePagesTests
                 bits.Remove(page);
             Assert.Equal(set.Contains(page), bits.Contains(page));
         }
-        Assert.Equal(set, RunsOf(bits).SelectMany(run => Enumerable.Range((int)run.First, (int)run.Count).Select(n => (uint)n)));
+        Assert.Equal(
+            set, RunsOf(bits).SelectMany(run => Enumerable.Range((int)run.First, (int)run.Count).Select(n => (uint)n)));
         Assert.Equal(RunsOf(bits).Count, bits.CountRuns());
     }
 
@@ -158,7 +159,8 @@ public sealed class FreePagesTests
     {
         for (int runs = FreeChain.RunsPerPage - 2; runs < FreeChain.RunsPerPage + 3; runs++)
         {
-            FreePages free = Loaded(50_000, [.. Enumerable.Range(0, runs).Select(i => new PageRun((uint)(10 + i * 3), 1))]);
+            FreePages free =
+                Loaded(50_000, [.. Enumerable.Range(0, runs).Select(i => new PageRun((uint)(10 + i * 3), 1))]);
             free.Begin();
             for (uint page = 40_000; page < 40_010; page += 2)
                 free.Free(page);

@@ -2,7 +2,9 @@ using Pitr.Storage;
 
 namespace Pitr.Tests;
 
-/// <summary>One file in memory that counts what is done to it and fails on demand: for tests of a single class.</summary>
+/// <summary>
+/// One file in memory that counts what is done to it and fails on demand: for tests of a single class.
+/// </summary>
 internal sealed class MemoryFile : IFileHandle
 {
     private readonly Lock _lock = new();

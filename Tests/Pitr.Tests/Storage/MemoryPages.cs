@@ -218,7 +218,8 @@ internal sealed class ModelTree : IDisposable
             sorted[key] = value;
         using var forgetful = new ForgetfulPages(Pages);
         Root = TreeMerge.Run(
-            forgetful, Root, new ListedChanges(sorted), droppedTables, forgetful, CancellationToken.None, forgetful.Forget);
+            forgetful, Root, new ListedChanges(sorted), droppedTables, forgetful, CancellationToken.None,
+            forgetful.Forget);
         Pages.Complete();
         foreach ((byte[] key, byte[]? value) in sorted)
         {

@@ -142,7 +142,9 @@ public sealed unsafe class PageCacheTests : IDisposable
             Assert.Null(Read(n, 1));
     }
 
-    /// <summary>H12: a page whose place was used again is never seen as it was, also if there is no room for it.</summary>
+    /// <summary>
+    /// H12: a page whose place was used again is never seen as it was, also if there is no room for it.
+    /// </summary>
     [Fact]
     public void A_page_that_is_written_again_without_room_in_the_cache_is_not_seen_as_it_was()
     {
@@ -189,7 +191,9 @@ public sealed unsafe class PageCacheTests : IDisposable
         Assert.Equal(ErrorCode.PageChecksum, Read(11, 1)!.Code);
     }
 
-    /// <summary>H41: whoever reads a file after its owner closed it gets a typed error, never memory of another page.</summary>
+    /// <summary>
+    /// H41: whoever reads a file after its owner closed it gets a typed error, never memory of another page.
+    /// </summary>
     [Fact]
     public void A_closed_file_gives_no_pages()
     {

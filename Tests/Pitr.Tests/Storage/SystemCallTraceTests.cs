@@ -60,7 +60,8 @@ internal static partial class SystemCallTrace
                 await strace.WaitForExitAsync();
             }
             return [.. File.ReadAllLines(output)
-                .Where(line => line.Contains(folder, StringComparison.Ordinal) && !line.Contains(" = -1 ", StringComparison.Ordinal))
+                .Where(line => line.Contains(folder, StringComparison.Ordinal)
+                    && !line.Contains(" = -1 ", StringComparison.Ordinal))
                 .Select(line => Short(line, folder))];
         }
         finally
@@ -72,7 +73,8 @@ internal static partial class SystemCallTrace
     private static string Short(string line, string folder)
     {
         string call = CallName().Match(line).Groups[1].Value;
-        string shown = line.Replace(folder + "/", "", StringComparison.Ordinal).Replace(folder, ".", StringComparison.Ordinal);
+        string shown = line.Replace(folder + "/", "", StringComparison.Ordinal)
+            .Replace(folder, ".", StringComparison.Ordinal);
         string file = FileName().Match(shown) is { Success: true } match ? match.Groups[1].Value : "?";
         string flags = string.Concat(Flags().Matches(line).Select(flag => " " + flag.Value));
         return $"{call} {file}{flags}";

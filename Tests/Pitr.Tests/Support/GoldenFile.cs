@@ -14,7 +14,8 @@ internal static class GoldenFile
             Directory.CreateDirectory(Path.GetDirectoryName(path)!);
             File.WriteAllText(path, text);
         }
-        Assert.True(File.Exists(path), $"There is no golden file '{name}': run with PITR_UPDATE_GOLDEN=1, and read it.");
+        Assert.True(
+            File.Exists(path), $"There is no golden file '{name}': run with PITR_UPDATE_GOLDEN=1, and read it.");
         Assert.Equal(File.ReadAllText(path), text);
     }
 }

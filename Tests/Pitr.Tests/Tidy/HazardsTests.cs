@@ -14,14 +14,16 @@ public sealed partial class HazardsTests
         [.. Rows().Select(row => int.Parse(row[0].TrimStart('|', ' ', 'H'), CultureInfo.InvariantCulture))];
 
     [Fact]
-    public void No_hazard_is_left_out_of_the_table() => Assert.Equal(Enumerable.Range(1, Numbers().Count), Numbers().Order());
+    public void No_hazard_is_left_out_of_the_table() =>
+        Assert.Equal(Enumerable.Range(1, Numbers().Count), Numbers().Order());
 
     [Fact]
     public void Every_test_that_the_table_names_is_there()
     {
         HashSet<string> tests = [.. typeof(HazardsTests).Assembly.GetTypes()
             .SelectMany(type => type.GetMethods().Select(method => $"{type.Name}.{method.Name}"))];
-        string[] named = [.. Rows().SelectMany(row => TestName().Matches(row[^1])).Select(match => match.Groups[1].Value)];
+        string[] named =
+            [.. Rows().SelectMany(row => TestName().Matches(row[^1])).Select(match => match.Groups[1].Value)];
         Assert.NotEmpty(named);
         Assert.Empty(named.Except(tests));
     }
@@ -29,8 +31,10 @@ public sealed partial class HazardsTests
     [Fact]
     public void Every_class_that_the_table_names_is_there()
     {
-        HashSet<string> classes = [.. SourceTree.Sources(SourceTree.Production).Select(file => Path.GetFileNameWithoutExtension(file))];
-        Assert.Empty(Rows().SelectMany(row => ClassName().Matches(row[2])).Select(match => match.Groups[1].Value).Except(classes));
+        HashSet<string> classes =
+            [.. SourceTree.Sources(SourceTree.Production).Select(file => Path.GetFileNameWithoutExtension(file))];
+        Assert.Empty(Rows().SelectMany(row => ClassName().Matches(row[2])).Select(match => match.Groups[1].Value)
+            .Except(classes));
     }
 
     [Fact]

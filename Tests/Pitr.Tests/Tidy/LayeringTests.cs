@@ -28,7 +28,8 @@ public sealed class LayeringTests
     {
         foreach (string layer in SourceTree.Layers.SkipLast(1))
         {
-            Assert.DoesNotContain(References(layer), reference => reference.StartsWith("Akka", StringComparison.Ordinal));
+            Assert.DoesNotContain(References(layer), reference =>
+                reference.StartsWith("Akka", StringComparison.Ordinal));
             Assembly assembly = Assembly.Load($"Pitr.{layer}");
             Assert.DoesNotContain(assembly.GetReferencedAssemblies(),
                 name => name.Name!.StartsWith("Akka", StringComparison.Ordinal));
@@ -54,11 +55,13 @@ public sealed class LayeringTests
         string[] allowed =
         [
             "Pitr", "Pitr.Storage", "Pitr.Wal", "Pitr.Recovery", "Pitr.Actors", "Pitr.Hosting", "Pitr.Cli", "Pgtar",
-            "Pitr.Persistence", "Pitr.Archive.S3", "Pitr.Archive.AzureBlob", "Pitr.Tests", "Pitr.Simulation", "Pitr.Bench",
+            "Pitr.Persistence", "Pitr.Archive.S3", "Pitr.Archive.AzureBlob", "Pitr.Tests", "Pitr.Simulation",
+            "Pitr.Bench",
         ];
         foreach (string file in SourceTree.Sources("Storage", "Wal", "Recovery", "Actors", "Tests"))
         {
-            string? line = SourceTree.Lines(file).FirstOrDefault(l => l.StartsWith("namespace ", StringComparison.Ordinal));
+            string? line = SourceTree.Lines(file)
+                .FirstOrDefault(l => l.StartsWith("namespace ", StringComparison.Ordinal));
             if (line is not null)
                 Assert.True(allowed.Contains(line["namespace ".Length..].TrimEnd(';')), $"{file}: {line}");
         }

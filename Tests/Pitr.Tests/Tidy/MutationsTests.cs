@@ -38,7 +38,8 @@ public sealed partial class MutationsTests
     }
 
     private static string Value(string head, string key) =>
-        Blanks().Replace(Regex.Match(head, $@"^{key}:(.*(?:\n[ \t].*)*)", RegexOptions.Multiline).Groups[1].Value, " ").Trim();
+        Blanks().Replace(Regex.Match(head, $@"^{key}:(.*(?:\n[ \t].*)*)", RegexOptions.Multiline).Groups[1].Value, " ")
+            .Trim();
 
     [Fact]
     public void Each_mutation_still_applies_to_the_sources()
@@ -52,7 +53,8 @@ public sealed partial class MutationsTests
             foreach (Edit edit in mutation.Edits)
             {
                 if (!texts.ContainsKey(edit.File))
-                    texts[edit.File] = File.Exists(Path.Combine(SourceTree.Root, edit.File)) ? SourceTree.Text(edit.File) : "";
+                    texts[edit.File] = File.Exists(Path.Combine(SourceTree.Root, edit.File))
+                        ? SourceTree.Text(edit.File) : "";
                 int times = texts[edit.File].Split(edit.Old).Length - 1;
                 if (times != 1 || edit.Old == edit.New)
                     wrong.Add($"{mutation.Id}: {edit.File} has its text {times} times");
@@ -83,14 +85,16 @@ public sealed partial class MutationsTests
     [Fact]
     public void Each_mutation_stands_in_the_table_of_results()
     {
-        string[] listed = [.. TableRow().Matches(SourceTree.Text("docs/testing.md")).Select(match => match.Groups[1].Value)];
+        string[] listed =
+            [.. TableRow().Matches(SourceTree.Text("docs/testing.md")).Select(match => match.Groups[1].Value)];
         Assert.Equal(All().Select(mutation => mutation.Id), listed);
     }
 
     private static string[] Names(string list) =>
         list.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
 
-    [GeneratedRegex(@"^file:(?<file>[^\n]*)$|^<<<<\n(?<old>.*?)\n?^====\n(?<new>.*?)\n?^>>>>$", RegexOptions.Multiline | RegexOptions.Singleline)]
+    [GeneratedRegex(@"^file:(?<file>[^\n]*)$|^<<<<\n(?<old>.*?)\n?^====\n(?<new>.*?)\n?^>>>>$",
+        RegexOptions.Multiline | RegexOptions.Singleline)]
     private static partial Regex FileOrEdit();
 
     [GeneratedRegex(@"^<<<<\n.*?^>>>>$", RegexOptions.Multiline | RegexOptions.Singleline)]

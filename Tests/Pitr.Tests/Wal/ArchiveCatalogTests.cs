@@ -32,7 +32,9 @@ public sealed class ArchiveCatalogTests
         Assert.Equal(1000, reader.FetchTimes(range.Sources[1]).LeastRawClockTicks);
     }
 
-    /// <summary>H36: a part that was left over does not hide that the whole segment, or the rest of it, is missing.</summary>
+    /// <summary>
+    /// H36: a part that was left over does not hide that the whole segment, or the rest of it, is missing.
+    /// </summary>
     [Fact]
     public void A_left_over_part_does_not_hide_a_missing_segment()
     {

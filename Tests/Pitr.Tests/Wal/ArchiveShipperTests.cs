@@ -6,7 +6,9 @@ using static Pitr.Tests.ArchiveTestData;
 
 namespace Pitr.Tests;
 
-/// <summary>Shipping a database's WAL: in order, nothing above the durable LSN, and what may be recycled then.</summary>
+/// <summary>
+/// Shipping a database's WAL: in order, nothing above the durable LSN, and what may be recycled then.
+/// </summary>
 public sealed class ArchiveShipperTests
 {
     private readonly FakeTimeProvider _clock = new(Noon);
@@ -25,23 +27,27 @@ public sealed class ArchiveShipperTests
     private static Lsn At(ulong segment, long offset = 0) => new Lsn(segment * (ulong)Payload) + offset;
 
     private static WalFolder Folder(SimulatedDisk disk, uint timeline = 1, ulong lineage = 0xA) =>
-        new(disk, "/db/wal", SegmentBytes, new WalIdentity(ArchiveTestData.System, new TimelineId(timeline), new Lineage(lineage)));
+        new(disk, "/db/wal", SegmentBytes,
+            new WalIdentity(ArchiveTestData.System, new TimelineId(timeline), new Lineage(lineage)));
 
     private static void WriteSegment(SimulatedDisk disk, ulong number, uint timeline = 1, ulong lineage = 0xA)
     {
         byte[] file = FileOf(number, lineage: lineage);
         var identity = new WalIdentity(ArchiveTestData.System, new TimelineId(timeline), new Lineage(lineage));
         SegmentHeader.For(identity, new WalGeometry(SegmentBytes), number).Write(file);
-        using IFileHandle handle = disk.Open($"/db/wal/{new SegmentName(new TimelineId(timeline), number)}", FileOpen.CreateNew);
+        using IFileHandle handle =
+            disk.Open($"/db/wal/{new SegmentName(new TimelineId(timeline), number)}", FileOpen.CreateNew);
         handle.Write(0, file);
         handle.SyncData();
         disk.SyncFolder("/db/wal");
     }
 
     private StoreShipper Shipper(
-        IArchiveStore? store = null, EngineStart? start = null, SimulatedDisk? disk = null, TimelineHistory? path = null,
+        IArchiveStore? store = null, EngineStart? start = null, SimulatedDisk? disk = null, TimelineHistory? path =
+            null,
         Lsn? endAtStart = null) =>
-        new(store ?? _store, Folder(disk ?? _disk, (path ?? First).Last.Timeline.Value, (path ?? First).Last.Lineage.Value),
+        new(store ?? _store,
+            Folder(disk ?? _disk, (path ?? First).Last.Timeline.Value, (path ?? First).Last.Lineage.Value),
             path ?? First, start ?? _start, _clock, endAtStart);
 
     private static List<ShipStep> ShipAll(StoreShipper shipper, Lsn durable)
@@ -137,7 +143,9 @@ public sealed class ArchiveShipperTests
         Assert.Equal(ShipStep.Tail, source.Ship(At(1, 256)));
     }
 
-    /// <summary>H26: a start from which another one has taken the timeline since pushes neither tail nor segment.</summary>
+    /// <summary>
+    /// H26: a start from which another one has taken the timeline since pushes neither tail nor segment.
+    /// </summary>
     [Theory]
     [InlineData(1, 256)] // the tail
     [InlineData(2, 128)] // a segment
@@ -167,7 +175,9 @@ public sealed class ArchiveShipperTests
         Assert.Equal(ErrorCode.WalTooShort, shorter.Retry.LastError!.Code);
     }
 
-    /// <summary>H31: a parent's WAL up to the fork is shipped by its child, the fork's segment as a part only.</summary>
+    /// <summary>
+    /// H31: a parent's WAL up to the fork is shipped by its child, the fork's segment as a part only.
+    /// </summary>
     [Fact]
     public void A_parents_local_WAL_is_kept_until_the_store_has_it_up_to_the_fork()
     {
@@ -193,7 +203,8 @@ public sealed class ArchiveShipperTests
     {
         WriteSegment(_disk, 1);
         WriteSegment(_disk, 2);
-        TimelineOwner.Take(_store, ArchiveTestData.System, TimelineId.First, LineageA, new EngineStart(4, "beta", "/src", 1), Noon);
+        TimelineOwner.Take(
+            _store, ArchiveTestData.System, TimelineId.First, LineageA, new EngineStart(4, "beta", "/src", 1), Noon);
         WriteSegment(_disk, 3, timeline: 2, lineage: 0xB);
         TimelineHistory path = First.Fork(new TimelineId(2), LineageB, At(2, 1024), At(3), "copy", Noon);
         StoreShipper shipper = Shipper(path: path);
@@ -316,7 +327,9 @@ public sealed class ArchiveShipperTests
         Assert.Equal(ShipStep.Nothing, ShipAll(Shipper(start: third, endAtStart: At(1, 256)), At(1, 512))[^1]);
     }
 
-    /// <summary>What is left of commits that the local log has lost does not go because other bytes cover it (H7, H36).</summary>
+    /// <summary>
+    /// What is left of commits that the local log has lost does not go because other bytes cover it (H7, H36).
+    /// </summary>
     [Fact]
     public void A_part_with_other_bytes_than_what_covers_it_stays()
     {
@@ -343,8 +356,8 @@ public sealed class ArchiveShipperTests
     }
 
     /// <summary>
-    /// H36, H39, I13: power goes at each step of shipping, a new start goes on; what could be recycled is in the store after
-    /// any power loss, and the store holds nothing but the database's bytes.
+    /// H36, H39, I13: power goes at each step of shipping, a new start goes on; what could be recycled is in the store
+    /// after any power loss, and the store holds nothing but the database's bytes.
     /// </summary>
     [Fact]
     public void A_crash_at_any_step_of_shipping_loses_nothing_and_blocks_nothing()

@@ -92,7 +92,8 @@ internal static class ArchiveTestData
         return file;
     }
 
-    public static ArchivedSegment Whole(ulong number, uint timeline = 1, ulong lineage = 0xA, int recordCount = 28, long rawClock = 1000) =>
+    public static ArchivedSegment Whole(
+        ulong number, uint timeline = 1, ulong lineage = 0xA, int recordCount = 28, long rawClock = 1000) =>
         ArchivedSegment.Whole(
             Identity(number, timeline, lineage), new Lsn(number * (ulong)Payload), SegmentHeaderBytes,
             FileOf(number, recordCount, rawClock));

@@ -50,8 +50,10 @@ public sealed class ArchivedSegmentTests
         byte[] other = [.. mine.AsSpan(0, ArchivedSegment.HeaderBytes), .. compressor.Wrap(whole.Plain.Span)];
         BitConverter.TryWriteBytes(other.AsSpan(72), (long)(other.Length - ArchivedSegment.HeaderBytes));
         BitConverter.TryWriteBytes(
-            other.AsSpan(144), global::System.IO.Hashing.XxHash3.HashToUInt64(other.AsSpan(ArchivedSegment.HeaderBytes)));
-        BitConverter.TryWriteBytes(other.AsSpan(152), global::System.IO.Hashing.XxHash3.HashToUInt64(other.AsSpan(0, 152)));
+            other.AsSpan(144),
+            global::System.IO.Hashing.XxHash3.HashToUInt64(other.AsSpan(ArchivedSegment.HeaderBytes)));
+        BitConverter.TryWriteBytes(
+            other.AsSpan(152), global::System.IO.Hashing.XxHash3.HashToUInt64(other.AsSpan(0, 152)));
         Assert.NotEqual(mine, other);
         _store.Put(whole.Name, other);
         Assert.Equal(PushOutcome.AlreadyThere, ArchivePush.Push(_store, whole));
@@ -117,14 +119,17 @@ public sealed class ArchivedSegmentTests
         Assert.Equal(PushOutcome.Pushed, ArchivePush.PushPart(_store, part, part.To));
     }
 
-    /// <summary>H25: a longer part of the same segment has another name, so it never meets "different content".</summary>
+    /// <summary>
+    /// H25: a longer part of the same segment has another name, so it never meets "different content".
+    /// </summary>
     [Fact]
     public void A_part_that_is_shipped_again_longer_has_another_name()
     {
         ArchivePush.Push(_store, Part(3, 0, 256));
         ArchivePush.Push(_store, Part(3, 0, 512));
         Assert.Equal(2, PartsOf(_store, 3).Count);
-        Assert.Equal([new Lsn(3 * Payload) + 512], ArchivedPart.Chain(PartsOf(_store, 3), new Lsn(3 * Payload)).Select(part => part.To));
+        Assert.Equal([new Lsn(3 * Payload) + 512], ArchivedPart.Chain(PartsOf(_store, 3), new Lsn(3 * Payload))
+            .Select(part => part.To));
     }
 
     /// <summary>H36: parts go once the whole was read back, and not when it is damaged.</summary>
@@ -153,11 +158,14 @@ public sealed class ArchivedSegmentTests
             Assert.True(PartsOf(_store, 3).Count <= Math.Min(before, ArchivePush.PartsBeforeJoin));
         }
         Assert.True(written < 8 * Payload);
-        var source = Assert.Single(ArchiveCatalog.Load(_store).Along(First, new Lsn(3 * Payload), Lsn.MaxValue, Payload).Sources);
+        var source = Assert.Single(
+            ArchiveCatalog.Load(_store).Along(First, new Lsn(3 * Payload), Lsn.MaxValue, Payload).Sources);
         Assert.Equal(StreamOf(3), new ArchiveReader(_store, First).Fetch(source).Stream.ToArray());
     }
 
-    /// <summary>H25, H36: whatever the step at which power goes while parts are joined, the stream can be fetched.</summary>
+    /// <summary>
+    /// H25, H36: whatever the step at which power goes while parts are joined, the stream can be fetched.
+    /// </summary>
     [Fact]
     public void A_join_that_dies_loses_nothing()
     {
@@ -179,7 +187,8 @@ public sealed class ArchivedSegmentTests
             for (int seed = 0; seed < 8; seed++)
             {
                 FolderStore after = Store(disk.CrashCopy(seed), seed: 4711);
-                ArchivedRange range = ArchiveCatalog.Load(after).Along(First, new Lsn(3 * Payload), Lsn.MaxValue, Payload);
+                ArchivedRange range = ArchiveCatalog.Load(after)
+                    .Along(First, new Lsn(3 * Payload), Lsn.MaxValue, Payload);
                 Assert.Equal(new Lsn(3 * Payload) + 1024, range.End);
                 FetchedSegment fetched = new ArchiveReader(after, First).Fetch(Assert.Single(range.Sources));
                 Assert.Equal(StreamOf(3).AsSpan(0, 1024).ToArray(), fetched.Stream.ToArray());
@@ -192,7 +201,9 @@ public sealed class ArchivedSegmentTests
         }
     }
 
-    /// <summary>H8: the least raw clock is safe: a header cut by the segment's end counts, or makes it unknown.</summary>
+    /// <summary>
+    /// H8: the least raw clock is safe: a header cut by the segment's end counts, or makes it unknown.
+    /// </summary>
     [Fact]
     public void The_least_raw_clock_covers_a_header_that_the_segment_end_cuts()
     {

@@ -92,8 +92,8 @@ public sealed class CommitValidationTests
     }
 
     /// <summary>
-    /// H37: a blind write that was stamped before the registration is not noted, so a snapshot below it would let an update
-    /// be lost. The rule refuses such a snapshot; one at the begin has the write.
+    /// H37: a blind write that was stamped before the registration is not noted, so a snapshot below it would let an
+    /// update be lost. The rule refuses such a snapshot; one at the begin has the write.
     /// </summary>
     [Fact]
     public void A_snapshot_below_its_registration_is_never_validated()
@@ -200,8 +200,8 @@ public sealed class CommitValidationTests
     }
 
     /// <summary>
-    /// Random transactions over a multi-version model: each that passes reads, at its place in LSN order, exactly what it had
-    /// read from its snapshot. With enough memory none that would have read the same is refused.
+    /// Random transactions over a multi-version model: each that passes reads, at its place in LSN order, exactly what
+    /// it had read from its snapshot. With enough memory none that would have read the same is refused.
     /// </summary>
     [Theory]
     [InlineData(1 << 18, 32 << 20, 1)]

@@ -52,7 +52,8 @@ public sealed class FolderStoreTests
         Assert.Null(_store.TryGet("no/such"));
         Assert.Null(_store.Stat("no/such"));
         _store.Delete("no/such");
-        Assert.Equal(ErrorCode.ArchiveObjectUnknown, Assert.Throws<NotFoundException>(() => _store.Get("no/such")).Code);
+        Assert.Equal(
+            ErrorCode.ArchiveObjectUnknown, Assert.Throws<NotFoundException>(() => _store.Get("no/such")).Code);
         Assert.Empty(_store.List("no/"));
     }
 
@@ -110,7 +111,9 @@ public sealed class FolderStoreTests
         unmounted.Put("a", Bytes(1, 1));
     }
 
-    /// <summary>H27, H39: whatever the step at which power goes, an object is whole or not there; acknowledged, it is there.</summary>
+    /// <summary>
+    /// H27, H39: whatever the step at which power goes, an object is whole or not there; acknowledged, it is there.
+    /// </summary>
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
@@ -150,8 +153,8 @@ public sealed class FolderStoreTests
     }
 
     /// <summary>
-    /// H39: a process is killed between link and folder sync; the next one finds the object and accepts it. Power loss after
-    /// that must not take it, since the WAL may be recycled by then.
+    /// H39: a process is killed between link and folder sync; the next one finds the object and accepts it. Power loss
+    /// after that must not take it, since the WAL may be recycled by then.
     /// </summary>
     [Fact]
     public void An_object_found_after_a_kill_is_durable_once_it_was_accepted()
@@ -169,7 +172,9 @@ public sealed class FolderStoreTests
         }
     }
 
-    /// <summary>H36, H39: an object out of a stream is durable when it was put, and one that was deleted is gone.</summary>
+    /// <summary>
+    /// H36, H39: an object out of a stream is durable when it was put, and one that was deleted is gone.
+    /// </summary>
     [Fact]
     public void What_was_put_out_of_a_stream_or_deleted_stays_so_over_a_power_loss()
     {

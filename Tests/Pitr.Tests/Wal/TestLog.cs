@@ -11,8 +11,10 @@ internal sealed class TestLog : IDisposable
     public const string FolderPath = "/db/wal";
     public const int SegmentBytes = 4096;
 
-    public static readonly WalIdentity First = new(new SystemIdentifier(0xD1), new TimelineId(1), new Lineage(0x1111_2222_3333_4444));
-    public static readonly WalIdentity Second = First with { Timeline = new TimelineId(2), Lineage = new Lineage(0x5555_6666_7777_8888) };
+    public static readonly WalIdentity First =
+        new(new SystemIdentifier(0xD1), new TimelineId(1), new Lineage(0x1111_2222_3333_4444));
+    public static readonly WalIdentity Second =
+        First with { Timeline = new TimelineId(2), Lineage = new Lineage(0x5555_6666_7777_8888) };
 
     private static readonly DateTimeOffset Noon = new(2026, 8, 22, 12, 0, 0, TimeSpan.Zero);
     private ulong _lastTransaction;
@@ -34,7 +36,8 @@ internal sealed class TestLog : IDisposable
         var folder = new WalFolder(disk, FolderPath, segmentBytes, First);
         folder.ContinueAt(1);
         folder.EnsureReady();
-        return new TestLog(disk, folder, new WalAppender(folder, null, LogTail.OfNewTimeline(folder.Geometry.FirstLsn, First.Lineage)));
+        return new TestLog(disk, folder,
+            new WalAppender(folder, null, LogTail.OfNewTimeline(folder.Geometry.FirstLsn, First.Lineage)));
     }
 
     /// <summary>Goes on with what an opening made.</summary>

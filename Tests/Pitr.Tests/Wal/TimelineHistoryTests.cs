@@ -10,7 +10,8 @@ public sealed class TimelineHistoryTests
     private static Lineage LineageC => new(0xC);
 
     private static TimelineHistory Second(ulong fork = 10_000, ulong lineage = 0xB, uint timeline = 2) => First.Fork(
-        new TimelineId(timeline), new Lineage(lineage), new Lsn(fork), new Lsn((fork / (ulong)Payload + 1) * (ulong)Payload),
+        new TimelineId(timeline), new Lineage(lineage), new Lsn(fork),
+        new Lsn((fork / (ulong)Payload + 1) * (ulong)Payload),
         "recovered", Noon);
 
     [Fact]
@@ -41,13 +42,15 @@ public sealed class TimelineHistoryTests
         TimelineHistory one = Second(), other = Second(lineage: 0xC);
         Assert.False(one.PathContains(new Position(other.Last.Lineage, new Lsn(20_000))));
         Assert.False(one.IsSameBranch(other));
-        Assert.Equal((LineageA, new Lsn(10_000)), (one.CommonWith(other)!.Value.Entry.Lineage, one.CommonWith(other)!.Value.Lsn));
+        Assert.Equal((LineageA, new Lsn(10_000)),
+            (one.CommonWith(other)!.Value.Entry.Lineage, one.CommonWith(other)!.Value.Lsn));
     }
 
     [Fact]
     public void A_fork_below_the_last_timeline_start_forks_from_its_ancestor()
     {
-        TimelineHistory third = Second(fork: 10_000).Fork(new TimelineId(3), LineageC, new Lsn(9_000), new Lsn(3 * Payload), "again", Noon);
+        TimelineHistory third = Second(fork: 10_000)
+            .Fork(new TimelineId(3), LineageC, new Lsn(9_000), new Lsn(3 * Payload), "again", Noon);
         Assert.Equal([TimelineId.First, new TimelineId(3)], third.Path.Select(entry => entry.Timeline));
         Assert.True(third.PathContains(LineageA, new Lsn(9_000)));
         Assert.False(third.PathContains(LineageA, new Lsn(9_008)));
@@ -71,7 +74,8 @@ public sealed class TimelineHistoryTests
             byte[] flipped = [.. bytes];
             flipped[at] ^= 4;
             Assert.Throws<DamageException>(() => TimelineHistory.Decode("s", "history/00000002.json", flipped));
-            Assert.Throws<DamageException>(() => TimelineHistory.Decode("s", "history/00000002.json", bytes.AsSpan(0, at)));
+            Assert.Throws<DamageException>(() =>
+                TimelineHistory.Decode("s", "history/00000002.json", bytes.AsSpan(0, at)));
         }
         Assert.Throws<DamageException>(() => TimelineHistory.Decode("s", "history/00000003.json", bytes));
     }
@@ -86,7 +90,9 @@ public sealed class TimelineHistoryTests
         Assert.Equal(new TimelineId(3), TimelineClaim.NextFree([store], TimelineId.First));
     }
 
-    /// <summary>H32: after a crash the same promotion finds its claim; one with another fork does not take it for its own.</summary>
+    /// <summary>
+    /// H32: after a crash the same promotion finds its claim; one with another fork does not take it for its own.
+    /// </summary>
     [Fact]
     public void A_claim_is_mine_already_only_if_lineage_parent_fork_and_start_are_equal()
     {
@@ -116,7 +122,8 @@ public sealed class TimelineHistoryTests
                 // The machine is off.
             }
             for (int seed = 0; seed < 12; seed++)
-                Assert.NotEqual(ClaimOutcome.Taken, TimelineClaim.Claim(Store(disk.CrashCopy(seed), seed: 4711), Second()));
+                Assert.NotEqual(
+                    ClaimOutcome.Taken, TimelineClaim.Claim(Store(disk.CrashCopy(seed), seed: 4711), Second()));
             if (ended)
                 return;
         }
@@ -129,7 +136,8 @@ public sealed class TimelineHistoryTests
         (_, FolderStore store) = NewStore();
         var overwriting = new OverwritingStore(store);
         Assert.Equal(ErrorCode.StoreWithoutClaims,
-            Assert.Throws<RefusedException>(() => ArchiveIdentity.SetUp(overwriting, ArchiveTestData.System, () => 7, Noon)).Code);
+            Assert.Throws<RefusedException>(() =>
+                ArchiveIdentity.SetUp(overwriting, ArchiveTestData.System, () => 7, Noon)).Code);
         Assert.Empty(store.List(""));
     }
 
@@ -152,7 +160,8 @@ public sealed class TimelineHistoryTests
         ArchiveIdentity made = ArchiveIdentity.SetUp(store, ArchiveTestData.System, () => next++, Noon);
         Assert.Equal(made, ArchiveIdentity.SetUp(store, ArchiveTestData.System, () => next++, Noon.AddDays(1)));
         Assert.Equal(ErrorCode.ForeignSystem,
-            Assert.Throws<RefusedException>(() => ArchiveIdentity.SetUp(store, new SystemIdentifier(9), () => next++, Noon)).Code);
+            Assert.Throws<RefusedException>(() =>
+                ArchiveIdentity.SetUp(store, new SystemIdentifier(9), () => next++, Noon)).Code);
         Assert.Equal([ObjectName.Identity], store.List(""));
     }
 

@@ -16,7 +16,9 @@ public sealed class TimelineOwnerTests
 
     private static ErrorCode CodeOf(Action action) => Assert.Throws<RefusedException>(action).Code;
 
-    /// <summary>H26: a copy started beside its source is refused, however old the owner's last sign of life is.</summary>
+    /// <summary>
+    /// H26: a copy started beside its source is refused, however old the owner's last sign of life is.
+    /// </summary>
     [Fact]
     public void A_copy_beside_its_source_is_refused_fresh_or_stale()
     {
@@ -81,7 +83,8 @@ public sealed class TimelineOwnerTests
         TimelineOwner? between = null;
         var racing = new RacingStore(_store, () => between ??= Take(_copy));
         Assert.Equal(ErrorCode.ArchiveOwned, CodeOf(() =>
-            TimelineOwner.Take(racing, ArchiveTestData.System, TimelineId.First, LineageA, _source with { StartId = 9 }, Noon)));
+            TimelineOwner.Take(
+                racing, ArchiveTestData.System, TimelineId.First, LineageA, _source with { StartId = 9 }, Noon)));
         between!.RequireStillMine();
     }
 
@@ -95,14 +98,16 @@ public sealed class TimelineOwnerTests
             disk.CrashAt(disk.OperationCount + crashAt);
             try
             {
-                TimelineOwner.Take(store, ArchiveTestData.System, TimelineId.First, LineageA, _source with { StartId = 2 }, Noon);
+                TimelineOwner.Take(
+                    store, ArchiveTestData.System, TimelineId.First, LineageA, _source with { StartId = 2 }, Noon);
             }
             catch (SimulatedCrashException)
             {
                 // The machine is off.
             }
             FolderStore after = Store(disk.CrashCopy(crashAt), seed: 4711);
-            TimelineOwner.Take(after, ArchiveTestData.System, TimelineId.First, LineageA, _source with { StartId = 3 }, Noon)
+            TimelineOwner.Take(
+                after, ArchiveTestData.System, TimelineId.First, LineageA, _source with { StartId = 3 }, Noon)
                 .RequireStillMine();
         }
     }

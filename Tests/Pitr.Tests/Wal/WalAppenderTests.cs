@@ -62,7 +62,9 @@ public sealed class WalAppenderTests
         Assert.Equal(lsns[^1], reader.End!.At);
     }
 
-    /// <summary>H4: a group costs one write and one sync for each segment it touches, and is durable after the last sync.</summary>
+    /// <summary>
+    /// H4: a group costs one write and one sync for each segment it touches, and is durable after the last sync.
+    /// </summary>
     [Fact]
     public void A_group_over_two_segments_is_one_write_and_one_sync_each()
     {
@@ -126,7 +128,9 @@ public sealed class WalAppenderTests
         Assert.Equal(before, log.Disk.OperationCount);
     }
 
-    /// <summary>H6: a switch is a filler record that reaches the boundary, also where fewer bytes are left than a header has.</summary>
+    /// <summary>
+    /// H6: a switch is a filler record that reaches the boundary, also where fewer bytes are left than a header has.
+    /// </summary>
     [Theory]
     [InlineData(200)]
     [InlineData(3584 - 64)]

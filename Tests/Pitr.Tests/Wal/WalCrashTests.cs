@@ -6,9 +6,9 @@ using Pitr.Wal;
 namespace Pitr.Tests;
 
 /// <summary>
-/// Random lives of a log on a disk that loses, tears and reorders what was not synced: groups, switches, recycling, kills,
-/// power losses, also while opening. Whatever was acknowledged is there; of the group that was under way a prefix of whole
-/// records may be there; nothing else ever is (H2, H3, H4, H5, H6).
+/// Random lives of a log on a disk that loses, tears and reorders what was not synced: groups, switches, recycling,
+/// kills, power losses, also while opening. Whatever was acknowledged is there; of the group that was under way a
+/// prefix of whole records may be there; nothing else ever is (H2, H3, H4, H5, H6).
 /// </summary>
 public sealed class WalCrashTests
 {
@@ -26,7 +26,8 @@ public sealed class WalCrashTests
             }
             catch (Exception cause)
             {
-                throw new InvalidOperationException(string.Create(CultureInfo.InvariantCulture, $"Seed {seed}: {cause}"), cause);
+                throw new InvalidOperationException(
+                    string.Create(CultureInfo.InvariantCulture, $"Seed {seed}: {cause}"), cause);
             }
         }
     }

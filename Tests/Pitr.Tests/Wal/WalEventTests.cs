@@ -20,7 +20,8 @@ public sealed class WalEventTests
             new WalEvent.DropTable(new TableId(7), new FileId(1), "lines"),
             new WalEvent.MoveDatafile(new FileId(2), "/a/ä.pitr", "/b/o.pitr"),
             new WalEvent.TimelineStart(
-                new TimelineId(2), new Lineage(9), new TimelineId(1), new Lineage(8), new Lsn(8), new Lsn(4096), "to 14:05"),
+                new TimelineId(2), new Lineage(9), new TimelineId(1), new Lineage(8), new Lsn(8), new Lsn(4096),
+                "to 14:05"),
             new WalEvent.Shutdown(),
         ];
         using TestLog log = TestLog.Create();
@@ -80,7 +81,8 @@ public sealed class WalEventTests
         Assert.Equal((WalEndReason.End, "E8"), (end.Reason, end.Row));
 
         (_, WalEnd gap) = TestLog.ReadAll(new WalReader(
-            new StreamWalBytes([pieces[0], pieces[1] with { From = pieces[1].From + 8, SkipBytes = SegmentHeader.Bytes + 8 }]),
+            new StreamWalBytes(
+                [pieces[0], pieces[1] with { From = pieces[1].From + 8, SkipBytes = SegmentHeader.Bytes + 8 }]),
             WalRange.OfTimeline(TestLog.First.Lineage, log.Geometry.FirstLsn, pieces[0].To)));
         Assert.Equal((WalEndReason.Gap, "E4"), (gap.Reason, gap.Row));
     }

@@ -8,7 +8,9 @@ namespace Pitr.Tests;
 /// <summary>The hazards of the WAL, one by one, each by the schedule that would lose data.</summary>
 public sealed class WalHazardTests
 {
-    /// <summary>H2: r1 of r1 r2 r3 is lost; a new record of r1's length takes its place; r2 and r3 must not follow it.</summary>
+    /// <summary>
+    /// H2: r1 of r1 r2 r3 is lost; a new record of r1's length takes its place; r2 and r3 must not follow it.
+    /// </summary>
     [Fact]
     public void A_refused_record_does_not_pass_behind_a_new_one_of_the_lost_ones_length()
     {
@@ -106,7 +108,9 @@ public sealed class WalHazardTests
         }
     }
 
-    /// <summary>H3: after a promotion without a record of its own, opening changes no byte of the parent's segments.</summary>
+    /// <summary>
+    /// H3: after a promotion without a record of its own, opening changes no byte of the parent's segments.
+    /// </summary>
     [Fact]
     public void Opening_writes_only_to_segments_of_its_own_timeline()
     {
@@ -139,7 +143,8 @@ public sealed class WalHazardTests
 
         appender.BeginGroup(opened.LastCommitTime.AddTicks(1), opened.LastCommitTime);
         appender.Stage(new WalEvent.TimelineStart(
-            TestLog.Second.Timeline, TestLog.Second.Lineage, TestLog.First.Timeline, TestLog.First.Lineage, fork, start, "a test"));
+            TestLog.Second.Timeline, TestLog.Second.Lineage, TestLog.First.Timeline, TestLog.First.Lineage, fork, start,
+            "a test"));
         appender.WriteAndSync();
         using var reader = new WalReader(
             new FolderWalBytes(again, TestLog.Second), WalRange.OfTimeline(TestLog.Second.Lineage, start, start));
@@ -147,7 +152,9 @@ public sealed class WalHazardTests
         Assert.Equal(fork, Assert.IsType<WalEvent.TimelineStart>(reader.Current.Event).ForkLsn);
     }
 
-    /// <summary>H5: a segment has its name only when its content is durable, and is handed out only when its name is.</summary>
+    /// <summary>
+    /// H5: a segment has its name only when its content is durable, and is handed out only when its name is.
+    /// </summary>
     [Fact]
     public void A_segment_is_ready_after_zeroes_header_sync_rename_and_folder_sync_in_that_order()
     {
@@ -271,7 +278,9 @@ public sealed class WalHazardTests
         Assert.Equal((WalEndReason.TornTail, "E12", group[0]), (end.Reason, end.Row, end.At));
     }
 
-    /// <summary>H6: a bad record with a good one of a later group behind is damage, whatever its length field says.</summary>
+    /// <summary>
+    /// H6: a bad record with a good one of a later group behind is damage, whatever its length field says.
+    /// </summary>
     [Theory]
     [InlineData(100)]
     [InlineData(0)] // the length
@@ -341,10 +350,13 @@ public sealed class WalHazardTests
         foreach (SegmentName name in log.Folder.List())
             log.Disk.Delete(log.Folder.PathOf(name));
         Assert.Equal(
-            ErrorCode.WalTooShort, Assert.Throws<RefusedException>(() => WalOpening.Open(request with { MustReach = [] })).Code);
+            ErrorCode.WalTooShort,
+            Assert.Throws<RefusedException>(() => WalOpening.Open(request with { MustReach = [] })).Code);
     }
 
-    /// <summary>H8: commit times grow by at least 100 ns a group while the clock stands, steps back, or restarts.</summary>
+    /// <summary>
+    /// H8: commit times grow by at least 100 ns a group while the clock stands, steps back, or restarts.
+    /// </summary>
     [Fact]
     public void Commit_times_grow_though_the_clock_steps_back()
     {
