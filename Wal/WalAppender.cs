@@ -43,7 +43,7 @@ internal sealed class WalAppender : IDisposable
 
     private readonly WalFolder _folder;
     private readonly ulong _lineage;
-    private readonly byte[] _staging;
+    private byte[] _staging;
     private readonly List<WalSegment> _touched = new(8);
 
     private WalSegment? _segment; // where _written lies, unless that is a boundary that was not passed yet
@@ -74,8 +74,8 @@ internal sealed class WalAppender : IDisposable
             segment is null ? atBoundary : tail.Next >= segment.Start && tail.Next <= segment.End, "W2",
             $"The tail {tail.Next} is not in the segment.");
         _folder = folder;
-        _staging = GC.AllocateUninitializedArray<byte>(
-            (int)Math.Clamp(4 * folder.Geometry.PayloadBytes, StagingBytesMin, StagingBytes), pinned: true);
+        _staging = PinnedBuffers.Rent((int)Math.Clamp(
+            4 * folder.Geometry.PayloadBytes, StagingBytesMin, StagingBytes));
         _segment = segment;
         _lineage = folder.Identity.Lineage.Value;
         _durable = _next = _written = _groupStart = tail.Next.Value;
@@ -245,6 +245,9 @@ internal sealed class WalAppender : IDisposable
     public void Dispose()
     {
         _state = State.Failed;
+        if (_staging.Length > 0)
+            PinnedBuffers.Return(_staging);
+        _staging = [];
         _segment?.Dispose();
         _segment = null;
         foreach (WalSegment segment in _touched)

@@ -28,7 +28,7 @@ internal sealed unsafe class Arena : IDisposable
     private const int GranuleShift = 3;
     private const int ChunkShift = 17;
     private const uint GranuleMask = (1u << ChunkShift) - 1;
-    private const int ChunksMax = 1 << (32 - ChunkShift);
+    internal const int ChunksMax = 1 << (32 - ChunkShift);
 
     /// <summary>
     /// From this length on an allocation has a block of its own: at most 1/8 of a chunk is left unused.
@@ -38,7 +38,7 @@ internal sealed unsafe class Arena : IDisposable
     /// <summary>
     /// What nodes and entries begin with, so that the buffer of an idle datafile does not hold whole chunks.
     /// </summary>
-    private const int FirstBytes = 64 << 10;
+    internal const int FirstBytes = 64 << 10;
 
     private readonly ArenaPool _pool;
     private readonly byte** _chunks;
@@ -56,7 +56,7 @@ internal sealed unsafe class Arena : IDisposable
     public Arena(ArenaPool pool)
     {
         _pool = pool;
-        _chunks = (byte**)NativeBlocks.Take(ChunksMax * sizeof(byte*)); // zeroes
+        _chunks = pool.RentTable(); // zeroes
     }
 
     /// <summary>Bytes given out.</summary>
@@ -92,8 +92,9 @@ internal sealed unsafe class Arena : IDisposable
         {
             if (_chunks[place] != null)
                 _pool.ReturnChunk(_chunks[place]);
+            _chunks[place] = null;
         }
-        NativeBlocks.Free((byte*)_chunks, ChunksMax * sizeof(byte*));
+        _pool.ReturnTable(_chunks);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -7,7 +7,9 @@ namespace Pitr.Storage;
 /// chunk.
 /// </summary>
 /// <remarks>
-/// STATE  what is rented (counted against the budget), and a list of free chunks, linked through their first 8 bytes.
+/// STATE  what is rented (counted against the budget); a list of free chunks, linked through their first 8 bytes; some
+/// of what each arena begins with, its table of chunks and its first blocks, so that short-lived buffers of idle
+/// datafiles ask the system for nothing.
 ///
 /// INVARIANTS
 ///   P1  Free chunks are kept only while rented + free bytes ≤ the budget; beyond it they go back to the system.
@@ -29,7 +31,12 @@ internal sealed unsafe class ArenaPool : IDisposable
     /// <summary>A shorter block would leave too much of the system's pages unused.</summary>
     private const long MappedFromBytes = 64 << 10;
 
+    private const int TablesKeptMax = 8;
+    private const int FirstBlocksKeptMax = 32; // 2 MiB
+
     private readonly Lock _lock = new();
+    private readonly Stack<nint> _tables = [];
+    private readonly Stack<nint> _firstBlocks = [];
     private byte* _free;
     private long _freeBytes;
     private long _rentedBytes;
@@ -84,7 +91,9 @@ internal sealed unsafe class ArenaPool : IDisposable
     /// <summary>A block of its own, with any content.</summary>
     public byte* RentBlock(long lengthBytes)
     {
-        byte* block = lengthBytes < MappedFromBytes
+        byte* block = lengthBytes == Arena.FirstBytes && TryPop(_firstBlocks, out nint kept)
+            ? (byte*)kept
+            : lengthBytes < MappedFromBytes
             ? (byte*)NativeMemory.AlignedAlloc((nuint)lengthBytes, Alignment)
             : NativeBlocks.Take(lengthBytes);
         Interlocked.Add(ref _rentedBytes, lengthBytes);
@@ -95,9 +104,38 @@ internal sealed unsafe class ArenaPool : IDisposable
     {
         if (lengthBytes < MappedFromBytes)
             NativeMemory.AlignedFree(block);
-        else
+        else if (lengthBytes != Arena.FirstBytes || !TryKeep(_firstBlocks, (nint)block, FirstBlocksKeptMax))
             NativeBlocks.Free(block, lengthBytes);
         Interlocked.Add(ref _rentedBytes, -lengthBytes);
+    }
+
+    /// <summary>An arena's table of chunks; all null.</summary>
+    public byte** RentTable() => TryPop(_tables, out nint kept)
+        ? (byte**)kept
+        : (byte**)NativeBlocks.Take(Arena.ChunksMax * sizeof(byte*));
+
+    /// <summary>Takes back a table; its owner made all of it null again.</summary>
+    public void ReturnTable(byte** table)
+    {
+        if (!TryKeep(_tables, (nint)table, TablesKeptMax))
+            NativeBlocks.Free((byte*)table, Arena.ChunksMax * sizeof(byte*));
+    }
+
+    private bool TryPop(Stack<nint> kept, out nint memory)
+    {
+        lock (_lock)
+            return kept.TryPop(out memory);
+    }
+
+    private bool TryKeep(Stack<nint> kept, nint memory, int max)
+    {
+        lock (_lock)
+        {
+            if (_disposed || kept.Count >= max)
+                return false;
+            kept.Push(memory);
+            return true;
+        }
     }
 
     /// <summary>
@@ -108,6 +146,10 @@ internal sealed unsafe class ArenaPool : IDisposable
         lock (_lock)
         {
             _disposed = true;
+            while (_tables.TryPop(out nint table))
+                NativeBlocks.Free((byte*)table, Arena.ChunksMax * sizeof(byte*));
+            while (_firstBlocks.TryPop(out nint block))
+                NativeBlocks.Free((byte*)block, Arena.FirstBytes);
             while (_free != null)
             {
                 byte* next = *(byte**)_free;

@@ -27,9 +27,7 @@ internal sealed unsafe class TreeCursor(IPageSource source, TreeRoot root)
 
     private readonly uint[] _pages = new uint[PageLayout.LevelMax + 1];
     private readonly int[] _indexes = new int[PageLayout.LevelMax + 1];
-    private readonly byte[] _key =
-        GC.AllocateArray<byte>(KeySlots.KeyBytesMax + 2 * Vector128<byte>.Count, pinned: true);
-
+    private readonly byte[] _key = new byte[KeySlots.KeyBytesMax + 2 * Vector128<byte>.Count];
 
     private byte* _leaf; // null: no row, or suspended
     private int _row;
@@ -309,13 +307,13 @@ internal sealed unsafe class TreeCursor(IPageSource source, TreeRoot root)
         byte* cell = leaf.Cell(_row);
         int suffixBytes = *(ushort*)cell;
         byte* rest = cell + LeafPage.RestAt;
-        byte* to = (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_key)) + _prefixBytes; // pinned
         if (suffixBytes - KeySlots.HeadBytes <= Vector128<byte>.Count
             && rest + Vector128<byte>.Count <= _leaf + PageLayout.PageBytes)
         {
             // Copies more than the key has, which ends within the page and within the buffer's slack.
-            *(uint*)to = BinaryPrimitives.ReverseEndianness(leaf.Heads[_row]);
-            Vector128.Load(rest).Store(to + KeySlots.HeadBytes);
+            ref byte to = ref Unsafe.Add(ref MemoryMarshal.GetArrayDataReference(_key), _prefixBytes);
+            Unsafe.WriteUnaligned(ref to, BinaryPrimitives.ReverseEndianness(leaf.Heads[_row]));
+            Vector128.Load(rest).StoreUnsafe(ref to, KeySlots.HeadBytes);
         }
         else
         {

@@ -56,7 +56,7 @@ internal sealed unsafe class TreeMerge : IDisposable
     private readonly List<(int From, int To)> _droppedRows = [];
     private readonly List<uint> _pages = [];
     private readonly uint[] _ahead = new uint[256];
-    private readonly byte[] _leaf = GC.AllocateUninitializedArray<byte>(PageLayout.PageBytes, pinned: true);
+    private byte[] _leaf = PinnedBuffers.Rent(PageLayout.PageBytes);
     private uint _lowestBranch; // 0: none
     private ulong _keys;
 
@@ -73,7 +73,7 @@ internal sealed unsafe class TreeMerge : IDisposable
         _dropped = new DroppedTables(droppedTables);
         _changes = new ChangeWindow(changes, _dropped, sink);
         _levels = new TreeLevels(sink);
-        for (int level = 0; level < _lows.Length; level++)
+        for (int level = 0; level <= old.Height; level++)
             (_lows[level], _highs[level]) = (new KeyBuffer(), new KeyBuffer());
     }
 
@@ -96,6 +96,9 @@ internal sealed unsafe class TreeMerge : IDisposable
 
     public void Dispose()
     {
+        if (_leaf.Length > 0)
+            PinnedBuffers.Return(_leaf);
+        _leaf = [];
         _changes.Dispose();
         _levels.Dispose();
     }

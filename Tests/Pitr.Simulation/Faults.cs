@@ -86,9 +86,17 @@ internal enum FaultKind
 
     /// <summary>The operation waits until its gate is released.</summary>
     Hold,
+
+    /// <summary>A write lands elsewhere in its file, and success is reported: a drive's misdirected write.</summary>
+    Misdirect,
+
+    /// <summary>The operation is done, and takes its time: the disk's clock goes on by it.</summary>
+    Slow,
 }
 
-/// <summary>One fault; the last word (Fail, Tear, Full, Lie, Garble, Hold) puts it in force.</summary>
+/// <summary>
+/// One fault; the last word (Fail, Tear, Full, Lie, Garble, Hold, Misdirect, Slow) puts it in force.
+/// </summary>
 internal sealed class Fault(Faults owner, FileOp op)
 {
     private string _of = "";
@@ -99,6 +107,8 @@ internal sealed class Fault(Faults owner, FileOp op)
     public FaultKind Kind { get; private set; }
     public int Error { get; private set; }
     public int AtBytes { get; private set; }
+    public long ToOffset { get; private set; }
+    public TimeSpan Takes { get; private set; }
     public FaultGate? Gate { get; private set; }
     public bool IsOver => !_stays;
 
@@ -144,6 +154,20 @@ internal sealed class Fault(Faults owner, FileOp op)
 
     /// <summary>A read that gives other bytes: its first byte is turned over.</summary>
     public void Garble() => Enter(FaultKind.Garble, 0);
+
+    /// <summary>A write lands at this offset of its file instead of its own.</summary>
+    public void Misdirect(long toOffset)
+    {
+        ToOffset = toOffset;
+        Enter(FaultKind.Misdirect, 0);
+    }
+
+    /// <summary>The operation takes so long, in the disk's virtual time.</summary>
+    public void Slow(TimeSpan takes)
+    {
+        Takes = takes;
+        Enter(FaultKind.Slow, 0);
+    }
 
     /// <summary>Stops the thread that does it, until the gate is released; then the operation is done.</summary>
     public FaultGate Hold()

@@ -29,12 +29,13 @@ internal static class Exploration
     public static int Run(long first, long count, TimeSpan? time)
     {
         var watch = Stopwatch.StartNew();
-        (long ran, long states, long failures) = (0, 0, 0);
+        (long ran, long states, long distinct, long failures) = (0, 0, 0, 0);
         for (; ran < count && failures < FailuresMax && !(watch.Elapsed >= time); ran++)
         {
             try
             {
-                states += new StepRun(first + ran).Run().States;
+                StepResult explored = new StepRun(first + ran).Run();
+                (states, distinct) = (states + explored.States, distinct + explored.Distinct);
             }
             catch (SimulationFailure failure)
             {
@@ -47,7 +48,7 @@ internal static class Exploration
         }
 
         Console.WriteLine(JsonSerializer.Serialize(
-            new { seeds = ran, states, seconds = Math.Round(watch.Elapsed.TotalSeconds, 1), failures }));
+            new { seeds = ran, states, distinct, seconds = Math.Round(watch.Elapsed.TotalSeconds, 1), failures }));
         return failures == 0 ? 0 : 1;
     }
 }

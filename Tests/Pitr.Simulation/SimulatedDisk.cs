@@ -35,7 +35,14 @@ internal sealed class SimulatedCrashException(string message) : Exception(messag
 /// What a full disk does: a write or SetLength past <see cref="CapacityBytes"/> writes nothing and ends with ENOSPC.
 /// Room is counted by length, so overwriting in place needs none (ext4, xfs), and sparse files count as if full.
 ///
-/// StartWriteback makes nothing durable. Damage is made on purpose: <see cref="Damage"/>, faults that lie or garble.
+/// What a slow disk does: an operation under <see cref="Fault.Slow"/> is done and takes its time, which is virtual: it
+/// adds to <see cref="Elapsed"/>, from which a simulated clock goes on. Nobody sleeps.
+///
+/// StartWriteback makes nothing durable. Damage is made on purpose, since no rule survives any amount of it: reads that
+/// fail or give other bytes than were written (<see cref="Fault.Garble"/>), a write that lands elsewhere in its file
+/// (<see cref="Fault.Misdirect"/>: both places are wrong then), a disk that reports success and does nothing
+/// (<see cref="Fault.Lie"/>), rot (<see cref="Damage"/>). What is promised of damage is that it is told and never taken
+/// for good; what it hit may be lost. So a run that damages is judged by that, and never by what must still be there.
 ///
 /// THREADS  any; one lock protects everything, held for one operation. A gate (<see cref="Fault.Hold"/>) waits outside.
 /// COST  content is sparse and shared between copies, so a copy costs about as much as there are names and unsynced
@@ -102,6 +109,9 @@ internal sealed class SimulatedDisk : IFileSystem
                 return [.. _handles.Select(handle => handle.Path).Order(StringComparer.Ordinal)];
         }
     }
+
+    /// <summary>Virtual time that slow operations took, all together.</summary>
+    public TimeSpan Elapsed { get; private set; }
 
     /// <summary>True from the operation named by <see cref="CrashAt"/>, or <see cref="PowerOff"/>.</summary>
     public bool IsOff { get; private set; }
@@ -194,6 +204,16 @@ internal sealed class SimulatedDisk : IFileSystem
                 content.Write(offset, bytes.AsSpan(0, length));
             }
         }
+    }
+
+    /// <summary>
+    /// One number for all that an opening can find: names and content, what is seen and what is on the disk. Two disks
+    /// with the same number are the same state for whoever opens them.
+    /// </summary>
+    public ulong Fingerprint()
+    {
+        lock (_lock)
+            return new DiskFingerprint().Of(_root);
     }
 
     /// <summary>Makes all content and names durable: the state from which a test starts.</summary>
@@ -445,6 +465,8 @@ internal sealed class SimulatedDisk : IFileSystem
             }
             Log.Add(operation);
             fault = Faults.IsEmpty ? null : Faults.Take(operation.Op, operation.Path);
+            if (fault?.Kind == FaultKind.Slow)
+                Elapsed += fault.Takes;
         }
         if (fault?.Gate is { } gate)
         {
@@ -510,6 +532,8 @@ internal sealed class SimulatedDisk : IFileSystem
             handle.ThrowIfReadOnly(FileOp.Write);
             if (fault?.Kind == FaultKind.Tear)
                 bytes = bytes[..Math.Min(bytes.Length, fault.AtBytes)];
+            if (fault?.Kind == FaultKind.Misdirect)
+                offset = fault.ToOffset;
             if (bytes.Length > 0)
             {
                 Grow(handle, FileOp.Write, Math.Max(handle.File.Cached.LengthBytes, offset + bytes.Length));

@@ -1,3 +1,5 @@
+using System.IO.Hashing;
+
 namespace Pitr.Simulation;
 
 /// <summary>The bytes of a simulated file: sparse chunks, copied only when a shared one is written.</summary>
@@ -61,6 +63,25 @@ internal sealed class SparseContent
         }
     }
 
+    /// <summary>A number for the bytes; chunks that did not change since they were last asked cost nothing.</summary>
+    public ulong Fingerprint()
+    {
+        ulong all = (ulong)LengthBytes;
+        for (int i = 0; i < _chunks.Length; i++)
+        {
+            if (_chunks[i] is { } chunk)
+                all = Mix(all, Mix((ulong)i, chunk.Fingerprint()));
+        }
+        return all;
+    }
+
+    /// <summary>Two numbers into one, in which their order counts.</summary>
+    public static ulong Mix(ulong left, ulong right)
+    {
+        ulong z = (left ^ (right + 0x9E3779B97F4A7C15UL + (left << 6) + (left >> 2))) * 0xBF58476D1CE4E5B9UL;
+        return z ^ (z >> 29);
+    }
+
     /// <summary>Cuts the file or makes it longer with zeroes.</summary>
     public void SetLength(long lengthBytes)
     {
@@ -91,6 +112,7 @@ internal sealed class SparseContent
         else if (chunk.Token != _token)
             chunk = new Chunk(chunk.Bytes.AsSpan().ToArray(), _token);
         _chunks[index] = chunk;
+        chunk.Forget();
         return chunk.Bytes;
     }
 
@@ -108,5 +130,10 @@ internal sealed class SparseContent
     {
         public readonly byte[] Bytes = bytes;
         public readonly object Token = token;
+        private ulong _fingerprint;
+
+        public ulong Fingerprint() => _fingerprint != 0 ? _fingerprint : _fingerprint = XxHash3.HashToUInt64(Bytes) | 1;
+
+        public void Forget() => _fingerprint = 0;
     }
 }

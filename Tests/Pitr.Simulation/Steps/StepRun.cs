@@ -4,8 +4,9 @@ namespace Pitr.Simulation;
 
 /// <summary>What a run of a seed explored.</summary>
 /// <param name="States">Crashes, each with its opening, replay and comparison with the oracle.</param>
+/// <param name="Distinct">How many of them were different: content of the disk and what the oracle knew.</param>
 /// <param name="Steps">Steps taken between them.</param>
-internal readonly record struct StepResult(long States, long Steps);
+internal readonly record struct StepResult(long States, long Distinct, long Steps);
 
 /// <summary>
 /// One seed on the level of the steps: several lives of one database, each crashed at many operations on the disk, and
@@ -29,6 +30,7 @@ internal sealed class StepRun
     private readonly long _seed;
     private readonly StepSettings _settings;
     private readonly List<Crash> _crashes = [];
+    private readonly HashSet<ulong> _seen = [];
     private SeededRandom _random;
     private long _opened;
     private long _states;
@@ -48,7 +50,7 @@ internal sealed class StepRun
         try
         {
             Live();
-            return new StepResult(_states, _steps);
+            return new StepResult(_states, _seen.Count, _steps);
         }
         catch (Exception error)
         {
@@ -155,6 +157,7 @@ internal sealed class StepRun
     private void Verify(Crash crash, bool mayCrashAgain, StepMemory memory)
     {
         _states++;
+        _seen.Add(SparseContent.Mix(crash.Disk.Fingerprint(), crash.Model.Acknowledged.Value));
         SimulatedDisk? again = null;
         if (mayCrashAgain && _random.Chance(25))
         {

@@ -305,6 +305,50 @@ public sealed class SimulatedDiskTests
     }
 
     [Fact]
+    public void A_misdirected_write_reports_success_and_is_found_at_another_place()
+    {
+        using IFileHandle handle = Synced("/db/a", 4096, 0);
+        _disk.Faults.On(FileOp.Write).Misdirect(2048);
+        handle.Write(0, Filled(512, 9));
+        handle.SyncData();
+        byte[] left = _disk.CrashCopy(1).ReadAll("/db/a");
+        Assert.Equal(Filled(512, 0), left[..512]);
+        Assert.Equal(Filled(512, 9), left[2048..2560]);
+    }
+
+    [Fact]
+    public void A_slow_operation_is_done_and_takes_virtual_time()
+    {
+        using IFileHandle handle = Synced("/db/a", 4096, 0);
+        _disk.Faults.On(FileOp.SyncData).Slow(TimeSpan.FromSeconds(30));
+        handle.Write(0, Filled(512, 9));
+        handle.SyncData();
+        handle.SyncData();
+        Assert.Equal(TimeSpan.FromSeconds(30), _disk.Elapsed);
+        Assert.Equal(Filled(512, 9), _disk.CrashCopy(1).ReadAll("/db/a")[..512]);
+    }
+
+    [Fact]
+    public void Its_fingerprint_tells_two_states_apart_and_is_the_same_for_the_same_one()
+    {
+        using IFileHandle handle = Synced("/db/a", 10_000, 7);
+        ulong synced = _disk.Fingerprint();
+        Assert.Equal(synced, _disk.Fingerprint());
+        Assert.Equal(synced, _disk.KillCopy().Fingerprint());
+        Assert.Equal(synced, _disk.CrashCopy(5).Fingerprint());
+        handle.Write(5000, [8]);
+        ulong written = _disk.Fingerprint();
+        Assert.NotEqual(synced, written);
+        handle.SyncData();
+        Assert.NotEqual(written, _disk.Fingerprint()); // what power loss would leave is another state
+        handle.Write(5000, [7]);
+        handle.SyncData();
+        Assert.Equal(synced, _disk.Fingerprint());
+        _disk.Rename("/db/a", "/db/b");
+        Assert.NotEqual(synced, _disk.Fingerprint());
+    }
+
+    [Fact]
     public void Its_log_tells_the_durable_steps_in_order()
     {
         _disk.Log.Start();
