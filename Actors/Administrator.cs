@@ -287,8 +287,9 @@ internal sealed class Administrator : UntypedActor, IWithTimers
         return (page, false);
     }
 
+    /// <summary>What is no time at all is none; the engine says which leases it allows.</summary>
     private static TimeSpan LeaseOf(double seconds) =>
-        seconds > 0 && seconds <= TimeSpan.FromHours(24).TotalSeconds ? TimeSpan.FromSeconds(seconds) : TimeSpan.Zero;
+        double.IsNaN(seconds) ? TimeSpan.Zero : TimeSpan.FromSeconds(Math.Clamp(seconds, -1, 1e9));
 
     private static void RequireName(string name)
     {

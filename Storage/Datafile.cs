@@ -49,6 +49,7 @@ internal sealed class Datafile : IDisposable
     private volatile MetaPage _meta;
     private FlushJob? _job;
     private Lsn _sealedUpTo;
+    private Lsn _cleanUpTo;
     private bool _keepVersions;
     private int _workers;
     private volatile bool _hasFailed;
@@ -65,7 +66,7 @@ internal sealed class Datafile : IDisposable
         _fileLock = fileLock;
         _meta = meta;
         _keepVersions = keepVersions;
-        _sealedUpTo = meta.CheckpointLsn;
+        _sealedUpTo = _cleanUpTo = meta.CheckpointLsn;
         Pages = environment.Cache.OpenFile(handle, name);
         _free = new FreePages(meta.PageCount);
         _active = new WriteBuffer(environment.Arenas, keepVersions);
@@ -92,9 +93,11 @@ internal sealed class Datafile : IDisposable
     public ReadView View => _views.Current;
 
     /// <summary>
-    /// Every change at or below it is in the file: above the checkpoint LSN if nothing was changed since. Owner only.
+    /// Every change at or below it is in the file: above the checkpoint LSN if nothing was changed for a while, also
+    /// while what was changed after that waits for its flush. Owner only.
     /// </summary>
-    public Lsn CleanUpTo => _sealed.Count == 0 && _job is null && !_dropped.Exists(IsDue) ? _sealedUpTo : CheckpointLsn;
+    public Lsn CleanUpTo => Lsn.Max(
+        _sealed.Count == 0 && _job is null && !_dropped.Exists(IsDue) ? _sealedUpTo : CheckpointLsn, _cleanUpTo);
 
     /// <summary>True if there is something that the file lacks, sealed or not. Owner only.</summary>
     public bool HasChanges => _active.Keys > 0 || _sealed.Count > 0 || _dropped.Count > 0;
@@ -313,12 +316,23 @@ internal sealed class Datafile : IDisposable
     }
 
     /// <summary>
+    /// Takes over from the control file that no change at or below the LSN is missing: the meta page of a file that lay
+    /// idle says less (H22). Before anything is applied.
+    /// </summary>
+    public void NoteCleanUpTo(Lsn lsn)
+    {
+        Invariant.Require(!HasChanges, "D2", "a file is said to be clean that has changes already.");
+        _cleanUpTo = Lsn.Max(_cleanUpTo, lsn);
+    }
+
+    /// <summary>
     /// Ends the active buffer: what the next flush writes is exactly the changes at or below <paramref name="at"/>.
     /// </summary>
     public void Seal(Lsn at)
     {
         Invariant.Require(CanSeal, "D2", "a third buffer is sealed.");
         Invariant.Require(at >= _sealedUpTo, "D2", "seals go backwards.");
+        _cleanUpTo = CleanUpTo; // what is sealed now lies above it
         _sealedUpTo = at;
         if (_active.Keys == 0)
             return;

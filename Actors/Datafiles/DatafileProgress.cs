@@ -25,6 +25,7 @@ internal sealed class DatafileProgress
         _file = file;
         Lineage = start.Lineage;
         CleanUpTo = Lsn.Max(start.CleanUpTo, file.CheckpointLsn);
+        file.NoteCleanUpTo(CleanUpTo);
         LastWhole = CleanUpTo;
     }
 

@@ -88,6 +88,12 @@ internal interface IFileHandle : IDisposable
     /// <summary>Reads from an offset until the buffer is full or the file ends; returns the bytes read.</summary>
     int Read(long offset, Span<byte> buffer);
 
+    /// <summary>
+    /// posix_fadvise(WILLNEED) where the platform has it, else nothing: the disk begins to read what <see cref="Read"/>
+    /// will ask for, and nobody waits for it. A hint: it never fails.
+    /// </summary>
+    void StartRead(long offset, long lengthBytes);
+
     /// <summary>Writes all of it at an offset (pwrite until done).</summary>
     void Write(long offset, ReadOnlySpan<byte> bytes);
 

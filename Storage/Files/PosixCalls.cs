@@ -42,6 +42,7 @@ internal static unsafe partial class PosixCalls
     private const int LockExclusive = 2;
     private const int LockDoNotWait = 4;
     private const int FullSync = 51; // F_FULLFSYNC
+    private const int WillNeed = 3; // POSIX_FADV_WILLNEED
 
     // SYNC_FILE_RANGE_WAIT_BEFORE | WRITE | WAIT_AFTER
     private const uint WritebackAndWait = 1 | 2 | 4;
@@ -114,6 +115,13 @@ internal static unsafe partial class PosixCalls
             return 0;
         int result = SyncFileRange(file, offset, lengthBytes, WritebackAndWait);
         return result != 0 && LastErrno() is Errno.ENOSYS or Errno.EOPNOTSUPP ? 0 : result;
+    }
+
+    /// <summary>Lets the system begin to read a range; what it answers is nobody's business.</summary>
+    public static void ReadAhead(DescriptorHandle file, long offset, long lengthBytes)
+    {
+        if (!IsApple)
+            _ = Advise(file, offset, lengthBytes, WillNeed);
     }
 
     /// <summary>An exclusive lock on the open file description; fails with EAGAIN if another one holds it.</summary>
@@ -294,6 +302,9 @@ internal static unsafe partial class PosixCalls
 
     [LibraryImport(Libc, EntryPoint = "fcntl", SetLastError = true)]
     private static partial int FileControl(DescriptorHandle file, int command);
+
+    [LibraryImport(Libc, EntryPoint = "posix_fadvise")]
+    private static partial int Advise(DescriptorHandle file, long offset, long lengthBytes, int advice);
 
     [LibraryImport(Libc, EntryPoint = "sync_file_range", SetLastError = true)]
     private static partial int SyncFileRange(DescriptorHandle file, long offset, long lengthBytes, uint flags);

@@ -39,6 +39,8 @@ internal sealed unsafe class PosixFileHandle(DescriptorHandle file, string path)
         return done;
     }
 
+    public void StartRead(long offset, long lengthBytes) => PosixCalls.ReadAhead(file, offset, lengthBytes);
+
     public void Write(long offset, ReadOnlySpan<byte> bytes)
     {
         int done = 0;

@@ -69,6 +69,8 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
 
     /// <summary>
     /// Reads missing pages on other threads, neighbours with one call. Errors are left to whoever asks for the page.
+    /// The disk is told of all of them at once: the threads of the pool alone would have as many reads under way as
+    /// there are cores.
     /// </summary>
     public void Prefetch(ReadOnlySpan<uint> numbers, ulong rootGeneration)
     {
@@ -86,6 +88,7 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
             while (to < numbers.Length && to - from < RunPagesMax && numbers[to] == numbers[to - 1] + 1
                 && Find(numbers[to]) == null)
                 to++;
+            _handle.StartRead((long)numbers[from] * PageLayout.PageBytes, (long)(to - from) * PageLayout.PageBytes);
             var run = new PrefetchRun(this, numbers[from], to - from, rootGeneration, _cache.Epochs.Hold());
             ThreadPool.UnsafeQueueUserWorkItem(run, preferLocal: false);
             from = to;

@@ -98,7 +98,7 @@ internal sealed class TreeCheck
         }
         catch (DamageException damage)
         {
-            Problem(number, $"cannot be read: {damage.Message}");
+            Problem(number, $"cannot be read: {damage.Message.TrimEnd('.')}");
             return 0;
         }
     }
@@ -195,7 +195,7 @@ internal sealed class TreeCheck
         }
         catch (DamageException damage)
         {
-            Problem(leaf, $"has a value that cannot be read: {damage.Message}");
+            Problem(leaf, $"has a value that cannot be read: {damage.Message.TrimEnd('.')}");
         }
     }
 

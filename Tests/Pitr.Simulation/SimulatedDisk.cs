@@ -759,6 +759,11 @@ internal sealed class SimulatedDisk : IFileSystem
 
         public int Read(long offset, Span<byte> buffer) => disk.Read(this, offset, buffer);
 
+        public void StartRead(long offset, long lengthBytes)
+        {
+            // a hint, which changes nothing
+        }
+
         public void Write(long offset, ReadOnlySpan<byte> bytes) => disk.Write(this, offset, bytes);
 
         public void SyncData() => disk.Sync(this, FileOp.SyncData, 0, 0);

@@ -61,6 +61,9 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         FenceGrant fence = await remote.FenceAsync("main", TimeSpan.FromMinutes(10), "a copy", None);
         Assert.Equal(await _engine.FenceAsync("main", TimeSpan.FromMinutes(10), "a copy", None), fence);
         Assert.Equal("main", (await remote.UnfenceAsync(null, fence.FenceId, None)).Datafile);
+        Assert.Equal( // which leases are allowed, and what it says of others, is the engine's
+            (await _engine.FenceAsync("main", TimeSpan.FromHours(25), "", None)).Until,
+            (await remote.FenceAsync("main", TimeSpan.FromHours(25), "", None)).Until);
 
         Assert.Equal(1ul, (await remote.PutAsync("t", "d"u8.ToArray(), "4"u8.ToArray(), None)).TransactionId.Value);
         Assert.Equal("4"u8.ToArray(), (await remote.GetAsync("t", "d"u8.ToArray(), None))!.Value);

@@ -62,6 +62,27 @@ public sealed class DatafileTests : IDisposable
         Assert.Equal(operations, _it.Disk.OperationCount);
     }
 
+    /// <summary>H22: what a fence or a meta page may say of it.</summary>
+    [Fact]
+    public void A_file_stays_clean_up_to_where_it_was_idle_while_what_came_then_waits_for_its_flush()
+    {
+        _it.Put("a", "1");
+        _it.Flush();
+        Lsn idleUpTo = _it.Lsn + 800;
+        _it.File.Seal(idleUpTo);
+        _it.File.Apply(OperationKind.Put, DatafileOnDisk.KeyOf("b"), "2"u8, idleUpTo + 800);
+        _it.File.Seal(idleUpTo + 800);
+        Assert.Equal(idleUpTo, _it.File.CleanUpTo);
+        FlushJob dropped = _it.File.PrepareFlush(DatafileOnDisk.Lineage)!;
+        Assert.Equal(idleUpTo, _it.File.CleanUpTo);
+        _it.File.DropFlush(dropped);
+        Assert.Equal(idleUpTo, _it.File.CleanUpTo);
+        Finish(_it.File.PrepareMetaFlush(DatafileOnDisk.Lineage, idleUpTo));
+        Assert.Equal(idleUpTo, _it.File.CheckpointLsn);
+        Finish(_it.File.PrepareFlush(DatafileOnDisk.Lineage)!);
+        Assert.Equal(idleUpTo + 800, _it.File.CleanUpTo);
+    }
+
     [Fact]
     public void Two_sealed_buffers_are_the_most_and_are_flushed_together()
     {

@@ -16,14 +16,19 @@ internal sealed class MemoryFile : IFileHandle
     public int Syncs { get; private set; }
     public List<(long Offset, int LengthBytes)> Writes { get; } = [];
     public List<(long Offset, long LengthBytes)> Writebacks { get; } = [];
+    public List<(long Offset, long LengthBytes)> StartedReads { get; } = [];
+    public Action? OnRead { get; set; }
     public Action? OnWriteback { get; set; }
     public Action? OnSync { get; set; }
 
     public static StorageFailedException InputOutputError() =>
         new(ErrorCode.FileOperationFailed, "Injected.", "None.") { Errno = 5 };
 
+    public void StartRead(long offset, long lengthBytes) => StartedReads.Add((offset, lengthBytes));
+
     public int Read(long offset, Span<byte> buffer)
     {
+        OnRead?.Invoke();
         lock (_lock)
         {
             Reads++;

@@ -180,6 +180,24 @@ public sealed unsafe class PageCacheTests : IDisposable
         Assert.Equal(1, _disk.Reads);
     }
 
+    /// <summary>Design §4: at least 16 leaf reads are in flight, on a machine of any size.</summary>
+    [Fact]
+    public void All_reads_of_a_prefetch_are_begun_before_the_first_has_ended()
+    {
+        uint[] everySecond = [.. Enumerable.Range(0, 32).Select(n => 10 + 2 * (uint)n)];
+        foreach (uint n in everySecond)
+            _disk.WritePage(n, 1);
+        using var gate = new ManualResetEventSlim();
+        _disk.OnRead = () => Assert.True(gate.Wait(TimeSpan.FromSeconds(30)));
+        using (_epochs.Enter())
+            _file.Prefetch(everySecond, 1);
+        Assert.Equal(
+            everySecond.Select(n => ((long)n * PageLayout.PageBytes, (long)PageLayout.PageBytes)), _disk.StartedReads);
+        gate.Set();
+        _epochs.AwaitAll();
+        Assert.Equal(32, _disk.Reads);
+    }
+
     [Fact]
     public void A_prefetch_of_a_damaged_page_is_silent_and_its_reader_is_told()
     {
