@@ -35,6 +35,7 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     private readonly HashSet<FileId> _failed = [];
     private HashSet<FileId> _awaited = [];
     private Lsn _redo;
+    private FileId? _keptFor;
     private Lsn _lsn;
     private Lsn _lastLsn;
     private long _lastAt;
@@ -42,6 +43,7 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     private bool _isRunning;
     private bool _isDue;
     private bool _sealSent;
+    private bool _snapshotsKeptTooMuch;
 
     public Checkpointer(EngineContext engine, IActorRef walWriter, IActorRef controlFile, IActorRef folder)
     {
@@ -79,7 +81,8 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
                 break;
             case Look:
                 _engine.Snapshots.EndOlderThan(_engine.Options.SnapshotAgeMax);
-                BreakFencesThatKeepTooMuchWal();
+                EndSnapshotsThatKeepTooMuch();
+                KeepWalBounded();
                 if (!_isRunning && WhyDue() is { } why)
                     Begin(why);
                 break;
@@ -122,7 +125,7 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     {
         if (_failedAt is { } failed && _engine.Clock.GetElapsedTime(failed) < RetryAfter)
             return null; // most likely a full disk: the old control file stands, and keeps the WAL that it needs
-        long buffered = _engine.Slots.BufferedBytes;
+        long buffered = _engine.Slots.FlushableBytes;
         if (buffered > _engine.WriteBufferBytesMax / 2)
             return $"{buffered} bytes are buffered";
         long bytes = _engine.DurableLsn - _lastLsn;
@@ -134,20 +137,70 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     }
 
     /// <summary>
-    /// Disk is bounded (design §5, promise 9): past the limit the file that is held longest loses its fences.
+    /// Memory is bounded: past the limit the oldest snapshots are ended (design §4). Only if it was so at the last look
+    /// too: buffers that a flush has just emptied go by themselves.
     /// </summary>
-    private void BreakFencesThatKeepTooMuchWal()
+    private void EndSnapshotsThatKeepTooMuch()
     {
-        long kept = _engine.DurableLsn - _redo;
-        if (_redo.IsZero || kept <= _engine.Options.FencedWalBytesMax)
+        long most = _engine.Options.SnapshotBytesMax ?? _engine.WriteBufferBytesMax / 2;
+        long kept = _engine.Slots.BytesKeptForSnapshots;
+        bool before = _snapshotsKeptTooMuch;
+        _snapshotsKeptTooMuch = kept > most;
+        if (!before)
             return;
-        SealSkipped? longest = _skipped.Values
-            .Where(file =>
-                file.State == DatafileState.Fenced && _engine.Slots.TryOf(file.File)?.State == DatafileState.Fenced)
-            .MinBy(file => file.CleanUpTo.Value);
-        if (longest is not null)
-            Context.Parent.Tell(
-                new BreakFencesOf(longest.File, Problem.From(EngineErrors.FenceWal(longest.Name, kept))));
+        while (kept > most)
+        {
+            long tooMuch = kept;
+            if (!_engine.Snapshots.TryEndOldest(() => EngineErrors.SnapshotsTooLarge(tooMuch, most)))
+                return;
+            kept = _engine.Slots.BytesKeptForSnapshots;
+        }
+    }
+
+    /// <summary>
+    /// Disk is bounded (design §5, promise 9; H24): past the limit the file that needs most of the WAL loses its fences;
+    /// one that can't be flushed at all is the operator's choice.
+    /// </summary>
+    private void KeepWalBounded()
+    {
+        long most = _engine.Options.FencedWalBytesMax;
+        long kept = _engine.DurableLsn - _redo;
+        FileSlot? slot = kept > most && _keptFor is { } file ? _engine.Slots.TryOf(file) : null;
+        Problem? refusal = null;
+        switch (slot?.State)
+        {
+            case DatafileState.Fenced:
+                Context.Parent.Tell(
+                    new BreakFencesOf(slot.Id, Problem.From(EngineErrors.FenceWal(slot.Name, kept))));
+                break;
+            case DatafileState.Offline or DatafileState.NeedsRecovery:
+                refusal = Problem.From(EngineErrors.WalKept(slot.Name, DatafileActor.StateName(slot.State), kept, most));
+                if (_engine.Options.KeptWalChoice == KeptWalChoice.GiveFileUp)
+                {
+                    GiveUp(slot, refusal.Message);
+                    refusal = null;
+                }
+
+                break;
+            default:
+                break;
+        }
+
+        if (refusal is not null && _engine.WalKept is null)
+            _log.Error("Commits are refused: {0}", refusal.Message);
+        _engine.WalKept = refusal;
+    }
+
+    private void GiveUp(FileSlot slot, string why)
+    {
+        _log.Error("The WAL that datafile {0} needs is given up: {1}", slot.Name, why);
+        _keptFor = null;
+        _controlFile.Tell(
+            new ChangeControlFile(now => now.WithGivenUp(slot.Id, why)), ActorRefs.NoSender); // the next checkpoint tells
+        if (_isRunning)
+            _isDue = true;
+        else
+            Begin($"datafile {slot.Name} was given up");
     }
 
     private void Begin(string why)
@@ -178,7 +231,7 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
         string[] flushed = [.. _clean.Values.Select(file => file.Name).Order(StringComparer.Ordinal)];
         string[] skipped = [.. _engine.Slots.All.Where(slot => !_clean.ContainsKey(slot.Id))
             .Select(slot => slot.Name).Order(StringComparer.Ordinal)];
-        _redo = recorded.RedoLsn;
+        (_redo, _keptFor) = (recorded.RedoLsn, recorded.KeptFor);
         _failedAt = null;
         _folder.Tell(new WalFolderProtocol.RedoMoved(recorded.RedoLsn));
         _log.Info(

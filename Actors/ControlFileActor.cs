@@ -322,7 +322,9 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
             if (TryWrite() is { } why)
                 Answer(new RequestRefused(why));
             else
-                Answer(new CheckpointRecorded(_now.RedoLsn, record.CheckpointLsn));
+                Answer(new CheckpointRecorded(
+                    _now.RedoLsn, record.CheckpointLsn,
+                    _now.Catalogue.LeastClean is { } least && least.CleanUpTo < record.CheckpointLsn ? least.Id : null));
         });
     }
 

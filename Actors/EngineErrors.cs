@@ -108,6 +108,11 @@ internal static class EngineErrors
         ErrorCode.SnapshotTooOld, $"The snapshot is older than {age} and was ended.",
         "Open a new snapshot; SnapshotAgeMax sets the bound.");
 
+    public static RefusedException SnapshotsTooLarge(long keptBytes, long keptBytesMax) => new(
+        ErrorCode.SnapshotTooOld,
+        $"The snapshot was ended: {keptBytes} bytes of memory were kept for snapshots, at most {keptBytesMax} may be.",
+        "Open a new snapshot, and dispose of it sooner; SnapshotBytesMax sets the bound.");
+
     public static RefusedException FolderNotEmpty(string folder) => new(
         ErrorCode.FolderNotEmpty, $"Folder '{folder}' is not empty.", "Give a folder that is absent or empty.");
 
@@ -140,6 +145,12 @@ internal static class EngineErrors
         $"Archive store '{store}' lacks {lagBytes} bytes of WAL; commits are taken while it lacks at most {lagBytesMax}.",
         "See with pitr status why it lags, and mend it: commits are taken again when it has caught up. ArchiveLagBytesMax "
         + "and ArchiveLagChoice set the bound and what happens there.");
+
+    public static RefusedException WalKept(string datafile, string state, long walBytes, long walBytesMax) => new(
+        ErrorCode.WalKept,
+        $"Datafile '{datafile}' is {state}, and {walBytes} bytes of WAL are kept for it; at most {walBytesMax} may be.",
+        "Bring it back (a disk that was mended: open the database again), or drop its tables and the datafile. FencedWalBytesMax "
+        + "and KeptWalChoice set the bound and what happens there.");
 
     public static RefusedException SettingsInvalid(string path, string why) => new(
         ErrorCode.SettingsInvalid, $"The settings '{path}' can't be used: {why}", "Correct the file.");

@@ -57,12 +57,26 @@ public sealed record PitrOptions
     public ArchiveLagChoice? ArchiveLagChoice { get; init; }
 
     /// <summary>
-    /// WAL kept for fenced files before the longest-held file's fence is broken, in bytes. Default 16 GiB.
+    /// WAL kept for files that are fenced, offline or in need of recovery, in bytes, before the fences of the file that
+    /// needs most are broken, or <see cref="KeptWalChoice"/> is carried out. Default 16 GiB.
     /// </summary>
     public long FencedWalBytesMax { get; init; } = 16L << 30;
 
+    /// <summary>
+    /// What happens at <see cref="FencedWalBytesMax"/> if the file that needs most is offline or needs recovery. Default:
+    /// <see cref="Pitr.KeptWalChoice.RefuseCommits"/>.
+    /// </summary>
+    public KeptWalChoice KeptWalChoice { get; init; }
+
     /// <summary>The oldest a snapshot may get before it is ended with an exception. Default 1 hour.</summary>
     public TimeSpan SnapshotAgeMax { get; init; } = TimeSpan.FromHours(1);
+
+    /// <summary>
+    /// Memory of write buffers, in bytes, that may be kept for snapshots alone, because their changes are in the
+    /// datafiles already; past it the oldest snapshot is ended with an exception. Null: half of
+    /// <see cref="WriteBufferBytesMax"/>.
+    /// </summary>
+    public long? SnapshotBytesMax { get; init; }
 
     /// <summary>
     /// Stores to archive into, besides those of <c>pitr.json</c>; addresses as in the command line's contract.

@@ -10,7 +10,8 @@ namespace Pitr;
 /// </summary>
 /// <remarks>
 /// It pins the read views of the files, and with them old pages and buffers: dispose it soon. One older than
-/// <see cref="PitrOptions.SnapshotAgeMax"/> is ended: its next read throws with code SnapshotTooOld.
+/// <see cref="PitrOptions.SnapshotAgeMax"/> is ended, and the oldest ones if together they keep more memory than
+/// <see cref="PitrOptions.SnapshotBytesMax"/>: the next read throws with code SnapshotTooOld.
 /// Thread-safe: a read that is under way when it is disposed, or ended by its age, ends well or throws.
 /// </remarks>
 public sealed class Snapshot : IDisposable
@@ -21,6 +22,7 @@ public sealed class Snapshot : IDisposable
     private readonly CatalogueView _catalogue;
     private readonly PinnedViews _views;
     private readonly long _openedAt;
+    private Func<PitrException>? _endedWhy;
     private int _isDisposed;
 
     internal Snapshot(EngineContext engine, CatalogueView catalogue, PinnedViews views)
@@ -100,6 +102,13 @@ public sealed class Snapshot : IDisposable
         _views.Unpin();
     }
 
+    /// <summary>The engine lets the views go: the next read throws this.</summary>
+    internal void End(Func<PitrException> why)
+    {
+        Volatile.Write(ref _endedWhy, why);
+        Dispose();
+    }
+
     private RangeCursor CursorOf(Table table, ScanRange range)
     {
         ArgumentNullException.ThrowIfNull(table);
@@ -131,6 +140,8 @@ public sealed class Snapshot : IDisposable
             throw EngineErrors.SnapshotTooOld(_engine.Options.SnapshotAgeMax);
         }
 
+        if (Volatile.Read(ref _endedWhy) is { } why)
+            throw why();
         ObjectDisposedException.ThrowIf(Volatile.Read(ref _isDisposed) != 0, this);
     }
 }

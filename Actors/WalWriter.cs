@@ -347,6 +347,8 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
     {
         if (_engine.ArchiveBehind is { } behind)
             return behind.ToException();
+        if (_engine.WalKept is { } kept)
+            return kept.ToException();
         CatalogueView catalogue = _engine.Catalogue;
         for (int i = 0; i < commit.TableCount; i++)
         {

@@ -140,6 +140,9 @@ internal sealed class Datafile : IDisposable
     /// <summary>Read views that somebody may hold, the present one included.</summary>
     public int PinnedViews => _views.Count;
 
+    /// <summary>Memory of write buffers whose changes are in the file, kept for pinned views alone.</summary>
+    public long BytesKeptForViews => _views.BytesKept;
+
     /// <summary>True once a write or sync failed: nothing is written any more.</summary>
     public bool HasFailed => _hasFailed;
 

@@ -46,6 +46,16 @@ internal sealed class DatafileViews
         }
     }
 
+    /// <summary>Memory of emptied buffers that views still name.</summary>
+    public long BytesKept
+    {
+        get
+        {
+            lock (_lock)
+                return _buffers.Sum(static buffer => buffer.Bytes);
+        }
+    }
+
     /// <summary>Shows another view to readers that come from now on.</summary>
     public void Publish(ReadView next)
     {

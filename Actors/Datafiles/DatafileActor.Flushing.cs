@@ -21,24 +21,37 @@ internal sealed partial class DatafileActor
     }
 
     /// <summary>
-    /// The file's share of the write buffers is large: a checkpoint is due. A fenced file's buffers are bounded too.
+    /// The file's share of the write buffers is large: a checkpoint is due.
     /// </summary>
     private void AskForFlushIfLarge()
     {
         long limit = _engine.WriteBufferBytesMax;
+        if (_state == DatafileState.Fenced)
+            KeepFencedWithin(limit / 4 * 3);
         if (_file.BufferedBytes < limit / 4)
         {
             _isFlushAsked = false;
             return;
         }
 
-        if (_state == DatafileState.Fenced && _file.BufferedBytes > limit / 4 * 3)
-            Self.Tell(new BreakFences(Problem.From(EngineErrors.FenceMemory(_slot.Name, _file.BufferedBytes))));
         if (_isFlushAsked || _state != DatafileState.Open)
             return;
         _isFlushAsked = true;
         Context.Parent.Tell(new CheckpointProtocol.CheckpointWanted(
             $"datafile {_slot.Name} buffers {_file.BufferedBytes} bytes"));
+    }
+
+    /// <summary>
+    /// What all fenced files buffer is bounded (promise 8), since nothing spills: before commits would have to wait for
+    /// the end of a fence (promise 2), the file that buffers most loses its own.
+    /// </summary>
+    private void KeepFencedWithin(long bytesMax)
+    {
+        if (_engine.Slots.FencedBytes > bytesMax && _engine.Slots.LargestFenced is { } largest)
+        {
+            Context.Parent.Tell(new BreakFencesOf(largest.Id, Problem.From(
+                EngineErrors.FenceMemory(largest.Name, largest.File?.BufferedBytes ?? 0))));
+        }
     }
 
     // ---- sealing and flushing --------------------------------------------------------------------

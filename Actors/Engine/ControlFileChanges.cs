@@ -35,6 +35,14 @@ internal static class ControlFileChanges
     }
 
     /// <summary>
+    /// Without a claim of this file on the WAL: from here on it needs recovery. Nothing changes for one that was dropped.
+    /// </summary>
+    public static ControlFile WithGivenUp(this ControlFile control, FileId file, string why) =>
+        control.Catalogue.File(file) is { } known
+        ? control with { Catalogue = control.Catalogue.WithFile(known with { NeedsRecovery = why }) }
+        : control;
+
+    /// <summary>
     /// The catalogue as replayed; what it says of a file that was flushed meanwhile is older than what was noted then.
     /// </summary>
     public static ControlFile WithReplayed(this ControlFile control, Catalogue replayed)

@@ -15,6 +15,7 @@ internal sealed class EngineContext
     private ulong _durable;
     private CatalogueView _catalogue = CatalogueView.Empty;
     private Problem? _archiveBehind;
+    private Problem? _walKept;
     private string? _archiveLeft;
 
     public required string Folder { get; init; }
@@ -57,6 +58,15 @@ internal sealed class EngineContext
     {
         get => Volatile.Read(ref _archiveBehind);
         set => Volatile.Write(ref _archiveBehind, value);
+    }
+
+    /// <summary>
+    /// Why commits are refused: a file that can't be flushed needs more WAL than may be kept. Set by the Checkpointer.
+    /// </summary>
+    public Problem? WalKept
+    {
+        get => Volatile.Read(ref _walKept);
+        set => Volatile.Write(ref _walKept, value);
     }
 
     /// <summary>What the orderly shutdown could not ship, in words; null if nothing. Set by the supervisor.</summary>

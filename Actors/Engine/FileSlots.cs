@@ -66,16 +66,45 @@ internal sealed class FileSlots
 
     public void Remove(FileId file) => Set(file, null);
 
-    /// <summary>Bytes of changes that are not yet in the files.</summary>
-    public long BufferedBytes
+    /// <summary>
+    /// Bytes of changes that are not yet in the files, and will be: what an offline file holds for its readers gets no
+    /// more, and the commits of the others do not wait for it.
+    /// </summary>
+    public long BufferedBytes => BytesWhere(static state => state != DatafileState.Offline);
+
+    /// <summary>Of them those that a checkpoint brings into the files.</summary>
+    public long FlushableBytes => BytesWhere(static state => state is DatafileState.Open or DatafileState.Flushing);
+
+    /// <summary>Of them those that wait for the end of a fence.</summary>
+    public long FencedBytes => BytesWhere(static state => state == DatafileState.Fenced);
+
+    /// <summary>The fenced file that buffers most; null if none is fenced.</summary>
+    public FileSlot? LargestFenced => All
+        .Where(static slot => slot.State == DatafileState.Fenced)
+        .MaxBy(static slot => slot.File?.BufferedBytes ?? 0);
+
+    /// <summary>Memory of write buffers whose changes are in the files, kept for snapshots alone.</summary>
+    public long BytesKeptForSnapshots
     {
         get
         {
             long bytes = 0;
             foreach (FileSlot? slot in Volatile.Read(ref _slots))
-                bytes += slot?.File?.BufferedBytes ?? 0;
+                bytes += slot?.File?.BytesKeptForViews ?? 0;
             return bytes;
         }
+    }
+
+    private long BytesWhere(Func<DatafileState, bool> counts)
+    {
+        long bytes = 0;
+        foreach (FileSlot? slot in Volatile.Read(ref _slots))
+        {
+            if (slot is not null && counts(slot.State))
+                bytes += slot.File?.BufferedBytes ?? 0;
+        }
+
+        return bytes;
     }
 
     private void Set(FileId file, FileSlot? slot)

@@ -36,4 +36,14 @@ internal sealed class OpenSnapshots
         foreach (Snapshot snapshot in old)
             snapshot.Dispose();
     }
+
+    /// <summary>Ends the oldest one, whose next read throws this; false if none is open.</summary>
+    public bool TryEndOldest(Func<PitrException> why)
+    {
+        Snapshot? oldest;
+        lock (_gate)
+            oldest = _open.MaxBy(static snapshot => snapshot.Age);
+        oldest?.End(why);
+        return oldest is not null;
+    }
 }

@@ -28,7 +28,9 @@ internal static class StatusReport
         IEnumerable<DatafileStatus> silent = engine.Slots.All
             .Where(slot => !reported.Any(file => file.Name == slot.Name))
             .Select(slot => new DatafileStatus(
-                slot.Name, opened.PathOf(slot.Id), DatafileActor.StateName(slot.State), default, 0, 0, 0, 0, 0, 0, []));
+                slot.Name, opened.PathOf(slot.Id), DatafileActor.StateName(slot.State),
+                now.Catalogue.File(slot.Id)?.CheckpointLsn ?? default, 0,
+                now.Catalogue.Tables.Count(table => table.FileId == slot.Id), 0, 0, 0, 0, []));
         ArchiveReported archived = await archive.ConfigureAwait(false);
         return new StatusReported(new EngineStatus(
             now.SystemId, isPaused ? "paused" : "running", now.Timeline, engine.Visibility.Visible, engine.DurableLsn, now.RedoLsn,

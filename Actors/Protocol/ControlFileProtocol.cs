@@ -55,7 +55,10 @@ internal static class ControlFileProtocol
     /// </summary>
     public sealed record RecordCheckpoint(Lsn CheckpointLsn, IReadOnlyList<FileClean> Clean) : ILocalMessage;
 
-    public sealed record CheckpointRecorded(Lsn RedoLsn, Lsn CheckpointLsn) : ILocalMessage;
+    /// <param name="RedoLsn">The new redo point.</param>
+    /// <param name="CheckpointLsn">The barrier.</param>
+    /// <param name="KeptFor">The file that keeps the redo point below the barrier; null if none does.</param>
+    public sealed record CheckpointRecorded(Lsn RedoLsn, Lsn CheckpointLsn, FileId? KeptFor) : ILocalMessage;
 
     /// <summary>
     /// Changes the control file by a function of its present state. Answers: ControlFileChanged | RequestRefused.

@@ -68,10 +68,18 @@ internal sealed record Catalogue
     };
 
     /// <summary>
+    /// The file that keeps the redo point back most; null if none does. One that was given up keeps nothing.
+    /// </summary>
+    [JsonIgnore]
+    public CatalogueFile? LeastClean => Files
+        .Where(static file => file.NeedsRecovery is null)
+        .MinBy(static file => file.CleanUpTo.Value);
+
+    /// <summary>
     /// Where replay must begin so that no file misses a change; <see cref="Lsn.MaxValue"/> without files.
     /// </summary>
     [JsonIgnore]
-    public Lsn LeastCleanUpTo => Files.Aggregate(Lsn.MaxValue, (least, file) => Lsn.Min(least, file.CleanUpTo));
+    public Lsn LeastCleanUpTo => LeastClean?.CleanUpTo ?? Lsn.MaxValue;
 
     public CatalogueFile? File(FileId id) => Files.FirstOrDefault(file => file.Id == id);
 

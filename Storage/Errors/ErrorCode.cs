@@ -114,6 +114,8 @@ public enum ErrorCode
     StoreWithoutClaims = 4512,
     /// <summary>An archive store lacks more WAL than it may, and commits are refused until it has caught up.</summary>
     ArchiveBehind = 4513,
+    /// <summary>A datafile that can't be flushed keeps more WAL than it may, and commits are refused.</summary>
+    WalKept = 4514,
 
     // 5xxx  damage: bytes are not what was written
     /// <summary>A page's checksum does not match its content.</summary>

@@ -103,6 +103,75 @@ public sealed class CheckpointTests
         Assert.Equal("kept", after.Get("u", "k"));
     }
 
+    /// <summary>H24: nobody breaks a fence of his, so the bound on kept WAL is the operator's choice.</summary>
+    [Theory]
+    [InlineData(KeptWalChoice.RefuseCommits)]
+    [InlineData(KeptWalChoice.GiveFileUp)]
+    public async Task Past_the_bound_on_kept_WAL_commits_are_refused_or_the_file_that_went_offline_is_given_up(
+        KeptWalChoice choice)
+    {
+        await using var time = new VirtualTime();
+        SimulatedDisk disk = TestEngine.NewDisk();
+        await using PitrDatabase database = await WithTwoFiles(
+            disk, options => time.In(options) with { FencedWalBytesMax = 300_000, KeptWalChoice = choice });
+        await database.CheckpointAsync().Within();
+        CommitResult kept = await database.PutAsync("u", "k", "kept");
+        disk.Faults.On(FileOp.SyncData).Of("other.pitr").Fail(Errno.EIO);
+        Assert.True((await database.CheckpointAsync().Within()).RedoLsn < kept.Lsn);
+        time.Advance(TimeSpan.FromSeconds(1));
+        for (int i = 0; i < 4; i++)
+            await database.PutAsync(database.GetTable("t"), TestEngine.Bytes("large"), new byte[100_000]).Within();
+        time.Advance(TimeSpan.FromSeconds(1));
+        if (choice == KeptWalChoice.RefuseCommits)
+        {
+            await TestEngine.Until(() => database.Engine.WalKept is not null, "the bound is met");
+            RefusedException refused =
+                await Assert.ThrowsAsync<RefusedException>(() => database.PutAsync("t", "k", "refused"));
+            Assert.Equal(ErrorCode.WalKept, refused.Code);
+            Assert.True((await database.CheckpointAsync().Within()).RedoLsn < kept.Lsn);
+        }
+        else
+        {
+            CheckpointResult after = await database.CheckpointAsync().Within();
+            Assert.Equal(after.CheckpointLsn, after.RedoLsn);
+            await database.PutAsync("t", "k", "goes on");
+        }
+
+        Assert.Equal("kept", database.Get("u", "k"));
+        await database.ShutdownAsync().Within();
+
+        await using PitrDatabase again = await TestEngine.OpenAsync(disk);
+        if (choice == KeptWalChoice.RefuseCommits)
+        {
+            Assert.Equal("kept", again.Get("u", "k")); // it was replayed
+            await again.PutAsync("t", "k", "taken again");
+        }
+        else
+        {
+            Assert.Equal("goes on", again.Get("t", "k"));
+            RefusedException lost = Assert.Throws<RefusedException>(() => again.Get("u", "k"));
+            Assert.Equal(ErrorCode.DatafileNeedsRecovery, lost.Code);
+            Assert.Contains("bytes of WAL are kept", lost.Message, StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>Its buffers serve its readers until the end; those of the others have the limit to themselves.</summary>
+    [Fact]
+    public async Task Commits_to_the_others_do_not_wait_for_what_an_offline_file_buffers()
+    {
+        SimulatedDisk disk = TestEngine.NewDisk();
+        await using PitrDatabase database = await WithTwoFiles(
+            disk, options => options with { WriteBufferBytesMax = 4 << 20 });
+        disk.Faults.On(FileOp.SyncData).Of("other.pitr").Fail(Errno.EIO);
+        await database.PutAsync(database.GetTable("u"), TestEngine.Bytes("large"), new byte[6 << 20]).Within();
+        Assert.Equal(["other"], (await database.CheckpointAsync().Within()).Skipped);
+
+        Assert.True(database.Engine.Slots.BufferedBytes < 2 << 20);
+        await database.PutAsync("t", "k", "goes on");
+        Assert.Equal("goes on", database.Get("t", "k"));
+        Assert.Equal(6 << 20, database.Get(database.GetTable("u"), TestEngine.Bytes("large"))!.Length);
+    }
+
     /// <summary>H24</summary>
     [Fact]
     public async Task A_file_that_needs_recovery_is_skipped_and_keeps_its_WAL()
@@ -140,9 +209,33 @@ public sealed class CheckpointTests
         Assert.Equal("goes on", after.Get("t", "k"));
     }
 
-    private static async Task<PitrDatabase> WithTwoFiles(SimulatedDisk disk)
+    /// <summary>A checkpoint brings none of it into the file: one after the other would be in vain.</summary>
+    [Fact]
+    public async Task What_a_fenced_file_buffers_asks_for_no_checkpoint()
     {
-        PitrDatabase database = await TestEngine.CreateAsync(disk);
+        await using var time = new VirtualTime();
+        SimulatedDisk disk = TestEngine.NewDisk();
+        await using PitrDatabase database = await WithTwoFiles(
+            disk, options => time.In(options) with { WriteBufferBytesMax = 4 << 20 });
+        await using var end = new ForcedEnd(database);
+        await database.CheckpointAsync().Within();
+        await database.FenceAsync("other", TimeSpan.FromHours(1)).Within();
+        await database.PutAsync(database.GetTable("u"), TestEngine.Bytes("large"), new byte[5 << 19]).Within();
+        Assert.InRange(database.Engine.Slots.BufferedBytes, 2 << 20, 3 << 20);
+
+        disk.Log.Start();
+        for (int second = 0; second < 5; second++)
+            time.Advance(TimeSpan.FromSeconds(1));
+        Assert.Equal(["other"], (await database.CheckpointAsync().Within()).Skipped); // the looks came before it
+        disk.Log.Stop();
+        Assert.Single(disk.Log.Operations, operation => operation.Op == FileOp.Rename
+            && operation.Path.Contains("pitr.control", StringComparison.Ordinal));
+    }
+
+    private static async Task<PitrDatabase> WithTwoFiles(
+        SimulatedDisk disk, Func<PitrOptions, PitrOptions>? with = null)
+    {
+        PitrDatabase database = await TestEngine.CreateAsync(disk, with);
         await database.CreateTableAsync("t").Within();
         await database.CreateDatafileAsync("other").Within();
         await database.CreateTableAsync("u", "other").Within();

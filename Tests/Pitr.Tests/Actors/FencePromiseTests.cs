@@ -217,6 +217,30 @@ public sealed class FencePromiseTests
         Assert.Equal(300, database.Count(database.GetTable("t")));
     }
 
+    /// <summary>Promises 2 and 8: each of them buffers little, together they would leave commits no room.</summary>
+    [Fact]
+    public async Task Commits_go_on_beyond_what_memory_holds_of_several_fenced_files()
+    {
+        await using PitrDatabase database = await StartedAsync(
+            NewDisk(), options => options with { WriteBufferBytesMax = 4 << 20 });
+        await using var end = new ForcedEnd(database);
+        await database.CreateDatafileAsync("other").Within();
+        await database.CreateTableAsync("o", "other").Within();
+        FenceGrant main = await database.FenceAsync("main", Lease).Within();
+        FenceGrant other = await database.FenceAsync("other", Lease).Within();
+        for (int i = 0; i < 60; i++)
+        {
+            Table table = database.GetTable(i % 3 == 0 ? "t" : "o");
+            await database.PutAsync(table, Bytes($"large{i}"), new byte[100_000]).Within();
+        }
+
+        RefusedException broken =
+            await Assert.ThrowsAsync<RefusedException>(() => database.UnfenceAsync(other.FenceId).Within());
+        Assert.Equal(ErrorCode.FenceBroken, broken.Code);
+        Assert.Contains("memory", broken.Message, StringComparison.Ordinal);
+        Assert.Equal(0, (await database.UnfenceAsync(main.FenceId).Within()).HoldersRemaining);
+    }
+
     /// <summary>Promise 3: what a fenced file needs is kept, here over several segments.</summary>
     [Fact]
     public async Task A_checkpoint_completes_while_a_file_is_fenced_and_keeps_the_WAL_that_it_needs()

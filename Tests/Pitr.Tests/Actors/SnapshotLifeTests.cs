@@ -88,6 +88,39 @@ public sealed class SnapshotLifeTests
         Assert.Equal("main", Encode(young.Get(database.GetTable("t"), Key)));
     }
 
+    /// <summary>Design §4: memory does not grow with what snapshots keep.</summary>
+    [Fact]
+    public async Task The_oldest_snapshots_are_ended_when_together_they_keep_too_much_memory()
+    {
+        await using var time = new VirtualTime();
+        await using PitrDatabase database = await TwoFilesAsync(
+            NewDisk(), options => time.In(options) with { SnapshotBytesMax = 3 << 20 });
+        Table table = database.GetTable("t");
+        var open = new List<Snapshot>();
+        for (int i = 0; i < 4; i++)
+        {
+            await database.PutAsync(table, Key, new byte[1 << 20]).Within();
+            open.Add(database.OpenSnapshot());
+            await database.CheckpointAsync().Within();
+            time.Advance(TimeSpan.FromMilliseconds(1));
+        }
+
+        Assert.True(database.Engine.Slots.BytesKeptForSnapshots > 4 << 20);
+        await Until(
+            () =>
+            {
+                time.Advance(TimeSpan.FromSeconds(1));
+                return database.Engine.Slots.BytesKeptForSnapshots <= 3 << 20;
+            },
+            "the oldest ones are ended");
+        RefusedException ended = Assert.Throws<RefusedException>(() => open[0].Get(table, Key));
+        Assert.Equal(ErrorCode.SnapshotTooOld, ended.Code);
+        Assert.Contains("memory", ended.Message, StringComparison.Ordinal);
+        Assert.Equal(1 << 20, open[^1].Get(table, Key)!.Length);
+        open.ForEach(static snapshot => snapshot.Dispose());
+        Assert.Equal(0, database.Engine.Slots.BytesKeptForSnapshots);
+    }
+
     private static string? Encode(byte[]? value) => value is null ? null : System.Text.Encoding.ASCII.GetString(value);
 
     /// <summary>Table t in main, table o in other, key k in both.</summary>
