@@ -37,6 +37,7 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     private Lsn _redo;
     private FileId? _keptFor;
     private Lsn _lsn;
+    private Lsn _lastBarrier;
     private Lsn _lastLsn;
     private long _lastAt;
     private long? _failedAt;
@@ -131,7 +132,8 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
         long bytes = _engine.DurableLsn - _lastLsn;
         if (bytes >= _engine.Options.CheckpointWalBytes)
             return $"{bytes} bytes of WAL";
-        return bytes > 0 && _engine.Clock.GetElapsedTime(_lastAt) >= _engine.Options.CheckpointInterval
+        bool hasWork = _engine.LastChangeLsn > _lastBarrier || _keptFor is not null;
+        return hasWork && _engine.Clock.GetElapsedTime(_lastAt) >= _engine.Options.CheckpointInterval
             ? $"{_engine.Options.CheckpointInterval} since the last one"
             : null;
     }
@@ -232,6 +234,7 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
         string[] skipped = [.. _engine.Slots.All.Where(slot => !_clean.ContainsKey(slot.Id))
             .Select(slot => slot.Name).Order(StringComparer.Ordinal)];
         (_redo, _keptFor) = (recorded.RedoLsn, recorded.KeptFor);
+        _lastBarrier = recorded.CheckpointLsn;
         _failedAt = null;
         _folder.Tell(new WalFolderProtocol.RedoMoved(recorded.RedoLsn));
         _log.Info(

@@ -380,7 +380,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         Context.Unwatch(_recovery); // it stops now, having done its work
         _recovery = ActorRefs.Nobody;
         _engine.Visibility.Start(ended.End);
-        _engine.DurableLsn = ended.End;
+        _engine.DurableLsn = _engine.LastChangeLsn = ended.End; // what was replayed is to be flushed
         _replaying.UnionWith(_datafiles.All.Keys);
         foreach (IActorRef datafile in _datafiles.All.Values)
             datafile.Tell(new EndReplay(ended.End, ended.Lineage));

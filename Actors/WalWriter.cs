@@ -260,7 +260,10 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
             }
 
             if (_groupIsBegun)
+            {
                 MakeDurable();
+                _engine.LastChangeLsn = _lastStamped;
+            }
         }
         catch (StorageFailedException error)
         {
@@ -415,6 +418,8 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
 
         _lastStamped = lsn;
         group.Lsn = lsn;
+        if (happened is WalEvent.CreateDatafile or WalEvent.DropDatafile or WalEvent.CreateTable or WalEvent.DropTable)
+            _engine.LastChangeLsn = lsn;
         IActorRef? concerned = null;
         if (happened is WalEvent.DropTable drop)
         {

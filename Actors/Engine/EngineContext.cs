@@ -7,12 +7,14 @@ namespace Pitr.Actors;
 /// look at without a message. Everything else travels in messages.
 /// </summary>
 /// <remarks>
-/// THREADS  <see cref="Catalogue"/> is replaced only by the ControlFileActor, <see cref="DurableLsn"/> moved only by
-/// WalWriter, a slot's file and state set only by its DatafileActor; anybody reads.
+/// THREADS  <see cref="Catalogue"/> is replaced only by the ControlFileActor, <see cref="DurableLsn"/> and
+/// <see cref="LastChangeLsn"/> moved only by WalWriter, a slot's file and state set only by its DatafileActor; anybody
+/// reads.
 /// </remarks>
 internal sealed class EngineContext
 {
     private ulong _durable;
+    private ulong _lastChange;
     private CatalogueView _catalogue = CatalogueView.Empty;
     private Problem? _archiveBehind;
     private Problem? _walKept;
@@ -49,6 +51,15 @@ internal sealed class EngineContext
     {
         get => new(Volatile.Read(ref _durable));
         set => Volatile.Write(ref _durable, value.Value);
+    }
+
+    /// <summary>
+    /// The last record that changed data or the catalogue: heartbeats and checkpoints behind it ask for no checkpoint.
+    /// </summary>
+    public Lsn LastChangeLsn
+    {
+        get => new(Volatile.Read(ref _lastChange));
+        set => Volatile.Write(ref _lastChange, value.Value);
     }
 
     /// <summary>
