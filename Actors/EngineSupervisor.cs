@@ -33,7 +33,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
 {
     private readonly EngineContext _engine;
     private readonly TaskCompletionSource<EngineStarted> _started;
-    private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _completion;
     private readonly CancellationTokenSource _stopped = new();
     private readonly DatafileOwners _datafiles;
     private readonly HashSet<FileId> _replaying = [];
@@ -58,9 +58,12 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         _engine = engine;
         _datafiles = new DatafileOwners(engine);
         _started = started;
+        _completion = new TaskCompletionSource(engine.Threads.Promises);
         _ = _completion.Task.ContinueWith(
             static task =>
-                task.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+                task.Exception, CancellationToken.None,
+            TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default);
     }
 
     public IStash Stash { get; set; } = null!;
@@ -466,7 +469,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         }
 
         Context.Unwatch(owner);
-        owner.Ask<DatafileClosed>(new CloseDatafile(), Timeout.InfiniteTimeSpan)
+        owner.AskAsync<DatafileClosed>(new CloseDatafile(), Timeout.InfiniteTimeSpan, _engine)
             .PipeTo(Self, success: closed => new DroppedClosed(closed.File, asker));
     }
 

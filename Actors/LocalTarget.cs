@@ -155,7 +155,7 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
 
     /// <inheritdoc/>
     public Task<long> CountAsync(string table, CancellationToken cancellationToken) =>
-        Task.Run(() => database.Count(database.GetTable(table)), cancellationToken);
+        database.Engine.Workers.RunAsync(() => database.Count(database.GetTable(table)), cancellationToken);
 
     /// <inheritdoc/>
     public async IAsyncEnumerable<CommitResult> LoadAsync(

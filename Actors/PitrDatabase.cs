@@ -83,7 +83,13 @@ public sealed class PitrDatabase : IAsyncDisposable
     {
         PitrOptions settings = options ?? new PitrOptions();
         string full = Path.GetFullPath(folder);
-        await Task.Run(() => EngineCreation.Create(full, settings), cancellationToken).ConfigureAwait(false);
+        await EngineFactory.WorkersOf(settings).RunAsync(
+            () =>
+            {
+                EngineCreation.Create(full, settings);
+                return full;
+            },
+            cancellationToken).ConfigureAwait(false);
         return await OpenAsync(full, settings, cancellationToken).ConfigureAwait(false);
     }
 
@@ -105,7 +111,7 @@ public sealed class PitrDatabase : IAsyncDisposable
         IActorRef supervisor = ActorRefs.Nobody;
         try
         {
-            var started = new TaskCompletionSource<EngineStarted>(TaskCreationOptions.RunContinuationsAsynchronously);
+            var started = new TaskCompletionSource<EngineStarted>(engine.Threads.Promises);
             supervisor = system.ActorOf(EngineSupervisor.PropsFor(engine, started), EngineFactory.NameFor(engine));
             EngineStarted actors = await started.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
             return new PitrDatabase(engine, actors, system, ownsSystem);
@@ -201,7 +207,7 @@ public sealed class PitrDatabase : IAsyncDisposable
         RequireWritable();
         var begin = new PendingCommit(new WriteBatch());
         // one that was stamped must be ended: so it is waited for all the same
-        begin.PrepareBegin(CancellationToken.None);
+        begin.PrepareBegin(_engine.Threads, CancellationToken.None);
         Task<CommitResult> begun = begin.Task.AsTask();
         if (_engine.Intake.Enqueue(begin))
             _actors.WalWriter.Tell(Drain.Instance, ActorRefs.NoSender);
@@ -214,7 +220,8 @@ public sealed class PitrDatabase : IAsyncDisposable
         {
             _ = begun.ContinueWith(
                 _ => EndTransaction(begin.Ticket!), CancellationToken.None,
-                TaskContinuationOptions.OnlyOnRanToCompletion, TaskScheduler.Default);
+                TaskContinuationOptions.OnlyOnRanToCompletion | TaskContinuationOptions.ExecuteSynchronously,
+                TaskScheduler.Default);
             throw;
         }
     }
@@ -229,7 +236,7 @@ public sealed class PitrDatabase : IAsyncDisposable
         RequireWritable();
         cancellationToken.ThrowIfCancellationRequested();
         PendingCommit commit = batch.Pending;
-        commit.Prepare(cancellationToken);
+        commit.Prepare(_engine.Threads, cancellationToken);
         commit.Reads = reads;
         commit.Ticket = ticket;
         ValueTask<CommitResult> task = commit.Task;
@@ -410,7 +417,7 @@ public sealed class PitrDatabase : IAsyncDisposable
         string datafile, TimeSpan lease, string reason = "", CancellationToken cancellationToken = default)
     {
         Task<Fenced> asked = AskAsync<Fenced>(
-            _actors.Supervisor, new Fence(datafile, null, Environment.MachineName, reason, lease),
+            _actors.Supervisor, new Fence(datafile, null, _engine.Options.Process.Machine, reason, lease),
             CancellationToken.None, Timeout.InfiniteTimeSpan);
         Fenced fenced;
         try
@@ -506,13 +513,13 @@ public sealed class PitrDatabase : IAsyncDisposable
     }
 
     private async Task<T> AskAsync<T>(
-        ICanTell actor, object request, CancellationToken cancellationToken, TimeSpan? timeout = null)
+        IActorRef actor, object request, CancellationToken cancellationToken, TimeSpan? timeout = null)
     {
         TimeSpan most = timeout ?? _engine.Options.RequestTimeout;
         try
         {
             using var stopped = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _actors.Stopped);
-            object answer = await actor.Ask<object>(request, most, stopped.Token).ConfigureAwait(false);
+            object answer = await actor.AskAsync(request, most, _engine, stopped.Token).ConfigureAwait(false);
             return answer switch
             {
                 T expected => expected,

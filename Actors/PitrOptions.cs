@@ -106,6 +106,12 @@ public sealed record PitrOptions
     /// <summary>Where long work runs; a simulation runs it in an order of its own.</summary>
     internal Actors.IWorkers? Workers { get; init; }
 
+    /// <summary>Where what is short goes on, and how the engine waits.</summary>
+    internal Storage.IThreads? Threads { get; init; }
+
+    /// <summary>Who runs the engine.</summary>
+    internal Storage.ThisProcess Process { get; init; } = Storage.ThisProcess.Real;
+
     /// <summary>How a worker pauses between paced writes.</summary>
     internal Action<TimeSpan>? Delay { get; init; }
 }

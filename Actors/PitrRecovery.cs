@@ -19,8 +19,9 @@ public static class PitrRecovery
         RestoreRequest request, PitrOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(request);
-        return Task.Run(
-            () => Plan(request, options ?? new PitrOptions(), verifiesFiles: true, cancellationToken).Plan,
+        PitrOptions settings = options ?? new PitrOptions();
+        return EngineFactory.WorkersOf(settings).RunAsync(
+            () => Plan(request, settings, verifiesFiles: true, cancellationToken).Plan,
             cancellationToken);
     }
 
@@ -35,8 +36,8 @@ public static class PitrRecovery
         ArgumentNullException.ThrowIfNull(request);
         PitrOptions settings = options ?? new PitrOptions();
         long began = settings.Clock.GetTimestamp();
-        PlannedRecovery planned = await Task.Run(() => Prepare(request, settings, cancellationToken), cancellationToken)
-            .ConfigureAwait(false);
+        PlannedRecovery planned = await EngineFactory.WorkersOf(settings)
+            .RunAsync(() => Prepare(request, settings, cancellationToken), cancellationToken).ConfigureAwait(false);
         return await CarryOutAsync(planned.Plan, request.Into, settings, began, cancellationToken)
             .ConfigureAwait(false);
     }
@@ -63,8 +64,8 @@ public static class PitrRecovery
         PitrOptions settings = options ?? new PitrOptions();
         long began = settings.Clock.GetTimestamp();
         string full = Path.GetFullPath(folder);
-        RecoveryPlan plan = await Task
-            .Run(() => RecoveryContinuation.Note(full, target, promote, settings, cancellationToken), cancellationToken)
+        RecoveryPlan plan = await EngineFactory.WorkersOf(settings)
+            .RunAsync(() => RecoveryContinuation.Note(full, target, promote, settings, cancellationToken), cancellationToken)
             .ConfigureAwait(false);
         return await CarryOutAsync(plan, full, settings, began, cancellationToken).ConfigureAwait(false);
     }

@@ -41,7 +41,7 @@ internal sealed class RecoveryCoordinator : UntypedActor
     private ReplayStep.Barrier? _barrier;
     private WalStart? _wal;
     private int _batches;
-    private readonly object _streamGate = new(); // a step of the stream, or its end
+    private readonly WorkerGate _streamGate; // a step of the stream, or its end
     private bool _isReading;
     private bool _isHeld;
     private bool _isRead;
@@ -56,6 +56,7 @@ internal sealed class RecoveryCoordinator : UntypedActor
         _datafiles = datafiles;
         _catalogue = opened.ControlFile.Catalogue;
         _job = ReplayJob.For(engine, opened);
+        _streamGate = new WorkerGate(engine.Threads);
         _began = engine.Clock.GetTimestamp();
     }
 
@@ -69,15 +70,14 @@ internal sealed class RecoveryCoordinator : UntypedActor
     protected override void PostStop()
     {
         ReplayStream stream = _job.Stream;
-        object gate = _streamGate;
+        WorkerGate gate = _streamGate;
         _engine.Workers.Start(
             ActorRefs.Nobody,
-            () =>
+            () => gate.Run<object>(() =>
             {
-                lock (gate)
-                    stream.Dispose();
+                stream.Dispose();
                 return AllRead.Instance;
-            },
+            }),
             static error => new StepFailed(error));
     }
 
@@ -159,14 +159,10 @@ internal sealed class RecoveryCoordinator : UntypedActor
             return;
         _isReading = true;
         ReplayStream stream = _job.Stream;
-        object gate = _streamGate;
+        WorkerGate gate = _streamGate;
         _engine.Workers.Start(
             Self,
-            () =>
-            {
-                lock (gate)
-                    return stream.MoveNext() ? new StepRead(stream.Current) : AllRead.Instance;
-            },
+            () => gate.Run<object>(() => stream.MoveNext() ? new StepRead(stream.Current) : AllRead.Instance),
             static error => new StepFailed(error));
     }
 

@@ -443,7 +443,7 @@ internal sealed class Datafile : IDisposable
             _disposed = true;
         }
         _closing.Cancel();
-        _idle.Wait();
+        Environment.Epochs.Threads.Wait(_idle);
         _job?.View?.Unpin();
         _job = null;
         _views.End();

@@ -15,6 +15,7 @@ namespace Pitr.Actors;
 /// THREADS  any number of callers; one pump, a task that runs while something is delayed.
 /// </remarks>
 internal sealed class CommitDelay(EngineContext engine, IActorRef walWriter, CancellationToken stopped)
+    : IThreadPoolWorkItem
 {
     private static readonly TimeSpan LongestDelay = TimeSpan.FromMilliseconds(10);
     private static readonly TimeSpan ShortestWait = TimeSpan.FromMilliseconds(1);
@@ -49,7 +50,7 @@ internal sealed class CommitDelay(EngineContext engine, IActorRef walWriter, Can
                 return; // the pump runs
         }
 
-        _ = Task.Run(PumpAsync, CancellationToken.None);
+        engine.Threads.Queue(this);
     }
 
     /// <summary>How much of what may be in memory and not in the files is: 1 and above, and commits wait.</summary>
@@ -66,6 +67,9 @@ internal sealed class CommitDelay(EngineContext engine, IActorRef walWriter, Can
 
     /// <summary>In proportion: nothing much at half, the most when it is full.</summary>
     public static TimeSpan DelayAt(double fill) => LongestDelay * Math.Clamp((fill - 0.5) * 2, 0.1, 1);
+
+    /// <summary>Begins the pump.</summary>
+    void IThreadPoolWorkItem.Execute() => _ = PumpAsync();
 
     private async Task PumpAsync()
     {

@@ -1,4 +1,5 @@
 using System.Threading.Tasks.Sources;
+using Pitr.Storage;
 using Pitr.Wal;
 
 namespace Pitr.Actors;
@@ -21,6 +22,7 @@ internal sealed class PendingCommit : IValueTaskSource<CommitResult>
     private ManualResetValueTaskSourceCore<CommitResult> _core = new() { RunContinuationsAsynchronously = true };
     private CancellationTokenRegistration _cancellation;
     private CancellationToken _token;
+    private IThreads _threads = PoolThreads.Instance;
     private int _state;
 
     public PendingCommit(WriteBatch batch) => _batch = batch;
@@ -57,9 +59,9 @@ internal sealed class PendingCommit : IValueTaskSource<CommitResult>
     public int IntakeBytes => RecordBytes + 64;
 
     /// <summary>Readies it for a commit of its batch.</summary>
-    public void Prepare(CancellationToken token)
+    public void Prepare(IThreads threads, CancellationToken token)
     {
-        Reset(token);
+        Reset(threads, token);
         RecordBytes = _batch.SealRecord();
         Record = _batch.Record;
         OperationCount = (uint)_batch.Count;
@@ -71,9 +73,9 @@ internal sealed class PendingCommit : IValueTaskSource<CommitResult>
     }
 
     /// <summary>Readies it to register a transaction.</summary>
-    public void PrepareBegin(CancellationToken token)
+    public void PrepareBegin(IThreads threads, CancellationToken token)
     {
-        Reset(token);
+        Reset(threads, token);
         RecordBytes = 0;
         OperationCount = 0;
         TableCount = FileCount = 0;
@@ -132,7 +134,7 @@ internal sealed class PendingCommit : IValueTaskSource<CommitResult>
 
     void IValueTaskSource<CommitResult>.OnCompleted(
         Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
-        _core.OnCompleted(continuation, state, token, flags);
+        _core.OnCompleted(_threads.Continuation(continuation), state, token, flags);
 
     private void Cancel()
     {
@@ -143,12 +145,18 @@ internal sealed class PendingCommit : IValueTaskSource<CommitResult>
         _core.SetException(new OperationCanceledException(_token));
     }
 
-    private void Reset(CancellationToken token)
+    private void Reset(IThreads threads, CancellationToken token)
     {
         if (Interlocked.CompareExchange(ref _state, Queued, Idle) != Idle)
             throw new InvalidOperationException(
                 "A commit of this batch is under way; await it before the batch is used again.");
         _core.Reset();
+        if (threads != _threads)
+        {
+            _threads = threads;
+            _core.RunContinuationsAsynchronously = threads.Promises == TaskCreationOptions.RunContinuationsAsynchronously;
+        }
+
         _token = token;
         _cancellation = default;
         Next = null;

@@ -42,6 +42,7 @@ internal sealed class EngineContext
     public HandOver HandOver { get; } = new();
     public PacedWriter PacedWriter => Environment.Writer;
     public EpochTable Epochs => Environment.Epochs;
+    public IThreads Threads => Environment.Epochs.Threads;
 
     /// <summary>Bytes of changes that are not yet in the datafiles, at which commits wait.</summary>
     public required long WriteBufferBytesMax { get; init; }

@@ -11,10 +11,12 @@ internal static class EngineFactory
 
     public static IFileSystem FileSystemOf(PitrOptions options) => options.FileSystem ?? new PosixFileSystem();
 
+    public static IWorkers WorkersOf(PitrOptions options) => options.Workers ?? ThreadWorkers.Instance;
+
     public static Func<ulong> DrawOf(PitrOptions options)
     {
         Func<ulong> draw =
-            options.DrawRandom ?? (() => BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))));
+            options.DrawRandom ?? DrawFromSystem;
         return () =>
         {
             ulong drawn;
@@ -40,14 +42,14 @@ internal static class EngineFactory
         Pause = options.Delay ?? DelayWith(options.Clock),
         Environment = environment,
         Intake = new CommitIntake(IntakeBytesMax),
-        Workers = options.Workers ?? new ThreadWorkers(),
+        Workers = WorkersOf(options),
     };
 
     /// <summary>Disk and memory of one engine's datafiles.</summary>
     public static DatafileEnvironment EnvironmentFor(PitrOptions options)
     {
         var budget = new MemoryBudget(options.MemoryBudgetBytes);
-        var epochs = new EpochTable();
+        var epochs = new EpochTable(options.Threads);
         var cache = new PageCache(budget.PageCacheBytes, epochs);
         var arenas = new ArenaPool(options.WriteBufferBytesMax ?? budget.WriteBufferBytes);
         return new DatafileEnvironment(FileSystemOf(options), cache, epochs, WriterFor(options, arenas), arenas);
@@ -96,6 +98,10 @@ internal static class EngineFactory
     public static FolderStore OpenStore(
         IFileSystem files, Func<ulong> draw, StoreAddress address, ChunkWrite? write = null) =>
         new(files, address.Folder, draw, address.Text, write);
+
+#pragma warning disable RS0030 // the one source of chance
+    private static ulong DrawFromSystem() => BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
+#pragma warning restore RS0030
 
     /// <summary>A worker's pause; workers have threads of their own.</summary>
     private static Action<TimeSpan> DelayWith(TimeProvider clock) =>

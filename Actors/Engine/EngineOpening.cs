@@ -24,7 +24,7 @@ internal static class EngineOpening
         var store = new ControlFileStore(files, engine.Folder);
         if (!store.Exists)
             throw EngineErrors.NotADatabase(engine.Folder);
-        DatabaseLock databaseLock = DatabaseLock.Take(files, engine.Folder, DatabaseLock.ThisProcess(engine.Clock));
+        DatabaseLock databaseLock = DatabaseLock.Take(files, engine.Folder, engine.Options.Process.Words(engine.Clock));
         var datafiles = new List<OpenedDatafile>();
         WalFolder? folder = null;
         WalOpened? wal = null;
@@ -61,7 +61,7 @@ internal static class EngineOpening
             FileEntry place = files.Stat(engine.Folder)!;
             return new OpenedEngine(
                 databaseLock, store, control, folder, wal, datafiles, stores,
-                new EngineStart(engine.Draw(), Environment.MachineName, engine.Folder, place.Inode))
+                new EngineStart(engine.Draw(), engine.Options.Process.Machine, engine.Folder, place.Inode))
             {
                 ArchiveBound = ArchiveBound.Of(engine.Options, settings),
                 Restore = isRecovering ? RestoreSources.Of(engine, control) : null,

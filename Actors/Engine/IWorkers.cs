@@ -3,20 +3,29 @@ using Akka.Actor;
 namespace Pitr.Actors;
 
 /// <summary>
-/// Where actors send work that takes long or blocks: flushes, copies, preallocation. What comes of it is told back as a
-/// message. A seam, so that a simulation runs the work in an order of its own.
+/// Where work goes that takes long or blocks: flushes, copies, preallocation, opening. A seam, so that a simulation
+/// runs it in an order of its own.
 /// </summary>
 internal interface IWorkers
 {
     /// <summary>
-    /// Runs the work elsewhere; then tells its result, or what <paramref name="failed"/> makes of its exception.
+    /// Runs an actor's work elsewhere; then tells its result, or what <paramref name="failed"/> makes of its exception.
     /// </summary>
     void Start(IActorRef replyTo, Func<object> work, Func<Exception, object> failed);
+
+    /// <summary>Runs a caller's work elsewhere; the task ends as it does.</summary>
+    Task<T> RunAsync<T>(Func<T> work, CancellationToken cancellation);
 }
 
-/// <summary>Each piece of work on a thread of its own, below normal priority where the platform has it.</summary>
+/// <summary>
+/// Each piece of an actor's work on a thread of its own, below normal priority where the platform has it; that of a
+/// caller on one of the pool's.
+/// </summary>
 internal sealed class ThreadWorkers : IWorkers
 {
+    public static ThreadWorkers Instance { get; } = new();
+
+#pragma warning disable RS0030 // this is where the engine's work gets its threads
     public void Start(IActorRef replyTo, Func<object> work, Func<Exception, object> failed) =>
         Task.Factory.StartNew(
             () =>
@@ -34,4 +43,7 @@ internal sealed class ThreadWorkers : IWorkers
                 replyTo.Tell(result, ActorRefs.NoSender);
             },
             CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+
+    public Task<T> RunAsync<T>(Func<T> work, CancellationToken cancellation) => Task.Run(work, cancellation);
+#pragma warning restore RS0030
 }

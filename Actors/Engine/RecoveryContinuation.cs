@@ -35,7 +35,7 @@ internal static class RecoveryContinuation
         var store = new ControlFileStore(files, folder);
         if (!store.Exists)
             throw EngineErrors.NotADatabase(folder);
-        using DatabaseLock held = DatabaseLock.Take(files, folder, DatabaseLock.ThisProcess(options.Clock));
+        using DatabaseLock held = DatabaseLock.Take(files, folder, options.Process.Words(options.Clock));
         ControlFile control = store.ReadLive();
         if (control.Recovery is not { } recovery)
             throw EngineErrors.NotInRecovery(folder);

@@ -18,12 +18,13 @@ internal static class StatusReport
         IActorRef controlFile)
     {
         bool isPaused = archiver.IsNobody();
-        Task<DatafileStatus?>[] files = [.. datafiles.Select(AskFile)];
+        Task<DatafileStatus?>[] files = [.. datafiles.Select(owner => AskFile(owner, engine))];
         Task<ArchiveReported> archive = isPaused
             ? Task.FromResult(new ArchiveReported([], null))
-            : archiver.Ask<ArchiveReported>(new GetArchiveStatus(), AnswerWithin);
+            : archiver.AskAsync<ArchiveReported>(new GetArchiveStatus(), AnswerWithin, engine);
         ControlFile now =
-            (await controlFile.Ask<ControlFileChanged>(new GetControlFile(), AnswerWithin).ConfigureAwait(false)).Now;
+            (await controlFile.AskAsync<ControlFileChanged>(new GetControlFile(), AnswerWithin, engine)
+                .ConfigureAwait(false)).Now;
         DatafileStatus[] reported = [.. (await Task.WhenAll(files).ConfigureAwait(false)).OfType<DatafileStatus>()];
         IEnumerable<DatafileStatus> silent = engine.Slots.All
             .Where(slot => !reported.Any(file => file.Name == slot.Name))
@@ -39,11 +40,12 @@ internal static class StatusReport
     }
 
     /// <summary>Null if it died after it was asked.</summary>
-    private static async Task<DatafileStatus?> AskFile(IActorRef owner)
+    private static async Task<DatafileStatus?> AskFile(IActorRef owner, EngineContext engine)
     {
         try
         {
-            return await owner.Ask<DatafileStatus>(new GetDatafileStatus(), AnswerWithin).ConfigureAwait(false);
+            return await owner.AskAsync<DatafileStatus>(new GetDatafileStatus(), AnswerWithin, engine)
+                .ConfigureAwait(false);
         }
         catch (AskTimeoutException)
         {

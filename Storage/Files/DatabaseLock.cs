@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text;
 
 namespace Pitr.Storage;
@@ -26,7 +25,7 @@ internal sealed class DatabaseLock : IDisposable
     /// <summary>Takes it, or says who has it.</summary>
     /// <param name="disk">Where the folder is.</param>
     /// <param name="folder">An existing folder.</param>
-    /// <param name="holder">Who will hold it, for people: see <see cref="ThisProcess"/>.</param>
+    /// <param name="holder">Who will hold it, for people: see <see cref="ThisProcess.Words"/>.</param>
     /// <exception cref="RefusedException">DatabaseLocked.</exception>
     public static DatabaseLock Take(IFileSystem disk, string folder, string holder)
     {
@@ -52,11 +51,6 @@ internal sealed class DatabaseLock : IDisposable
         }
         return new DatabaseLock(taken);
     }
-
-    /// <summary>This process, in words.</summary>
-    public static string ThisProcess(TimeProvider clock) => string.Create(
-        CultureInfo.InvariantCulture,
-        $"process {Environment.ProcessId} on {Environment.MachineName} since {clock.GetUtcNow().UtcDateTime:O}");
 
     public void Dispose() => _lock.Dispose();
 

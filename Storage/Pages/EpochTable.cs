@@ -24,7 +24,7 @@ namespace Pitr.Storage;
 /// THREADS  any. The lock protects the queue and the tables' growth, never a guard.
 /// FAILURE  actions must not throw: what they free would be lost for the rest of the batch.
 /// </remarks>
-internal sealed class EpochTable
+internal sealed class EpochTable(IThreads? threads = null) : IThreadPoolWorkItem
 {
     private const int SlotsPerChunk = 64;
 
@@ -38,6 +38,9 @@ internal sealed class EpochTable
     private int _retiredCount;
     private int _running;
     private int _isSoon;
+
+    /// <summary>Where work goes on beside the caller: what is read ahead, what is released.</summary>
+    public IThreads Threads { get; } = threads ?? PoolThreads.Instance;
 
     /// <summary>Actions that have not run yet.</summary>
     public int Waiting => Volatile.Read(ref _retiredCount);
@@ -127,7 +130,7 @@ internal sealed class EpochTable
     public void CollectSoon()
     {
         if (Interlocked.Exchange(ref _isSoon, 1) == 0)
-            ThreadPool.UnsafeQueueUserWorkItem(static table => table.CollectNow(), this, preferLocal: false);
+            Threads.Queue(this);
     }
 
     /// <summary>
@@ -140,10 +143,10 @@ internal sealed class EpochTable
         long epoch = Interlocked.Increment(ref _clock) - 1;
         var spin = new SpinWait();
         while (OldestRunning() <= epoch)
-            spin.SpinOnce();
+            Threads.Yield(ref spin);
         Collect();
         while (IsRunning()) // on another thread
-            spin.SpinOnce();
+            Threads.Yield(ref spin);
     }
 
     /// <summary>True if the calling thread is inside a guard.</summary>
@@ -171,14 +174,15 @@ internal sealed class EpochTable
         return _threads[thread / SlotsPerChunk][thread % SlotsPerChunk].Epoch;
     }
 
-    private void CollectNow()
+    /// <summary>What <see cref="CollectSoon"/> has queued.</summary>
+    void IThreadPoolWorkItem.Execute()
     {
         Volatile.Write(ref _isSoon, 0);
         var spin = new SpinWait();
         for (int tries = 0; tries < 20 && Waiting > 0; tries++)
         {
             Collect();
-            spin.SpinOnce();
+            Threads.Yield(ref spin);
         }
     }
 

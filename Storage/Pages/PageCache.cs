@@ -207,7 +207,7 @@ internal sealed unsafe class PageCache : IDisposable
                     return _frames.TakeExtra();
                 }
             }
-            Thread.Yield();
+            Epochs.Threads.Yield();
         }
     }
 

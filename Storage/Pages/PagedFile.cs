@@ -90,7 +90,7 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
                 to++;
             _handle.StartRead((long)numbers[from] * PageLayout.PageBytes, (long)(to - from) * PageLayout.PageBytes);
             var run = new PrefetchRun(this, numbers[from], to - from, rootGeneration, _cache.Epochs.Hold());
-            ThreadPool.UnsafeQueueUserWorkItem(run, preferLocal: false);
+            _cache.Epochs.Threads.Queue(run);
             from = to;
         }
     }

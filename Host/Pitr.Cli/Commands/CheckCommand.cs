@@ -54,7 +54,7 @@ internal static class CheckCommand
         IFileSystem files = EngineFactory.FileSystemOf(options);
         if (!new ControlFileStore(files, folder).Exists)
             throw EngineErrors.NotADatabase(folder);
-        using DatabaseLock held = DatabaseLock.Take(files, folder, DatabaseLock.ThisProcess(options.Clock));
+        using DatabaseLock held = DatabaseLock.Take(files, folder, ThisProcess.Real.Words(options.Clock));
         return DatabaseCheck.Run(folder, EngineFactory.ContextFor(folder, options).Environment, cancellationToken);
     }
 }

@@ -1,6 +1,7 @@
 using Akka.Actor;
 using Microsoft.Extensions.Time.Testing;
 using Pitr.Actors;
+using Pitr.Storage;
 
 namespace Pitr.Tests;
 
@@ -75,7 +76,7 @@ public sealed class CommitDelayTests
     {
         var batch = new WriteBatch();
         batch.Put(Table, [1], new byte[valueBytes]);
-        batch.Pending.Prepare(CancellationToken.None);
+        batch.Pending.Prepare(PoolThreads.Instance, CancellationToken.None);
         _delay.Enqueue(batch.Pending);
         return batch.Pending;
     }

@@ -72,7 +72,7 @@ public sealed class GroupPartsTests
             var batch = new WriteBatch();
             for (int i = 0; i < size; i++)
                 batch.Put(Table, BitConverter.GetBytes(i), new byte[1024]);
-            batch.Pending.Prepare(CancellationToken.None);
+            batch.Pending.Prepare(PoolThreads.Instance, CancellationToken.None);
             group.Add(batch.Pending);
         }
         return group;

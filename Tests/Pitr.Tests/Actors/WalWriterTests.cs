@@ -67,7 +67,7 @@ public sealed class WalWriterTests : TestKit
         Task<CommitResult> put = Commit(BatchOf(1, 10));
         ApplyPart part = await _datafile.ExpectMsgAsync<ApplyPart>();
         var begin = new PendingCommit(new WriteBatch());
-        begin.PrepareBegin(CancellationToken.None);
+        begin.PrepareBegin(PoolThreads.Instance, CancellationToken.None);
         Task<CommitResult> begun = Hand(begin);
         await Barrier();
         Assert.False(begun.IsCompleted);
@@ -124,7 +124,7 @@ public sealed class WalWriterTests : TestKit
     public async Task A_put_that_was_encoded_before_the_drop_of_its_table_and_stamped_after_it_is_refused()
     {
         PendingCommit put = BatchOf(1, 10).Pending;
-        put.Prepare(CancellationToken.None);
+        put.Prepare(PoolThreads.Instance, CancellationToken.None);
         _writer.Tell(new LogEvent(new WalEvent.DropTable(Table.Id, FileId.Main, Table.Name)), TestActor);
         Task<CommitResult> refused = Hand(put);
         EventLogged dropped = await ExpectMsgAsync<EventLogged>();
@@ -141,7 +141,7 @@ public sealed class WalWriterTests : TestKit
         _engine.Catalogue = new CatalogueView(_engine.Catalogue.Catalogue.CreateTable(
             other.Id, other.Name, FileId.Main, _engine.DurableLsn + 16));
         var begin = new PendingCommit(new WriteBatch());
-        begin.PrepareBegin(CancellationToken.None);
+        begin.PrepareBegin(PoolThreads.Instance, CancellationToken.None);
         await Hand(begin).Within();
         var reads = new ReadSet { SnapshotLsn = _engine.Visibility.Visible };
         reads.AddKey(TreeKey.Of(other.Id, TestEngine.Bytes("k")));
@@ -149,7 +149,7 @@ public sealed class WalWriterTests : TestKit
         _writer.Tell(new LogEvent(new WalEvent.DropTable(other.Id, FileId.Main, other.Name)), TestActor);
         await ExpectMsgAsync<EventLogged>();
         PendingCommit commit = BatchOf(1, 10).Pending;
-        commit.Prepare(CancellationToken.None);
+        commit.Prepare(PoolThreads.Instance, CancellationToken.None);
         commit.Reads = reads;
         commit.Ticket = begin.Ticket;
         await Assert.ThrowsAsync<ConflictException>(() => Hand(commit).Within());
@@ -165,7 +165,7 @@ public sealed class WalWriterTests : TestKit
 
     private Task<CommitResult> Commit(WriteBatch batch)
     {
-        batch.Pending.Prepare(CancellationToken.None);
+        batch.Pending.Prepare(PoolThreads.Instance, CancellationToken.None);
         return Hand(batch.Pending);
     }
 
