@@ -291,6 +291,7 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
                 _files.OwnerOf(file).Tell(part);
         }
 
+        _engine.FillAtLastGroup = _engine.Fill;
         AskForSegmentsAhead();
         return true;
     }

@@ -40,7 +40,7 @@ internal static class CommitBench
             Measure(subject, writers, TimeSpan.FromSeconds(options.Seconds)); // until all that is pooled is there
             long before = GC.GetTotalAllocatedBytes(precise: true);
             long commits = Measure(subject, writers, TimeSpan.FromSeconds(options.Seconds)).Count;
-            long bytes = GC.GetTotalAllocatedBytes(precise: true) - before - (writers * LatencyHistogram.LengthBytes);
+            long bytes = GC.GetTotalAllocatedBytes(precise: true) - before;
             new AllocationLine("allocation", "pitr", writers, commits, Math.Round((double)bytes / commits, 1))
                 .Print(options.Json);
         }
@@ -49,26 +49,26 @@ internal static class CommitBench
     private static LatencyHistogram Measure(IBenchEngine engine, int writers, TimeSpan duration)
     {
         long until = Stopwatch.GetTimestamp() + (long)(duration.TotalSeconds * Stopwatch.Frequency);
-        var histograms = new LatencyHistogram[writers];
+        using var histograms = new ThreadLocal<LatencyHistogram>(() => new LatencyHistogram(), trackAllValues: true);
         var tasks = new Task[writers];
         for (int i = 0; i < writers; i++)
         {
             int writer = i;
-            histograms[i] = new LatencyHistogram();
             tasks[i] = engine.IsBlocking
-                ? Task.Factory.StartNew(() => WriteAsync(engine, writer, histograms[writer], until).AsTask()
+                ? Task.Factory.StartNew(() => WriteAsync(engine, writer, histograms, until).AsTask()
                     .Wait(), TaskCreationOptions.LongRunning)
-                : Task.Run(() => WriteAsync(engine, writer, histograms[writer], until).AsTask());
+                : Task.Run(() => WriteAsync(engine, writer, histograms, until).AsTask());
         }
 
         Task.WaitAll(tasks);
         var all = new LatencyHistogram();
-        foreach (LatencyHistogram histogram in histograms)
+        foreach (LatencyHistogram histogram in histograms.Values)
             all.Add(histogram);
         return all;
     }
 
-    private static async ValueTask WriteAsync(IBenchEngine engine, int writer, LatencyHistogram latencies, long until)
+    private static async ValueTask WriteAsync(
+        IBenchEngine engine, int writer, ThreadLocal<LatencyHistogram> latencies, long until)
     {
         Func<ReadOnlyMemory<byte>, ReadOnlyMemory<byte>, ValueTask> commit = engine.Writer();
         var random = new Random(writer + 17);
@@ -81,7 +81,7 @@ internal static class CommitBench
             BitConverter.TryWriteBytes(value, began);
             await commit(key, value).ConfigureAwait(false);
             long ended = Stopwatch.GetTimestamp();
-            latencies.Add((long)((ended - began) * (1e9 / Stopwatch.Frequency)));
+            latencies.Value!.Add((long)((ended - began) * (1e9 / Stopwatch.Frequency)));
             began = ended;
         }
     }

@@ -33,14 +33,14 @@ internal sealed class CommitDelay(EngineContext engine, IActorRef walWriter, Can
     /// </summary>
     public void Enqueue(PendingCommit commit)
     {
-        if (Count == 0 && Fill < 0.5)
+        if (Count == 0 && (IsFarFromFull || engine.Fill < 0.5))
         {
             Pass(commit);
             return;
         }
 
         long now = engine.Clock.GetTimestamp();
-        TimeSpan delay = DelayAt(Fill);
+        TimeSpan delay = DelayAt(engine.Fill);
         lock (_gate)
         {
             _lastDue = Math.Max(_lastDue, now + (long)(delay.TotalSeconds * engine.Clock.TimestampFrequency));
@@ -53,17 +53,13 @@ internal sealed class CommitDelay(EngineContext engine, IActorRef walWriter, Can
         engine.Threads.Queue(this);
     }
 
-    /// <summary>How much of what may be in memory and not in the files is: 1 and above, and commits wait.</summary>
-    private double Fill
-    {
-        get
-        {
-            long underWay = engine.Intake.Bytes + engine.Visibility.Bytes;
-            return Math.Max(
-                (double)(engine.Slots.BufferedBytes + underWay) / engine.WriteBufferBytesMax,
-                (double)underWay / engine.Intake.BytesMax);
-        }
-    }
+    /// <summary>
+    /// True if far from any delay, as of the last group and what came since: the look that each commit can afford. The
+    /// exact one reads what other threads write all the time.
+    /// </summary>
+    private bool IsFarFromFull =>
+        engine.FillAtLastGroup < 0.25
+        && engine.Intake.Bytes < Math.Min(engine.WriteBufferBytesMax, engine.Intake.BytesMax) / 8;
 
     /// <summary>In proportion: nothing much at half, the most when it is full.</summary>
     public static TimeSpan DelayAt(double fill) => LongestDelay * Math.Clamp((fill - 0.5) * 2, 0.1, 1);
@@ -85,7 +81,7 @@ internal sealed class CommitDelay(EngineContext engine, IActorRef walWriter, Can
                 long now = engine.Clock.GetTimestamp();
                 if (now < first.Due)
                     wait = engine.Clock.GetElapsedTime(now, first.Due);
-                else if (Fill >= 1)
+                else if (engine.Fill >= 1)
                     (wait, isRefused) =
                         (LongestDelay, engine.Clock.GetElapsedTime(first.Since) > engine.Options.RequestTimeout);
             }

@@ -4,8 +4,16 @@ namespace Pitr.Actors;
 /// The transactions that share one write and one sync of the WAL, until all of their datafiles have applied them.
 /// Used again and again; it holds no caller's data beyond its round.
 /// </summary>
-internal sealed class CommitGroup
+/// <remarks>
+/// CALLERS GO ON on threads of the pool, one work item for many of them: a queued item a caller, and an object for it,
+/// cost more than the rest of the hand-over. A caller that blocks holds up nobody: whoever begins to run queues another
+/// item first as long as callers are left, so that another thread can always take the next one.
+/// </remarks>
+internal sealed class CommitGroup : IThreadPoolWorkItem
 {
+    private VisibilityTracker? _returnTo;
+    private int _items; // queued or running
+    private int _claimed;
     private Expectation[] _expected = new Expectation[4];
     private int _expectedCount;
     private int _outstanding;
@@ -60,6 +68,36 @@ internal sealed class CommitGroup
     }
 
     public bool IsApplied => Volatile.Read(ref _outstanding) == 0;
+
+    /// <summary>It is visible: its callers go on, then it goes back to the tracker.</summary>
+    public void Complete(VisibilityTracker returnTo)
+    {
+        if (Count == 0)
+        {
+            returnTo.Return(this);
+            return;
+        }
+
+        _returnTo = returnTo;
+        _claimed = 0;
+        _items = 1;
+        returnTo.Threads.Queue(this);
+    }
+
+    /// <summary>Runs callers until none is left.</summary>
+    public void Execute()
+    {
+        if (Volatile.Read(ref _claimed) < Count - 1)
+        {
+            Interlocked.Increment(ref _items);
+            _returnTo!.Threads.Queue(this);
+        }
+
+        for (int next; (next = Interlocked.Increment(ref _claimed) - 1) < Count;)
+            Members[next].Complete();
+        if (Interlocked.Decrement(ref _items) == 0)
+            _returnTo!.Return(this);
+    }
 
     public void Clear()
     {

@@ -19,7 +19,7 @@ internal sealed class PendingCommit : IValueTaskSource<CommitResult>
     private const int Idle = 0, Queued = 1, Taken = 2, Left = 3;
 
     private readonly WriteBatch _batch;
-    private ManualResetValueTaskSourceCore<CommitResult> _core = new() { RunContinuationsAsynchronously = true };
+    private ManualResetValueTaskSourceCore<CommitResult> _core;
     private CancellationTokenRegistration _cancellation;
     private CancellationToken _token;
     private IThreads _threads = PoolThreads.Instance;
@@ -95,12 +95,13 @@ internal sealed class PendingCommit : IValueTaskSource<CommitResult>
     /// <summary>WalWriter takes it into a group; false if it was withdrawn before.</summary>
     public bool TryTake() => Interlocked.CompareExchange(ref _state, Taken, Queued) == Queued;
 
-    /// <summary>Durable and visible: the caller goes on, on a thread of the pool.</summary>
+    /// <summary>Durable and visible: the caller goes on at once, on this thread, which is one of the pool.</summary>
     public void Complete()
     {
         if (Interlocked.CompareExchange(ref _state, Idle, Taken) == Taken)
         {
             _cancellation.Dispose(); // waits for a callback that runs: it must not meet the next round
+            _core.RunContinuationsAsynchronously = false;
             _core.SetResult(Result);
         }
     }
@@ -151,12 +152,9 @@ internal sealed class PendingCommit : IValueTaskSource<CommitResult>
             throw new InvalidOperationException(
                 "A commit of this batch is under way; await it before the batch is used again.");
         _core.Reset();
-        if (threads != _threads)
-        {
-            _threads = threads;
-            _core.RunContinuationsAsynchronously = threads.Promises == TaskCreationOptions.RunContinuationsAsynchronously;
-        }
-
+        _threads = threads;
+        // of an error or a cancellation, which may come on any thread
+        _core.RunContinuationsAsynchronously = threads.Promises == TaskCreationOptions.RunContinuationsAsynchronously;
         _token = token;
         _cancellation = default;
         Next = null;

@@ -1,4 +1,5 @@
 using Akka.Actor;
+using Pitr.Storage;
 
 namespace Pitr.Actors;
 
@@ -12,7 +13,7 @@ namespace Pitr.Actors;
 /// Credits: WalWriter asks <see cref="TryAwaitCredit"/> before it takes the next group, so that it is at most
 /// <see cref="GroupsMax"/> ahead of the slowest datafile.
 /// </remarks>
-internal sealed class VisibilityTracker
+internal sealed class VisibilityTracker(IThreads threads)
 {
     /// <summary>Groups that may be synced and not yet visible (design §3).</summary>
     public const int GroupsMax = 4;
@@ -27,6 +28,9 @@ internal sealed class VisibilityTracker
     private (IActorRef To, object Message)? _creditWaiter;
     private ulong _visible;
     private Func<Exception>? _failed;
+
+    /// <summary>Where callers go on.</summary>
+    public IThreads Threads { get; } = threads;
 
     /// <summary>A snapshot at this LSN sees all of every transaction at or below it.</summary>
     public Lsn Visible => new(Volatile.Read(ref _visible));
@@ -172,12 +176,16 @@ internal sealed class VisibilityTracker
             }
 
             credit?.To.Tell(credit.Value.Message, ActorRefs.NoSender);
-            for (int i = 0; i < group.Count; i++)
-                group.Members[i].Complete();
-            group.Clear();
-            lock (_gate)
-                _spare.Push(group);
+            group.Complete(this);
         }
+    }
+
+    /// <summary>Nobody is in the group any more.</summary>
+    public void Return(CommitGroup group)
+    {
+        group.Clear();
+        lock (_gate)
+            _spare.Push(group);
     }
 
     private void TellWaiters()

@@ -15,6 +15,7 @@ internal sealed class EngineContext
 {
     private ulong _durable;
     private ulong _lastChange;
+    private double _fillAtLastGroup = 1; // nothing is known yet: look
     private CatalogueView _catalogue = CatalogueView.Empty;
     private Problem? _archiveBehind;
     private Problem? _walKept;
@@ -34,7 +35,7 @@ internal sealed class EngineContext
 
     /// <summary>How a worker waits.</summary>
     public required Action<TimeSpan> Pause { get; init; }
-    public VisibilityTracker Visibility { get; } = new();
+    public required VisibilityTracker Visibility { get; init; }
     public FileSlots Slots { get; } = new();
     public OpenSnapshots Snapshots { get; } = new();
 
@@ -86,6 +87,27 @@ internal sealed class EngineContext
     {
         get => Volatile.Read(ref _archiveLeft);
         set => Volatile.Write(ref _archiveLeft, value);
+    }
+
+    /// <summary>
+    /// How full the buffers were when the last group was published: for a first look that costs nothing. Set by
+    /// WalWriter.
+    /// </summary>
+    public double FillAtLastGroup
+    {
+        get => Volatile.Read(ref _fillAtLastGroup);
+        set => Volatile.Write(ref _fillAtLastGroup, value);
+    }
+
+    /// <summary>How much of what may be in memory and not in the files is: 1 and above, and commits wait.</summary>
+    public double Fill
+    {
+        get
+        {
+            long underWay = Intake.Bytes + Visibility.Bytes;
+            return Math.Max(
+                (double)(Slots.BufferedBytes + underWay) / WriteBufferBytesMax, (double)underWay / Intake.BytesMax);
+        }
     }
 
     /// <summary>The tables and files as of the newest durable change of them.</summary>

@@ -41,6 +41,7 @@ internal static class EngineFactory
         WriteBufferBytesMax = environment.Arenas.BudgetBytes,
         Pause = options.Delay ?? DelayWith(options.Clock),
         Environment = environment,
+        Visibility = new VisibilityTracker(environment.Epochs.Threads),
         Intake = new CommitIntake(IntakeBytesMax),
         Workers = WorkersOf(options),
     };
