@@ -38,6 +38,11 @@ internal static class AdminErrors
         $"No engine answers at {address}: {why}.",
         "Start it with `pitr serve DIR`, or name its address with --host HOST:PORT.");
 
+    public static StorageFailedException NotAnEngine(string what) => new(
+        ErrorCode.ConnectionLost,
+        $"What answers is no engine of this release: it sent {what}.",
+        "See whether the address is that of `pitr serve`, and that no proxy answers in its place.");
+
     public static StorageFailedException StreamCutOff(string address, long rowCount) => new(
         ErrorCode.ConnectionLost,
         $"The stream from {address} ended after {rowCount} rows without its closing mark.",

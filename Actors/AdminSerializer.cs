@@ -5,6 +5,7 @@ using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 using Akka.Actor;
 using Akka.Serialization;
+using Pitr.Storage;
 using static Pitr.Actors.AdminProtocol;
 
 namespace Pitr.Actors;
@@ -14,7 +15,8 @@ namespace Pitr.Actors;
 /// </summary>
 /// <remarks>
 /// LAYOUT  described in docs/formats/admin-wire.md. A manifest is <c>NAME.VERSION</c>; the body is UTF-8 JSON with
-/// camelCase names. A reader leaves out members that it does not know; a new member has a default. A message whose
+/// camelCase names. A reader leaves out members that it does not know; a new member has a default, without which a
+/// message that lacks it is refused (<see cref="StrictJson"/>). A message whose
 /// meaning changes gets a new version, which writers use one release after readers know it.
 /// INVARIANTS  W1 what is written can be read again (a message longer than <see cref="MessageBytesMax"/> is refused by
 /// the writer, since a frame holds 128,000 bytes). W2 a manifest that is not in the table is refused; no type is ever
@@ -32,7 +34,8 @@ internal sealed class AdminSerializer(ExtendedActorSystem system) : SerializerWi
     private static readonly FrozenDictionary<Type, (string Manifest, JsonTypeInfo Info)> ByType = Table();
 
     private static readonly FrozenDictionary<string, JsonTypeInfo> ByManifest =
-        ByType.Values.ToFrozenDictionary(entry => entry.Manifest, entry => entry.Info, StringComparer.Ordinal);
+        ByType.Values.ToFrozenDictionary(
+            entry => entry.Manifest, entry => StrictJson.Of(entry.Info), StringComparer.Ordinal);
 
     /// <inheritdoc/>
     public override int Identifier => SerializerId;

@@ -32,6 +32,7 @@ internal static class DatafileCheck
     {
         using IFileHandle handle = DatafileOpening.OpenHandle(environment.Files, path, FileOpen.Read);
         MetaPage meta = DatafileOpening.ChooseMetaPage(handle, expected: null);
+        DatafileOpening.RequireLength(handle, meta);
         FreeChainContent chain = FreeChain.Read(handle, meta);
         using PagedFile pages = environment.Cache.OpenFile(handle, path);
         TreeReport tree = CheckTree(environment.Epochs, pages, meta.Root, cancellation);

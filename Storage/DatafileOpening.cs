@@ -71,9 +71,15 @@ internal static class DatafileOpening
             && expected.CheckpointLsn is { } known && known != meta.CheckpointLsn)
             throw DatafileErrors.NeedsRecovery(path,
                 $"it is a foreign copy, with checkpoint LSN {meta.CheckpointLsn}; the control file names {known} for that generation");
+        RequireLength(handle, meta);
+    }
+
+    /// <summary>Requires that the file is as long as its meta page says: so what is read of it is bounded by it.</summary>
+    public static void RequireLength(IFileHandle handle, MetaPage meta)
+    {
         long lengthBytes = (long)meta.PageCount * PageLayout.PageBytes;
         if (handle.LengthBytes < lengthBytes)
-            throw DatafileErrors.TooShort(path, lengthBytes, handle.LengthBytes);
+            throw DatafileErrors.TooShort(handle.Path, lengthBytes, handle.LengthBytes);
     }
 
     /// <summary>Opens a file, telling one that is not there from other failures.</summary>

@@ -62,13 +62,21 @@ internal readonly record struct SegmentHeader(
         uint version = BinaryPrimitives.ReadUInt32LittleEndian(from[8..]);
         if (version != FormatVersion)
             throw WalErrors.FormatVersion(path, version, FormatVersion);
+        uint segmentBytes = BinaryPrimitives.ReadUInt32LittleEndian(from[12..]);
+        ulong number = BinaryPrimitives.ReadUInt64LittleEndian(from[40..]);
+        ulong start = BinaryPrimitives.ReadUInt64LittleEndian(from[48..]);
+        ulong payloadBytes = BinaryPrimitives.ReadUInt64LittleEndian(from[56..]);
+        if (!WalGeometry.IsSegmentBytes(segmentBytes) || payloadBytes != segmentBytes - Bytes
+            || start != (UInt128)number * payloadBytes)
+            throw WalErrors.SegmentHeaderDamaged(
+                path, $"it says that segment {number} of {segmentBytes} bytes begins at LSN {new Lsn(start)}");
         return new SegmentHeader(
             new SystemIdentifier(BinaryPrimitives.ReadUInt64LittleEndian(from[16..])),
             new SegmentName(
                 new TimelineId(BinaryPrimitives.ReadUInt32LittleEndian(from[24..])),
-                BinaryPrimitives.ReadUInt64LittleEndian(from[40..])),
+                number),
             new Lineage(BinaryPrimitives.ReadUInt64LittleEndian(from[32..])),
-            new Lsn(BinaryPrimitives.ReadUInt64LittleEndian(from[48..])),
-            (int)BinaryPrimitives.ReadUInt32LittleEndian(from[12..]));
+            new Lsn(start),
+            (int)segmentBytes);
     }
 }

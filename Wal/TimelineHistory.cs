@@ -29,7 +29,7 @@ internal sealed class TimelineHistory
     private TimelineHistory(SystemIdentifier system, TimelineEntry[] path)
     {
         (System, _path) = (system, path);
-        if (Fault(path) is { } fault)
+        if (TimelineEntry.Fault(path) is { } fault)
             throw new FormatException(fault);
     }
 
@@ -157,29 +157,5 @@ internal sealed class TimelineHistory
         if (ObjectName.History(history.Last.Timeline) != name)
             throw ArchiveErrors.Damaged(store, name, $"it is the history of timeline {history.Last.Timeline}");
         return history;
-    }
-
-    private static string? Fault(TimelineEntry[] path)
-    {
-        if (path.Length == 0)
-            return "a history has at least one timeline";
-        if (path[0].Parent is not null)
-            return "the first timeline of a path has no parent";
-        var lineages = new HashSet<Lineage>();
-        for (int at = 0; at < path.Length; at++)
-        {
-            TimelineEntry entry = path[at];
-            if (entry.Lineage.Value == 0 || !lineages.Add(entry.Lineage))
-                return $"lineage {entry.Lineage} is none, or is there twice";
-            if (entry.StartLsn < entry.ForkLsn)
-                return $"timeline {entry.Timeline} starts at {entry.StartLsn}, below its fork {entry.ForkLsn}";
-            if (at == 0)
-                continue;
-            if (entry.Parent != path[at - 1].Timeline || entry.Timeline.Value <= path[at - 1].Timeline.Value)
-                return $"timeline {entry.Timeline} does not follow timeline {path[at - 1].Timeline}";
-            if (at > 1 && entry.ForkLsn < path[at - 1].StartLsn)
-                return $"timeline {entry.Timeline} forks at {entry.ForkLsn}, below its parent's start {path[at - 1].StartLsn}";
-        }
-        return null;
     }
 }

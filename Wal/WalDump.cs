@@ -34,6 +34,7 @@ internal sealed record RecordDescription(
 internal static class WalDump
 {
     /// <summary>The record without its operations.</summary>
+    /// <exception cref="DamageException">It is an event whose body is none of its kind.</exception>
     public static RecordDescription Describe(WalRecord record) => Describe(record, operations: null);
 
     /// <summary>The record with each of its operations.</summary>
@@ -55,6 +56,7 @@ internal static class WalDump
         bool isTransaction = record.Kind == WalRecordKind.Transaction;
         bool hasText = !isTransaction && record.Kind != WalRecordKind.Filler;
         ReadOnlySpan<byte> json = hasText ? record.Body.TrimEnd((byte)0) : default;
+        WalEventCodec.RequireObject(record, json);
         return new RecordDescription(
             record.Lsn.ToString(), record.StartLsn.ToString(), record.GroupStart.ToString(), record.Kind.ToString(),
             record.Bytes.Length, Hex(record.Crc), Hex(record.PreviousCrc), record.CommitTime, record.RawClock,

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
+using Pitr.Storage;
 
 namespace Pitr.Wal;
 
@@ -74,6 +75,29 @@ internal static class WalEventCodec
         }
     }
 
+    /// <summary>Requires of an event of any kind, also an unknown one, that its text is a JSON object, or empty.</summary>
+    /// <exception cref="DamageException">It is not.</exception>
+    public static void RequireObject(WalRecord record, ReadOnlySpan<byte> json)
+    {
+        try
+        {
+            if (!json.IsEmpty)
+            {
+                var reader = new Utf8JsonReader(json);
+                if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
+                    throw new JsonException("An event is an object.");
+                while (reader.Read())
+                    continue;
+            }
+            if (record.Kind is > WalRecordKind.Filler and <= WalRecordKind.Shutdown)
+                _ = Decode(record);
+        }
+        catch (JsonException cause)
+        {
+            throw WalErrors.EventDamaged(record.Kind, record.Lsn, cause);
+        }
+    }
+
     private static string? NameOf(WalEvent? what) => what switch
     {
         WalEvent.CreateDatafile it => it.Name,
@@ -85,7 +109,7 @@ internal static class WalEventCodec
         JsonSerializer.SerializeToUtf8Bytes(value, type);
 
     private static T Deserialize<T>(ReadOnlySpan<byte> json, JsonTypeInfo<T> type) =>
-        JsonSerializer.Deserialize(json, type) ?? throw new JsonException("null");
+        JsonSerializer.Deserialize(json, StrictJson.Of(type)) ?? throw new JsonException("null");
 }
 
 /// <summary>How events look as JSON.</summary>

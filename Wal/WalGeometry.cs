@@ -14,11 +14,15 @@ internal readonly record struct WalGeometry
     /// <param name="segmentBytes">Bytes of a segment file: a multiple of 4096, 4 KiB to 256 MiB.</param>
     public WalGeometry(int segmentBytes)
     {
-        if (segmentBytes is < SegmentBytesMin or > SegmentBytesMax || segmentBytes % 4096 != 0)
+        if (!IsSegmentBytes(segmentBytes))
             throw new ArgumentOutOfRangeException(
                 nameof(segmentBytes), segmentBytes, "A segment has 4 KiB to 256 MiB, a multiple of 4096 bytes.");
         SegmentBytes = segmentBytes;
     }
+
+    /// <summary>True for lengths that a segment's file can have.</summary>
+    public static bool IsSegmentBytes(long bytes) =>
+        bytes is >= SegmentBytesMin and <= SegmentBytesMax && bytes % 4096 == 0;
 
     /// <summary>Bytes of a segment file, header included.</summary>
     public int SegmentBytes { get; }

@@ -93,7 +93,9 @@ internal sealed class WalReader : IDisposable
         ref byte header = ref Unsafe.Add(ref MemoryMarshal.GetArrayDataReference(_block), _at);
         if (have < RecordCodec.HeaderBytes || Length(ref header) > (uint)have)
             return MoveNextAcrossBlocks();
-        return Passes(ref header, (int)Length(ref header)) ? Advance(ref header) : EndHere(FoundHere());
+        return Passes(ref header, (int)Length(ref header)) && HasTimes(ref header)
+            ? Advance(ref header)
+            : EndHere(FoundHere());
     }
 
     public void Dispose()
@@ -134,6 +136,24 @@ internal sealed class WalReader : IDisposable
     }
 
     /// <summary>
+    /// A record that passes was written so: times that are none are no torn tail, which would be cut off, but damage.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private bool HasTimes(ref byte header)
+    {
+        ulong latest = (ulong)DateTimeOffset.MaxValue.UtcTicks;
+        return (Word(ref header, RecordCodec.CommitTimeAt) <= latest && Word(ref header, RecordCodec.RawClockAt) <= latest)
+            || HasNoTimes();
+    }
+
+    private bool HasNoTimes()
+    {
+        (string path, long offset) = _source.Place(Next);
+        _unreadable = WalErrors.WalDamaged(path, offset, Next, "a record passes its checksum, but its times are none");
+        return false;
+    }
+
+    /// <summary>
     /// The record where reading begins may belong to a group that began before it, if it is known to be durable.
     /// </summary>
     private bool IsFirstBelowKnownEnd(ulong place, ulong groupStart) =>
@@ -159,7 +179,7 @@ internal sealed class WalReader : IDisposable
         if (!Fill(length, _range.To))
             return EndHere(_unreadable is null ? FoundAtEnd.CutRecord : FoundAtEnd.Unreadable);
         header = ref _block[_at];
-        return Passes(ref header, length) ? Advance(ref header) : EndHere(FoundHere());
+        return Passes(ref header, length) && HasTimes(ref header) ? Advance(ref header) : EndHere(FoundHere());
     }
 
     /// <summary>What lies at the place of the next record, which did not pass.</summary>
@@ -266,19 +286,14 @@ internal sealed class WalReader : IDisposable
         if (_at > _filled)
             return false;
         int rest = _filled - _at;
-        byte[] to = need <= _block.Length
-            ? _block
-            : GC.AllocateUninitializedArray<byte>(
-                (int)Math.Min(Math.Max(need, _block.Length * 2L), RecordCodec.LengthMax));
-        _block.AsSpan(_at, rest).CopyTo(to);
-        if (to != _block)
-            Leave(_block);
-        _block = to;
+        _block.AsSpan(_at, rest).CopyTo(_block);
         _blockLsn += (ulong)_at;
         _at = 0;
         _filled = rest;
         while (_filled < need)
         {
+            if (_filled == _block.Length)
+                Grow();
             var from = new Lsn(_blockLsn + (ulong)_filled);
             int room = (int)Math.Min((ulong)(_block.Length - _filled), limit.Value - from.Value);
             int read = Read(from, _block.AsSpan(_filled, room), Math.Min(need - _filled, room));
@@ -287,6 +302,15 @@ internal sealed class WalReader : IDisposable
             _filled += read;
         }
         return true;
+    }
+
+    // Only once it is full: a length that says more than there is does not get the memory for it.
+    private void Grow()
+    {
+        byte[] to = GC.AllocateUninitializedArray<byte>((int)Math.Min(_block.Length * 2L, RecordCodec.LengthMax));
+        _block.CopyTo(to, 0);
+        Leave(_block);
+        _block = to;
     }
 
     /// <summary>A block that grew for one large record is not kept for others.</summary>

@@ -38,10 +38,12 @@ internal sealed record DatabaseSettings
         {
             DatabaseSettings settings =
                 JsonSerializer.Deserialize(
-                    bytes.AsSpan(0, read), SettingsJson.Default.DatabaseSettings) ?? new DatabaseSettings();
-            return settings.ArchiveLagBytesMax is < 0
-                ? throw EngineErrors.SettingsInvalid(path, "archiveLagBytesMax is below 0.")
-                : settings;
+                    bytes.AsSpan(0, read), StrictJson.Of(SettingsJson.Default.DatabaseSettings)) ?? new DatabaseSettings();
+            if (settings.ArchiveLagBytesMax is < 0)
+                throw EngineErrors.SettingsInvalid(path, "archiveLagBytesMax is below 0.");
+            return settings.Roots?.FirstOrDefault(static root => root.Contains('\0', StringComparison.Ordinal)) is null
+                ? settings
+                : throw EngineErrors.SettingsInvalid(path, "a root has a zero character.");
         }
         catch (JsonException error)
         {

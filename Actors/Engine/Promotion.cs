@@ -68,7 +68,7 @@ internal sealed class Promotion : IPromotionHost
         folder.Remove([.. folder.List().Where(name => name.Timeline == intent.Timeline)]);
         folder.ContinueAt(folder.Geometry.NumberOf(intent.StartLsn));
         folder.EnsureReady();
-        var clock = new CommitClock(_engine.Clock, RecoveryPlan.Parse(Control.Recovery!.Plan).StopsAt.Time);
+        var clock = new CommitClock(_engine.Clock, RecoveryPlan.Of(Control.Recovery!).StopsAt.Time);
         using var appender = new WalAppender(folder, null, LogTail.OfNewTimeline(intent.StartLsn, intent.Lineage));
         GroupTime time = clock.Next();
         appender.BeginGroup(time.CommitTime, time.RawClock);

@@ -39,7 +39,7 @@ internal static class RecoveryContinuation
         ControlFile control = store.ReadLive();
         if (control.Recovery is not { } recovery)
             throw EngineErrors.NotInRecovery(folder);
-        RecoveryPlan plan = RecoveryPlan.Parse(recovery.Plan);
+        RecoveryPlan plan = RecoveryPlan.Of(recovery);
         UnfinishedRecovery next = recovery with { IsPaused = recovery.IsPaused && !promotes };
         bool keepsPlan = target is null && (promotes || !recovery.IsPaused);
         if (keepsPlan)

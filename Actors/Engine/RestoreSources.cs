@@ -10,7 +10,8 @@ internal static class RestoreSources
     /// <summary>The places that the plan names: archive stores, and the backup set's own WAL.</summary>
     public static RestoreInProgress Of(EngineContext engine, ControlFile control)
     {
-        RecoveryPlan plan = RecoveryPlan.Parse(control.Recovery!.Plan);
+        UnfinishedRecovery recovery = control.Recovery!;
+        RecoveryPlan plan = RecoveryPlan.Of(recovery);
         var geometry = new WalGeometry((int)control.WalSegmentBytes);
         var places = new List<IWalSource>();
         foreach (string name in plan.Places)
@@ -27,7 +28,7 @@ internal static class RestoreSources
         }
 
         return new RestoreInProgress(
-            control.Recovery.Id, plan, TimelineHistory.Of(control.SystemId, control.History),
+            recovery.Id, plan, TimelineHistory.Of(control.SystemId, control.History),
             new WalSources(places, geometry));
     }
 }

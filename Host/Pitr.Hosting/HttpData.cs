@@ -6,7 +6,9 @@ using System.Net.WebSockets;
 using System.Runtime.CompilerServices;
 using System.Runtime.ExceptionServices;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using Pitr.Actors;
+using Pitr.Storage;
 
 namespace Pitr.Hosting;
 
@@ -56,9 +58,11 @@ internal sealed class HttpData : IDisposable
         try
         {
             using HttpResponseMessage response = await SendAsync(request, cancellationToken).ConfigureAwait(false);
-            string lsn = response.Headers.GetValues("Pitr-Lsn").Single();
             byte[] value = await ReadAsync(response, cancellationToken).ConfigureAwait(false);
-            return new FoundValue(value, Lsn.Parse(lsn, CultureInfo.InvariantCulture));
+            return response.Headers.TryGetValues("Pitr-Lsn", out IEnumerable<string>? given)
+                && Lsn.TryParse(given.FirstOrDefault(), CultureInfo.InvariantCulture, out Lsn lsn)
+                ? new FoundValue(value, lsn)
+                : throw AdminErrors.NotAnEngine("a value without an LSN");
         }
         catch (NotFoundException unknown) when (unknown.Code == ErrorCode.KeyUnknown)
         {
@@ -71,7 +75,9 @@ internal sealed class HttpData : IDisposable
         using var request = new HttpRequestMessage(HttpMethod.Get, $"{table}/count");
         using HttpResponseMessage response = await SendAsync(request, cancellationToken).ConfigureAwait(false);
         byte[] digits = await ReadAsync(response, cancellationToken).ConfigureAwait(false);
-        return long.Parse(digits, NumberStyles.None, CultureInfo.InvariantCulture);
+        return long.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out long count)
+            ? count
+            : throw AdminErrors.NotAnEngine("a count that is no number");
     }
 
     public async IAsyncEnumerable<KeyValue> ScanAsync(
@@ -149,7 +155,7 @@ internal sealed class HttpData : IDisposable
     {
         using HttpResponseMessage response = await SendAsync(request, cancellationToken).ConfigureAwait(false);
         byte[] json = await ReadAsync(response, cancellationToken).ConfigureAwait(false);
-        return JsonSerializer.Deserialize(json, AdminJson.Default.CommitResult);
+        return Parse(json, AdminJson.Default.CommitResult);
     }
 
     private async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
@@ -171,10 +177,22 @@ internal sealed class HttpData : IDisposable
             byte[] json = await ReadAsync(response, cancellationToken).ConfigureAwait(false);
             AdminProtocol.AdminProblem? problem = json.Length == 0
                 ? null
-                : JsonSerializer.Deserialize(json, AdminJson.Default.AdminProblem);
+                : Parse(json, AdminJson.Default.AdminProblem);
             throw problem is not null
                 ? AdminProblems.ToException(problem)
                 : Lost(new HttpRequestException($"it answered {(int)response.StatusCode}"));
+        }
+    }
+
+    private static T? Parse<T>(byte[] json, JsonTypeInfo<T> type)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(json, StrictJson.Of(type));
+        }
+        catch (JsonException)
+        {
+            throw AdminErrors.NotAnEngine($"a text that is no {typeof(T).Name}");
         }
     }
 

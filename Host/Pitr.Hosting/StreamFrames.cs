@@ -4,6 +4,7 @@ using System.IO.Pipelines;
 using System.Runtime.CompilerServices;
 using System.Text.Json;
 using Pitr.Actors;
+using Pitr.Storage;
 
 namespace Pitr.Hosting;
 
@@ -111,16 +112,19 @@ internal static class StreamFrames
         switch (message.Length > 0 ? message[0] : 0)
         {
             case CommitKind when message.Length == CommitBytes:
+                ulong ticks = BinaryPrimitives.ReadUInt64LittleEndian(message[9..]);
+                if (ticks > (ulong)DateTimeOffset.MaxValue.UtcTicks)
+                    throw AdminErrors.NotAnEngine($"a commit at tick {ticks}");
                 return new CommitResult(
                     new Lsn(BinaryPrimitives.ReadUInt64LittleEndian(message[1..])),
-                    new DateTimeOffset(BinaryPrimitives.ReadInt64LittleEndian(message[9..]), TimeSpan.Zero),
+                    new DateTimeOffset((long)ticks, TimeSpan.Zero),
                     new TransactionId(BinaryPrimitives.ReadUInt64LittleEndian(message[17..])));
             case EndKind:
                 return null;
             case ProblemKind when message.Length >= ProblemHeaderBytes:
                 throw ProblemOf(message[ProblemHeaderBytes..]);
             default:
-                throw new InvalidDataException("The engine sent an answer of an unknown kind.");
+                throw AdminErrors.NotAnEngine("an answer of an unknown kind");
         }
     }
 
@@ -129,10 +133,12 @@ internal static class StreamFrames
     {
         var rows = new List<KeyValue>();
         var rest = new ReadOnlySequence<byte>(message);
-        while (TryReadFrame(ref rest, out KeyValue row, out long? endCount))
+        while (!rest.IsEmpty)
         {
-            if (endCount is not null)
+            if (rest.FirstSpan[0] != RowKind)
                 throw new ArgumentException("A transaction of a load holds rows only.");
+            if (!TryReadFrame(ref rest, out KeyValue row, out _))
+                break;
             rows.Add(row);
         }
         return rest.IsEmpty ? rows : throw new ArgumentException("A transaction of a load ends within a row.");
@@ -182,18 +188,28 @@ internal static class StreamFrames
                 buffer.Slice(0, ProblemHeaderBytes).CopyTo(header);
                 uint length = BinaryPrimitives.ReadUInt32LittleEndian(header[1..]);
                 if (length > ProblemBytesMax)
-                    throw new InvalidDataException($"A problem has {length} bytes.");
+                    throw AdminErrors.NotAnEngine($"a problem of {length} bytes");
                 if (buffer.Length < ProblemHeaderBytes + length)
                     return false;
                 throw ProblemOf(buffer.Slice(ProblemHeaderBytes, length).ToArray());
             case RowKind or EndKind or ProblemKind:
                 return false;
             default:
-                throw new InvalidDataException($"A frame of the unknown kind {buffer.FirstSpan[0]} came.");
+                throw AdminErrors.NotAnEngine($"a frame of the unknown kind {buffer.FirstSpan[0]}");
         }
     }
 
-    private static Exception ProblemOf(ReadOnlySpan<byte> json) => AdminProblems.ToException(
-        JsonSerializer.Deserialize(json, AdminJson.Default.AdminProblem)
-            ?? throw new InvalidDataException("A problem has no content."));
+    private static Exception ProblemOf(ReadOnlySpan<byte> json)
+    {
+        try
+        {
+            return AdminProblems.ToException(
+                JsonSerializer.Deserialize(json, StrictJson.Of(AdminJson.Default.AdminProblem))
+                    ?? throw new JsonException("null"));
+        }
+        catch (JsonException)
+        {
+            return AdminErrors.NotAnEngine("a problem that is none");
+        }
+    }
 }

@@ -15,7 +15,8 @@ namespace Pitr.Hosting;
 internal static class TokenFile
 {
     private const UnixFileMode FolderMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
-    private const UnixFileMode FileMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+    private const UnixFileMode TokenMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+    private const int TokenBytesMax = 1024;
 
     /// <summary>A new token: 256 random bits as hexadecimal digits.</summary>
     public static string NewToken() => Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(32));
@@ -36,12 +37,12 @@ internal static class TokenFile
         string temporary = $"{file}.{Environment.ProcessId}";
         using (var stream = new FileStream(temporary, new FileStreamOptions
         {
-            Mode = System.IO.FileMode.Create,
+            Mode = FileMode.Create,
             Access = FileAccess.Write,
-            UnixCreateMode = FileMode,
+            UnixCreateMode = TokenMode,
         }))
         {
-            File.SetUnixFileMode(stream.SafeFileHandle, FileMode); // a stray of an earlier process may have had another
+            File.SetUnixFileMode(stream.SafeFileHandle, TokenMode); // a stray of an earlier process may have had another
             stream.Write(Encoding.ASCII.GetBytes(token + "\n"));
         }
         File.Move(temporary, file, overwrite: true);
@@ -62,7 +63,7 @@ internal static class TokenFile
         }
         try
         {
-            return File.ReadAllText(file).Trim();
+            return RequireToken(file);
         }
         catch (UnauthorizedAccessException denied)
         {
@@ -71,6 +72,21 @@ internal static class TokenFile
                 $"The token file '{file}' may not be read.",
                 "Run it as the user that runs `pitr serve`.", denied);
         }
+    }
+
+    // A token goes into a header as it is, so what would not pass there is told here, by the name of its file.
+    private static string RequireToken(string file)
+    {
+        Span<byte> bytes = stackalloc byte[TokenBytesMax + 1];
+        using var stream = new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        int length = stream.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
+        ReadOnlySpan<byte> token = bytes[..length].Trim(" \t\r\n"u8);
+        if (length <= TokenBytesMax && !token.IsEmpty && !token.ContainsAnyExceptInRange((byte)'!', (byte)'~'))
+            return Encoding.ASCII.GetString(token);
+        throw new RefusedException(
+            ErrorCode.NotAuthorized,
+            $"The file '{file}' holds no token.",
+            "Name the token file that `pitr serve` wrote, with --token-file.");
     }
 
     /// <summary>Removes a token that is no longer good; leaves one that a newer engine has put there.</summary>

@@ -76,6 +76,17 @@ internal sealed record BackupLabel
 
     public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, RecoveryJson.Default.BackupLabel);
 
+    // What a restore would stumble over.
+    private string? Fault()
+    {
+        if (TimelineEntry.Fault([.. Path]) is { } fault)
+            return fault;
+        if (!WalGeometry.IsSegmentBytes(WalSegmentBytes))
+            return $"its WAL segments have {WalSegmentBytes} bytes";
+        LabelledFile? odd = Files.FirstOrDefault(file => file.LengthBytes < 0 || !Wal.ObjectName.IsValid(file.ObjectName));
+        return odd is null ? null : $"its datafile '{odd.Name}' is '{odd.ObjectName}' of {odd.LengthBytes} bytes";
+    }
+
     /// <exception cref="DamageException">BackupDamaged.</exception>
     /// <exception cref="RefusedException">FormatVersion.</exception>
     public static BackupLabel Parse(string backupId, ReadOnlySpan<byte> bytes)
@@ -90,7 +101,9 @@ internal sealed record BackupLabel
         }
         if (label.Files.FirstOrDefault(file => !Limits.IsName(file.Name)) is { } bad)
             throw RecoveryErrors.BackupDamaged(backupId, BackupSet.LabelName, $"'{bad.Name}' is no name of a datafile");
-        return label;
+        return label.Fault() is { } fault
+            ? throw RecoveryErrors.BackupDamaged(backupId, BackupSet.LabelName, fault)
+            : label;
     }
 }
 
@@ -124,6 +137,9 @@ internal sealed record LabelledFile
 internal sealed record BackupManifest
 {
     public const int FormatNewest = 1;
+
+    // Of one object: so that sums have room.
+    private const long LengthBytesMax = 1L << 50;
 
     public int FormatVersion { get; init; } = FormatNewest;
     public required string BackupId { get; init; }
@@ -160,6 +176,12 @@ internal sealed record BackupManifest
         {
             throw RecoveryErrors.BackupDamaged(
                 backupId, BackupSet.ManifestName, $"its digest is {manifest.Digest}, its listing gives {digest}");
+        }
+        if (manifest.Objects.FirstOrDefault(entry =>
+            entry.LengthBytes is < 0 or > LengthBytesMax || !ObjectName.IsValid(entry.Name)) is { } odd)
+        {
+            throw RecoveryErrors.BackupDamaged(
+                backupId, BackupSet.ManifestName, $"it lists '{odd.Name}' with {odd.LengthBytes} bytes");
         }
         return manifest;
     }
@@ -214,7 +236,7 @@ internal static class SetJson
     {
         try
         {
-            return JsonSerializer.Deserialize(bytes, type)
+            return JsonSerializer.Deserialize(bytes, StrictJson.Of(type))
                 ?? throw RecoveryErrors.BackupDamaged(backupId, name, "it is empty");
         }
         catch (JsonException bad)

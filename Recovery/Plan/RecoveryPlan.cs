@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Pitr.Storage;
 
 namespace Pitr.Recovery;
 
@@ -106,12 +107,26 @@ public sealed record RecoveryPlan
     {
         try
         {
-            return JsonSerializer.Deserialize(json, RecoveryJson.Default.RecoveryPlan)
+            return JsonSerializer.Deserialize(json, StrictJson.Of(RecoveryJson.Default.RecoveryPlan))
                 ?? throw new FormatException("The text is no recovery plan.");
         }
         catch (JsonException bad)
         {
             throw new FormatException($"The text is no recovery plan: {bad.Message}", bad);
+        }
+    }
+
+    /// <summary>The plan of a recovery that is not finished.</summary>
+    /// <exception cref="DamageException">ControlFileDamaged: the control file keeps another text.</exception>
+    internal static RecoveryPlan Of(UnfinishedRecovery recovery)
+    {
+        try
+        {
+            return Parse(recovery.Plan);
+        }
+        catch (FormatException bad)
+        {
+            throw StorageErrors.ControlFileDamaged(ControlFileStore.FileName, $"of its recovery, {bad.Message}");
         }
     }
 

@@ -89,7 +89,7 @@ internal sealed class RecoveryWindowScan(
         for (int i = range.Sources.Count - 1; i >= 0; i--)
         {
             long ticks = reader.FetchTimes(range.Sources[i]).LastCommitTicks;
-            if (ticks is not (SegmentTimes.None or SegmentTimes.Unknown))
+            if (ticks > SegmentTimes.Unknown && ticks <= DateTimeOffset.MaxValue.UtcTicks) // else none, or not known
                 return new DateTimeOffset(ticks, TimeSpan.Zero);
         }
         return null;

@@ -106,7 +106,7 @@ internal sealed class PromotionSteps(IPromotionHost host, TimeProvider clock, Fu
     private PromotionIntent Intend(UnfinishedRecovery recovery, string reason)
     {
         ControlFile control = host.Control;
-        RecoveryPlan plan = RecoveryPlan.Parse(recovery.Plan);
+        RecoveryPlan plan = RecoveryPlan.Of(recovery);
         TimelineHistory path = TimelineHistory.Of(control.SystemId, control.History);
         Lsn fork = plan.StopsAt.Lsn;
         var geometry = new WalGeometry((int)control.WalSegmentBytes);

@@ -89,7 +89,8 @@ internal ref struct OperationReader
         uint valueBytes = MemoryMarshal.Read<uint>(rest[4..]);
         Kind = (OperationKind)rest[0];
         File = new FileId(MemoryMarshal.Read<uint>(rest[8..]));
-        if (keyBytes < OperationCodec.TableIdBytes || Kind is not (OperationKind.Put or OperationKind.Delete)
+        if (keyBytes is < OperationCodec.TableIdBytes or > OperationCodec.TableIdBytes + Limits.KeyBytesMax
+            || valueBytes > Limits.ValueBytesMax || Kind is not (OperationKind.Put or OperationKind.Delete)
             || (ulong)OperationCodec.HeaderBytes + (ulong)keyBytes + valueBytes > (ulong)rest.Length)
             return Malformed();
         Key = rest.Slice(OperationCodec.HeaderBytes, keyBytes);

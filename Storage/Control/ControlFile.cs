@@ -127,6 +127,8 @@ internal sealed record ControlFile
             return "its system identifier or lineage is zero";
         if (History.IsDefaultOrEmpty || History[^1].Timeline != Timeline || History[^1].Lineage != Lineage)
             return $"its history does not end with timeline {Timeline}, lineage {Lineage}";
+        if (TimelineEntry.Fault(History.AsSpan()) is { } fault)
+            return fault;
         if (Kind == ControlFileKind.Backup && string.IsNullOrEmpty(BackupId))
             return "it is of a backup set and does not say of which";
         if (WalSegmentBytes is < 4096 or > (1L << 40) || WalSegmentBytes % 4096 != 0)

@@ -108,7 +108,7 @@ internal sealed class ControlFileStore(IFileSystem disk, string folder)
         ControlFile? control;
         try
         {
-            control = JsonSerializer.Deserialize(payload, ControlFileJson.Default.ControlFile);
+            control = JsonSerializer.Deserialize(payload, StrictJson.Of(ControlFileJson.Default.ControlFile));
         }
         catch (JsonException cause)
         {

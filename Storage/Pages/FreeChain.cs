@@ -33,6 +33,9 @@ internal sealed record FreeChainContent(IReadOnlyList<PageRun> Runs, IReadOnlyLi
 /// </remarks>
 internal static class FreeChain
 {
+    private static readonly Comparer<PageRun> ByFirst =
+        Comparer<PageRun>.Create(static (left, right) => left.First.CompareTo(right.First));
+
     public const int RunsPerPage = PageLayout.ContentBytes / 8;
 
     /// <summary>Pages that a chain of so many runs takes.</summary>
@@ -67,6 +70,7 @@ internal static class FreeChain
                 runs.Add(run);
             }
         }
+        RequireNotListed(handle.Path, runs, pages);
         if (free != meta.FreePages || pages.Count != meta.FreeChainPages)
             throw DatafileErrors.FreeChain(handle.Path, meta.FreeChain, string.Create(CultureInfo.InvariantCulture,
                 $"and those behind it list {free} free pages; the meta page knows {meta.FreePages}"));
@@ -86,6 +90,18 @@ internal static class FreeChain
         }
         PageLayout.Describe(page, PageKind.FreeChain, flags: 0, count, fieldA: next, fieldB: 0);
         return from;
+    }
+
+    // A flush frees the pages of the chain that it replaces: one that is free already would be given out twice.
+    private static void RequireNotListed(string path, List<PageRun> runs, List<uint> pages)
+    {
+        foreach (uint page in pages)
+        {
+            int at = runs.BinarySearch(new PageRun(page, 0), ByFirst);
+            int before = at < 0 ? ~at - 1 : at;
+            if (before >= 0 && page - runs[before].First < runs[before].Count)
+                throw DatafileErrors.FreeChain(path, page, "is listed as free itself");
+        }
     }
 
     private static void RequireOfChain(string path, byte[] page, uint number, MetaPage meta)

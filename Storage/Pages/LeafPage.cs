@@ -16,6 +16,7 @@ namespace Pitr.Storage;
 ///   L2  A leaf has at least one row.
 ///   L3  Cells lie without a gap: row i's ends where row i-1's begins, the first one at the prefix.
 ///   L4  The flag HasOverflow is set if and only if a row's value overflows.
+///   L5  A key has a whole table id at the least; a value that does not overflow fits the page of any key.
 /// </remarks>
 internal readonly unsafe struct LeafPage(byte* page)
 {
@@ -117,6 +118,11 @@ internal readonly unsafe struct LeafPage(byte* page)
         for (int row = 0; row < count; row++)
         {
             byte* cell = Cell(row);
+            ushort field = *(ushort*)(cell + sizeof(ushort));
+            if ((field & Overflows) != 0 ? field != Overflows : field > InlineValueBytesMax)
+                throw PageErrors.TreeInvalid(path, number, $"has in row {row} a value field of {field:X4}");
+            if (KeySlots.PrefixBytes(page) + *(ushort*)cell < OperationCodec.TableIdBytes)
+                throw PageErrors.TreeInvalid(path, number, $"has a key without a whole table id in row {row}");
             if (Offsets[row] + CellBytes(cell) != end)
                 throw PageErrors.TreeInvalid(path, number,
                     $"has a cell of {CellBytes(cell)} bytes at {Offsets[row]} in row {row}; it should end at {end}");

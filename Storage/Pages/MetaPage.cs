@@ -38,7 +38,7 @@ internal enum DatafileKind : byte
 /// </code>
 /// A meta page is valid if and only if (1) its checksum matches and its number is its place, (2) magic, version and
 /// page size are known, (3) its generation is that of its header and generation mod 2 is its place, (4) nothing that it
-/// names lies outside of its page count.
+/// names lies outside of its page count, no height, count or generation in it is more than there can be.
 ///
 /// DURABILITY  the meta page of generation g+1 is written into slot (g+1) mod 2 after all its pages were synced, then
 /// synced itself. Every change is a generation of its own (H22); only opening writes one in place, the same bytes
@@ -162,6 +162,16 @@ internal sealed record MetaPage
         else if (fields.PageCount < Slots || fields.RootPage >= fields.PageCount || fields.FreeChain >= fields.PageCount
             || fields.RootPage == 1 || fields.FreeChain == 1)
             why = "names a page outside of the file";
+        else if (fields.RootHeight > PageLayout.LevelMax + 1 || (fields.RootHeight == 0) != (fields.RootPage == 0)
+            || fields.RootGeneration > fields.Generation)
+            why = string.Create(CultureInfo.InvariantCulture,
+                $"names a root of height {fields.RootHeight} and generation {fields.RootGeneration}");
+        else if (fields.FreeChainPages >= fields.PageCount || fields.FreePages >= fields.PageCount
+            || (fields.FreeChain == 0) != (fields.FreeChainPages == 0)
+            || fields.FreeChainGeneration > fields.Generation)
+            why = string.Create(CultureInfo.InvariantCulture,
+                $"names a free chain of {fields.FreeChainPages} pages, generation {fields.FreeChainGeneration}, and "
+                + $"{fields.FreePages} free pages");
         else if (fields.Kind is < (byte)DatafileKind.Datafile or > (byte)DatafileKind.UnfinishedCopy)
             why = string.Create(CultureInfo.InvariantCulture, $"is of the unknown kind {fields.Kind}");
         if (why.Length > 0)

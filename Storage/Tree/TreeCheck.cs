@@ -85,13 +85,14 @@ internal sealed class TreeCheck
     private ulong Check(uint number, int level, ulong generation, KeyBuffer low, KeyBuffer high)
     {
         _cancellation.ThrowIfCancellationRequested();
-        if (!_report.Reachable.Add(number))
-        {
-            Problem(number, "is reached twice");
-            return 0;
-        }
         try
         {
+            Touch(number); // before it is noted: a number without a page would make the set as large as it says
+            if (!_report.Reachable.Add(number))
+            {
+                Problem(number, "is reached twice");
+                return 0;
+            }
             return level == 0
                 ? CheckLeaf(number, generation, low, high)
                 : CheckBranch(number, level, generation, low, high);
@@ -228,6 +229,8 @@ internal sealed class TreeCheck
         if (usedBytes < PageLayout.PageBytes / 3)
             _report.SmallPages++;
     }
+
+    private unsafe void Touch(uint number) => _source.Page(number, _root.Generation);
 
     private void Problem(uint page, string what) => _report.Problems.Add(new TreeProblem(page, what));
 

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
+using Pitr.Storage;
 
 namespace Pitr.Wal;
 
@@ -39,7 +40,7 @@ internal sealed partial class ArchiveJson : JsonSerializerContext
         ReadOnlySpan<byte> text = SealedText.Open(store, name, bytes);
         try
         {
-            TJson json = JsonSerializer.Deserialize(text, type) ?? throw new FormatException("it is null");
+            TJson json = JsonSerializer.Deserialize(text, StrictJson.Of(type)) ?? throw new FormatException("it is null");
             if (format(json) > newest)
                 throw ArchiveErrors.FormatVersion(store, name, format(json), newest);
             return map(json);

@@ -41,7 +41,7 @@ internal sealed class ArchivedSegment
     public const int HeaderBytes = 160;
     private const int Version = 1;
     private const int CompressionLevel = 1;
-    private const int PlainBytesMax = 1 << 30;
+    private const int PlainBytesMax = WalGeometry.SegmentBytesMax;
     private const int FrameHashAt = 144;
     private const int HashAt = 152;
     private const ulong Magic = 0x4147_4553_5254_4950; // "PITRSEGA"
@@ -158,11 +158,17 @@ internal sealed class ArchivedSegment
         if (XxHash3.HashToUInt64(bytes[HeaderBytes..]) != BinaryPrimitives.ReadUInt64LittleEndian(bytes[FrameHashAt..]))
             throw ArchiveErrors.Damaged(store, name, "its compressed bytes are not those that were written", HeaderBytes);
 
-        byte[] plain = GC.AllocateUninitializedArray<byte>((int)plainBytes);
         using var decompressor = new Decompressor();
+        byte[] plain;
         int unwrapped;
         try
         {
+            // The frame says it too: a header that asks for more does not get the memory for it.
+            ulong stated = Decompressor.GetDecompressedSize(bytes[HeaderBytes..]);
+            if (stated != (ulong)plainBytes)
+                throw ArchiveErrors.Damaged(
+                    store, name, $"its frame is one of {stated} plain bytes instead of {plainBytes}", HeaderBytes);
+            plain = GC.AllocateUninitializedArray<byte>((int)plainBytes);
             unwrapped = decompressor.Unwrap(bytes[HeaderBytes..], plain);
         }
         catch (ZstdException cause)
@@ -214,7 +220,7 @@ internal sealed class ArchivedSegment
             BinaryPrimitives.ReadInt64LittleEndian(header[96..]));
         if (kind is not (1 or 2) || BinaryPrimitives.ReadUInt32LittleEndian(header[28..]) != 1
             || BinaryPrimitives.ReadUInt32LittleEndian(header[12..]) != HeaderBytes
-            || to <= from || plainBytes is < 0 or > PlainBytesMax || to - from > plainBytes || (kind == 2 && to - from != plainBytes))
+            || to <= from || plainBytes is < 0 or > PlainBytesMax || to.Value - from.Value > (ulong)plainBytes || (kind == 2 && to - from != plainBytes))
             throw ArchiveErrors.Damaged(store, name, "its header holds impossible values", 0);
 
         var segment = new ArchivedSegment(

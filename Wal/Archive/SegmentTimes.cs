@@ -84,7 +84,7 @@ internal sealed record SegmentTimes(long FirstCommitTicks, long LastCommitTicks,
 
     /// <summary>True unless the cut header's length is 0, as behind the log's end.</summary>
     private static bool MayBegin(ReadOnlySpan<byte> header, Lsn place) =>
-        MemoryMarshal.Read<uint>(header) != 0
+        (header.Length < sizeof(uint) ? header.ContainsAnyExcept((byte)0) : MemoryMarshal.Read<uint>(header) != 0)
         && (header.Length < 24 || MemoryMarshal.Read<ulong>(header[16..]) == place.Value);
 
     private static bool IsRecord(ReadOnlySpan<byte> header, Lsn place, out int lengthBytes)

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using System.Text.Json;
 using Pitr.Actors;
 using Pitr.Storage;
@@ -63,8 +64,13 @@ internal sealed class TableNames
 
     private void LearnPayload(string payload)
     {
-        using JsonDocument text = JsonDocument.Parse(payload);
-        foreach (JsonElement table in text.RootElement.GetProperty("catalogue").GetProperty("tables").EnumerateArray())
-            _names[table.GetProperty("id").GetUInt32()] = table.GetProperty("name").GetString()!;
+        try
+        {
+            Learn(ControlFileStore.DecodePayload("wal", Encoding.UTF8.GetBytes(payload)));
+        }
+        catch (DamageException)
+        {
+            // A control file of another release: its tables go without names here.
+        }
     }
 }

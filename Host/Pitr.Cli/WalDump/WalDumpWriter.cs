@@ -80,7 +80,7 @@ internal sealed class WalDumpWriter
         return key is null && TableNames.TableOf(record) is { } table && tables!.Contains(table);
     }
 
-    private void Write(Utf8JsonWriter json, RecordDescription record)
+    internal void Write(Utf8JsonWriter json, RecordDescription record)
     {
         json.WriteStartObject();
         json.WriteString("kind", record.Kind);
@@ -131,11 +131,24 @@ internal sealed class WalDumpWriter
         {
             json.WritePropertyName(member.Name);
             if (member.NameEquals("controlFile"))
-                json.WriteRawValue(member.Value.GetString()!);
+                WriteDocument(json, member.Value);
             else
                 member.Value.WriteTo(json);
         }
         json.WriteEndObject();
+    }
+
+    private static void WriteDocument(Utf8JsonWriter json, JsonElement text)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(text.GetString()!);
+            document.WriteTo(json);
+        }
+        catch (JsonException)
+        {
+            text.WriteTo(json); // no control file of this program: shown as it stands
+        }
     }
 
     private static string? TextOf(string hexKey)

@@ -27,7 +27,7 @@ public sealed class ControlFileTests
     private static CatalogueFile FileOf(uint id, string name, ulong cleanUpTo) => new(
         new FileId(id), name, name + ".pitr", new Incarnation(id + 0x100), 1, new Lsn(cleanUpTo), new Lsn(cleanUpTo));
 
-    private static ControlFile Full() => New() with
+    internal static ControlFile Full() => New() with
     {
         State = EngineState.CleanShutdown,
         LastCommitTime = Noon.AddTicks(1234567),
