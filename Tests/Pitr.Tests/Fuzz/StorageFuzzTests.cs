@@ -258,6 +258,10 @@ public sealed class StorageFuzzTests
 
         public void StartWriteback(long offset, long lengthBytes) => throw new NotSupportedException();
 
+        public void StartRead(long offset, long lengthBytes)
+        {
+        }
+
         public void SetLength(long lengthBytes) => throw new NotSupportedException();
 
         public void Dispose()
