@@ -41,10 +41,7 @@ internal sealed class ReplayJob
         ReplayCatalogue catalogue = ReplayStart.Of(control.Catalogue, has);
         return opened.Restore is { } restore
             ? new ReplayJob(opened, engine.Folder, new ReplayStream(
-                WalSources.Open(
-                    restore.History, restore.Sources.Along(restore.History, control.RedoLsn, restore.Cut),
-                    control.RedoLsn),
-                catalogue, restore.Cut, options))
+                RecordsOf(restore, control.RedoLsn), catalogue, restore.Cut, options))
             : new ReplayJob(opened, engine.Folder, new ReplayStream(
                 LocalRecords(opened), catalogue, cut, options));
     }
@@ -114,6 +111,14 @@ internal sealed class ReplayJob
 
     /// <summary>Remembers where a file lay before the catalogue forgets it.</summary>
     public void NoteDropped(FileId file, string storedPath) => _dropped[file] = Catalogue.FullPath(_folder, storedPath);
+
+    /// <summary>
+    /// An earlier try may have flushed everything up to the cut and died before it promoted. If the cut is the fork of
+    /// the path's next timeline, what is left of the path begins beyond it.
+    /// </summary>
+    private static IRecordStream RecordsOf(RestoreInProgress restore, Lsn from) => from >= restore.Cut
+        ? new NoRecords(from)
+        : WalSources.Open(restore.History, restore.Sources.Along(restore.History, from, restore.Cut), from);
 
     private static PathReader LocalRecords(OpenedEngine opened)
     {

@@ -90,3 +90,19 @@ internal sealed class PathReader : IRecordStream
         _reader = new WalReader(it.Bytes(), it.To < Lsn.MaxValue ? range.UpTo(it.To) : range);
     }
 }
+
+/// <summary>No records: a replay that stands at its cut already.</summary>
+internal sealed class NoRecords(Lsn at) : IRecordStream
+{
+    public Lsn From => at;
+
+    public WalRecord Current => throw new InvalidOperationException("There are no records.");
+
+    public TimelineEntry Timeline => throw new InvalidOperationException("There are no records.");
+
+    public WalEnd? End => null;
+
+    public bool MoveNext() => false;
+
+    public void Dispose() { }
+}

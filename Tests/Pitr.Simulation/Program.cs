@@ -1,54 +1,42 @@
 using System.CommandLine;
-using System.Diagnostics;
-using System.Text.Json;
 using Pitr.Simulation;
 
 var seed = new Option<long>("--seed") { Description = "The first seed.", DefaultValueFactory = _ => 1 };
 var seeds = new Option<long?>("--seeds") { Description = "How many seeds; one if only --seed is given." };
 var minutes = new Option<double?>("--minutes") { Description = "Seed after seed, for so long." };
+var states = new Option<long?>("--states") { Description = "Ends after so many states." };
+var scenarios = new Option<bool>("--scenarios")
+{
+    Description = "The fixed scenarios first, each crashed before each of its operations.",
+};
+var hazards = new Option<bool>("--hazards") { Description = "Prints how often the schedule of each hazard came about." };
+var lives = new Option<int?>("--lives") { Description = "Lives of a seed, as a minimised failure says." };
+var steps = new Option<int?>("--steps") { Description = "Steps of a life at most, as a minimised failure says." };
+var without = new Option<string?>("--without") { Description = "Kinds of activities to leave out, as a minimised failure says." };
+var asItIs = new Option<bool>("--as-it-is") { Description = "Does not look for the least that still fails." };
+var failures = new Option<int>("--failures") { Description = "Ends after so many failures.", DefaultValueFactory = _ => 20 };
 var root = new RootCommand(
     "Runs the engine's parts in a simulation: a disk that crashes and fails, and an oracle that knows what must be there.")
 {
-    seed, seeds, minutes,
+    seed, seeds, minutes, states, scenarios, hazards, lives, steps, without, asItIs, failures,
 };
 root.SetAction(parsed =>
 {
     long first = parsed.GetValue(seed);
     TimeSpan? time = parsed.GetValue(minutes) is { } given ? TimeSpan.FromMinutes(given) : null;
+    bool isOpen = time is not null || parsed.GetValue(states) is not null;
     long count =
-        parsed.GetValue(seeds) ?? (time is not null ? long.MaxValue - first : parsed.GetResult(seed) is null ? 100 : 1);
-    return Exploration.Run(first, count, time);
+        parsed.GetValue(seeds) ?? (isOpen ? long.MaxValue - first : parsed.GetResult(seed) is null ? 100 : 1);
+    StepSettings Change(StepSettings drawn) => drawn with
+    {
+        LivesMax = parsed.GetValue(lives) ?? drawn.LivesMax,
+        StepsMax = parsed.GetValue(steps) ?? drawn.StepsMax,
+        Without = parsed.GetValue(without) is { } list
+            ? [.. list.Split(',').Select(static kind => int.Parse(kind, System.Globalization.CultureInfo.InvariantCulture))]
+            : drawn.Without,
+    };
+    return new Exploration(new ExplorationRequest(
+        first, count, time, parsed.GetValue(states) ?? long.MaxValue, Change, parsed.GetValue(scenarios),
+        parsed.GetValue(hazards), !parsed.GetValue(asItIs), parsed.GetValue(failures))).Run();
 });
 return root.Parse(args).Invoke();
-
-/// <summary>One seed after the other, until there are enough or the time is over.</summary>
-internal static class Exploration
-{
-    private const int FailuresMax = 20;
-
-    public static int Run(long first, long count, TimeSpan? time)
-    {
-        var watch = Stopwatch.StartNew();
-        (long ran, long states, long distinct, long failures) = (0, 0, 0, 0);
-        for (; ran < count && failures < FailuresMax && !(watch.Elapsed >= time); ran++)
-        {
-            try
-            {
-                StepResult explored = new StepRun(first + ran).Run();
-                (states, distinct) = (states + explored.States, distinct + explored.Distinct);
-            }
-            catch (SimulationFailure failure)
-            {
-                failures++;
-                Console.Error.WriteLine(failure.Message);
-                Console.Error.WriteLine($"  again: pitr-sim --seed {first + ran}");
-                if (count == 1)
-                    Console.Error.WriteLine(failure.InnerException);
-            }
-        }
-
-        Console.WriteLine(JsonSerializer.Serialize(
-            new { seeds = ran, states, distinct, seconds = Math.Round(watch.Elapsed.TotalSeconds, 1), failures }));
-        return failures == 0 ? 0 : 1;
-    }
-}

@@ -5,6 +5,15 @@ internal struct SeededRandom(long seed)
 {
     private ulong _state = (ulong)seed * 0x9E3779B97F4A7C15UL + 0xD1B54A32D192ED03UL;
 
+    /// <summary>
+    /// A generator of its own for each pair: those of neighbouring seeds are otherwise one sequence, a step apart.
+    /// </summary>
+    public static SeededRandom For(long seed, long purpose)
+    {
+        var mixed = new SeededRandom(unchecked((long)new SeededRandom(seed).NextBits() + purpose * 0x632BE59BD9B4E019L));
+        return new SeededRandom((long)mixed.NextBits());
+    }
+
     /// <summary>The next 64 bits.</summary>
     public ulong NextBits()
     {

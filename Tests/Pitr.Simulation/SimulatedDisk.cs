@@ -163,6 +163,30 @@ internal sealed class SimulatedDisk : IFileSystem
         }
     }
 
+    /// <summary>Takes a folder and all below away, durably and at once, as if it had never been.</summary>
+    public void Vanish(string path)
+    {
+        lock (_lock)
+        {
+            SimulatedFolder parent = FolderAt(FileOp.DeleteFolder, ParentOf(path));
+            GiveRoomBack(FolderAt(FileOp.DeleteFolder, path));
+            parent.Pending.RemoveAll(change => change.Name == NameOf(path));
+            parent.Cached.Remove(NameOf(path));
+            parent.Durable.Remove(NameOf(path));
+        }
+    }
+
+    private static void GiveRoomBack(SimulatedFolder folder)
+    {
+        foreach (SimulatedNode node in folder.Cached.Values)
+        {
+            if (node is SimulatedFolder child)
+                GiveRoomBack(child);
+            else
+                DropLink(node);
+        }
+    }
+
     /// <summary>Puts another file system at a new folder: renames and links across give EXDEV.</summary>
     public SimulatedVolume Mount(string path, long capacityBytes = long.MaxValue)
     {
@@ -204,6 +228,36 @@ internal sealed class SimulatedDisk : IFileSystem
                 content.Write(offset, bytes.AsSpan(0, length));
             }
         }
+    }
+
+    /// <summary>
+    /// True if something whose path contains this is in the cache alone: names of a folder, or content of a file.
+    /// </summary>
+    public bool HasUnsynced(string pathPart, bool names)
+    {
+        lock (_lock)
+            return HasUnsynced(_root, "", pathPart, names);
+    }
+
+    private static bool HasUnsynced(SimulatedFolder folder, string path, string pathPart, bool names)
+    {
+        if (names && folder.Pending.Count > 0 && path.Contains(pathPart, StringComparison.Ordinal))
+            return true;
+        foreach ((string name, SimulatedNode node) in folder.Cached)
+        {
+            if (node is SimulatedFolder child)
+            {
+                if (HasUnsynced(child, $"{path}/{name}", pathPart, names))
+                    return true;
+            }
+            else if (!names && node is SimulatedFile { Pending.Count: > 0 }
+                && $"{path}/{name}".Contains(pathPart, StringComparison.Ordinal))
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     /// <summary>

@@ -1,9 +1,11 @@
 using Pitr.Actors;
+using Pitr.Recovery;
 using Pitr.Storage;
+using Pitr.Wal;
 
 namespace Pitr.Simulation;
 
-/// <summary>Compares an opened database with the oracle: its end, its tables, each row, each page.</summary>
+/// <summary>Compares a database with the oracle: its end, its tables, each row, each page; and its archive.</summary>
 internal static class StepCheck
 {
     /// <summary>Answers where the log ends.</summary>
@@ -23,6 +25,8 @@ internal static class StepCheck
                 + $"and {model.LastTransactionAt(end)} was given (I9).");
         }
 
+        if (engine.Control.KnownEndOfWal > end)
+            throw new SimulationFailure($"The control file knows {engine.Control.KnownEndOfWal}, beyond the end {end} (H21).");
         Compare(engine, model.At(end), end);
         foreach (StepFile file in engine.Files)
             CheckPages(engine, file);
@@ -41,16 +45,20 @@ internal static class StepCheck
                 $"At {at} there are the tables {string.Join(",", there)}, not {string.Join(",", expected.Keys)}.");
         }
 
+        bool isReverse = at.Value % 16 == 0;
         foreach (CatalogueTable table in engine.Control.Catalogue.Tables)
-            Compare(engine, engine.File(table.FileId)!.File.View, table, expected[table.Name], at);
+            Compare(engine, engine.File(table.FileId)!.File.View, table, expected[table.Name], at, isReverse);
     }
 
-    /// <summary>One table in a view.</summary>
+    /// <summary>One table in a view, scanned one way or the other.</summary>
     public static void Compare(
-        StepEngine engine, ReadView view, CatalogueTable table, SortedDictionary<byte[], byte[]> expected, Lsn at)
+        StepEngine engine, ReadView view, CatalogueTable table, SortedDictionary<byte[], byte[]> expected, Lsn at,
+        bool isReverse)
     {
-        var cursor = new RangeCursor(engine.Context.Epochs, static () => { }, view, at, table.Id, ScanRange.All);
-        SortedDictionary<byte[], byte[]>.Enumerator wanted = expected.GetEnumerator();
+        var range = new ScanRange { Reverse = isReverse };
+        var cursor = new RangeCursor(engine.Context.Epochs, static () => { }, view, at, table.Id, range);
+        IEnumerator<KeyValuePair<byte[], byte[]>> wanted =
+            (isReverse ? expected.Reverse() : expected).GetEnumerator();
         while (cursor.TryNext(out KeyValue row))
         {
             if (!wanted.MoveNext())
@@ -58,7 +66,7 @@ internal static class StepCheck
             int order = row.Key.AsSpan().SequenceCompareTo(wanted.Current.Key);
             if (order != 0)
             {
-                throw order < 0
+                throw order < 0 != isReverse
                     ? Differs(table, at, row.Key, "is there and should not be")
                     : Differs(table, at, wanted.Current.Key, "is missing");
             }
@@ -71,8 +79,102 @@ internal static class StepCheck
             throw Differs(table, at, wanted.Current.Key, "is missing");
     }
 
+    /// <summary>
+    /// Every record that a store said it has is there, and nothing that the database has not (I13): the WAL of its
+    /// timeline from the beginning to what was shipped, record by record. What a restored database has from its parent is
+    /// the parent's to ship.
+    /// </summary>
+    public static void Archive(StepEngine engine, StepModel model)
+    {
+        foreach (IArchiveStore store in engine.Stores)
+        {
+            WalGeometry geometry = engine.Wal.Geometry;
+            ArchiveCatalog catalog = ArchiveCatalog.Load(store);
+            var sources = new WalSources([new ArchiveWalSource(store, catalog, geometry)], geometry);
+            Lsn from = engine.History.Last.StartLsn;
+            WalCoverage coverage = sources.Along(engine.History, from, Lsn.MaxValue);
+            var ends = model.Records.ToDictionary(static record => record.End, static record => record.Transaction);
+            Lsn reached = from;
+            if (model.Shipped <= from)
+                continue;
+            using PathReader reader = WalSources.Open(engine.History, coverage, from);
+            while (coverage.End > from && reader.MoveNext())
+            {
+                reached = reader.Current.Lsn;
+                if (!ends.TryGetValue(reached, out TransactionId transaction) || transaction != reader.Current.TransactionId)
+                {
+                    throw new SimulationFailure($"The store has a record at {reached} that the database has not (I13, H25).");
+                }
+            }
+
+            Lsn shipped = model.Records.LastOrDefault(record => record.End <= model.Shipped)?.End ?? from;
+            if (reached < shipped)
+            {
+                string hole = coverage.Hole is { } gap ? $", with a gap from {gap.From} to {gap.To}" : "";
+                throw new SimulationFailure($"The store said it has the WAL to {shipped}, and it can be read to {reached}{hole}.");
+            }
+        }
+    }
+
+    /// <summary>What is restored is a datafile of its own (H15).</summary>
+    public static void IncarnationsDiffer(StepEngine restored, StepEngine source)
+    {
+        foreach (StepFile file in restored.Files)
+        {
+            if (source.File(file.Id) is { } other && other.File.Incarnation == file.File.Incarnation)
+                throw new SimulationFailure($"Restored datafile {file.Name} has the incarnation of its source (H15).");
+        }
+    }
+
+    /// <summary>A restored database uses no file outside its folder (H30).</summary>
+    public static void RestoredFilesAreOwn(SimulatedDisk disk, string folder, StepEngine source)
+    {
+        ControlFile control = new ControlFileStore(disk, folder).ReadLive();
+        foreach (CatalogueFile file in control.Catalogue.Files)
+        {
+            if (!Catalogue.FullPath(folder, file.Path).StartsWith(folder + "/", StringComparison.Ordinal))
+                throw new SimulationFailure($"Restored datafile {file.Name} lies at {file.Path} (H30), beside {source.Folder}.");
+        }
+    }
+
+    /// <summary>Temporary files of a store that nobody writes any more.</summary>
+    public static string[] StraysIn(SimulatedDisk disk, string folder)
+    {
+        var strays = new List<string>();
+        foreach (string name in disk.List(folder))
+        {
+            string path = $"{folder}/{name}";
+            if (disk.Stat(path) is { IsFolder: true })
+                strays.AddRange(StraysIn(disk, path));
+            else if (name.StartsWith(".tmp-", StringComparison.Ordinal) && disk.TryLock(path) is { } free)
+            {
+                free.Dispose();
+                strays.Add(path);
+            }
+        }
+
+        return [.. strays];
+    }
+
+    /// <summary>Copies a folder as `cp -r` does; nothing of it is synced.</summary>
+    public static void CopyFolder(SimulatedDisk disk, string from, string to)
+    {
+        disk.CreateFolder(to);
+        foreach (string name in disk.List(from))
+        {
+            if (disk.Stat($"{from}/{name}") is { IsFolder: true })
+            {
+                CopyFolder(disk, $"{from}/{name}", $"{to}/{name}");
+                continue;
+            }
+
+            using IFileHandle copy = disk.Open($"{to}/{name}", FileOpen.CreateNew);
+            copy.Write(0, disk.ReadAll($"{from}/{name}"));
+        }
+    }
+
     private static SimulationFailure Differs(CatalogueTable table, Lsn at, byte[] key, string how) =>
-        new($"At {at}, key {Convert.ToHexString(key)} of table {table.Name} {how}.");
+        new($"At {at}, key {Convert.ToHexString(key.AsSpan(0, Math.Min(key.Length, 20)))} of table {table.Name} {how}.");
 
     private static void CheckPages(StepEngine engine, StepFile file)
     {

@@ -1,4 +1,3 @@
-using Akka.Actor;
 using Pitr.Actors;
 using Pitr.Recovery;
 using Pitr.Storage;
@@ -13,57 +12,85 @@ namespace Pitr.Simulation;
 /// </summary>
 /// <remarks>
 /// What it shares with the engine: everything in Storage, Wal and Recovery, and of the actors' folder the plain parts
-/// (opening, replay, a datafile's progress, what the control file notes). What it plays itself is only which part is
-/// called when; the orders are those in the headers of WalWriter, ControlFileActor, DatafileActor, Checkpointer and
-/// RecoveryCoordinator.
+/// (opening, replay, promotion, the parts of a group, a datafile's progress, what the control file notes). What it
+/// plays itself is only which part is called when; the orders are those in the headers of WalWriter, ControlFileActor,
+/// DatafileActor, Checkpointer, WalFolderActor, Archiver and RecoveryCoordinator. What a datafile is told waits in its
+/// mailbox (<see cref="StepFile"/>) until the life delivers it, so a group is durable long before it is visible.
 /// </remarks>
 internal sealed class StepEngine : IDisposable
 {
-    public const string Folder = "/db";
+    private const int ValidationKeys = 64;
 
     private readonly EngineContext _engine;
     private readonly OpenedEngine _opened;
     private readonly SortedDictionary<uint, StepFile> _files = [];
     private readonly List<Datafile> _made = []; // on their way to Add
-    private readonly CommitClock _clock;
-    private DateTimeOffset _lastTime;
+    private readonly Queue<(Lsn Lsn, HashSet<FileId> Waiting)> _invisible = [];
+    private readonly List<StoreShipper> _shippers = [];
+    private readonly List<FileId> _ahead = [];
+    private WalStart? _wal;
+    private CommitValidation? _validation;
+    private GroupTime _time;
 
     private StepEngine(EngineContext engine, OpenedEngine opened)
     {
         _engine = engine;
         _opened = opened;
         Control = opened.ControlFile;
-        WalStart start = opened.WalStart(engine.Clock);
-        _clock = start.Clock;
-        _lastTime = start.LastCommitTime;
-        LastTransaction = start.LastTransaction;
     }
 
     public ControlFile Control { get; private set; }
 
     public TransactionId LastTransaction { get; private set; }
 
-    public WalAppender Appender => _opened.Wal!.Appender;
+    public WalAppender Appender => _wal!.Appender;
 
-    public WalFolder Wal => _opened.WalFolder;
+    public WalFolder Wal => _wal!.Folder;
+
+    public TimelineHistory History => _wal!.History;
 
     public EngineContext Context => _engine;
 
+    public string Folder => _engine.Folder;
+
     public IEnumerable<StepFile> Files => _files.Values;
+
+    /// <summary>The archive stores, as opening found them.</summary>
+    public IReadOnlyList<IArchiveStore> Stores => _opened.Stores;
+
+    /// <summary>One for each store.</summary>
+    public IReadOnlyList<StoreShipper> Shippers => _shippers;
+
+    /// <summary>WAL from here on is kept for a backup (H39).</summary>
+    public Dictionary<string, Lsn> Holds { get; } = [];
 
     /// <summary>The end of what is synced.</summary>
     public Lsn DurableLsn => Appender.DurableLsn;
 
-    public static void Create(PitrOptions options) => EngineCreation.Create(Folder, options);
+    /// <summary>Every file has applied all groups up to here.</summary>
+    public Lsn VisibleLsn { get; private set; }
 
-    /// <summary>Opens what is on the disk, and replays its WAL.</summary>
-    public static StepEngine Open(PitrOptions options, StepMemory memory)
+    /// <summary>Which keys and ranges were written while transactions are open.</summary>
+    public CommitValidation Validation => _validation ??= new CommitValidation(ValidationKeys, rangeBytesMax: 0);
+
+    /// <summary>Datafiles that opening found flushed further than the control file knew (H16).</summary>
+    public IReadOnlyList<FileId> AheadAtOpening => _ahead;
+
+    /// <summary>True if the replay made room on its way (H21).</summary>
+    public bool HasFlushedInReplay { get; private set; }
+
+    /// <summary>True if this opening ended a restore.</summary>
+    public bool HasRestored { get; private set; }
+
+    /// <summary>Opens what is on the disk, and replays its WAL; or goes on with a restore, and promotes.</summary>
+    public static StepEngine Open(string folder, PitrOptions options, StepMemory memory)
     {
-        EngineContext engine = EngineFactory.ContextFor(Folder, options, memory.For(options));
+        EngineContext engine = EngineFactory.ContextFor(folder, options, memory.For(options));
         var step = new StepEngine(engine, EngineOpening.Open(engine));
         try
         {
             step.Replay();
+            step.Begin();
             return step;
         }
         catch
@@ -82,6 +109,12 @@ internal sealed class StepEngine : IDisposable
             file.File.Dispose();
         foreach (Datafile file in _made)
             file.Dispose();
+        if (_wal is not null && _wal.Folder != _opened.WalFolder)
+        {
+            _wal.Appender.Dispose();
+            _wal.Folder.Dispose();
+        }
+
         _opened.LetGo();
         _engine.Epochs.Collect();
     }
@@ -92,9 +125,10 @@ internal sealed class StepEngine : IDisposable
     {
         foreach (OpenedDatafile opened in _opened.Datafiles)
         {
-            if (opened.File is null)
-                throw new SimulationFailure($"Datafile '{opened.Name}' can't be used: {opened.Why!.Message}");
-            Add(opened.Id, opened.Name, opened.File, opened.CleanUpTo, isRecovering: true);
+            if (opened.File is not null)
+                Add(opened.Id, opened.Name, opened.File, opened.CleanUpTo, isRecovering: true);
+            if (opened.File?.Generation > Control.Catalogue.File(opened.Id)?.Generation)
+                _ahead.Add(opened.Id);
         }
 
         ReplayJob job = ReplayJob.For(_engine, _opened);
@@ -118,9 +152,60 @@ internal sealed class StepEngine : IDisposable
             }
         }
 
+        if (_opened.Restore is { } restore)
+        {
+            FinishRestore(restore, catalogue);
+            return;
+        }
+
+        foreach (OpenedDatafile opened in _opened.Datafiles)
+        {
+            // One that the WAL drops further on may be gone already: an earlier opening unlinked it (H23).
+            if (opened.File is null && catalogue.File(opened.Id) is not null)
+                throw opened.Why!.ToException();
+        }
+
         Note(Control.WithReplayed(catalogue));
+        _wal = (_opened with { ControlFile = Control }).WalStart(_engine.Clock);
+    }
+
+    /// <summary>As the supervisor starts the rest: strays go, the files take commits again.</summary>
+    private void Begin()
+    {
+        LastTransaction = _wal!.LastTransaction;
+        VisibleLsn = DurableLsn;
+        foreach (StrayFile stray in StrayFile.Find(_engine.FileSystem, Folder, Control.Catalogue, Control.SystemId))
+        {
+            if (stray.IsToBeRemoved)
+                Unlink(stray.Path);
+        }
+
         foreach (StepFile file in _files.Values)
             file.Replay.End(new EndReplay(DurableLsn, Control.Lineage));
+        foreach (IArchiveStore store in _opened.Stores)
+        {
+            _shippers.Add(new StoreShipper(
+                store, Wal, History, _opened.Start, _engine.Clock, _opened.Wal?.End ?? DurableLsn));
+        }
+    }
+
+    private void FinishRestore(RestoreInProgress restore, Catalogue catalogue)
+    {
+        if (catalogue.Files.FirstOrDefault(file => File(file.Id) is null) is { } lacking)
+            throw _opened.Datafiles.First(opened => opened.Id == lacking.Id).Why!.ToException(); // not its target (I11)
+        var clean = new List<FileClean>();
+        foreach (StepFile file in _files.Values)
+        {
+            file.Replay.BeginFinish(
+                new FinishRestore(restore.Cut, LineageOf(restore.Cut), restore.RecoveryId), Akka.Actor.ActorRefs.Nobody);
+            while (file.Replay.NextFinishStep() is { } flush)
+                RunFlush(file, flush);
+            clean.Add(file.Clean);
+        }
+
+        Note(Control.AfterReplay(catalogue, clean, restore.Cut));
+        Promoted promoted = Promotion.Run(_engine, _opened, Control, restore);
+        (Control, _wal, HasRestored) = (promoted.Control, promoted.Wal, true);
     }
 
     private Catalogue Replay(ReplayJob job, ReplayStep.Ddl ddl, Catalogue catalogue)
@@ -134,7 +219,7 @@ internal sealed class StepEngine : IDisposable
                 return ddl.IsNew ? catalogue.DropTable(drop.TableId, ddl.Lsn) : catalogue;
             case WalEvent.CreateDatafile create when ddl.IsNew:
                 string stored = Catalogue.StoredPath(Folder, job.PathFor(create));
-                Datafile made = job.MakeFile(_engine, create, Control.Lineage);
+                Datafile made = job.MakeFile(_engine, create, LineageOf(Control.RedoLsn));
                 Add(create.FileId, create.Name, made, ddl.Lsn, isRecovering: true);
                 return catalogue.CreateFile(
                     new CatalogueFile(create.FileId, create.Name, stored, create.Incarnation, 0, Lsn.Zero, ddl.Lsn),
@@ -153,17 +238,13 @@ internal sealed class StepEngine : IDisposable
 
     private Catalogue FlushAt(ReplayStep.Barrier barrier, Catalogue catalogue)
     {
+        HasFlushedInReplay = true;
         var clean = new List<FileClean>();
         foreach (StepFile file in _files.Values)
         {
-            if (file.Replay.SealAt(new SealReplay(barrier.Through, Control.Lineage, ActorRefs.Nobody)) is { } flush)
-            {
-                flush.WritePages();
-                flush.WriteMeta();
-                file.File.CompleteFlush(flush);
-                file.Progress.NoteClean(file.File.CleanUpTo);
-            }
-
+            if (file.Replay.SealAt(new SealReplay(
+                barrier.Through, LineageOf(barrier.Through), Akka.Actor.ActorRefs.Nobody)) is { } flush)
+                RunFlush(file, flush);
             clean.Add(file.Clean);
         }
 
@@ -176,6 +257,18 @@ internal sealed class StepEngine : IDisposable
         return Control.Catalogue;
     }
 
+    private static void RunFlush(StepFile file, FlushJob flush)
+    {
+        flush.WritePages();
+        flush.WriteMeta();
+        file.File.CompleteFlush(flush);
+        file.Progress.NoteClean(file.File.CleanUpTo);
+    }
+
+    /// <summary>Of the timeline on the path whose records end at an LSN (H14).</summary>
+    private Lineage LineageOf(Lsn lsn) =>
+        TimelineHistory.Of(Control.SystemId, Control.History).OwnerOf(lsn + -8).Lineage;
+
     // ---- the log ---------------------------------------------------------------------------------
 
     /// <summary>Makes segments ready, as WalFolderActor is asked to.</summary>
@@ -183,88 +276,156 @@ internal sealed class StepEngine : IDisposable
         Wal.EnsureReady(Math.Max(WalFolder.ReadyAhead, Wal.ReadyCount + Appender.SegmentsMissing(bytes)));
 
     /// <summary>
-    /// One group of transactions: stamped, written, synced, and applied. The model knows it before its first byte is
-    /// written, and that it is durable before the datafiles know of it.
+    /// One group of transactions: stamped, written, synced, and sent to the datafiles. The model knows it before its
+    /// first byte is written, and that it is durable before the datafiles know of it.
     /// </summary>
     public Lsn Commit(IReadOnlyList<(WriteBatch Batch, IReadOnlyList<ModelStep> Steps)> members, StepModel model)
     {
-        long bytes = members.Sum(member => (long)member.Batch.SealRecord());
-        if (!Appender.CanHold(bytes))
-            PrepareSegments(bytes);
-        BeginGroup();
-        var stamped = new List<(WriteBatch Batch, Lsn Lsn)>();
-        foreach ((WriteBatch batch, IReadOnlyList<ModelStep> steps) in members)
+        var group = new CommitGroup();
+        foreach ((WriteBatch batch, _) in members)
         {
+            batch.Pending.Prepare(_engine.Threads, CancellationToken.None);
+            group.Add(batch.Pending);
+        }
+
+        PrepareFor(group.Members.Take(group.Count).Sum(static commit => (long)commit.RecordBytes));
+        BeginGroup(model);
+        for (int i = 0; i < group.Count; i++)
+        {
+            PendingCommit commit = group.Members[i];
             LastTransaction = new TransactionId(LastTransaction.Value + 1);
-            Span<byte> record = batch.Record.AsSpan(0, batch.SealRecord());
             Lsn lsn = Appender.Stage(
-                record, WalRecordKind.Transaction, LastTransaction, (uint)batch.Count,
-                RecordCodec.BodyState(record[RecordCodec.HeaderBytes..]));
-            stamped.Add((batch, lsn));
-            model.Begin(lsn, steps, LastTransaction);
+                commit.Record.AsSpan(0, commit.RecordBytes), WalRecordKind.Transaction, LastTransaction,
+                commit.OperationCount, commit.BodyCrc);
+            commit.Result = new CommitResult(lsn, _time.CommitTime, LastTransaction);
+            if (_validation is { IsTracking: true } validation)
+            {
+                validation.NoteWrites(
+                    commit.Record.AsSpan(RecordCodec.HeaderBytes, commit.RecordBytes - RecordCodec.HeaderBytes),
+                    commit.OperationCount, lsn);
+            }
+
+            model.Begin(Record(lsn, members[i].Steps, LastTransaction));
         }
 
         WriteGroup(model);
-        foreach ((WriteBatch batch, Lsn lsn) in stamped)
-            Apply(batch, lsn);
+        Send(group);
         return DurableLsn;
     }
 
     /// <summary>One event, a group of its own; answers its LSN.</summary>
     public Lsn Log(WalEvent happened, StepModel model, Func<Lsn, ModelStep>? step = null)
     {
-        int bytes = WalEventCodec.Encode(happened).Length;
-        if (!Appender.CanHold(bytes))
-            PrepareSegments(bytes);
-        BeginGroup();
+        PrepareFor(WalEventCodec.Encode(happened).Length);
+        BeginGroup(model);
         Lsn lsn = Appender.Stage(happened);
-        model.Begin(lsn, step is null ? [] : [step(lsn)]);
+        model.Begin(Record(lsn, step is null ? [] : [step(lsn)]) with
+        {
+            RestorePoint = (happened as WalEvent.RestorePoint)?.Name,
+        });
         WriteGroup(model);
+        var waiting = new HashSet<FileId>();
+        _invisible.Enqueue((lsn, waiting));
         if (happened is WalEvent.DropTable drop && File(drop.FileId) is { } file)
         {
-            file.File.DropTable(drop.TableId, lsn);
-            file.Progress.Reach(lsn);
+            _validation?.NoteTableDropped(drop.TableId, lsn);
+            waiting.Add(drop.FileId);
+            file.Tell(() =>
+            {
+                file.File.DropTable(drop.TableId, lsn);
+                file.Progress.Reach(lsn);
+                waiting.Remove(file.Id);
+                MoveVisible();
+            });
         }
 
+        MoveVisible();
         return lsn;
     }
 
     /// <summary>Ends the segment in use.</summary>
     public void Switch(StepModel model)
     {
-        if (!Appender.CanHold(RecordCodec.HeaderBytes))
-            PrepareSegments(RecordCodec.HeaderBytes);
+        PrepareFor(RecordCodec.HeaderBytes);
         Lsn boundary = Wal.Geometry.BoundaryAtOrAbove(Appender.NextLsn);
         if (boundary == Appender.NextLsn)
             return;
         long left = boundary - Appender.NextLsn;
-        model.Begin(left >= RecordCodec.HeaderBytes ? boundary : Appender.NextLsn + RecordCodec.HeaderBytes, []);
+        model.BeginGroup(Appender.NextLsn);
+        model.Begin(Record(left >= RecordCodec.HeaderBytes ? boundary : Appender.NextLsn + RecordCodec.HeaderBytes, []));
         Appender.Switch();
         model.Acknowledge();
         if (model.Acknowledged != DurableLsn)
             throw new SimulationFailure($"A filler was to end at {model.Acknowledged}, and ended at {DurableLsn}.");
+        _invisible.Enqueue((DurableLsn, []));
+        MoveVisible();
     }
 
-    private void BeginGroup()
+    private void PrepareFor(long bytes)
     {
-        GroupTime time = _clock.Next();
-        Appender.BeginGroup(time.CommitTime, time.RawClock);
-        _lastTime = time.CommitTime;
+        if (!Appender.CanHold(bytes))
+            PrepareSegments(bytes);
+    }
+
+    private ModelRecord Record(Lsn lsn, IReadOnlyList<ModelStep> steps, TransactionId transaction = default) =>
+        new(lsn, steps, transaction, _time.CommitTime.UtcTicks, _time.RawClock.UtcTicks);
+
+    private void BeginGroup(StepModel model)
+    {
+        long before = model.Records.Count == 0 ? 0 : model.Records[^1].CommitTicks;
+        _time = _wal!.Clock.Next();
+        if (_time.CommitTime.UtcTicks <= before)
+        {
+            throw new SimulationFailure(
+                $"Commit time {_time.CommitTime:O} came after {new DateTime(before, DateTimeKind.Utc):O} (I9, H8).");
+        }
+
+        model.BeginGroup(Appender.NextLsn);
+        Appender.BeginGroup(_time.CommitTime, _time.RawClock);
     }
 
     private void WriteGroup(StepModel model)
     {
         Appender.WriteAndSync();
         model.Acknowledge();
+        if (model.Acknowledged != DurableLsn)
+            throw new SimulationFailure($"A group was to end at {model.Acknowledged}, and ended at {DurableLsn}.");
     }
 
-    private void Apply(WriteBatch batch, Lsn lsn)
+    /// <summary>In parts, as WalWriter does: each file gets all of them, in order (H1).</summary>
+    private void Send(CommitGroup group)
     {
-        var reader = new OperationReader(batch.Body, (uint)batch.Count);
-        while (reader.MoveNext())
-            _files[reader.File.Value].File.Apply(reader.Kind, reader.Key, reader.Value, lsn);
-        foreach (FileId file in batch.Files)
-            _files[file.Value].Progress.Reach(DurableLsn);
+        var parts = new List<ApplyPart>();
+        GroupParts.Cut(group, parts);
+        var waiting = new HashSet<FileId>();
+        for (int i = 0; i < group.Count; i++)
+            waiting.UnionWith(group.Members[i].Files.AsSpan(0, group.Members[i].FileCount).ToArray());
+        group.Lsn = DurableLsn;
+        _invisible.Enqueue((group.Lsn, waiting));
+        foreach (FileId id in waiting.Order(Comparer<FileId>.Create(static (x, y) => x.Value.CompareTo(y.Value))))
+        {
+            StepFile file = _files[id.Value];
+            foreach (ApplyPart part in parts)
+            {
+                file.Tell(() =>
+                {
+                    if (!file.Take(part))
+                        return;
+                    waiting.Remove(file.Id);
+                    MoveVisible();
+                });
+            }
+        }
+    }
+
+    /// <summary>In the order of the groups (I8).</summary>
+    private void MoveVisible()
+    {
+        while (_invisible.TryPeek(out (Lsn Lsn, HashSet<FileId> Waiting) first) && first.Waiting.Count == 0)
+        {
+            VisibleLsn = first.Lsn;
+            _invisible.Dequeue();
+        }
     }
 
     // ---- the control file ------------------------------------------------------------------------
@@ -282,12 +443,31 @@ internal sealed class StepEngine : IDisposable
         DateTimeOffset time = _engine.Clock.GetUtcNow();
         ControlFile next = Control.WithCheckpoint(at, clean, time);
         Lsn lsn = Log(next.AsCheckpointRecord(), model);
-        Note(next.WithRecorded(lsn, _lastTime, LastTransaction));
+        Note(next.WithRecorded(lsn, _time.CommitTime, LastTransaction));
     }
 
-    /// <summary>Lets segments below the redo point go.</summary>
-    public void Recycle() => Wal.Recycle(
-        [.. Wal.List().Where(name => Wal.Geometry.StartOf(name.Number + 1) <= Control.RedoLsn)]);
+    // ---- the archive -----------------------------------------------------------------------------
+
+    /// <summary>One step for one store.</summary>
+    public ShipStep Ship(StoreShipper shipper, StepModel model)
+    {
+        ShipStep step = shipper.Ship(DurableLsn);
+        Lsn shipped = _shippers.Min(static one => one.IsPrepared ? one.ShippedLsn : Lsn.Zero);
+        model.Shipped = Lsn.Max(model.Shipped, shipped);
+        return step;
+    }
+
+    /// <summary>
+    /// Lets segments go that are below the redo point, held by no backup, and in every store (design §7).
+    /// </summary>
+    public int Recycle()
+    {
+        Lsn needed = Holds.Values.Aggregate(Control.RedoLsn, Lsn.Min);
+        SegmentName[] free = [.. Wal.List().Where(name =>
+            Wal.Geometry.StartOf(name.Number + 1) <= needed && _shippers.TrueForAll(one => one.MayRecycle(name)))];
+        Wal.Recycle(free);
+        return free.Length;
+    }
 
     // ---- files -----------------------------------------------------------------------------------
 
@@ -301,7 +481,7 @@ internal sealed class StepEngine : IDisposable
             files, _engine.Folder, path, Control.Catalogue, Control.SystemId))
             files.Delete(path);
         Datafile made = Datafile.Create(
-            _engine.Environment, path, name, Control.SystemId, id, incarnation, Control.Lineage, DurableLsn);
+            _engine.Environment, path, name, Control.SystemId, id, incarnation, Control.Lineage, VisibleLsn);
         _made.Add(made);
         return made;
     }
@@ -319,6 +499,7 @@ internal sealed class StepEngine : IDisposable
     {
         if (!_files.Remove(id.Value, out StepFile? file))
             return;
+        file.TakeAllMail();
         file.IsDropped = true;
         file.File.Dispose();
     }

@@ -1,3 +1,4 @@
+using Pitr.Recovery;
 using Pitr.Storage;
 
 namespace Pitr.Simulation;
@@ -17,6 +18,20 @@ internal abstract record ModelStep
     public sealed record Dropped(TableId Table) : ModelStep;
 }
 
+/// <summary>A record as the oracle knows it.</summary>
+/// <param name="End">Its LSN.</param>
+/// <param name="Steps">What it did; nothing for events that change no row.</param>
+/// <param name="Transaction">0 if it is none.</param>
+/// <param name="CommitTicks">Its group's commit time.</param>
+/// <param name="RawTicks">What the clock said.</param>
+/// <param name="RestorePoint">Its name, if it is one.</param>
+internal sealed record ModelRecord(
+    Lsn End, IReadOnlyList<ModelStep> Steps, TransactionId Transaction = default, long CommitTicks = 0,
+    long RawTicks = 0, string? RestorePoint = null)
+{
+    public bool HasEffect => Steps.Count > 0;
+}
+
 /// <summary>
 /// The oracle of one database: what each record did, in the order of the log, and so what the database has to contain
 /// at the end of any of them.
@@ -24,12 +39,15 @@ internal abstract record ModelStep
 /// <remarks>
 /// A record is begun before a byte of its group is written, and acknowledged when the group is durable. A crash may cut
 /// the group that is under way after any of its records, since each is a transaction of its own; it never loses what
-/// was acknowledged.
+/// was acknowledged. The oracle of a restored database begins as that of its source up to the cut; where its own
+/// timeline begins is learnt when it is opened for the first time.
 /// </remarks>
 internal sealed class StepModel
 {
-    private readonly List<Record> _records = [];
+    private readonly List<ModelRecord> _records = [];
+    private (int Count, ModelState State) _base = (0, new ModelState()); // shared between copies, never changed
     private int _acknowledged;
+    private Lsn? _beginsAbove; // its timeline's first record is not known yet
 
     /// <summary>Where the log begins.</summary>
     public StepModel(Lsn start) => Start = start;
@@ -39,9 +57,27 @@ internal sealed class StepModel
     /// <summary>The end of what must be there.</summary>
     public Lsn Acknowledged => EndOf(_acknowledged);
 
+    /// <summary>Up to here every store has the log of this timeline: it said so.</summary>
+    public Lsn Shipped { get; set; }
+
+    /// <summary>
+    /// Where the group before the last one begins: below it every record has one of a later group behind it, which
+    /// proves that it was whole.
+    /// </summary>
+    public Lsn ProvenBelow { get; private set; }
+
+    private Lsn LastGroupStart { get; set; }
+
+    /// <summary>Backup sets that are whole, with their stops.</summary>
+    public List<(string Id, Lsn Stop)> Sets { get; } = [];
+
+    public IReadOnlyList<ModelRecord> Records => _records;
+
     /// <summary>Where the log may end: at what was acknowledged, or behind a record that is under way.</summary>
     public bool MayEndAt(Lsn end)
     {
+        if (_beginsAbove is { } above)
+            return end > above;
         for (int count = _acknowledged; count <= _records.Count; count++)
         {
             if (EndOf(count) == end)
@@ -52,13 +88,22 @@ internal sealed class StepModel
     }
 
     /// <summary>The last transaction at or below an LSN: a later one has a greater number (I9).</summary>
-    public TransactionId LastTransactionAt(Lsn end) =>
-        _records.TakeWhile(record => record.End <= end).Select(record => record.Transaction).LastOrDefault(
-            static transaction => transaction.Value > 0);
+    public TransactionId LastTransactionAt(Lsn end)
+    {
+        for (int i = CountAt(end) - 1; i >= 0; i--)
+        {
+            if (_records[i].Transaction.Value > 0)
+                return _records[i].Transaction;
+        }
+
+        return default;
+    }
+
+    /// <summary>A group begins.</summary>
+    public void BeginGroup(Lsn at) => (ProvenBelow, LastGroupStart) = (LastGroupStart, at);
 
     /// <summary>A record is about to be written.</summary>
-    public void Begin(Lsn end, IReadOnlyList<ModelStep> steps, TransactionId transaction = default) =>
-        _records.Add(new Record(end, steps, transaction));
+    public void Begin(ModelRecord record) => _records.Add(record);
 
     /// <summary>All that was begun is durable.</summary>
     public void Acknowledge() => _acknowledged = _records.Count;
@@ -66,52 +111,170 @@ internal sealed class StepModel
     /// <summary>As it is now; the original goes on.</summary>
     public StepModel Copy()
     {
-        var copy = new StepModel(Start) { _acknowledged = _acknowledged };
+        var copy = new StepModel(Start)
+        {
+            _acknowledged = _acknowledged,
+            _base = _base,
+            _beginsAbove = _beginsAbove,
+            Shipped = Shipped,
+            LastGroupStart = LastGroupStart,
+            ProvenBelow = ProvenBelow,
+        };
         copy._records.AddRange(_records);
+        copy.Sets.AddRange(Sets);
         return copy;
     }
 
-    /// <summary>The log was found to end here: what is beyond never was.</summary>
-    public void CutAt(Lsn end)
+    /// <summary>The oracle of a database that was restored from this one, to the end of one of its records.</summary>
+    public StepModel Fork(Lsn cut, Lsn begins)
     {
-        _records.RemoveAll(record => record.End > end);
+        var fork = new StepModel(Start) { _beginsAbove = begins };
+        fork._records.AddRange(_records.Take(CountAt(cut)));
+        fork._acknowledged = fork._records.Count;
+        fork.Sets.AddRange(Sets.Where(set => set.Stop <= cut));
+        return fork;
+    }
+
+    /// <summary>The log was found to end here: what is beyond never was. How many records that are.</summary>
+    public int CutAt(Lsn end)
+    {
+        if (_beginsAbove is not null)
+        {
+            _records.Add(new ModelRecord(end, []));
+            _beginsAbove = null;
+        }
+
+        int removed = _records.RemoveAll(record => record.End > end);
         _acknowledged = _records.Count;
+        LastGroupStart = ProvenBelow;
+        _base = (_records.Count, StateAt(_records.Count));
+        return removed;
     }
 
     /// <summary>The tables and their rows, by name, in the order of the keys, at the end of a record.</summary>
-    public SortedDictionary<string, SortedDictionary<byte[], byte[]>> At(Lsn end)
+    public SortedDictionary<string, SortedDictionary<byte[], byte[]>> At(Lsn end) => StateAt(CountAt(end)).ByName();
+
+    /// <summary>A key's value at the end of a record; null if it is not there.</summary>
+    public byte[]? ValueAt(Lsn end, TableId table, byte[] key)
     {
-        var tables = new Dictionary<TableId, (string Name, SortedDictionary<byte[], byte[]> Rows)>();
-        foreach (ModelStep step in _records.TakeWhile(record => record.End <= end).SelectMany(record => record.Steps))
+        for (int i = CountAt(end) - 1; i >= 0; i--)
+        {
+            IReadOnlyList<ModelStep> steps = _records[i].Steps;
+            for (int n = steps.Count - 1; n >= 0; n--)
+            {
+                if (steps[n] is ModelStep.Change change && change.Table == table && change.Key.AsSpan().SequenceEqual(key))
+                    return change.Value;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>
+    /// The last record that a target includes; null if the target lies before the first. Asked of the records alone.
+    /// </summary>
+    public ModelRecord? LastOf(RecoveryTarget target, Lsn stop)
+    {
+        ModelRecord? last = null;
+        foreach (ModelRecord record in _records)
+        {
+            bool isNamed = target.Kind == RecoveryTarget.Form.Transaction
+                ? record.Transaction == target.TransactionId
+                : target.Kind == RecoveryTarget.Form.RestorePoint && record.RestorePoint == target.Name;
+            bool belongs = target.Kind switch
+            {
+                RecoveryTarget.Form.Latest => true,
+                RecoveryTarget.Form.Immediate => record.End <= stop,
+                RecoveryTarget.Form.Lsn => target.IsInclusive ? record.End <= target.Lsn : record.End < target.Lsn,
+                RecoveryTarget.Form.Time => record.CommitTicks == 0 || (target.IsInclusive
+                    ? record.CommitTicks <= target.Time.UtcTicks : record.CommitTicks < target.Time.UtcTicks),
+                _ => target.IsInclusive || !isNamed,
+            };
+            if (!belongs)
+                break;
+            last = record;
+            if (isNamed)
+                break;
+        }
+
+        return last;
+    }
+
+    /// <summary>The last record at or below an LSN that changed a row or a table; null if none did.</summary>
+    public ModelRecord? LastEffectAt(Lsn end)
+    {
+        for (int i = CountAt(end) - 1; i >= 0; i--)
+        {
+            if (_records[i].HasEffect)
+                return _records[i];
+        }
+
+        return null;
+    }
+
+    private Lsn EndOf(int count) => count == 0 ? Start : _records[count - 1].End;
+
+    private int CountAt(Lsn end)
+    {
+        int count = _records.Count;
+        while (count > 0 && _records[count - 1].End > end)
+            count--;
+        return count;
+    }
+
+    private ModelState StateAt(int count)
+    {
+        ModelState state = count >= _base.Count ? _base.State.Copy() : new ModelState();
+        for (int i = count >= _base.Count ? _base.Count : 0; i < count; i++)
+            state.Apply(_records[i].Steps);
+        return state;
+    }
+}
+
+/// <summary>Tables and their rows at one LSN.</summary>
+internal sealed class ModelState
+{
+    private readonly Dictionary<TableId, (string Name, SortedDictionary<byte[], byte[]> Rows)> _tables = [];
+
+    public ModelState Copy()
+    {
+        var copy = new ModelState();
+        foreach ((TableId id, (string name, SortedDictionary<byte[], byte[]> rows)) in _tables)
+            copy._tables.Add(id, (name, new SortedDictionary<byte[], byte[]>(rows, ByteOrder.Instance)));
+        return copy;
+    }
+
+    public void Apply(IReadOnlyList<ModelStep> steps)
+    {
+        foreach (ModelStep step in steps)
         {
             switch (step)
             {
                 case ModelStep.Created created:
-                    tables.Add(created.Table, (created.Name, new SortedDictionary<byte[], byte[]>(ByteOrder.Instance)));
+                    _tables.Add(created.Table, (created.Name, new SortedDictionary<byte[], byte[]>(ByteOrder.Instance)));
                     break;
                 case ModelStep.Dropped dropped:
-                    tables.Remove(dropped.Table);
+                    _tables.Remove(dropped.Table);
                     break;
                 case ModelStep.Change { Value: { } value } put:
-                    tables[put.Table].Rows[put.Key] = value;
+                    _tables[put.Table].Rows[put.Key] = value;
                     break;
                 case ModelStep.Change delete:
-                    tables[delete.Table].Rows.Remove(delete.Key);
+                    _tables[delete.Table].Rows.Remove(delete.Key);
                     break;
                 default:
                     throw new InvalidOperationException($"No model of {step.GetType().Name}.");
             }
         }
+    }
 
+    public SortedDictionary<string, SortedDictionary<byte[], byte[]>> ByName()
+    {
         var byName = new SortedDictionary<string, SortedDictionary<byte[], byte[]>>(StringComparer.Ordinal);
-        foreach ((string name, SortedDictionary<byte[], byte[]> rows) in tables.Values)
+        foreach ((string name, SortedDictionary<byte[], byte[]> rows) in _tables.Values)
             byName.Add(name, rows);
         return byName;
     }
-
-    private Lsn EndOf(int count) => count == 0 ? Start : _records[count - 1].End;
-
-    private sealed record Record(Lsn End, IReadOnlyList<ModelStep> Steps, TransactionId Transaction);
 
     private sealed class ByteOrder : IComparer<byte[]>
     {

@@ -1,3 +1,4 @@
+using Pitr.Actors;
 using Pitr.Storage;
 
 namespace Pitr.Simulation;
@@ -14,17 +15,18 @@ internal readonly record struct StepResult(long States, long Distinct, long Step
 /// </summary>
 /// <remarks>
 /// A crash is a copy of the disk, as power loss or a kill leaves it, taken before an operation; the life goes on beside
-/// it, so that one life has many ends. One of them is where the next life begins. Opening is crashed as well.
+/// it, so that one life has many ends. One of them is where the next life begins, of the same database or of one that
+/// was restored beside it. Opening is crashed as well, and some disks are damaged before they are opened
+/// (<see cref="StepHand"/>).
 /// </remarks>
 internal sealed class StepRun
 {
-    private const int LivesMax = 4;
-    private const int StepsMax = 60;
+    public const string Folder = "/db";
 
     private static readonly FileOp[] Failing =
     [
-        FileOp.SyncData, FileOp.SyncData, FileOp.SyncData, FileOp.Write, FileOp.StartWriteback, FileOp.Create,
-        FileOp.Rename, FileOp.Delete, FileOp.SyncFolder, FileOp.SetLength,
+        FileOp.SyncData, FileOp.SyncData, FileOp.SyncData, FileOp.Write, FileOp.StartWriteback, FileOp.StartWriteback,
+        FileOp.Create, FileOp.Rename, FileOp.Delete, FileOp.SyncFolder, FileOp.SetLength, FileOp.Read,
     ];
 
     private readonly long _seed;
@@ -37,12 +39,21 @@ internal sealed class StepRun
     private long _steps;
     private string _where = "creating";
 
-    public StepRun(long seed)
+    public StepRun(long seed, Func<StepSettings, StepSettings>? change = null)
     {
         _seed = seed;
-        _random = new SeededRandom(seed);
-        _settings = StepSettings.Drawn(ref _random);
+        _random = SeededRandom.For(seed, 0);
+        StepSettings drawn = StepSettings.Drawn(ref _random);
+        _settings = change is null ? drawn : change(drawn);
     }
+
+    public StepSettings Settings => _settings;
+
+    /// <summary>Which schedules came about.</summary>
+    public StepHazards Hazards { get; } = new();
+
+    /// <summary>States so far, also of a run that failed.</summary>
+    public long States => _states;
 
     /// <exception cref="SimulationFailure">Something is not as it has to be; says where.</exception>
     public StepResult Run()
@@ -63,84 +74,127 @@ internal sealed class StepRun
         using var memory = new StepMemory(_settings);
         var disk = new SimulatedDisk(_seed);
         disk.CreateFolders("/");
-        StepEngine.Create(_settings.OptionsFor(disk, _seed));
-        StepModel? model = null;
-        for (int life = 1; life <= LivesMax; life++)
+        EngineCreation.Create(Folder, _settings.OptionsFor(disk, _seed));
+        List<StepDatabase> databases = [];
+        string folder = Folder;
+        for (int life = 1; life <= _settings.LivesMax; life++)
         {
             _where = $"opening for life {life}";
-            using (StepEngine engine = Open(disk, memory))
+            using (StepEngine engine = Open(folder, disk, memory))
             {
-                model ??= new StepModel(engine.DurableLsn);
-                model.CutAt(StepCheck.Run(engine, model));
+                if (databases.Count == 0)
+                    databases.Add(new StepDatabase(folder, new StepModel(engine.DurableLsn)));
+                StepDatabase database = databases.First(one => one.Folder == folder);
+                Check(engine, database.Model, isWithArchive: false);
                 _where = $"life {life}";
-                Live(engine, disk, model, life);
+                Live(engine, disk, database, databases, memory, life);
             }
 
             RequireNothingOpen(disk);
-            (disk, model) = Explore(life, memory);
+            (disk, databases) = Explore(life, folder, memory);
+            StepDatabase[] whole = [.. databases.Where(static one => !one.IsUnfinished)];
+            if (_random.Chance(40))
+                folder = whole[_random.Next(whole.Length)].Folder;
         }
     }
 
-    private void Live(StepEngine engine, SimulatedDisk disk, StepModel model, int life)
+    private void Live(
+        StepEngine engine, SimulatedDisk disk, StepDatabase database, List<StepDatabase> databases, StepMemory memory,
+        int life)
     {
         _crashes.Clear();
-        int percent = 1 + _random.Next(20);
-        var random = new SeededRandom(_seed * 1009 + life);
+        int percent = 1 + _random.Next(_settings.CrashPercentMax);
+        var random = SeededRandom.For(_seed, 1000 + life);
         disk.BeforeOperation = operation =>
         {
             if (random.Chance(percent))
-                Take(disk, model, operation, ref random);
+                Take(disk, databases, operation, ref random);
         };
-        var steps = new StepLife(engine, model, _settings, _seed * 31 + life);
-        if (life == 1)
-            steps.Begin();
+        var scene = new StepScene(
+            disk, engine, database, databases, _settings, memory, Hazards, _seed * 31 + life);
+        var steps = new StepLife(scene);
         bool isFailing = life > 1 && _random.Chance(35);
-        if (isFailing)
-            BreakDisk(disk);
+        int count = 10 + _random.Next(_settings.StepsMax);
+        bool closes = _random.Chance(30);
         try
         {
-            for (int step = 10 + _random.Next(StepsMax); step > 0; step--)
+            if (life == 1)
+                steps.Begin();
+            if (isFailing)
+                BreakDisk(disk);
+            for (; count > 0; count--)
             {
                 steps.Step();
                 _steps++;
             }
 
-            if (_random.Chance(30))
+            if (closes)
                 steps.Close();
-            steps.CheckSnapshots();
+            else if (_random.Chance(30))
+                steps.Settle();
         }
-        catch (StorageFailedException) when (isFailing)
+        catch (PitrException stopped) when (
+            stopped is StorageFailedException or DamageException
+            && (isFailing || (stopped as StorageFailedException)?.IsDiskFull == true || IsOfStore(stopped)))
         {
             // The engine stops: what was under way may be there or not.
         }
         finally
         {
-            steps.LetSnapshotsGo();
+            steps.LetGo();
         }
 
         disk.BeforeOperation = null;
         disk.Faults.Clear();
-        Take(disk, model, disk.OperationCount, ref random);
+        if (((StepClock)engine.Context.Clock).StepsBack > 0)
+            Hazards.Note(8);
+        Take(disk, databases, disk.OperationCount, ref random);
     }
+
+    /// <summary>A backup or restore runs into a store that is out.</summary>
+    private static bool IsOfStore(PitrException error) => error.Message.Contains(StepSettings.Store, StringComparison.Ordinal);
 
     /// <summary>One operation fails, and the next of its kind succeeds without having done it (fsyncgate).</summary>
     private void BreakDisk(SimulatedDisk disk)
     {
         FileOp operation = Failing[_random.Next(Failing.Length)];
         string of = ((string[])["", ".pitr", "/wal/", "control"])[_random.Next(4)];
+        if (operation == FileOp.StartWriteback)
+            Hazards.Note(11);
         disk.Faults.On(operation).Of(of).Nth(1 + _random.Next(operation == FileOp.SyncData ? 60 : 30)).Fail(Errno.EIO);
     }
 
-    private void Take(SimulatedDisk disk, StepModel model, long operation, ref SeededRandom random)
+    private void Take(SimulatedDisk disk, List<StepDatabase> databases, long operation, ref SeededRandom random)
     {
         bool isPowerLoss = random.Chance(75);
         long seed = (long)(random.NextBits() >> 8);
-        _crashes.Add(new Crash(
-            isPowerLoss ? disk.CrashCopy(seed) : disk.KillCopy(), model.Copy(), operation, isPowerLoss));
+        NoteHazards(disk, isPowerLoss);
+        SimulatedDisk left = isPowerLoss ? disk.CrashCopy(seed) : disk.KillCopy();
+        left.CapacityBytes = long.MaxValue; // somebody made room
+        _crashes.Add(new Crash(left, [.. databases.Select(static one => one.Copy())], operation, isPowerLoss));
+    }
+
+    private void NoteHazards(SimulatedDisk disk, bool isPowerLoss)
+    {
+        if (isPowerLoss)
+        {
+            if (disk.HasUnsynced("/wal", names: true))
+                Hazards.Note(5);
+            return;
+        }
+
+        if (disk.HasUnsynced("/wal/", names: false))
+            Hazards.Note(3);
+        if (disk.HasUnsynced(".pitr", names: false))
+            Hazards.Note(10);
+        if (disk.HasUnsynced(StepSettings.Store, names: true))
+            Hazards.Note(39);
+        if (disk.HasUnsynced(StepSettings.Store + "/history", names: true))
+            Hazards.Note(27);
     }
 
     /// <summary>Opens what each crash left; answers one of them, as it was left, for the next life.</summary>
-    private (SimulatedDisk Disk, StepModel Model) Explore(int life, StepMemory memory)
+    private (SimulatedDisk Disk, List<StepDatabase> Databases) Explore(int life, string folder, StepMemory memory)
     {
         Crash[] crashes = [.. _crashes];
         int next = _random.Next(crashes.Length);
@@ -148,17 +202,42 @@ internal sealed class StepRun
         {
             Crash crash = crashes[i];
             _where = $"life {life}, {(crash.IsPowerLoss ? "power loss" : "kill")} before operation {crash.Operation}";
-            Verify(i == next ? crash with { Disk = crash.Disk.KillCopy() } : crash, mayCrashAgain: true, memory);
+            Crash copy = crash.Copy();
+            Verify(i == next ? copy : crash with { Databases = copy.Databases }, folder, mayCrashAgain: true, memory);
         }
 
-        return (crashes[next].Disk, crashes[next].Model);
+        return (crashes[next].Disk, crashes[next].Databases);
     }
 
-    private void Verify(Crash crash, bool mayCrashAgain, StepMemory memory)
+    private void Verify(Crash crash, string folder, bool mayCrashAgain, StepMemory memory)
     {
+        Crash? touched = mayCrashAgain && _random.Chance(4) ? crash.Copy() : null;
+        foreach (StepDatabase database in crash.Databases)
+        {
+            if (database.Folder == folder || database.IsUnfinished || _random.Chance(10))
+                Verify(crash, database, mayCrashAgain, memory);
+        }
+
+        if (touched is not null)
+        {
+            string where = _where;
+            _where += ", and touched by a hand";
+            StepDatabase database = touched.Databases.First(one => one.Folder == folder);
+            new StepHand(touched.Disk, database, touched.Databases, _settings, memory, Hazards, _seed + ++_opened * 7919)
+                .Touch();
+            RequireNothingOpen(touched.Disk);
+            _where = where;
+        }
+    }
+
+    private void Verify(Crash crash, StepDatabase database, bool mayCrashAgain, StepMemory memory)
+    {
+        if (database.IsUnfinished && !new ControlFileStore(crash.Disk, database.Folder).Exists)
+            return; // the restore had not come to its last step: no database (V3)
         _states++;
-        _seen.Add(SparseContent.Mix(crash.Disk.Fingerprint(), crash.Model.Acknowledged.Value));
+        _seen.Add(SparseContent.Mix(crash.Disk.Fingerprint(), database.Model.Acknowledged.Value));
         SimulatedDisk? again = null;
+        bool hasRemoved = false;
         if (mayCrashAgain && _random.Chance(25))
         {
             long at = crash.Disk.OperationCount + 1 + _random.Next(_random.Chance(50) ? 10 : 40);
@@ -166,26 +245,50 @@ internal sealed class StepRun
             bool isPowerLoss = _random.Chance(75);
             crash.Disk.BeforeOperation = operation =>
             {
-                if (operation == at)
-                    again = isPowerLoss ? crash.Disk.CrashCopy(seed) : crash.Disk.KillCopy();
+                if (operation != at)
+                    return;
+                again = isPowerLoss ? crash.Disk.CrashCopy(seed) : crash.Disk.KillCopy();
+                hasRemoved = crash.Disk.HasUnsynced("/wal", names: true);
             };
         }
 
-        using (StepEngine engine = Open(crash.Disk, memory))
+        StepModel before = database.Model.Copy();
+        using (StepEngine engine = Open(database.Folder, crash.Disk, memory))
         {
             crash.Disk.BeforeOperation = null;
-            StepCheck.Run(engine, crash.Model);
+            Check(engine, database.Model, isWithArchive: _random.Chance(40));
+            if (engine.HasRestored && again is not null)
+                Hazards.Note(32);
         }
 
         RequireNothingOpen(crash.Disk);
         if (again is null)
             return;
+        if (hasRemoved)
+            Hazards.Note(44);
         _where += ", and again while it was opened";
-        Verify(crash with { Disk = again }, mayCrashAgain: false, memory);
+        Verify(crash with { Disk = again }, database with { Model = before }, mayCrashAgain: false, memory);
     }
 
-    private StepEngine Open(SimulatedDisk disk, StepMemory memory) => StepEngine.Open(
-        _settings.OptionsFor(disk, _seed + ++_opened * 7919), memory);
+    private void Check(StepEngine engine, StepModel model, bool isWithArchive)
+    {
+        Lsn end = StepCheck.Run(engine, model);
+        if (model.CutAt(end) > 0)
+            Hazards.Note(2);
+        if (isWithArchive)
+            StepCheck.Archive(engine, model);
+        foreach (StepFile file in engine.Files)
+        {
+            if (engine.AheadAtOpening.Contains(file.Id))
+                Hazards.Note(16);
+        }
+
+        if (engine.HasFlushedInReplay)
+            Hazards.Note(21);
+    }
+
+    private StepEngine Open(string folder, SimulatedDisk disk, StepMemory memory) => StepEngine.Open(
+        folder, _settings.OptionsFor(disk, _seed + ++_opened * 7919), memory);
 
     private static void RequireNothingOpen(SimulatedDisk disk)
     {
@@ -196,5 +299,12 @@ internal sealed class StepRun
         }
     }
 
-    private sealed record Crash(SimulatedDisk Disk, StepModel Model, long Operation, bool IsPowerLoss);
+    private sealed record Crash(SimulatedDisk Disk, List<StepDatabase> Databases, long Operation, bool IsPowerLoss)
+    {
+        public Crash Copy() => this with
+        {
+            Disk = Disk.KillCopy(),
+            Databases = [.. Databases.Select(static one => one.Copy())],
+        };
+    }
 }

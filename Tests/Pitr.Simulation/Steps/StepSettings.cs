@@ -1,12 +1,17 @@
+using System.Globalization;
 using Pitr.Actors;
 
 namespace Pitr.Simulation;
 
 /// <summary>
-/// How large things are in one run: drawn from its seed, so that a thousand seeds are a thousand configurations.
+/// How large things are in one run, and what happens in it: drawn from its seed, so that a thousand seeds are a thousand
+/// configurations.
 /// </summary>
 internal sealed record StepSettings
 {
+    /// <summary>The archive, on the same disk.</summary>
+    public const string Store = "/store";
+
     public required int WalSegmentBytes { get; init; }
 
     public required long WriteBufferBytesMax { get; init; }
@@ -20,45 +25,104 @@ internal sealed record StepSettings
     /// <summary>The longest value, but for the few that are longer than a page.</summary>
     public required int ValueBytes { get; init; }
 
-    public static StepSettings Drawn(ref SeededRandom random) => new()
+    /// <summary>Of a value now and then that needs several parts and segments; 0: none.</summary>
+    public int HugeValueBytes { get; init; }
+
+    /// <summary>WAL is shipped into a store, and kept until it was.</summary>
+    public bool HasArchive { get; init; }
+
+    public int BackupWeight { get; init; }
+
+    public int RestoreWeight { get; init; }
+
+    public bool FillsDisk { get; init; }
+
+    public int LivesMax { get; init; } = 4;
+
+    public int StepsMax { get; init; } = 60;
+
+    /// <summary>Of a hundred operations, before how many a crash is taken at most.</summary>
+    public int CrashPercentMax { get; init; } = 20;
+
+    /// <summary>Kinds of activities, by their place in <see cref="StepLife"/>, that are left out: for minimising.</summary>
+    public int[] Without { get; init; } = [];
+
+    public static StepSettings Drawn(ref SeededRandom random)
     {
-        WalSegmentBytes = random.Next(3) switch { 0 => 8 << 10, 1 => 16 << 10, _ => 64 << 10 },
-        WriteBufferBytesMax = random.Chance(50) ? 256 << 10 : 2 << 20,
-        MoreFiles = random.Next(3),
-        Keys = random.Next(3) switch { 0 => 8, 1 => 60, _ => 400 },
-        ValueBytes = random.Next(3) switch { 0 => 20, 1 => 200, _ => 1500 },
-    };
+        bool hasArchive = random.Chance(35);
+        bool hasBackups = hasArchive && random.Chance(60);
+        return new StepSettings
+        {
+            WalSegmentBytes = random.Next(3) switch { 0 => 8 << 10, 1 => 16 << 10, _ => 64 << 10 },
+            WriteBufferBytesMax = random.Chance(50) ? 256 << 10 : 2 << 20,
+            MoreFiles = random.Chance(5) ? 8 : random.Next(3),
+            Keys = random.Next(3) switch { 0 => 8, 1 => 60, _ => 400 },
+            ValueBytes = random.Next(3) switch { 0 => 20, 1 => 200, _ => 1500 },
+            HugeValueBytes = random.Chance(10) ? 600 << 10 : 0,
+            HasArchive = hasArchive,
+            BackupWeight = hasBackups ? 1 + random.Next(3) : 0,
+            RestoreWeight = hasBackups ? 1 + random.Next(6) : 0,
+            FillsDisk = random.Chance(20),
+        };
+    }
+
+    /// <summary>What of it differs from another one, as options of the program.</summary>
+    public string Against(StepSettings drawn)
+    {
+        var words = new List<string>();
+        if (LivesMax != drawn.LivesMax)
+            words.Add(string.Create(CultureInfo.InvariantCulture, $"--lives {LivesMax}"));
+        if (StepsMax != drawn.StepsMax)
+            words.Add(string.Create(CultureInfo.InvariantCulture, $"--steps {StepsMax}"));
+        if (Without.Length > 0)
+            words.Add($"--without {string.Join(',', Without)}");
+        return string.Join(' ', words);
+    }
 
     /// <summary>
     /// What the engine's plain parts are made with; chance comes from the seed, time goes on by itself.
     /// </summary>
     public PitrOptions OptionsFor(SimulatedDisk disk, long seed)
     {
-        var random = new SeededRandom(seed);
+        SeededRandom random = SeededRandom.For(seed, 3);
         return new PitrOptions
         {
             FileSystem = disk,
             WalSegmentBytes = WalSegmentBytes,
             WriteBufferBytesMax = WriteBufferBytesMax,
             MemoryBudgetBytes = 8 << 20,
-            Clock = new StepClock(seed),
+            ArchiveStores = HasArchive ? [Store] : [],
+            Clock = new StepClock(disk, seed),
             Delay = static _ => { },
             DrawRandom = () => random.NextBits(),
         };
     }
 }
 
-/// <summary>Time that goes on by a millisecond with each look, and seldom steps back.</summary>
-internal sealed class StepClock(long seed) : TimeProvider
+/// <summary>
+/// Time that goes on by a millisecond with each look and by what a slow disk took; the wall clock steps back now and
+/// then, and seldom jumps ahead for a moment (H8).
+/// </summary>
+internal sealed class StepClock(SimulatedDisk disk, long seed) : TimeProvider
 {
-    private SeededRandom _random = new(seed);
+    private SeededRandom _random = SeededRandom.For(seed, 4);
     private DateTimeOffset _now = new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero).AddSeconds(seed % 1_000_000);
     private long _timestamp;
 
+    /// <summary>How often it stepped back.</summary>
+    public int StepsBack { get; private set; }
+
     public override long TimestampFrequency => 1000;
 
-    public override DateTimeOffset GetUtcNow() =>
-        _now += TimeSpan.FromMilliseconds(_random.Chance(2) ? -5000 : 1);
+    public override DateTimeOffset GetUtcNow()
+    {
+        int chance = _random.Next(4000);
+        if (chance == 0)
+            return _now + disk.Elapsed + TimeSpan.FromDays(3650);
+        if (chance <= 40)
+            StepsBack++;
+        return (_now += TimeSpan.FromMilliseconds(chance <= 40 ? -5000 : 1)) + disk.Elapsed;
+    }
 
-    public override long GetTimestamp() => ++_timestamp;
+    public override long GetTimestamp() => ++_timestamp + (long)disk.Elapsed.TotalMilliseconds;
 }

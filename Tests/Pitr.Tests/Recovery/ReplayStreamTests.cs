@@ -85,6 +85,18 @@ public sealed class ReplayStreamTests
         Assert.Equal(ErrorCode.TargetUnreachable, Assert.Throws<RefusedException>(() => stream.MoveNext()).Code);
     }
 
+    [Fact]
+    public void A_replay_that_stands_at_its_cut_reads_nothing_and_is_done()
+    {
+        var wal = new MemoryWal();
+        Lsn one = wal.Put(1, 1, "a"u8, "1"u8).Commit();
+        using var stream = new ReplayStream(new NoRecords(one), OneTable(wal), one);
+
+        Assert.False(stream.MoveNext());
+        Assert.True(stream.IsDone);
+        Assert.Equal(one, stream.Progress.Through);
+    }
+
     /// <summary>H34: at any start of replay no file above the cut takes part.</summary>
     [Fact]
     public void A_file_above_the_cut_takes_no_part()

@@ -289,6 +289,36 @@ public sealed class DatafileHazardTests : IDisposable
     }
 
     /// <summary>
+    /// H22: an idle file was noted as clean far above its meta page; then changes came, and their flush was dropped, for
+    /// a fence or a full disk. The meta page is brought up to date all the same: the WAL below may be gone.
+    /// </summary>
+    [Fact]
+    public void A_lagging_meta_page_is_brought_up_to_date_also_while_a_dropped_flush_is_buffered()
+    {
+        _it.Put("a", "1");
+        _it.Flush();
+        Lsn clean = _it.Lsn + 800;
+        _it.File.Seal(clean); // a checkpoint of an idle file: nothing is written
+        Assert.Equal(clean, _it.File.CleanUpTo);
+        _it.Lsn = clean;
+        _it.Put("a", "2");
+        _it.Seal();
+        FlushJob dropped = _it.File.PrepareFlush(DatafileOnDisk.Lineage)!;
+        dropped.WritePages();
+        Assert.Equal(clean, _it.File.CleanUpTo);
+        _it.File.DropFlush(dropped);
+        Assert.Equal(clean, _it.File.CleanUpTo);
+        FlushJob meta = _it.File.PrepareMetaFlush(DatafileOnDisk.Lineage, clean);
+        meta.WritePages();
+        meta.WriteMeta();
+        _it.File.CompleteFlush(meta);
+        Assert.Equal(clean, _it.File.CheckpointLsn);
+        Assert.Throws<BugException>(() => _it.File.PrepareMetaFlush(DatafileOnDisk.Lineage, _it.Lsn));
+        _it.Flush();
+        Assert.Equal(_it.Lsn, _it.File.CheckpointLsn);
+    }
+
+    /// <summary>
     /// H38: an older page of the free chain, valid by itself, in the place of the present one is damage.
     /// </summary>
     [Fact]

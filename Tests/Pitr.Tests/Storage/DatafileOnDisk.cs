@@ -34,7 +34,7 @@ internal sealed class DatafileOnDisk : IDisposable
     public DatafileEnvironment Environment { get; }
     public Datafile File { get; private set; } = null!;
     public EpochTable Epochs => Environment.Epochs;
-    public Lsn Lsn { get; private set; } = new(1000);
+    public Lsn Lsn { get; set; } = new(1000);
 
     /// <summary>What the file should contain, by checkpoint LSN: noted at each seal.</summary>
     public Dictionary<Lsn, SortedDictionary<string, byte[]>> AtSeal { get; private init; } = [];

@@ -1,0 +1,114 @@
+using System.Globalization;
+using Pitr.Recovery;
+using Pitr.Storage;
+using Pitr.Wal;
+
+namespace Pitr.Simulation;
+
+/// <summary>
+/// One full backup set, in BackupRunner's order: WAL held, checkpoint, intent, each file copied under a fence,
+/// BackupEnd, WAL, label, manifest (H29, H35, H39).
+/// </summary>
+internal sealed class StepBackup(StepScene scene) : StepActivity(scene)
+{
+    private readonly string _id = $"set{scene.Draw():x16}";
+
+    public override IEnumerable<Turn> Run()
+    {
+        if (Scene.IsBackingUp || Engine.Stores.Count == 0)
+            yield break;
+        Scene.IsBackingUp = true;
+        Engine.Holds[_id] = Lsn.Zero;
+        foreach (Turn turn in new StepCheckpoint(Scene).Run())
+            yield return turn;
+        ControlFile control = Engine.Control;
+        Engine.Holds[_id] = control.RedoLsn;
+        var start = new BackupStart(
+            _id, control, Lsn.Max(control.RedoLsn, control.Catalogue.Lsn), Engine.Context.Clock.GetUtcNow());
+        var writer = new BackupWriter(
+            Scene.Disk, Engine.Stores[0], Engine.Stores, start,
+            new ReachablePages(Engine.Context.Environment, CancellationToken.None));
+        bool isGood = StepScene.Try(writer.Begin);
+        foreach (CatalogueFile file in control.Catalogue.Files)
+        {
+            yield return default;
+            if (!isGood)
+                break;
+            var copied = new StepCopyFile(Scene, file, writer);
+            foreach (Turn turn in copied.Run())
+                yield return turn;
+            isGood = copied.IsGood;
+        }
+
+        if (isGood)
+        {
+            yield return default;
+            isGood = StepScene.Try(() => Complete(writer));
+        }
+
+        if (!isGood)
+        {
+            Scene.Hazards.Note(35);
+            StepScene.Try(writer.Abandon);
+        }
+
+        LetGo();
+    }
+
+    public override void LetGo()
+    {
+        Engine.Holds.Remove(_id);
+        Scene.IsBackingUp = false;
+    }
+
+    private void Complete(BackupWriter writer)
+    {
+        Lsn lsn = Engine.Log(new WalEvent.BackupEnd(_id, writer.StartLsn), Model);
+        var stop = new BackupStop(
+            lsn, new DateTimeOffset(Model.Records[^1].CommitTicks, TimeSpan.Zero), Engine.LastTransaction,
+            Engine.Control.Catalogue.Files.Select(static file => file.Id).ToHashSet());
+        IWalSource[] places =
+        [
+            new FolderWalSource(Engine.Wal, Engine.Wal.Folder),
+            .. Engine.Stores.Select(store => new ArchiveWalSource(store, ArchiveCatalog.Load(store), Engine.Wal.Geometry)),
+        ];
+        writer.IncludeWal(Engine.History, new WalSources(places, Engine.Wal.Geometry), lsn, CancellationToken.None);
+        BackupSet set = writer.Complete(stop);
+        if (set.Label.MissingFiles.Count == 0)
+            Model.Sets.Add((_id, set.Label.StopLsn));
+    }
+}
+
+/// <summary>One file of a backup: fence, copy, unfence (§9).</summary>
+internal sealed class StepCopyFile(StepScene scene, CatalogueFile listed, BackupWriter writer) : StepActivity(scene)
+{
+    private const int TurnsMax = 80;
+
+    /// <summary>True if its copy is good, or it was dropped meanwhile: replay then passes over it (H29).</summary>
+    public bool IsGood { get; private set; }
+
+    public override IEnumerable<Turn> Run()
+    {
+        for (int tries = 0; tries < TurnsMax; tries++)
+        {
+            if (Engine.File(listed.Id) is not { } file)
+            {
+                IsGood = Engine.Control.Catalogue.File(listed.Id) is null;
+                yield break;
+            }
+
+            var fence = new StepFence(Scene, file, lasts: 0);
+            foreach (Turn turn in fence.Take())
+                yield return turn;
+            if (fence.IsHeld)
+            {
+                IsGood = StepScene.Try(() => writer.Copy(fence.Answer(), CancellationToken.None));
+                yield return default;
+                fence.Leave();
+                yield break;
+            }
+
+            yield return default;
+        }
+    }
+}

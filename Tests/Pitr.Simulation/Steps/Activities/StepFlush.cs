@@ -1,0 +1,70 @@
+using Pitr.Actors;
+using Pitr.Storage;
+
+namespace Pitr.Simulation;
+
+/// <summary>A file's own flush. It may be dropped before its meta page (H9).</summary>
+internal sealed class StepFlush(StepScene scene, StepFile file) : StepActivity(scene)
+{
+    public override IEnumerable<Turn> Run()
+    {
+        if (file.IsBusy || file.IsDropped || file.Fenced is not null)
+            yield break;
+        if (!file.File.HasSealed && file.File.HasChanges && file.Progress.CanSeal)
+            file.Progress.Seal();
+        foreach (Turn turn in Sealed())
+            yield return turn;
+    }
+
+    /// <summary>What is sealed goes to the file; whoever seals may call it.</summary>
+    public IEnumerable<Turn> Sealed()
+    {
+        if (file.IsOffline)
+            yield break;
+        file.IsBusy = true;
+        FlushJob? job = file.File.PrepareFlush(file.Progress.Lineage);
+        if (job is null)
+        {
+            file.Progress.NoteClean(file.File.CleanUpTo);
+            file.IsBusy = false;
+            yield break;
+        }
+
+        Scene.Flushes++;
+        yield return default;
+        bool isWritten = StepScene.Try(() => job.WritePages());
+        yield return default;
+        if (!isWritten || Scene.Chance(10))
+        {
+            file.File.DropFlush(job);
+            End();
+            Scene.Hazards.Note(9);
+            yield break;
+        }
+
+        if (!StepScene.Try(job.WriteMeta))
+        {
+            End();
+            Scene.Hazards.Note(9);
+            yield break; // the file is offline, and the job can't be taken back (H9)
+        }
+
+        yield return default;
+        while (Engine.VisibleLsn < job.Meta.CheckpointLsn && !file.IsDropped)
+            yield return default;
+        if (!file.IsDropped)
+        {
+            file.File.CompleteFlush(job);
+            file.Progress.NoteClean(file.File.CleanUpTo);
+            file.SealIfPossible();
+        }
+
+        End();
+    }
+
+    private void End()
+    {
+        file.IsBusy = false;
+        Scene.Flushes--;
+    }
+}

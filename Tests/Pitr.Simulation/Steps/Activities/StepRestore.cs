@@ -1,0 +1,171 @@
+using Pitr.Actors;
+using Pitr.Recovery;
+using Pitr.Storage;
+using Pitr.Wal;
+
+namespace Pitr.Simulation;
+
+/// <summary>
+/// A restore into a new folder beside the source, to a target that the oracle knows (I11): planned, written, opened,
+/// promoted, compared. Crashes come about in each of its operations; whoever opens the folder then goes on.
+/// </summary>
+internal sealed class StepRestore(StepScene scene) : StepActivity(scene)
+{
+    public override IEnumerable<Turn> Run()
+    {
+        if (Scene.IsRestoring || Scene.Databases.Count > 3 || Engine.Stores.Count == 0 || Model.Sets.Count == 0)
+            yield break;
+        Scene.IsRestoring = true;
+        RecoveryTarget target = AnyTarget();
+        yield return default;
+        string folder = $"/r{Scene.Draw():x8}";
+        PlannedRecovery? planned = Plan(target);
+        if (planned is null)
+        {
+            Scene.IsRestoring = false;
+            yield break;
+        }
+
+        Lsn cut = planned.Plan.StopsAt.Lsn;
+        var restored = new StepDatabase(folder, Model.Fork(cut, Engine.Wal.Geometry.BoundaryAtOrAbove(cut)))
+        {
+            IsUnfinished = true,
+        };
+        Scene.Databases.Add(restored);
+        bool isWritten = StepScene.Try(() => Write(planned, folder));
+        yield return default;
+        if (!isWritten)
+        {
+            Scene.Databases.Remove(restored);
+            if (Scene.Disk.Stat(folder) is not null && Scene.Disk.List(folder).Count > 0)
+                throw new SimulationFailure($"A restore that failed left {string.Join(", ", Scene.Disk.List(folder))} (V2).");
+            Scene.IsRestoring = false;
+            yield break;
+        }
+
+        Scene.Hazards.Note(15);
+        Scene.Hazards.Note(30);
+        StepCheck.RestoredFilesAreOwn(Scene.Disk, folder, Engine);
+        using (StepEngine engine = StepEngine.Open(
+            folder, Scene.Settings.OptionsFor(Scene.Disk, Scene.Seed + Scene.Next(1_000_000)), Scene.Memory))
+        {
+            restored.Model.CutAt(StepCheck.Run(engine, restored.Model));
+            StepCheck.IncarnationsDiffer(engine, Engine);
+            if (Scene.Databases.Count > 2)
+                Scene.Hazards.Note(33);
+        }
+
+        restored.IsUnfinished = false;
+        Scene.IsRestoring = false;
+    }
+
+    /// <summary>The plan, compared with what the oracle says of the target; null if it was refused, and rightly so.</summary>
+    private PlannedRecovery? Plan(RecoveryTarget target)
+    {
+        IArchiveStore store = Engine.Stores[0];
+        Lsn stop = Model.Sets[^1].Stop;
+        ModelRecord? last = Model.LastOf(target, stop);
+        try
+        {
+            if (ArchiveCatalog.Load(store).Histories.Count > 1)
+                Scene.Hazards.Note(28);
+            PlannedRecovery planned = RecoveryPlanner.Plan(new PlanRequest
+            {
+                Target = target,
+                SetStore = store,
+                Archives = [store],
+                Timeline = Engine.History.Last.Timeline.ToString(),
+                VerifiesFiles = Scene.Chance(30),
+                Random = Engine.Context.Draw,
+            });
+            Scene.Hazards.Note(34);
+            RequireTarget(planned, target, last);
+            return planned;
+        }
+        catch (StorageFailedException)
+        {
+            return null; // the store is out
+        }
+        catch (RefusedException refused)
+        {
+            if (MustBeReached(target, last))
+                throw new SimulationFailure($"The target {target} was refused: {refused.Message}", refused);
+            return null;
+        }
+    }
+
+    private void RequireTarget(PlannedRecovery planned, RecoveryTarget target, ModelRecord? last)
+    {
+        Lsn cut = planned.Plan.StopsAt.Lsn;
+        if (target.Kind is RecoveryTarget.Form.Latest or RecoveryTarget.Form.Immediate)
+        {
+            Lsn shipped = Model.Records.LastOrDefault(record => record.End <= Model.Shipped)?.End ?? Lsn.Zero;
+            if (target.Kind == RecoveryTarget.Form.Latest && cut < shipped)
+                throw new SimulationFailure($"The end of the WAL was {cut}, below what was shipped, {Model.Shipped} (I11).");
+            if (!Model.Records.Any(record => record.End == cut))
+                throw new SimulationFailure($"The plan to {target} ends at {cut}, where no record does (I11).");
+            return;
+        }
+
+        ModelRecord? effect = last is null ? null : Model.LastEffectAt(last.End);
+        if (Model.LastEffectAt(cut)?.End != effect?.End)
+        {
+            throw new SimulationFailure(
+                $"The plan to {target} ends at {cut}, and the last record of the target is {last?.End} (I11).");
+        }
+
+        if (target.Kind == RecoveryTarget.Form.Time && IsAmbiguous(target, cut, Lsn.Min(Model.Shipped, Model.Acknowledged)))
+            throw new SimulationFailure($"The plan to {target} ends at {cut}, and the clock had stepped back beyond (H8).");
+    }
+
+    /// <summary>A record beyond the cut was made at or before the time, if the clock is to be believed.</summary>
+    private bool IsAmbiguous(RecoveryTarget target, Lsn cut, Lsn to) => Model.Records.Any(record =>
+        record.End > cut && record.End <= to && record.RawTicks != 0 && (target.IsInclusive
+            ? record.RawTicks <= target.Time.UtcTicks : record.RawTicks < target.Time.UtcTicks));
+
+    /// <summary>The archive has what it takes: a set that is whole before the target, and the WAL behind it.</summary>
+    private bool MustBeReached(RecoveryTarget target, ModelRecord? last)
+    {
+        if (Engine.History.Path.Count > 1 && !Model.Sets.Exists(set => set.Stop >= Engine.History.Last.StartLsn))
+            return false; // what the parent has not shipped yet is in the sets alone
+        if (last is null || !Model.Sets.Exists(set => set.Stop < last.End))
+            return false;
+        if (target.Kind == RecoveryTarget.Form.Time && IsAmbiguous(target, last.End, Lsn.MaxValue))
+            return false;
+        bool isBeyond = Model.Records.Any(record => record.End > last.End && record.End <= Model.Shipped);
+        return last.End < Model.Shipped && isBeyond && target.Kind != RecoveryTarget.Form.Immediate;
+    }
+
+    private RecoveryTarget AnyTarget()
+    {
+        ModelRecord record = Model.Records[Scene.Next(Model.Records.Count)];
+        if (Scene.Chance(70)) // mostly one that a set can reach
+        {
+            ModelRecord[] later = [.. Model.Records.Where(one => one.End > Model.Sets[0].Stop)];
+            record = later.Length == 0 ? record : later[Scene.Next(later.Length)];
+        }
+
+        bool isInclusive = Scene.Chance(50);
+        var time = new DateTimeOffset(record.CommitTicks, TimeSpan.Zero);
+        return Scene.Next(7) switch
+        {
+            0 => RecoveryTarget.Latest,
+            1 => RecoveryTarget.Immediate,
+            2 or 3 when record.CommitTicks > 0 =>
+                isInclusive ? RecoveryTarget.Including(time) : RecoveryTarget.Before(time),
+            4 when record.Transaction.Value > 0 => isInclusive
+                ? RecoveryTarget.Including(record.Transaction) : RecoveryTarget.Before(record.Transaction),
+            5 when record.RestorePoint is { } name => isInclusive
+                ? RecoveryTarget.IncludingRestorePoint(name) : RecoveryTarget.BeforeRestorePoint(name),
+            _ => isInclusive ? RecoveryTarget.Including(record.End) : RecoveryTarget.Before(record.End),
+        };
+    }
+
+    private void Write(PlannedRecovery planned, string folder)
+    {
+        var settings = new DatabaseSettings { Stores = [StepSettings.Store] };
+        new RestoreWriter(Scene.Disk, folder).Restore(
+            planned, isPaused: false, CancellationToken.None,
+            (DatabaseSettings.FileName, () => settings.Write(Scene.Disk, folder)));
+    }
+}

@@ -1,0 +1,183 @@
+using Pitr.Actors;
+using Pitr.Recovery;
+using Pitr.Storage;
+using Pitr.Wal;
+
+namespace Pitr.Simulation;
+
+/// <summary>
+/// What hands and bad sectors do to a database that is not running: damage, reads that fail, older or foreign datafiles
+/// put back, WAL that is gone. Whatever was touched is told by a typed error, or did not matter: never is other content
+/// shown than the oracle's, and never less than what others know (H6, H7, H14, H16).
+/// </summary>
+internal sealed class StepHand(
+    SimulatedDisk disk, StepDatabase database, List<StepDatabase> databases, StepSettings settings, StepMemory memory,
+    StepHazards hazards, long seed)
+{
+    private SeededRandom _random = SeededRandom.For(seed, 2);
+
+    /// <summary>Does one thing to the disk and opens it.</summary>
+    public void Touch()
+    {
+        switch (_random.Next(6))
+        {
+            case 0:
+                DamageDatafile();
+                break;
+            case 1:
+                DamageWal();
+                break;
+            case 2:
+                FailRead();
+                break;
+            case 3:
+                LoseWal();
+                break;
+            case 4:
+                PutBackOther();
+                break;
+            default:
+                DamageControlFile();
+                break;
+        }
+    }
+
+    private string[] Datafiles(string folder) =>
+        [.. disk.List(folder).Where(static name => name.EndsWith(".pitr", StringComparison.Ordinal)).Select(name => $"{folder}/{name}")];
+
+    private void DamageDatafile()
+    {
+        string[] files = Datafiles(database.Folder);
+        string path = files[_random.Next(files.Length)];
+        int length = disk.ReadAll(path).Length;
+        if (length == 0)
+            return;
+        disk.Damage(path, _random.Next(length), 1 + _random.Next(2000));
+        Open();
+    }
+
+    private void DamageControlFile()
+    {
+        string path = $"{database.Folder}/{ControlFileStore.FileName}";
+        if (disk.Stat(path) is not { } entry)
+            throw new SimulationFailure($"{path} is not there.");
+        disk.Damage(path, _random.Next((int)entry.LengthBytes), 1 + _random.Next(20));
+        Open();
+    }
+
+    /// <summary>
+    /// Below the last group: what is behind it proves that it was whole. The last group itself can't be told from one
+    /// that was torn.
+    /// </summary>
+    private void DamageWal()
+    {
+        (string Path, long Offset)? place = PlaceBelowLastGroup();
+        if (place is not var (path, offset))
+            return;
+        disk.Damage(path, offset, 1 + _random.Next(8));
+        hazards.Note(6);
+        Open();
+    }
+
+    private (string Path, long Offset)? PlaceBelowLastGroup()
+    {
+        Lsn last = database.Model.ProvenBelow;
+        var geometry = new WalGeometry(settings.WalSegmentBytes);
+        ControlFile control = new ControlFileStore(disk, database.Folder).ReadLive();
+        if (control.Recovery is not null || control.RedoLsn >= last)
+            return null;
+        Lsn at = control.RedoLsn + (long)(_random.NextBits() % (last.Value - control.RedoLsn.Value));
+        string path = $"{database.Folder}/wal/{new SegmentName(control.Timeline, geometry.NumberOf(at))}";
+        return disk.Stat(path) is null ? null : (path, geometry.OffsetOf(at));
+    }
+
+    /// <summary>A read that fails once: whoever opens is told, and the next opening finds all.</summary>
+    private void FailRead()
+    {
+        string of = ((string[])[".pitr", "/wal/", "control"])[_random.Next(3)];
+        disk.Faults.On(FileOp.Read).Of(of).Nth(1 + _random.Next(12)).Fail(Errno.EIO);
+        if (of == "/wal/")
+            hazards.Note(6);
+        Open();
+        disk.Faults.Clear();
+        using StepEngine engine = StepEngine.Open(database.Folder, settings.OptionsFor(disk, seed + 1), memory);
+        StepCheck.Run(engine, database.Model);
+    }
+
+    /// <summary>The last segments are gone (H7): nobody goes on below what a file, the control file or a store knows.</summary>
+    private void LoseWal()
+    {
+        string folder = $"{database.Folder}/wal";
+        string[] names = [.. disk.List(folder).Where(static name => SegmentName.TryParse(name, out _))];
+        if (names.Length == 0)
+            return;
+        ControlFile control = new ControlFileStore(disk, database.Folder).ReadLive();
+        Lsn known = control.KnownEndOfWal;
+        foreach (CatalogueFile file in control.Catalogue.Files)
+            known = Lsn.Max(known, file.CheckpointLsn);
+        int lost = 1 + _random.Next(names.Length);
+        foreach (string name in names[^lost..])
+            disk.Delete($"{folder}/{name}");
+        hazards.Note(7);
+        Open(mustReach: settings.HasArchive ? Lsn.Max(known, database.Model.Shipped) : known);
+    }
+
+    /// <summary>A datafile of another database of the family, or an older one, lies in a file's place (H14, H16).</summary>
+    private void PutBackOther()
+    {
+        StepDatabase other = databases[_random.Next(databases.Count)];
+        string[] theirs = disk.Stat(other.Folder) is null ? [] : Datafiles(other.Folder);
+        string[] ours = Datafiles(database.Folder);
+        if (theirs.Length == 0)
+            return;
+        string from = theirs[_random.Next(theirs.Length)];
+        string to = ours.FirstOrDefault(path => Path.GetFileName(path) == Path.GetFileName(from)) ?? ours[0];
+        if (from == to)
+            return;
+        hazards.Note(other == database ? 16 : 14);
+        byte[] bytes = disk.ReadAll(from);
+        disk.Delete(to);
+        using (IFileHandle handle = disk.Open(to, FileOpen.CreateNew))
+            handle.Write(0, bytes);
+        Open();
+    }
+
+    /// <summary>A typed error, or what the oracle says at the end that is found.</summary>
+    private void Open(Lsn mustReach = default)
+    {
+        StepEngine engine;
+        try
+        {
+            engine = StepEngine.Open(database.Folder, settings.OptionsFor(disk, seed), memory);
+        }
+        catch (PitrException told) when (told is not BugException)
+        {
+            return;
+        }
+
+        using (engine)
+        {
+            if (engine.DurableLsn < mustReach)
+            {
+                throw new SimulationFailure(
+                    $"The log ends at {engine.DurableLsn}, below {mustReach}, which others know (H7).");
+            }
+
+            try
+            {
+                if (mustReach.IsZero)
+                    StepCheck.Run(engine, database.Model);
+                else
+                    StepCheck.Compare(engine, database.Model.At(engine.DurableLsn), engine.DurableLsn);
+            }
+            catch (Exception told) when (told is DamageException or StorageFailedException)
+            {
+                // Told when it was read.
+            }
+            catch (SimulationFailure pages) when (pages.Message.StartsWith("Datafile ", StringComparison.Ordinal))
+            {
+                // A check of the file tells it, which is what a check is for.
+            }
+        }
+    }
+}

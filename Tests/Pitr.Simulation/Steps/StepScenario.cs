@@ -1,0 +1,203 @@
+using Pitr.Actors;
+using Pitr.Storage;
+
+namespace Pitr.Simulation;
+
+/// <summary>
+/// A short fixed story that is crashed before each of its operations on the disk, by power loss in several ways and by
+/// a kill, and again before each operation of the opening that follows.
+/// </summary>
+/// <param name="Name">For people, and the command line.</param>
+/// <param name="Settings">How large things are.</param>
+/// <param name="Story">What happens, in order.</param>
+internal sealed record StepScenario(string Name, StepSettings Settings, Action<StepLife, StepScene> Story)
+{
+    private const int PowerLosses = 2;
+
+    private static readonly StepSettings Small = new()
+    {
+        WalSegmentBytes = 8 << 10,
+        WriteBufferBytesMax = 256 << 10,
+        MoreFiles = 1,
+        Keys = 20,
+        ValueBytes = 300,
+    };
+
+    private static readonly StepSettings Archived = Small with { HasArchive = true };
+
+    public static IReadOnlyList<StepScenario> All { get; } =
+    [
+        new("commits", Small, static (life, scene) => Commits(life, scene, 12)),
+        new("flush", Small, static (life, scene) =>
+        {
+            Commits(life, scene, 4);
+            life.RunToEnd(new StepFlush(scene, scene.Engine.File(FileId.Main)!));
+            Commits(life, scene, 3);
+            life.RunToEnd(new StepFlush(scene, scene.Engine.File(FileId.Main)!));
+        }),
+        new("checkpoints", Small, static (life, scene) =>
+        {
+            for (int i = 0; i < 3; i++)
+            {
+                Commits(life, scene, 5);
+                life.RunToEnd(new StepCheckpoint(scene));
+            }
+        }),
+        new("ddl", Small, static (life, scene) =>
+        {
+            life.RunToEnd(new StepCreateDatafile(scene));
+            life.RunToEnd(new StepCreateTable(scene, scene.Engine.Files.Last().Id));
+            Commits(life, scene, 2);
+            life.RunToEnd(new StepDropTable(scene));
+            life.RunToEnd(new StepDropTable(scene));
+            life.RunToEnd(new StepDropDatafile(scene));
+            Commits(life, scene, 1);
+        }),
+        new("fence", Small, static (life, scene) =>
+        {
+            Commits(life, scene, 2);
+            life.RunToEnd(new StepCheckpoint(scene));
+            Commits(life, scene, 2);
+            life.Start(new StepFence(scene, scene.Engine.File(FileId.Main)!, lasts: 20));
+            life.RunToEnd(new StepCheckpoint(scene));
+            life.Settle();
+        }),
+        new("large", Small with { HugeValueBytes = 0, ValueBytes = 30_000 }, static (life, scene) => Commits(life, scene, 6)),
+        new("shipping", Archived, static (life, scene) =>
+        {
+            for (int i = 0; i < 5; i++)
+            {
+                Commits(life, scene, 3);
+                life.RunToEnd(new StepShip(scene));
+                life.RunToEnd(new StepShip(scene));
+            }
+
+            life.RunToEnd(new StepCheckpoint(scene));
+        }),
+        new("backup", Archived with { BackupWeight = 1 }, static (life, scene) =>
+        {
+            Commits(life, scene, 2);
+            life.RunToEnd(new StepBackup(scene));
+        }),
+        new("restore", Archived with { BackupWeight = 1 }, static (life, scene) =>
+        {
+            Commits(life, scene, 3);
+            for (int i = 0; i < 6; i++)
+                life.RunToEnd(new StepShip(scene));
+            life.RunToEnd(new StepRestore(scene));
+        }),
+        new("close", Archived, static (life, scene) =>
+        {
+            Commits(life, scene, 3);
+            life.Close();
+        }),
+    ];
+
+    /// <summary>Explores it; answers how many states, and how many of them were different.</summary>
+    /// <param name="seed">Of identifiers, values and losses.</param>
+    /// <param name="hazards">Counts them.</param>
+    /// <param name="again">Of so many crashes one has its opening crashed too, before each operation.</param>
+    /// <exception cref="SimulationFailure">Something is not as it has to be; says where.</exception>
+    public StepResult Run(long seed, StepHazards hazards, int again)
+    {
+        int taken = 0;
+        string where = "creating";
+        var seen = new HashSet<ulong>();
+        long states = 0;
+        try
+        {
+            using var memory = new StepMemory(Settings);
+            var disk = new SimulatedDisk(seed);
+            disk.CreateFolders("/");
+            EngineCreation.Create(StepRun.Folder, Settings.OptionsFor(disk, seed));
+            var crashes = new List<(SimulatedDisk Disk, List<StepDatabase> Databases, string Where)>();
+            using (StepEngine engine = StepEngine.Open(StepRun.Folder, Settings.OptionsFor(disk, seed + 1), memory))
+            {
+                List<StepDatabase> databases = [new StepDatabase(StepRun.Folder, new StepModel(engine.DurableLsn))];
+                var scene = new StepScene(disk, engine, databases[0], databases, Settings, memory, hazards, seed);
+                var life = new StepLife(scene);
+                where = "beginning";
+                life.Begin();
+                where = "the story";
+                disk.BeforeOperation = operation => Take(disk, databases, seed, operation, crashes);
+                Story(life, scene);
+                disk.BeforeOperation = null;
+                Take(disk, databases, seed, disk.OperationCount, crashes);
+                life.LetGo();
+            }
+
+            foreach ((SimulatedDisk crashed, List<StepDatabase> databases, string how) in crashes)
+            {
+                foreach (StepDatabase database in databases)
+                {
+                    where = how;
+                    states += Explore(crashed, database, memory, seed, seen, isAgain: ++taken % again != 0, ref where);
+                }
+            }
+
+            return new StepResult(states, seen.Count, crashes.Count);
+        }
+        catch (Exception error)
+        {
+            throw new SimulationFailure($"Scenario {Name}, seed {seed}, {where}: {error.Message}", error);
+        }
+    }
+
+    private static void Commits(StepLife life, StepScene scene, int count)
+    {
+        for (; count > 0; count--)
+            life.RunToEnd(new StepCommit(scene));
+    }
+
+    private static void Take(
+        SimulatedDisk disk, List<StepDatabase> databases, long seed, long operation,
+        List<(SimulatedDisk, List<StepDatabase>, string)> crashes)
+    {
+        for (int way = 0; way <= PowerLosses; way++)
+        {
+            string how = way == PowerLosses ? $"kill before operation {operation}" : $"power loss {way} before operation {operation}";
+            SimulatedDisk left = way == PowerLosses ? disk.KillCopy() : disk.CrashCopy(seed * 17 + operation * 31 + way);
+            crashes.Add((left, [.. databases.Select(static one => one.Copy())], how));
+        }
+    }
+
+    private long Explore(
+        SimulatedDisk disk, StepDatabase database, StepMemory memory, long seed, HashSet<ulong> seen, bool isAgain,
+        ref string where)
+    {
+        if (database.IsUnfinished && !new ControlFileStore(disk, database.Folder).Exists)
+            return 0;
+        bool isNew = seen.Add(SparseContent.Mix(disk.Fingerprint(), database.Model.Acknowledged.Value));
+        var again = new List<(SimulatedDisk Disk, string Where)>();
+        string before = where;
+        if (!isAgain && isNew)
+        {
+            int number = 0;
+            disk.BeforeOperation = operation =>
+            {
+                string how = $"{before}, and again before operation {++number} of the opening";
+                again.Add(number % 2 == 0
+                    ? (disk.KillCopy(), how + " (kill)") : (disk.CrashCopy(seed + number), how + " (power loss)"));
+            };
+        }
+
+        StepModel model = database.Model.Copy();
+        using (StepEngine engine = StepEngine.Open(database.Folder, Settings.OptionsFor(disk, seed + 2), memory))
+        {
+            disk.BeforeOperation = null;
+            model.CutAt(StepCheck.Run(engine, model));
+            StepCheck.Archive(engine, model);
+        }
+
+        if (disk.OpenHandleCount > 0 || disk.HeldLockCount > 0)
+            throw new SimulationFailure($"Open are: {string.Join(", ", disk.OpenHandlePaths)}.");
+        long states = 1;
+        foreach ((SimulatedDisk crashed, string how) in again)
+        {
+            where = how;
+            states += Explore(crashed, database, memory, seed, seen, isAgain: true, ref where);
+        }
+
+        return states;
+    }
+}
