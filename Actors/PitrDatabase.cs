@@ -475,9 +475,17 @@ public sealed class PitrDatabase : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(request);
         RequireWritable();
         using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        return (await AskAsync<BackupEnded>(
-            _actors.Supervisor, new RunBackup(request, cancel.Token), cancellationToken, Timeout.InfiniteTimeSpan)
-            .ConfigureAwait(false)).Result;
+        try
+        {
+            return (await AskAsync<BackupEnded>(
+                _actors.Supervisor, new RunBackup(request, cancel.Token), cancellationToken, Timeout.InfiniteTimeSpan)
+                .ConfigureAwait(false)).Result;
+        }
+        catch
+        {
+            cancel.Cancel(); // the wait may end first, and this source with it: then the backup would go on
+            throw;
+        }
     }
 
     /// <summary>What the engine is doing.</summary>
