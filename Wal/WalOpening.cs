@@ -68,10 +68,10 @@ internal sealed record WalOpened(
 /// <remarks>
 /// ORDER, and what each step prevents
 /// <code>
-///   1  remove strays                           what an interrupted preallocation left
-///   2  prove the parents' part above the redo  it must reach each fork
-///   3  prove the timeline to its end           EndOfWal tells the end from damage (H6)
-///   4  compare the end with what others know   a shorter log is refused (H7)
+///   1  prove the parents' part above the redo  it must reach each fork
+///   2  prove the timeline to its end           EndOfWal tells the end from damage (H6)
+///   3  compare the end with what others know   a shorter log is refused (H7)
+///   4  remove strays                           what an interrupted preallocation left
 ///   5  write the last group's bytes again      they may lie in the page cache only, marked clean (H3)
 ///   6  write zeroes up to the segment's end,   what a torn group reached there (H2, H3); before 7, since a record
 ///      and sync                                whose beginning came back without its rest would be a gap (H44)
@@ -83,9 +83,10 @@ internal sealed record WalOpened(
 ///                                              a gap
 ///   8  sync every segment from the redo point, and the folder (its names: H5)
 /// </code>
-/// Nothing is written before 4 has passed, and only segments of the folder's own timeline are: after a promotion the
-/// last group may be the parent's, and what lies behind it is somebody's history (H3). Before 8 has ended, nothing that
-/// was read may be applied, shown or shipped; so the caller replays afterwards, from <see cref="WalOpened.Replay"/>.
+/// Nothing is written or removed before 3 has passed: a log that is refused stays as it was found. And only segments of
+/// the folder's own timeline are: after a promotion the last group may be the parent's, and what lies behind it is
+/// somebody's history (H3). Before 8 has ended, nothing that was read may be applied, shown or shipped; so the caller
+/// replays afterwards, from <see cref="WalOpened.Replay"/>.
 ///
 /// Below the known end nothing needs to be written again, and the last group begins at or above the redo point, which
 /// is a group's end (H1).
@@ -103,8 +104,6 @@ internal static class WalOpening
     public static WalOpened Open(WalOpeningRequest request)
     {
         WalFolder folder = request.Folder;
-        folder.RemoveStrays();
-
         var read = new Progress(request.LastCommitTime);
         List<WalReplayPart> parts = [];
         foreach (WalStretch parent in request.Parents)
@@ -119,6 +118,7 @@ internal static class WalOpening
         read.OwnLastCrc = from == request.TimelineStart ? range.PreviousCrc : null;
         WalEnd end = Prove(folder, folder.Identity, range, read, isOwn: true);
         RequireReached(end, request);
+        folder.RemoveStrays();
         parts.Add(new WalReplayPart(folder.Identity, range.UpTo(end.At) with { KnownEnd = end.At }));
         uint lastCrc = read.OwnLastCrc ?? LastCrcBefore(folder, request.TimelineStart, end.At);
 
@@ -150,7 +150,7 @@ internal static class WalOpening
         return reader.End!;
     }
 
-    /// <summary>Steps 3 and 4: the log ends where it may.</summary>
+    /// <summary>Steps 2 and 3: the log ends where it may.</summary>
     private static void RequireReached(WalEnd end, WalOpeningRequest request)
     {
         if (end.Reason == WalEndReason.Gap && end.At < request.KnownEnd && end.Row == "E5")

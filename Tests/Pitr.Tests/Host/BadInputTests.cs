@@ -280,6 +280,9 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
         byte[] damaged = [.. whole];
         damaged[30_000] ^= 1;
         File.WriteAllBytes(segments[1], damaged);
+        string last = segments[^1];
+        string next = $"{Convert.ToUInt64(Path.GetFileName(last)[8..], 16) + 1:X16}";
+        File.WriteAllText($"{last[..^16]}{next}.new", "what a kill leaves while a segment is made");
         Dictionary<string, string> before = Content(Database);
         await FailsAsync(5, "count", "t", "--database", Database);
         Assert.Equal(before, Content(Database));
