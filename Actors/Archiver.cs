@@ -52,7 +52,7 @@ internal sealed class Archiver : UntypedActor, IWithTimers
     public ITimerScheduler Timers { get; set; } = null!;
 
     public static Props PropsFor(EngineContext engine, OpenedEngine opened, WalStart wal, IActorRef folder) =>
-        Props.Create(() => new Archiver(engine, opened, wal, folder));
+        ActorProps.Of(() => new Archiver(engine, opened, wal, folder));
 
     protected override void PreStart()
     {

@@ -77,7 +77,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
     public ITimerScheduler Timers { get; set; } = null!;
 
     public static Props PropsFor(EngineContext engine, OpenedEngine opened, WalStart wal, EngineRoutes routes) =>
-        Props.Create(() => new BackupRunner(engine, opened, wal, routes));
+        ActorProps.Of(() => new BackupRunner(engine, opened, wal, routes));
 
     /// <summary>An answer after the first is nobody's: the asker has gone.</summary>
     protected override void PostStop()
@@ -143,7 +143,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
                 AskForFence(found.Owner);
                 break;
             case FenceRefused refused:
-                Fail(refused.Why);
+                FenceWasRefused(refused.Why);
                 break;
             case Fenced fenced:
                 Copy(fenced);
@@ -251,6 +251,19 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
             _owner = Context.Watch(owner);
             _owner.Tell(new Fence(_current.Name, Self, Self.Path.ToString(), $"backup {_backupId}", Lease));
         }
+    }
+
+    private void FenceWasRefused(Problem why)
+    {
+        if (_engine.Catalogue.Catalogue.File(_current!.Id) is not null)
+        {
+            Fail(why);
+            return;
+        }
+
+        Context.Unwatch(_owner); // dropped after its owner was found, as above
+        _owner = ActorRefs.Nobody;
+        NextFile();
     }
 
     private void Copy(Fenced fenced)

@@ -59,7 +59,7 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     public ITimerScheduler Timers { get; set; } = null!;
 
     public static Props PropsFor(EngineContext engine, IActorRef walWriter, IActorRef controlFile, IActorRef folder) =>
-        Props.Create(() => new Checkpointer(engine, walWriter, controlFile, folder));
+        ActorProps.Of(() => new Checkpointer(engine, walWriter, controlFile, folder));
 
     protected override void PreStart() => Timers.StartPeriodicTimer(nameof(Look), new Look(), LookInterval);
 

@@ -54,7 +54,7 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
     public IStash Stash { get; set; } = null!;
 
     public static Props PropsFor(EngineContext engine, ControlFileStore store, ControlFile now) =>
-        Props.Create(() => new ControlFileActor(engine, store, now)).WithDispatcher(EngineConfig.BlockingDispatcher);
+        ActorProps.Of(() => new ControlFileActor(engine, store, now)).WithDispatcher(EngineConfig.BlockingDispatcher);
 
     // ---- states ----------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
 
     public static Props PropsFor(
         EngineContext engine, FileSlot slot, Datafile file, DatafileStart start, IActorRef controlFile) =>
-        Props.Create(() => new DatafileActor(engine, slot, file, start, controlFile))
+        ActorProps.Of(() => new DatafileActor(engine, slot, file, start, controlFile))
             .WithDispatcher(EngineConfig.DatafileDispatcher);
 
     protected override void PreStart()
@@ -449,7 +449,7 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
         {
             LetEverybodyGo();
             _slot.File = null;
-            _slot.Why ??= Problem.From(EngineErrors.ShuttingDown());
+            _slot.Why ??= WhyClosing();
             Become(WhenClosing);
             LetGo();
         }
@@ -492,11 +492,16 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
     {
         SkipSeals();
         _fences.AnswerLastOut(_file.CheckpointLsn); // the copy was good before
-        Problem why = Problem.From(EngineErrors.ShuttingDown());
+        Problem why = WhyClosing();
         _fences.RefuseWaiting(why);
         _fences.Break(_fences.Book.Tokens, why);
         _fences.TellIfEnded();
     }
+
+    private Problem WhyClosing() => Problem.From(
+        _engine.Catalogue.Catalogue.File(_slot.Id) is null
+            ? EngineErrors.DatafileUnknown(_slot.Name)
+            : EngineErrors.ShuttingDown());
 
     /// <summary>It died or was stopped without a word: the file is closed when its worker has ended (H13).</summary>
     protected override void PostStop()

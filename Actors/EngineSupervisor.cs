@@ -48,6 +48,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     private IActorRef _recovery = ActorRefs.Nobody;
     private RecoveryEnded? _recovered;
     private WalStart? _wal;
+    private WalStart? _promotedWal; // of the timeline that this recovery has begun
     private Lsn _walEnd;
     private Exception? _childError;
     private Problem? _failure;
@@ -69,7 +70,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     public IStash Stash { get; set; } = null!;
 
     public static Props PropsFor(EngineContext engine, TaskCompletionSource<EngineStarted> started) =>
-        Props.Create(() => new EngineSupervisor(engine, started));
+        ActorProps.Of(() => new EngineSupervisor(engine, started));
 
     protected override SupervisorStrategy SupervisorStrategy() => new OneForOneStrategy(
         error =>
@@ -380,6 +381,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     private void EndReplays(RecoveryEnded ended)
     {
         _recovered = ended;
+        if (ended.Wal is { } wal && _engine.HandOver.Take(wal))
+            _promotedWal = wal;
         Context.Unwatch(_recovery); // it stops now, having done its work
         _recovery = ActorRefs.Nobody;
         _engine.Visibility.Start(ended.End);
@@ -424,7 +427,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         Become(WhenRunning);
         _started.TrySetResult(new EngineStarted(
             Self, _walWriter, _controlFile, _opened!.ControlFile.SystemId, isReadOnly,
-            ended.Progress.Records, _completion.Task,
+            ended.Progress.Records, ended.End, ended.Timeline, _completion.Task,
             _stopped.Token));
         _log.Info("Database {0} is open at {1}, timeline {2}", _engine.Folder, ended.End, ended.Timeline);
     }
@@ -592,6 +595,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         _engine.Visibility.FailAll(() => EngineErrors.CommitFateUnknown(EngineErrors.ShuttingDown()));
         Exception? failure = _completionError;
         LetGo(_engine.HandOver.Close);
+        LetGo(() => _promotedWal?.LetGo());
         LetGo(() => _opened?.Dispose());
         LetGo(_stopped.Cancel);
         _started.TrySetException(failure ?? EngineErrors.ShuttingDown());

@@ -107,7 +107,7 @@ public sealed class PitrDatabase : IAsyncDisposable
         EngineContext engine = EngineFactory.ContextFor(Path.GetFullPath(folder), options ?? new PitrOptions());
         bool ownsSystem = engine.Options.ActorSystem is null;
         ActorSystem system = engine.Options.ActorSystem ?? ActorSystem.Create("pitr", EngineConfig.OwnSystem);
-        system.Settings.InjectTopLevelFallback(EngineConfig.Dispatchers);
+        EngineConfig.AddTo(system);
         IActorRef supervisor = ActorRefs.Nobody;
         try
         {

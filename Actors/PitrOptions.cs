@@ -112,6 +112,9 @@ public sealed record PitrOptions
     /// <summary>Who runs the engine.</summary>
     internal Storage.ThisProcess Process { get; init; } = Storage.ThisProcess.Real;
 
+    /// <summary>Disk and memory that are there already; none of another engine may be in it.</summary>
+    internal Storage.DatafileEnvironment? Environment { get; init; }
+
     /// <summary>How a worker pauses between paced writes.</summary>
     internal Action<TimeSpan>? Delay { get; init; }
 }

@@ -85,10 +85,9 @@ public static class PitrRecovery
         PitrDatabase database = await PitrDatabase.OpenAsync(folder, options, cancellationToken).ConfigureAwait(false);
         await using (database.ConfigureAwait(false))
         {
-            EngineStatus status = await database.GetStatusAsync(cancellationToken).ConfigureAwait(false);
             PlannedRecord stop = plan.LastTransaction ?? plan.StopsAt;
             return new RestoreResult(
-                plan.BackupId ?? "", status.Timeline, plan.StartLsn,
+                plan.BackupId ?? "", database.Actors.Timeline, plan.StartLsn,
                 new StoppedAt(stop.Lsn, stop.Time, plan.LastTransactionId), database.Actors.RecordsReplayed,
                 options.Clock.GetElapsedTime(began).TotalSeconds);
         }

@@ -62,7 +62,7 @@ internal sealed class RecoveryCoordinator : UntypedActor
 
     public static Props PropsFor(
         EngineContext engine, OpenedEngine opened, IActorRef controlFile, Dictionary<FileId, IActorRef> datafiles) =>
-        Props.Create(() => new RecoveryCoordinator(engine, opened, controlFile, datafiles));
+        ActorProps.Of(() => new RecoveryCoordinator(engine, opened, controlFile, datafiles));
 
     protected override void PreStart() => ReadOn();
 

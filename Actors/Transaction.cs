@@ -32,6 +32,9 @@ public sealed class Transaction : IDisposable
     /// <summary>What it sees: every transaction at or below this LSN.</summary>
     public Lsn Lsn => _snapshot.Lsn;
 
+    /// <summary>Its commit, from when that was asked for.</summary>
+    internal PendingCommit? Commit { get; private set; }
+
     /// <summary>The value of a key, as this transaction sees it; null if it is not there.</summary>
     public byte[]? Get(Table table, ReadOnlySpan<byte> key)
     {
@@ -106,6 +109,7 @@ public sealed class Transaction : IDisposable
                     batch.Put(table, treeKey.AsSpan(OperationCodec.TableIdBytes), value);
             }
 
+            Commit = batch.Pending;
             return await _database.CommitAsync(batch, _reads, _ticket, cancellationToken).ConfigureAwait(false);
         }
         finally

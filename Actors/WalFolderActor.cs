@@ -27,7 +27,7 @@ internal sealed class WalFolderActor : UntypedActor
     public WalFolderActor(WalFolder folder) => _folder = folder;
 
     public static Props PropsFor(WalFolder folder) =>
-        Props.Create(() => new WalFolderActor(folder)).WithDispatcher(EngineConfig.BlockingDispatcher);
+        ActorProps.Of(() => new WalFolderActor(folder)).WithDispatcher(EngineConfig.BlockingDispatcher);
 
     protected override void OnReceive(object message)
     {

@@ -70,7 +70,7 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
     public IStash Stash { get; set; } = null!;
 
     public static Props PropsFor(EngineContext engine, WalStart start, IActorRef folder) =>
-        Props.Create(() => new WalWriter(engine, start, folder)).WithDispatcher(EngineConfig.WalDispatcher);
+        ActorProps.Of(() => new WalWriter(engine, start, folder)).WithDispatcher(EngineConfig.WalDispatcher);
 
     protected override void PreStart() => Timers.StartPeriodicTimer(
         nameof(HeartbeatDue), new HeartbeatDue(), _engine.Options.HeartbeatInterval);

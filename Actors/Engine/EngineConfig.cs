@@ -1,3 +1,4 @@
+using Akka.Actor;
 using Akka.Configuration;
 
 namespace Pitr.Actors;
@@ -15,6 +16,16 @@ internal static class EngineConfig
 
     /// <summary>Actors whose handlers do file I/O: control file, segment folder, archive.</summary>
     public const string BlockingDispatcher = "pitr.blocking-dispatcher";
+
+    /// <summary>
+    /// Makes the dispatchers known to a system, once: what is added stays, and each addition costs more than the one
+    /// before.
+    /// </summary>
+    public static void AddTo(ActorSystem system)
+    {
+        if (!system.Settings.Config.HasPath(WalDispatcher))
+            system.Settings.InjectTopLevelFallback(Dispatchers);
+    }
 
     public static Config Dispatchers { get; } = ConfigurationFactory.ParseString(
         """

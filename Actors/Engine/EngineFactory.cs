@@ -28,7 +28,7 @@ internal static class EngineFactory
     }
 
     public static EngineContext ContextFor(string folder, PitrOptions options) =>
-        ContextFor(folder, options, EnvironmentFor(options));
+        ContextFor(folder, options, options.Environment ?? EnvironmentFor(options));
 
     /// <summary>With memory that is there already: none of another engine may be in it.</summary>
     public static EngineContext ContextFor(string folder, PitrOptions options, DatafileEnvironment environment) => new()

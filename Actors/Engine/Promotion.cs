@@ -39,16 +39,27 @@ internal sealed class Promotion : IPromotionHost
         ControlFile promoted = host.Control;
         TimelineHistory history = TimelineHistory.Of(promoted.SystemId, promoted.History);
         WalFolder folder = host.FolderOf(promoted.Timeline, promoted.Lineage);
-        WalOpened wal = WalOpening.Open(new WalOpeningRequest
+        WalOpened? wal = null;
+        try
         {
-            Folder = folder,
-            TimelineStart = history.Last.StartLsn,
-            RedoLsn = promoted.RedoLsn,
-            KnownEnd = promoted.KnownEndOfWal,
-            LastCommitTime = restore.Plan.StopsAt.Time,
-        });
-        folder.EnsureReady();
-        return new Promoted(promoted, WalStart.Of(folder, history, wal, next, engine.Clock));
+            wal = WalOpening.Open(new WalOpeningRequest
+            {
+                Folder = folder,
+                TimelineStart = history.Last.StartLsn,
+                RedoLsn = promoted.RedoLsn,
+                KnownEnd = promoted.KnownEndOfWal,
+                LastCommitTime = restore.Plan.StopsAt.Time,
+            });
+            folder.EnsureReady();
+            var start = WalStart.Of(folder, history, wal, next, engine.Clock);
+            return new Promoted(promoted, engine.HandOver.Give(start, static given => given.LetGo()));
+        }
+        catch
+        {
+            wal?.Appender.Dispose();
+            folder.Dispose();
+            throw;
+        }
     }
 
     public void Replace(ControlFile control)

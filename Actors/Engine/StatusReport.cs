@@ -17,6 +17,20 @@ internal static class StatusReport
         EngineContext engine, OpenedEngine opened, IReadOnlyList<IActorRef> datafiles, IActorRef archiver,
         IActorRef controlFile)
     {
+        try
+        {
+            return await CollectAsync(engine, opened, datafiles, archiver, controlFile).ConfigureAwait(false);
+        }
+        catch (AskTimeoutException)
+        {
+            throw EngineErrors.TimedOut(nameof(GetStatus), AnswerWithin);
+        }
+    }
+
+    private static async Task<StatusReported> CollectAsync(
+        EngineContext engine, OpenedEngine opened, IReadOnlyList<IActorRef> datafiles, IActorRef archiver,
+        IActorRef controlFile)
+    {
         bool isPaused = archiver.IsNobody();
         Task<DatafileStatus?>[] files = [.. datafiles.Select(owner => AskFile(owner, engine))];
         Task<ArchiveReported> archive = isPaused

@@ -15,11 +15,13 @@ internal static class EngineProtocol
     /// <param name="SystemId">Of the database.</param>
     /// <param name="IsReadOnly">Paused at a recovery target.</param>
     /// <param name="RecordsReplayed">By the recovery that opened it.</param>
+    /// <param name="End">The end of the WAL that was replayed.</param>
+    /// <param name="Timeline">On which it goes on.</param>
     /// <param name="Completion">Ends when the engine has stopped; faulted if by a failure.</param>
     /// <param name="Stopped">Cancelled at the same moment.</param>
     public sealed record EngineStarted(
         IActorRef Supervisor, IActorRef WalWriter, IActorRef ControlFile, SystemIdentifier SystemId, bool IsReadOnly,
-        long RecordsReplayed, Task Completion, CancellationToken Stopped) : ILocalMessage;
+        long RecordsReplayed, Lsn End, TimelineId Timeline, Task Completion, CancellationToken Stopped) : ILocalMessage;
 
     /// <summary>Answers: StatusReported.</summary>
     public sealed record GetStatus : IWireMessage;

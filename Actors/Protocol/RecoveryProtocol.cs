@@ -29,6 +29,13 @@ internal sealed record WalStart(
         WalFolder folder, TimelineHistory history, WalOpened opened, TransactionId next, TimeProvider clock) => new(
         folder, history, opened.Appender, new CommitClock(clock, opened.LastCommitTime),
         new TransactionId(Math.Max(opened.LastTransactionId.Value, next.Value - 1)), opened.LastCommitTime);
+
+    /// <summary>Nobody writes it any more.</summary>
+    public void LetGo()
+    {
+        Appender.Dispose();
+        Folder.Dispose();
+    }
 }
 
 /// <summary>What a promotion made.</summary>

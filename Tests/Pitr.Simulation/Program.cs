@@ -15,10 +15,16 @@ var steps = new Option<int?>("--steps") { Description = "Steps of a life at most
 var without = new Option<string?>("--without") { Description = "Kinds of activities to leave out, as a minimised failure says." };
 var asItIs = new Option<bool>("--as-it-is") { Description = "Does not look for the least that still fails." };
 var failures = new Option<int>("--failures") { Description = "Ends after so many failures.", DefaultValueFactory = _ => 20 };
+var level = new Option<string>("--level")
+{
+    Description = "steps: plain parts in the actors' orders, the faster; engine: the real actors.",
+    DefaultValueFactory = _ => "steps",
+};
+level.AcceptOnlyFromAmong("steps", "engine");
 var root = new RootCommand(
     "Runs the engine's parts in a simulation: a disk that crashes and fails, and an oracle that knows what must be there.")
 {
-    seed, seeds, minutes, states, scenarios, hazards, lives, steps, without, asItIs, failures,
+    seed, seeds, minutes, states, scenarios, hazards, lives, steps, without, asItIs, failures, level,
 };
 root.SetAction(parsed =>
 {
@@ -35,8 +41,9 @@ root.SetAction(parsed =>
             ? [.. list.Split(',').Select(static kind => int.Parse(kind, System.Globalization.CultureInfo.InvariantCulture))]
             : drawn.Without,
     };
-    return new Exploration(new ExplorationRequest(
+    var request = new ExplorationRequest(
         first, count, time, parsed.GetValue(states) ?? long.MaxValue, Change, parsed.GetValue(scenarios),
-        parsed.GetValue(hazards), !parsed.GetValue(asItIs), parsed.GetValue(failures))).Run();
+        parsed.GetValue(hazards), !parsed.GetValue(asItIs), parsed.GetValue(failures));
+    return parsed.GetValue(level) == "engine" ? EngineExploration.Run(request) : new Exploration(request).Run();
 });
 return root.Parse(args).Invoke();

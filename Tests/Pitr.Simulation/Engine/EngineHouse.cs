@@ -24,9 +24,9 @@ internal sealed class EngineHouse
         {
             s_inTheMaking = this;
             System = ActorSystem.Create(
-                "simulation", ActorSystemSetup.Create(BootstrapSetup.Create().WithConfig(Config), new HouseSetup(this)));
+                "simulation",
+                ActorSystemSetup.Create(BootstrapSetup.Create().WithConfig(Config), new HouseSetup(this)));
             s_inTheMaking = null;
-            System.Settings.InjectTopLevelFallback(EngineConfig.Dispatchers);
             IActorRef log = System.ActorOf(Props.Create(() => new WorldLog(this)), "log");
             System.EventStream.Subscribe(log, typeof(Error));
             await World.SettleAsync();

@@ -1,59 +1,284 @@
-using System.Text;
+using Pitr.Recovery;
 using Pitr.Storage;
 
 namespace Pitr.Simulation;
 
 /// <summary>What a run of a seed explored.</summary>
 /// <param name="States">Crashes, each with its opening, replay and comparison with the oracle.</param>
+/// <param name="Distinct">How many of them were different: content of the disk and what the oracle knew.</param>
 /// <param name="Steps">Steps taken: messages, pieces of work, timers, steps of clients.</param>
-internal readonly record struct EngineResult(long States, long Steps);
+internal readonly record struct EngineResult(long States, long Distinct, long Steps);
 
-/// <summary>One seed on the level of the engine: the real actors in one world.</summary>
+/// <summary>
+/// One seed on the level of the engine: the real actors in one world, several lives of one database, each crashed at
+/// many operations on the disk, also while it is opened or restored, and every crash opened and compared with the
+/// oracle.
+/// </summary>
+/// <remarks>
+/// A crash is a copy of the disk, as power loss or a kill leaves it, taken before an operation; the life goes on beside
+/// it, so that one life has many ends, and the answers that were under way become known. One of the ends is where the
+/// next life begins; or a restore is.
+/// </remarks>
 internal sealed class EngineRun
 {
+    private const int LivesMax = 3;
+    private const int CrashesOfALife = 24;
+    private const int CrashesOfARestore = 4;
+
     private readonly long _seed;
     private readonly EngineHouse _house;
+    private EngineStage _stage = null!;
+    private World _world = null!;
+    private string _folder = "/db";
+    private string _where = "creating";
+    private readonly HashSet<ulong> _seen = [];
+    private long _states;
 
-    public EngineRun(long seed, EngineHouse? house = null)
-    {
-        _seed = seed;
-        _house = house ?? new EngineHouse();
-    }
+    /// <param name="seed">Everything comes from it.</param>
+    /// <param name="house">Used again from run to run; null: one of its own.</param>
+    public EngineRun(long seed, EngineHouse? house = null) => (_seed, _house) = (seed, house ?? new EngineHouse());
 
+    /// <summary>What has happened, in order.</summary>
     public Transcript Transcript => _house.World.Transcript;
 
+    /// <exception cref="SimulationFailure">Something is not as it has to be; says where.</exception>
     public EngineResult Run(bool keepsTranscript = false)
     {
-        World world = _house.Begin(_seed);
+        _world = _house.Begin(_seed);
         if (keepsTranscript)
-            world.Transcript.KeepAll();
-        world.Run(LiveAsync);
-        return new EngineResult(0, world.Steps);
+            Transcript.KeepAll();
+        try
+        {
+            _world.Run(LiveAsync);
+            return new EngineResult(_states, _seen.Count, _world.Steps);
+        }
+        catch (Exception error)
+        {
+            throw new SimulationFailure($"Seed {_seed}, {_where}: {error.Message}", error);
+        }
     }
 
     private async Task LiveAsync()
     {
-        World world = _house.World;
-        var random = new SeededRandom(_seed);
-        EngineSettings settings = EngineSettings.Drawn(ref random);
+        _stage = new EngineStage(_seed, _house);
         var disk = new SimulatedDisk(_seed);
         disk.CreateFolders("/");
-        var threads = new WorldThreads(world);
-        var worldDisk = new WorldDisk(world, disk, settings.Disk);
-        PitrOptions options = settings.OptionsFor(_house, threads, worldDisk, _seed);
-        PitrDatabase database = await world.On(PitrDatabase.CreateAsync("/db", options));
-        Table table = await world.On(database.CreateTableAsync("t"));
-        await world.On(Task.WhenAll(Enumerable.Range(0, 3).Select(n => world.Start($"client {n}", async () =>
+        var history = new EngineHistory();
+        var created = new WorldDisk(_world, disk, _stage.Settings.Disk);
+        await AbandonAsync(await _world.On(PitrDatabase.CreateAsync(_folder, _stage.OptionsFor(created))), created);
+        disk = disk.KillCopy();
+        for (int number = 1; number <= LivesMax; number++)
+            (disk, history) = await LiveAsync(disk, history, number);
+        await _world.SettleAsync(); // nothing of it may come into the next world
+        _stage.Dispose();
+    }
+
+    private async Task<(SimulatedDisk Disk, EngineHistory History)> LiveAsync(
+        SimulatedDisk disk, EngineHistory history, int number)
+    {
+        _where = $"opening for life {number}";
+        var worldDisk = new WorldDisk(_world, disk, _stage.Settings.Disk);
+        PitrDatabase database = await _world.On(PitrDatabase.OpenAsync(_folder, _stage.OptionsFor(worldDisk)));
+        Lsn end = database.Actors.End;
+        EngineCheck.Compare(database, history, end);
+        history = history.CutAt(end);
+        EngineCheck.SettleNames(database, history, end);
+        _where = $"life {number}";
+        var crashes = new EngineCrashes(_world, worldDisk, _stage.Settings.CrashesPerMille, CrashesOfALife);
+        crashes.Acknowledge(end);
+        var life = new EngineLife(_stage, worldDisk, database, history, crashes, (_seed * 1009) + number, number);
+        if (number == 1)
+            await life.BeginAsync();
+        crashes.Begin(_where);
+        await life.RunAsync();
+        crashes.End();
+        crashes.Take(_where);
+        SimulatedDisk next = await ExploreAsync(crashes, history);
+        if (life.Backups.Count == 0)
+            return (next, history);
+        return await RestoreAsync(worldDisk.Inner.KillCopy(), life, history, number) ?? (next, history);
+    }
+
+    // ---- crashes -----------------------------------------------------------------------------------------
+
+    /// <summary>Opens what each crash left; answers one of them, as it was left, for the next life.</summary>
+    private async Task<SimulatedDisk> ExploreAsync(EngineCrashes crashes, EngineHistory history)
+    {
+        int chosen = _world.Draw(crashes.Taken.Count);
+        SimulatedDisk next = crashes.Taken[chosen].Disk.KillCopy();
+        next.CapacityBytes = long.MaxValue;
+        foreach (EngineCrash crash in crashes.Taken)
+            await VerifyAsync(crash, history, mayCrashAgain: true);
+        return next;
+    }
+
+    private async Task VerifyAsync(EngineCrash crash, EngineHistory history, bool mayCrashAgain)
+    {
+        _where = crash.Where;
+        Count(crash);
+        var disk = new WorldDisk(_world, crash.Disk, _stage.Settings.Disk);
+        SimulatedDisk? again = null;
+        if (mayCrashAgain && _world.Draw(100) < 25)
         {
-            for (int i = 0; i < 20; i++)
+            int crashAt = 1 + _world.Draw(_world.Draw(100) < 50 ? 10 : 40);
+            again = await OpenAndCheckAsync(disk, crash, history, crashAt);
+        }
+        else
+        {
+            await OpenAndCheckAsync(disk, crash, history, 0);
+        }
+
+        if (again is not null)
+        {
+            await VerifyAsync(
+                crash with { Disk = again, Where = crash.Where + ", and again while it was opened" }, history, false);
+        }
+    }
+
+    private void Count(EngineCrash crash)
+    {
+        _states++;
+        _seen.Add(SparseContent.Mix(crash.Disk.Fingerprint(), crash.Acknowledged.Value));
+    }
+
+    /// <summary>Answers the disk as a crash before one of opening's operations left it; null if there was none.</summary>
+    private async Task<SimulatedDisk?> OpenAndCheckAsync(
+        WorldDisk disk, EngineCrash crash, EngineHistory history, int crashAt)
+    {
+        SimulatedDisk? again = null;
+        int operations = 0;
+        bool isPowerLoss = _world.Draw(100) < 75;
+        disk.BeforeChange = () =>
+        {
+            if (++operations == crashAt)
+                again = isPowerLoss ? disk.Inner.CrashCopy(_world.Draw(int.MaxValue)) : disk.Inner.KillCopy();
+        };
+        PitrDatabase database = await _world.On(PitrDatabase.OpenAsync(_folder, _stage.OptionsFor(disk)));
+        Lsn end = database.Actors.End;
+        if (end < crash.Acknowledged)
+            throw new SimulationFailure($"The WAL ends at {end}, and {crash.Acknowledged} was acknowledged (I1).");
+        EngineCheck.Compare(database, history, end);
+        disk.BeforeChange = null;
+        await CloseAsync(database, disk);
+        return again;
+    }
+
+    /// <summary>Mostly at once, sometimes in order.</summary>
+    private async Task CloseAsync(PitrDatabase database, WorldDisk disk)
+    {
+        if (_world.Draw(100) < 85)
+        {
+            await AbandonAsync(database, disk);
+            return;
+        }
+
+        DatafileInfo[] files = [.. database.Datafiles];
+        await _world.On(database.ShutdownAsync());
+        await _stage.RequireNothingLeftAsync(disk.Inner);
+        foreach (DatafileInfo file in files)
+            EngineCheck.CheckPages(_stage.EnvironmentOn(disk.Inner), file.Path);
+    }
+
+    private async Task AbandonAsync(PitrDatabase database, WorldDisk disk)
+    {
+        if (_world.Errors.Count > 0)
+            throw new SimulationFailure($"An actor has failed: {_world.Errors[0]}", _world.Errors[0].Cause);
+        disk.Inner.PowerOff();
+        try
+        {
+            await _world.On(database.ShutdownAsync(force: true));
+        }
+        catch (Exception error) when (error is not BugException and not SimulationFailure)
+        {
+            _world.Note("ended", error.GetType().Name);
+        }
+
+        await _stage.RequireNothingLeftAsync(disk.Inner);
+        await _world.Delay(TimeSpan.FromMilliseconds(1)); // all that was said has been noted
+        _world.Errors.Clear();
+    }
+
+    // ---- restores ----------------------------------------------------------------------------------------
+
+    /// <summary>
+    /// Goes back to a commit that is in the store, and compares; crashed on its way it goes on. Sometimes the next life
+    /// is that of the restored database, on its new timeline: then answers it.
+    /// </summary>
+    private async Task<(SimulatedDisk Disk, EngineHistory History)?> RestoreAsync(
+        SimulatedDisk disk, EngineLife life, EngineHistory history, int number)
+    {
+        Lsn first = life.Backups[0].StopLsn;
+        Lsn[] targets = [.. history.Commits.Where(at => at >= first && at <= life.Archived)];
+        if (targets.Length == 0)
+            return null;
+        Lsn target = targets[_world.Draw(targets.Length)];
+        string into = $"/r{number}";
+        _where = $"restoring to {target} after life {number}";
+        disk.CapacityBytes = long.MaxValue;
+        var worldDisk = new WorldDisk(_world, disk, _stage.Settings.Disk);
+        var crashes = new EngineCrashes(_world, worldDisk, 15, CrashesOfARestore);
+        string here = _where;
+        crashes.Begin(here);
+        await RestoreAsync(worldDisk, into, target, life.Timeline);
+        crashes.End();
+        await RequireRestoredAsync(worldDisk, into, target, history);
+        foreach (EngineCrash crash in crashes.Taken)
+        {
+            _where = crash.Where;
+            Count(crash);
+            var left = new WorldDisk(_world, crash.Disk, _stage.Settings.Disk);
+            await GoOnAsync(left, into, target, life.Timeline, history);
+        }
+
+        if (number == LivesMax || _world.Draw(100) < 50)
+            return null;
+        _folder = into;
+        return (worldDisk.Inner, history.CutAt(target));
+    }
+
+    private Task RestoreAsync(WorldDisk disk, string into, Lsn target, string timeline) => _world.Start(
+        "restore", async () => await _world.On(PitrRecovery.RestoreAsync(
+            new RestoreRequest
             {
-                await world.On(database.PutAsync(
-                    table, Encoding.ASCII.GetBytes($"k{n}-{i}"), new byte[world.Draw(2000)]).AsTask());
-                if (i % 7 == 3)
-                    await world.On(database.CheckpointAsync());
-            }
-        }))));
-        await world.On(database.ShutdownAsync());
-        await world.SettleAsync();
+                Store = EngineLife.Store,
+                Into = into,
+                Target = RecoveryTarget.Including(target),
+                Timeline = timeline,
+            },
+            _stage.OptionsFor(disk))));
+
+    /// <summary>A restore that died: opened it goes on; where there is no database yet it is made again.</summary>
+    private async Task GoOnAsync(WorldDisk disk, string into, Lsn target, string timeline, EngineHistory history)
+    {
+        if (disk.Inner.Stat(into + "/pitr.control") is null)
+        {
+            if (disk.Inner.Stat(into) is not null)
+                Remove(disk.Inner, into);
+            await RestoreAsync(disk, into, target, timeline);
+        }
+
+        await RequireRestoredAsync(disk, into, target, history);
+    }
+
+    private async Task RequireRestoredAsync(WorldDisk disk, string into, Lsn target, EngineHistory history)
+    {
+        PitrDatabase database = await _world.On(PitrDatabase.OpenAsync(into, _stage.OptionsFor(disk)));
+        EngineCheck.Compare(database, history, target);
+        await _world.On(database.ShutdownAsync());
+        await _stage.RequireNothingLeftAsync(disk.Inner);
+    }
+
+    private static void Remove(SimulatedDisk disk, string folder)
+    {
+        foreach (string name in disk.List(folder))
+        {
+            string path = $"{folder}/{name}";
+            if (disk.Stat(path)!.IsFolder)
+                Remove(disk, path);
+            else
+                disk.Delete(path);
+        }
+
+        disk.DeleteFolder(folder);
     }
 }

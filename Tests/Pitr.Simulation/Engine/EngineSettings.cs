@@ -4,8 +4,8 @@ using Pitr.Storage;
 namespace Pitr.Simulation;
 
 /// <summary>
-/// How large things are in one run with actors, and how its disk behaves: drawn from the seed, so that a thousand seeds
-/// are a thousand configurations.
+/// How large things are in one run with actors, what it does, and how its disk behaves: drawn from the seed, so that a
+/// thousand seeds are a thousand configurations.
 /// </summary>
 internal sealed record EngineSettings
 {
@@ -15,11 +15,23 @@ internal sealed record EngineSettings
 
     public required long CheckpointWalBytes { get; init; }
 
+    /// <summary>Clients that commit, and commits of each in a life.</summary>
+    public required (int Clients, int Commits) Writers { get; init; }
+
+    /// <summary>A store gets the WAL, and backup sets.</summary>
+    public required bool Archives { get; init; }
+
+    /// <summary>Changes of the disk in a thousand before which a crash is taken.</summary>
+    public required int CrashesPerMille { get; init; }
+
     public static EngineSettings Drawn(ref SeededRandom random) => new()
     {
         Sizes = StepSettings.Drawn(ref random),
-        Disk = new DiskManners(random.Next(3) switch { 0 => 0, 1 => 3, _ => 25 }, random.Chance(20) ? 2 : 0),
+        Disk = new DiskManners(random.Next(3) switch { 0 => 0, 1 => 2, _ => 10 }, random.Chance(20) ? 2 : 0),
         CheckpointWalBytes = random.Chance(50) ? 24 << 10 : 200 << 10,
+        Writers = (1 + random.Next(4), 4 + random.Next(16)),
+        Archives = random.Chance(50),
+        CrashesPerMille = 20 + random.Next(100),
     };
 
     /// <summary>What an engine is opened with: everything that it has from outside is the world's.</summary>
@@ -30,6 +42,8 @@ internal sealed record EngineSettings
         {
             FileSystem = disk,
             CheckpointWalBytes = CheckpointWalBytes,
+            ArchiveStores = Archives ? [EngineLife.Store] : [],
+            ArchiveShutdownWait = TimeSpan.FromSeconds(200),
             Clock = world.Clock,
             Delay = world.Pause,
             Workers = threads,

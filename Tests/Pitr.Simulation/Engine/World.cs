@@ -18,7 +18,7 @@ namespace Pitr.Simulation;
 /// </remarks>
 internal sealed class World
 {
-    private static readonly TimeSpan LongestLife = TimeSpan.FromDays(3);
+    private static readonly TimeSpan LongestLife = TimeSpan.FromHours(3);
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
 
     private readonly FiberPool _fibers;
@@ -251,7 +251,7 @@ internal sealed class World
             if (Clock.NextDue is not { } due)
                 throw new SimulationFailure("Nothing can go on: somebody waits for ever.");
             if (due > LongestLife)
-                throw new SimulationFailure("Days have passed: somebody waits for ever.");
+                throw new SimulationFailure("Hours have passed: somebody waits for ever.");
             Clock.Jump(due);
         }
     }

@@ -101,7 +101,9 @@ internal sealed class WorldDisk(World world, SimulatedDisk disk, DiskManners man
         }
 
         world.Note(Words[(int)op], path, offset, lengthBytes);
-        if (!disk.IsOff && SimulatedDisk.ChangesTheDisk(op))
+        if (disk.IsOff) // it has gone away: the engine meets what a kernel says of such a disk
+            throw StorageErrors.FileOperation(Words[(int)op], path, Errno.EIO);
+        if (SimulatedDisk.ChangesTheDisk(op))
             BeforeChange?.Invoke();
     }
 

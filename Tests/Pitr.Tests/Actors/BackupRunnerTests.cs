@@ -168,6 +168,36 @@ public sealed class BackupRunnerTests
         Assert.Equal(lab.Content, await RecoveryLab.RestoredAsync(lab.Disk.KillCopy(), RecoveryTarget.Latest));
     }
 
+    /// <summary>
+    /// H29: the same if it is dropped while its fence is waited for. Found by the simulation: such a backup failed, and
+    /// said that the engine was shutting down.
+    /// </summary>
+    [Fact]
+    public async Task A_datafile_that_is_dropped_while_a_backup_waits_for_its_fence_is_no_part_of_the_set()
+    {
+        (RecoveryLab lab, PitrDatabase database) = await FilledAsync();
+        await using (database)
+        {
+            FaultGate copying = lab.Disk.Faults.On(FileOp.Write).Of(CopiesFolder).Hold();
+            Task<BackupResult> backup = database.BackupAsync(new BackupRequest { Store = RecoveryLab.Archive });
+            await copying.Reached.WaitAsync(Patience);
+            await lab.CommitManyAsync(database, 3);
+            await lab.DropTableAsync(database, "archived").WaitAsync(Patience);
+            FaultGate fencing = lab.Disk.Faults.On(FileOp.Write).Of("/db/early.pitr").Hold();
+            copying.Release();
+            await fencing.Reached.WaitAsync(Patience); // the fence waits for the meta page that it has asked for
+            Task dropping = database.DropDatafileAsync("early");
+            await TestEngine.Until(
+                () => database.Datafiles.All(file => file.Name != "early"), "the drop is in the catalogue");
+            fencing.Release();
+
+            Assert.Equal(1, (await backup.WaitAsync(Patience)).Files);
+            await dropping.WaitAsync(Patience);
+        }
+
+        Assert.Equal(lab.Content, await RecoveryLab.RestoredAsync(lab.Disk, RecoveryTarget.Latest));
+    }
+
     [Fact]
     public async Task A_file_that_was_put_in_the_place_of_a_fenced_one_is_not_copied_for_it()
     {

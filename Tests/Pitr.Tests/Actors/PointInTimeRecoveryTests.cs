@@ -20,6 +20,18 @@ public sealed class PointInTimeRecoveryTests
         Assert.Equal(lab.Content, content);
     }
 
+    /// <summary>I12: also what a promotion has opened, the new timeline's WAL, is closed with the engine.</summary>
+    [Fact]
+    public async Task A_restore_and_the_end_of_its_engine_leave_nothing_open()
+    {
+        (RecoveryLab lab, _, _) = await RecoveryLab.RecordedAsync();
+
+        await RecoveryLab.RestoredAsync(lab.Disk, RecoveryTarget.Latest);
+
+        Assert.Empty(lab.Disk.OpenHandlePaths);
+        Assert.Equal(0, lab.Disk.HeldLockCount);
+    }
+
     /// <summary>I11: recovery stands exactly at its target, at every commit boundary. H29, H34, H43.</summary>
     [Theory]
     [InlineData(1)]

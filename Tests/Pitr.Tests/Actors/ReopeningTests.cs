@@ -1,3 +1,5 @@
+using Akka.Actor;
+using Akka.Configuration;
 using Pitr.Simulation;
 
 namespace Pitr.Tests;
@@ -42,6 +44,19 @@ public sealed class ReopeningTests
             given.Add(await PutAsync(database));
 
         Assert.Equal(Enumerable.Range(1, given.Count).Select(id => (ulong)id), given);
+    }
+
+    /// <summary>Found by the simulation: each opening added them once more, and took longer than the one before.</summary>
+    [Fact]
+    public async Task A_given_actor_system_gets_the_dispatchers_once()
+    {
+        using var system = ActorSystem.Create("given", "akka { loglevel = OFF, stdout-loglevel = OFF }");
+        PitrOptions options = _lab.Options with { ActorSystem = system };
+        await (await PitrDatabase.CreateAsync(RecoveryLab.Folder, options)).DisposeAsync();
+        Config first = system.Settings.Config;
+
+        await using (PitrDatabase database = await PitrDatabase.OpenAsync(RecoveryLab.Folder, options))
+            Assert.Same(first, system.Settings.Config);
     }
 
     private static async Task<ulong> PutAsync(PitrDatabase database) =>

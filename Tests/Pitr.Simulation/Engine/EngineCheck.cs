@@ -1,0 +1,106 @@
+using System.Text;
+using Pitr.Actors;
+using Pitr.Storage;
+
+namespace Pitr.Simulation;
+
+/// <summary>Compares an open database with the oracle: its tables, each row, each page.</summary>
+internal static class EngineCheck
+{
+    /// <summary>All tables and rows are those of the history at an LSN, and no others.</summary>
+    public static void Compare(PitrDatabase database, EngineHistory history, Lsn at)
+    {
+        Dictionary<string, Table> tables = database.Tables.ToDictionary(table => table.Name);
+        HashSet<string> files = [.. database.Datafiles.Select(file => file.Name)];
+        foreach (ModelName name in history.Names)
+        {
+            bool isThere = name.IsFile ? files.Remove(name.Name) : tables.ContainsKey(name.Name);
+            if (name.IsThereAt(at) is { } mustBe && mustBe != isThere)
+            {
+                throw new SimulationFailure(
+                    $"At {at}, {(name.IsFile ? "datafile" : "table")} {name.Name} is "
+                    + $"{(isThere ? "there" : "missing")}, "
+                    + $"made at {name.Made}, dropped at {name.Dropped}.");
+            }
+
+            if (!name.IsFile && tables.Remove(name.Name, out Table? table))
+            {
+                if (name.Made is not null && table.Id != name.Id)
+                    throw new SimulationFailure($"Table {name.Name} has another id.");
+                using Snapshot snapshot = database.OpenSnapshot();
+                Compare(table, snapshot.Scan(table, ScanRange.All), history, at);
+            }
+        }
+
+        files.Remove("main");
+        if (tables.Count + files.Count > 0)
+            throw new SimulationFailure($"At {at} there are also {string.Join(", ", tables.Keys.Concat(files))}.");
+    }
+
+    /// <summary>The rows of one table.</summary>
+    public static void Compare(Table table, IEnumerable<KeyValue> rows, EngineHistory history, Lsn at)
+    {
+        using IEnumerator<(string Key, byte[] Value)> wanted = history.RowsAt(table.Id, at).GetEnumerator();
+        foreach (KeyValue row in rows)
+        {
+            string key = Encoding.ASCII.GetString(row.Key);
+            if (!wanted.MoveNext())
+                throw Differs(table, at, key, "is there and should not be");
+            int order = string.CompareOrdinal(key, wanted.Current.Key);
+            if (order != 0)
+            {
+                throw order < 0
+                    ? Differs(table, at, key, "is there and should not be")
+                    : Differs(table, at, wanted.Current.Key, "is missing");
+            }
+
+            if (!row.Value.AsSpan().SequenceEqual(wanted.Current.Value))
+            {
+                throw Differs(
+                    table, at, key, $"is '{Words(row.Value)}' and should be '{Words(wanted.Current.Value)}'");
+            }
+        }
+
+        if (wanted.MoveNext())
+            throw Differs(table, at, wanted.Current.Key, "is missing");
+    }
+
+    /// <summary>Every page of every datafile has exactly one use and is what was written.</summary>
+    public static void CheckPages(PitrDatabase database)
+    {
+        foreach (DatafileInfo file in database.Datafiles)
+            CheckPages(database.Engine.Environment, file.Path);
+    }
+
+    public static void CheckPages(DatafileEnvironment environment, string path)
+    {
+        DatafileReport report = DatafileCheck.Run(environment, path);
+        if (!report.IsSound)
+            throw new SimulationFailure($"{path}: {string.Join(" ", report.Problems)}");
+    }
+
+    /// <summary>What a create or a drop without an answer did.</summary>
+    public static void SettleNames(PitrDatabase database, EngineHistory history, Lsn at)
+    {
+        foreach (ModelName name in history.Names.Where(name => name.IsThereAt(at) is null).ToArray())
+        {
+            if (name.IsFile)
+            {
+                bool isThere = database.Datafiles.Any(file => file.Name == name.Name);
+                history.Settle(name, isThere ? name.Made ?? at : null, default);
+            }
+            else
+            {
+                CatalogueTable? found =
+                    database.Engine.Catalogue.Catalogue.Tables.FirstOrDefault(table => table.Name == name.Name);
+                history.Settle(name, found?.CreatedLsn, found?.Id ?? default);
+            }
+        }
+    }
+
+    private static SimulationFailure Differs(Table table, Lsn at, string key, string how) =>
+        new($"At {at}, {table.Name}/{key} {how}.");
+
+    private static string Words(byte[] value) =>
+        $"{Encoding.ASCII.GetString(value, 0, Math.Min(value.Length, 16))}… ({value.Length} bytes)";
+}

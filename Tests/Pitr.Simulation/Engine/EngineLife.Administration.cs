@@ -1,0 +1,250 @@
+using Pitr.Actors;
+using Pitr.Storage;
+
+namespace Pitr.Simulation;
+
+/// <content>The clients that administer: catalogue, fences, checkpoints, backups; and the trouble that comes.</content>
+internal sealed partial class EngineLife
+{
+    private int _names;
+
+    // ---- the catalogue -----------------------------------------------------------------------------------
+
+    private async Task ChangeCatalogueAsync(ClientRandom random)
+    {
+        while (!IsOver && _writersLeft > 0)
+        {
+            await _world.Delay(random.Time(1500));
+            if (IsOver || random.Chance(30))
+                continue;
+            string name = $"{_prefix}x{++_names}";
+            switch (random.Next(5))
+            {
+                case 0 when _database.Datafiles.Count < 5:
+                    await CreateFileAsync(name);
+                    break;
+                case 1 when _tables.Count > 2:
+                    await DropTableAsync(random.Of(_tables));
+                    break;
+                case 2:
+                    await DropFileAsync(random);
+                    break;
+                default:
+                    if (_tables.Count < 6)
+                        await CreateTableAsync(name, random.Of(_database.Datafiles).Name);
+                    break;
+            }
+        }
+    }
+
+    private async Task CreateFileAsync(string name)
+    {
+        ModelName made = _history.Add(name, isFile: true);
+        (bool isDone, _) = await TryAsync($"create file {name}", () => _database.CreateDatafileAsync(name));
+        if (isDone)
+            Acknowledge(made.Made = Changed);
+    }
+
+    private async Task CreateTableAsync(string name, string file)
+    {
+        ModelName made = _history.Add(name, isFile: false);
+        (bool isDone, Table? table) =
+            await TryAsync($"create table {name}", () => _database.CreateTableAsync(name, file));
+        if (!isDone)
+            return;
+        made.Id = table!.Id;
+        Acknowledge(made.Made = Changed);
+        _tables.Add(table);
+        _everyTable.Add(table);
+    }
+
+    private async Task DropTableAsync(Table table)
+    {
+        ModelName name = _history.Names.Single(name => !name.IsFile && name.Name == table.Name);
+        name.MayBeDropped = true;
+        _tables.Remove(table);
+        (bool isDone, _) = await TryAsync($"drop table {table.Name}", () => Done(_database.DropTableAsync(table.Name)));
+        if (isDone)
+            Acknowledge(name.Dropped = Changed);
+    }
+
+    private async Task DropFileAsync(ClientRandom random)
+    {
+        DatafileInfo[] empty = [.. _database.Datafiles.Where(
+            file => file.Name != "main" && _database.Tables.All(table => table.DatafileId != file.Id))];
+        if (empty.Length == 0 || _history.Names.All(found => found.Name != empty[0].Name))
+            return;
+        DatafileInfo file = random.Of(empty);
+        ModelName name = _history.Names.Single(name => name.IsFile && name.Name == file.Name);
+        name.MayBeDropped = true;
+        (bool isDone, _) = await TryAsync($"drop file {file.Name}", () => Done(_database.DropDatafileAsync(file.Name)));
+        if (isDone)
+            Acknowledge(name.Dropped = Changed);
+    }
+
+    /// <summary>The LSN of the last change of the catalogue: one client makes them, one after the other.</summary>
+    private Lsn Changed => _database.Engine.Catalogue.Catalogue.Lsn;
+
+    private void Acknowledge(Lsn? at) => _crashes.Acknowledge(at!.Value);
+
+    private static async Task<bool> Done(Task task)
+    {
+        await task.ConfigureAwait(false);
+        return true;
+    }
+
+    // ---- fences ------------------------------------------------------------------------------------------
+
+    /// <summary>
+    /// Holders that copy in time, that dawdle until their lease ends, and that are never heard of again.
+    /// </summary>
+    private async Task FenceAsync(ClientRandom random)
+    {
+        while (!IsOver && _writersLeft > 0)
+        {
+            await _world.Delay(random.Time(3000));
+            if (IsOver)
+                return;
+            TimeSpan lease = TimeSpan.FromMilliseconds(20 + random.Next(2000));
+            string file = random.Of(_database.Datafiles).Name;
+            (bool isFenced, FenceGrant? grant) =
+                await TryAsync($"fence {file}", () => _database.FenceAsync(file, lease));
+            if (!isFenced)
+                continue;
+            byte[] before = _disk.Inner.ReadAll(grant!.Path);
+            await _world.Delay(TimeSpan.FromMilliseconds(random.Next((int)(lease.TotalMilliseconds * 1.3))));
+            if (random.Chance(20))
+                continue; // it dies: the fence must end all the same
+            if (IsOver || _disk.Inner.Stat(grant.Path) is null)
+                return;
+            byte[] after = _disk.Inner.ReadAll(grant.Path);
+            (bool isGood, _) = await TryAsync($"unfence {file}", () => _database.UnfenceAsync(grant.FenceId));
+            if (!isGood)
+                continue;
+            if (!before.AsSpan().SequenceEqual(after))
+                throw new SimulationFailure($"{grant.Path} has changed while it was fenced (I6).");
+            _observations.Add(() => RequireGoodCopy(grant, before));
+        }
+    }
+
+    /// <summary>I7: a copy that was certified is a valid file and holds the oracle's state at its LSN.</summary>
+    private void RequireGoodCopy(FenceGrant grant, byte[] copy)
+    {
+        var scratch = new SimulatedDisk();
+        using (IFileHandle file = scratch.Open("/copy", FileOpen.CreateNew))
+            file.Write(0, copy);
+        DatafileEnvironment environment = _stage.EnvironmentOn(scratch);
+        EngineCheck.CheckPages(environment, "/copy");
+        MetaPage meta = Datafile.Inspect(scratch, "/copy");
+        if (meta.CheckpointLsn != grant.CheckpointLsn)
+        {
+            throw new SimulationFailure(
+                $"The copy of {grant.Datafile} is of {meta.CheckpointLsn}, not {grant.CheckpointLsn}.");
+        }
+
+        using Datafile opened = Datafile.Open(
+            environment, "/copy", grant.Datafile, new DatafileExpectation(meta.SystemId, meta.FileId));
+        foreach (ModelName name in _history.Names)
+        {
+            Table? table = name.IsFile || name.IsThereAt(grant.CheckpointLsn) is not true
+                ? null
+                : _everyTable.Find(found => found.Id == name.Id && found.DatafileId == meta.FileId);
+            if (table is null)
+                continue;
+            var cursor = new RangeCursor(
+                environment.Epochs, static () => { }, opened.View, grant.CheckpointLsn, table.Id, ScanRange.All);
+            EngineCheck.Compare(table, RowsOf(cursor), _history, grant.CheckpointLsn);
+        }
+    }
+
+    private static IEnumerable<KeyValue> RowsOf(RangeCursor cursor)
+    {
+        while (cursor.TryNext(out KeyValue row))
+            yield return row;
+    }
+
+    // ---- checkpoints and backups -------------------------------------------------------------------------
+
+    private async Task MaintainAsync(ClientRandom random)
+    {
+        while (!IsOver && _writersLeft > 0)
+        {
+            await _world.Delay(random.Time(1000));
+            if (IsOver)
+                return;
+            switch (random.Next(4))
+            {
+                case 0:
+                    await TryAsync("switch", () => _database.SwitchWalAsync());
+                    break;
+                case 1:
+                    string name = $"{_prefix}p{++_names}";
+                    (bool isDone, RestorePoint? point) =
+                        await TryAsync($"restore point {name}", () => _database.CreateRestorePointAsync(name));
+                    if (isDone)
+                        Acknowledge(point!.Lsn);
+                    break;
+                default:
+                    await TryAsync("checkpoint", () => _database.CheckpointAsync());
+                    break;
+            }
+        }
+    }
+
+    private async Task BackUpAsync(ClientRandom random)
+    {
+        while (!IsOver && _writersLeft > 0)
+        {
+            await _world.Delay(random.Time(2500));
+            if (IsOver)
+                return;
+            (bool isDone, BackupResult? made) =
+                await TryAsync("backup", () => _database.BackupAsync(new BackupRequest { Store = Store }));
+            if (isDone)
+                Backups.Add(made!);
+        }
+    }
+
+    // ---- trouble -----------------------------------------------------------------------------------------
+
+    private static readonly FileOp[] s_failing =
+    [
+        FileOp.SyncData, FileOp.SyncData, FileOp.Write, FileOp.StartWriteback, FileOp.Create, FileOp.Rename,
+        FileOp.Delete, FileOp.SyncFolder, FileOp.SetLength, FileOp.Read,
+    ];
+
+    private async Task MakeTroubleAsync(ClientRandom random)
+    {
+        if (random.Chance(30)) // a store that is away for a while; the next write to it finds it back
+        {
+            await _world.Delay(random.Time(500));
+            foreach (FileOp op in (FileOp[])[FileOp.Create, FileOp.SyncData, FileOp.Open])
+                _disk.Inner.Faults.On(op).Of(Store).Always().Fail(Errno.EIO);
+            _storeWasAway = true;
+            await _world.Delay(random.Time(20_000));
+            _disk.Inner.Faults.Clear();
+        }
+
+        if (random.Chance(30))
+            _world.Clock.SetBy += TimeSpan.FromSeconds(random.Next(7200) - 3600); // H8
+        if (random.Chance(20))
+        {
+            _mayFail = true;
+            await _world.Delay(random.Time(600));
+            string of = ((string[])["", ".pitr", "/wal/", "control"])[random.Next(4)];
+            _world.Note("the disk will fail", of);
+            FileOp failing = s_failing[random.Next(s_failing.Length)];
+            _disk.Inner.Faults.On(failing).Of(of).Nth(1 + random.Next(20)).Fail(Errno.EIO);
+        }
+        else if (random.Chance(15))
+        {
+            _mayFail = true;
+            await _world.Delay(random.Time(600));
+            _disk.Inner.CapacityBytes = _disk.Inner.UsedBytes + random.Next(200_000);
+            await _world.Delay(random.Time(3000));
+            _disk.Inner.CapacityBytes = long.MaxValue;
+        }
+    }
+
+    private bool _storeWasAway;
+}
