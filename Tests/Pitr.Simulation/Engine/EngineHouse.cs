@@ -27,8 +27,7 @@ internal sealed class EngineHouse
                 "simulation",
                 ActorSystemSetup.Create(BootstrapSetup.Create().WithConfig(Config), new HouseSetup(this)));
             s_inTheMaking = null;
-            IActorRef log = System.ActorOf(Props.Create(() => new WorldLog(this)), "log");
-            System.EventStream.Subscribe(log, typeof(Error));
+            System.EventStream.Subscribe(new WorldLog(this, ((ExtendedActorSystem)System).Provider), typeof(Error));
             await World.SettleAsync();
         });
     }
@@ -86,10 +85,17 @@ internal sealed class EngineHouse
         public EngineHouse House => house;
     }
 
-    /// <summary>What the actors log as errors goes into the transcript.</summary>
-    private sealed class WorldLog(EngineHouse house) : UntypedActor
+    /// <summary>
+    /// What the actors log as errors, noted at once: an actor that lives longer than a world would have another place
+    /// in the second one's order than in the first one's.
+    /// </summary>
+    private sealed class WorldLog(EngineHouse house, IActorRefProvider provider) : MinimalActorRef
     {
-        protected override void OnReceive(object message)
+        public override ActorPath Path { get; } = provider.RootPath / "world-log";
+
+        public override IActorRefProvider Provider => provider;
+
+        protected override void TellInternal(object message, IActorRef sender)
         {
             if (message is Error error)
                 house.World.Errors.Add(error);
