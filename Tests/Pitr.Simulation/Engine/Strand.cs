@@ -7,11 +7,12 @@ namespace Pitr.Simulation;
 /// <remarks>
 /// The draw is made of the seed, the strand's name and the number of its step, and of nothing else: so the order in
 /// which Akka happens to tell the children of an actor, which comes from hash codes that differ between processes,
-/// does not matter.
+/// does not matter. Some strands live longer than a world (Akka's guardians): in each they begin anew.
 /// </remarks>
 internal sealed class Strand(string name)
 {
     private readonly ulong _hash = Hash(name);
+    private World? _world;
     private ulong _steps;
     private Strand? _timers;
     private Strand? _pool;
@@ -25,7 +26,12 @@ internal sealed class Strand(string name)
     public Strand Pool => _pool ??= new Strand(Name + " pool");
 
     /// <summary>The place of its next step among all that are ready: the least is taken first.</summary>
-    public ulong NextOrder(ulong seed) => Mix(seed ^ _hash ^ (++_steps * 0x9E3779B97F4A7C15UL));
+    public ulong NextOrder(World world)
+    {
+        if (_world != world)
+            (_world, _steps) = (world, 0);
+        return Mix(world.Seed ^ _hash ^ (++_steps * 0x9E3779B97F4A7C15UL));
+    }
 
     private static ulong Mix(ulong z)
     {

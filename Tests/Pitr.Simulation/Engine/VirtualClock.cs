@@ -115,6 +115,6 @@ internal sealed class VirtualTimer(World world, Action callback) : ITimer
         if (_due is { } old && due == old)
             return;
         _due = due;
-        world.Clock.Enqueue(this, due, Strand.NextOrder(world.Seed));
+        world.Clock.Enqueue(this, due, Strand.NextOrder(world));
     }
 }

@@ -266,7 +266,7 @@ internal sealed class World
     }
 
     private void Enqueue(Strand strand, object what) =>
-        _ready.Enqueue(new Ready(strand, what), (strand.NextOrder(Seed), strand.Name));
+        _ready.Enqueue(new Ready(strand, what), (strand.NextOrder(this), strand.Name));
 
     private Fiber Me()
     {
