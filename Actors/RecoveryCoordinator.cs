@@ -15,7 +15,8 @@ namespace Pitr.Actors;
 /// </summary>
 /// <remarks>
 /// <code>
-///   worker: next step ──▶ Changes ──▶ ApplyReplay ──▶ datafile        at most BatchesMax on their way
+///   worker: next step ──▶ Changes ──▶ ApplyReplay ──▶ datafile        at most BatchesMax on their way; half of the
+///                    │                                                write buffers is full: a barrier is wanted
 ///                    └──▶ Ddl     ──▶ catalogue, files made or removed
 ///                    └──▶ Barrier ──▶ everybody flushes; the control file notes it without a WAL record (H21)
 ///                    └──▶ end     ──▶ catalogue into the control file ──▶ RecoveryEnded
@@ -91,6 +92,8 @@ internal sealed class RecoveryCoordinator : UntypedActor
                 break;
             case ReplayApplied:
                 _batches--;
+                if (_barrier is null && _engine.Slots.BufferedBytes > _engine.WriteBufferBytesMax / 2)
+                    _job.Stream.WantBarrier();
                 AfterBarrier();
                 ReadOn();
                 EndIfApplied();

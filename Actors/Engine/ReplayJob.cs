@@ -35,7 +35,7 @@ internal sealed class ReplayJob
 
         var options = new ReplayOptions
         {
-            BytesPerBarrier = Math.Max(64 << 10, engine.WriteBufferBytesMax / 4),
+            BytesPerBarrier = Math.Max(64 << 10, engine.WriteBufferBytesMax), // sooner if the buffers fill
             PendingBytesMax = Math.Max(64 << 10, engine.WriteBufferBytesMax / 4),
         };
         ReplayCatalogue catalogue = ReplayStart.Of(control.Catalogue, has);

@@ -82,10 +82,10 @@ internal sealed class EngineServer : IAsyncDisposable
         IPEndPoint httpListen = Loopback(settings.Http);
         string token = Hosting.TokenFile.NewToken();
         RemoteAdministration administration = RemoteAdministration.Listen(listen, log);
+        HttpEndpoint? http = null;
         try
         {
-            HttpEndpoint http = await HttpEndpoint.StartAsync(httpListen, engine, token, cancellationToken)
-                .ConfigureAwait(false);
+            http = await HttpEndpoint.StartAsync(httpListen, engine, token, cancellationToken).ConfigureAwait(false);
             string file = Hosting.TokenFile.Write(settings.TokenFile, administration.Address, token, settings.Variable);
             var server = new EngineServer(engine, administration, http, token, file);
             var roots = new AllowedRoots(settings.Roots);
@@ -96,6 +96,8 @@ internal sealed class EngineServer : IAsyncDisposable
         }
         catch
         {
+            if (http is not null)
+                await http.DisposeAsync().ConfigureAwait(false);
             await administration.DisposeAsync().ConfigureAwait(false);
             throw;
         }

@@ -74,7 +74,7 @@ internal readonly record struct ReplayProgress(
 ///   P3  No file that lies above the cut takes part (H34); a catalogue above the cut does not either (H43).
 ///   P4  Batches of a file, and the events about it, come in LSN order.
 ///
-/// THREADS  one; a delivered batch belongs to its receiver. Credits and back pressure are the caller's: who does not
+/// THREADS  one, but for <see cref="WantBarrier"/>; a delivered batch belongs to its receiver. Credits and back pressure are the caller's: who does not
 /// call <see cref="MoveNext"/> reads nothing.
 /// FAILURE  DamageException for WAL that is damaged or names what nothing made; RefusedException for a gap, or a cut
 /// that is not there. After a failure the stream is of no use.
@@ -97,6 +97,7 @@ internal sealed class ReplayStream : IDisposable
 
     private long _pendingBytes;
     private Lsn _barrierAt;
+    private volatile bool _isBarrierWanted;
     private Lsn _through;
     private long _timeTicks;
     private TransactionId _transactionId;
@@ -159,6 +160,12 @@ internal sealed class ReplayStream : IDisposable
         }
     }
 
+    /// <summary>
+    /// A barrier behind the record that is read, although it is not due: who got the changes has no room for many more.
+    /// Any thread.
+    /// </summary>
+    public void WantBarrier() => _isBarrierWanted = true;
+
     public void Dispose()
     {
         foreach (ReplayStep step in _ready)
@@ -214,8 +221,9 @@ internal sealed class ReplayStream : IDisposable
             _timeTicks = record.CommitTimeTicks;
         if (_pendingBytes >= _options.PendingBytesMax)
             DeliverAll();
-        if (_through >= _barrierAt)
+        if (_through >= _barrierAt || _isBarrierWanted)
         {
+            _isBarrierWanted = false;
             DeliverAll();
             _ready.Enqueue(new ReplayStep.Barrier(_through, Progress.Time, _transactionId));
             _barrierAt = _through + _options.BytesPerBarrier;

@@ -62,6 +62,30 @@ public sealed class ReplayStreamTests
         }
     }
 
+    /// <summary>H34: a barrier stands for everything below it, also one that comes because the buffers are full.</summary>
+    [Fact]
+    public void A_barrier_that_is_wanted_comes_behind_all_that_was_read()
+    {
+        var wal = new MemoryWal();
+        for (int i = 0; i < 3 * 4096; i++)
+            wal.Put(1, 1, "a"u8, "1"u8).Commit();
+        using var stream = new ReplayStream(
+            wal.Read(), OneTable(wal), Lsn.MaxValue, new ReplayOptions { ChangesPerBatch = 100, BytesPerBarrier = long.MaxValue >> 1 });
+        Assert.True(stream.MoveNext());
+        var delivered = Assert.IsType<ReplayStep.Changes>(stream.Current);
+
+        stream.WantBarrier();
+
+        Lsn through = delivered.Batch.LastLsn;
+        while (stream.MoveNext() && stream.Current is ReplayStep.Changes more)
+            through = more.Batch.LastLsn;
+        var barrier = Assert.IsType<ReplayStep.Barrier>(stream.Current);
+        Assert.Equal(through, barrier.Through);
+        Assert.Equal(through, stream.Progress.Through);
+        while (stream.MoveNext())
+            Assert.IsType<ReplayStep.Changes>(stream.Current);
+    }
+
     [Fact]
     public void A_cut_within_a_record_is_refused()
     {
