@@ -597,6 +597,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         LetGo(_engine.HandOver.Close);
         LetGo(() => _promotedWal?.LetGo());
         LetGo(() => _opened?.Dispose());
+        LetGo(_engine.ReleaseMemory);
         LetGo(_stopped.Cancel);
         _started.TrySetException(failure ?? EngineErrors.ShuttingDown());
         if (failure is not null)

@@ -7,7 +7,18 @@ namespace Pitr.Storage;
 /// <param name="Writer">The way in which pages are written.</param>
 /// <param name="Arenas">Memory of write buffers.</param>
 internal sealed record DatafileEnvironment(
-    IFileSystem Files, PageCache Cache, EpochTable Epochs, PacedWriter Writer, ArenaPool Arenas);
+    IFileSystem Files, PageCache Cache, EpochTable Epochs, PacedWriter Writer, ArenaPool Arenas) : IDisposable
+{
+    /// <summary>
+    /// Gives the memory back to the system. Every file has to be closed; waits for readers that are on their way out.
+    /// What a snapshot still pins follows when it is let go.
+    /// </summary>
+    public void Dispose()
+    {
+        Cache.Dispose();
+        Arenas.Dispose();
+    }
+}
 
 /// <summary>What the control file knows of a datafile, and so what an opened one must be.</summary>
 /// <param name="SystemId">The database.</param>

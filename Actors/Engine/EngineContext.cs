@@ -45,6 +45,15 @@ internal sealed class EngineContext
     public EpochTable Epochs => Environment.Epochs;
     public IThreads Threads => Environment.Epochs.Threads;
 
+    /// <summary>
+    /// Gives the memory back, but what was given with the options: it may serve other engines. All is closed.
+    /// </summary>
+    public void ReleaseMemory()
+    {
+        if (Options.Environment is null)
+            Environment.Dispose();
+    }
+
     /// <summary>Bytes of changes that are not yet in the datafiles, at which commits wait.</summary>
     public required long WriteBufferBytesMax { get; init; }
 

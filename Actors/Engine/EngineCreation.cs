@@ -20,6 +20,18 @@ internal static class EngineCreation
         if (options.FileSystem is null)
             PlatformCheck.RequireSystem();
         EngineContext engine = EngineFactory.ContextFor(folder, options);
+        try
+        {
+            Create(folder, options, engine);
+        }
+        finally
+        {
+            engine.ReleaseMemory();
+        }
+    }
+
+    private static void Create(string folder, PitrOptions options, EngineContext engine)
+    {
         IFileSystem files = engine.FileSystem;
         RequireEmpty(files, folder);
         var system = new SystemIdentifier(engine.Draw());

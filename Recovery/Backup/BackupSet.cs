@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 using System.Security.Cryptography;
 using Pitr.Storage;
@@ -75,9 +76,16 @@ internal sealed record BackupSet(IArchiveStore Store, string Prefix, BackupLabel
     public void Verify(string name, CancellationToken cancellation)
     {
         using Stream stream = OpenVerified(name);
-        byte[] chunk = GC.AllocateUninitializedArray<byte>(ChunkBytes);
-        while (stream.Read(chunk) > 0)
-            cancellation.ThrowIfCancellationRequested();
+        byte[] chunk = ArrayPool<byte>.Shared.Rent((int)Math.Clamp(stream.Length, 1, ChunkBytes));
+        try
+        {
+            while (stream.Read(chunk) > 0)
+                cancellation.ThrowIfCancellationRequested();
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(chunk);
+        }
     }
 
     private sealed class VerifyingStream(Stream inner, string backupId, ManifestEntry entry) : Stream

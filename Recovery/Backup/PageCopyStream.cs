@@ -37,15 +37,18 @@ internal sealed class PageCopyStream : Stream
     private readonly Action<long> _pace;
     private readonly CancellationToken _cancellation;
     private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-    private readonly byte[] _block = GC.AllocateUninitializedArray<byte>(BlockBytes);
+    private readonly byte[] _block;
     private readonly List<uint> _suspects = [];
     private long _read;
     private int _filled;
     private int _given;
     private MetaPage? _newest;
 
-    public PageCopyStream(IFileHandle handle, FencedFile file, Action<long> pace, CancellationToken cancellation) =>
+    public PageCopyStream(IFileHandle handle, FencedFile file, Action<long> pace, CancellationToken cancellation)
+    {
         (_handle, _file, _pace, _cancellation) = (handle, file, pace, cancellation);
+        _block = GC.AllocateUninitializedArray<byte>((int)Math.Min(BlockBytes, file.LengthBytes));
+    }
 
     public override bool CanRead => true;
     public override bool CanSeek => false;

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Collections.Concurrent;
 using Pitr.Storage;
 
@@ -339,12 +340,20 @@ internal sealed class FolderStore : IArchiveStore
 
     private void WriteAll(IFileHandle file, Stream content)
     {
-        byte[] chunk = GC.AllocateUninitializedArray<byte>(ChunkBytes);
-        long at = 0;
-        while (content.ReadAtLeast(chunk, ChunkBytes, throwOnEndOfStream: false) is var read and > 0)
+        byte[] chunk = ArrayPool<byte>.Shared.Rent(ChunkBytes);
+        try
         {
-            _write(file, at, chunk.AsSpan(0, read));
-            at += read;
+            long at = 0;
+            Span<byte> part = chunk.AsSpan(0, ChunkBytes);
+            while (content.ReadAtLeast(part, ChunkBytes, throwOnEndOfStream: false) is var read and > 0)
+            {
+                _write(file, at, part[..read]);
+                at += read;
+            }
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(chunk);
         }
     }
 

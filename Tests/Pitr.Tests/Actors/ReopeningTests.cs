@@ -59,6 +59,24 @@ public sealed class ReopeningTests
             Assert.Same(first, system.Settings.Config);
     }
 
+    /// <summary>I12: a process that opens databases one after the other holds the memory of those that are open.</summary>
+    [Fact]
+    public async Task A_closed_database_has_given_its_memory_back()
+    {
+        await (await PitrDatabase.CreateAsync(RecoveryLab.Folder, _lab.Options)).DisposeAsync();
+        PitrDatabase database = await PitrDatabase.OpenAsync(RecoveryLab.Folder, _lab.Options);
+        await database.CreateTableAsync("orders");
+        await PutAsync(database);
+        Assert.NotEqual(0, database.HeldBytes.BufferBytes);
+        await database.CheckpointAsync();
+        Assert.NotNull(database.Get(database.GetTable("orders"), "k"u8));
+        Assert.NotEqual(0, database.HeldBytes.CachedBytes);
+
+        await database.DisposeAsync();
+
+        Assert.Equal((0, 0), database.HeldBytes);
+    }
+
     private static async Task<ulong> PutAsync(PitrDatabase database) =>
         (await database.PutAsync(database.GetTable("orders"), "k"u8.ToArray(), "v"u8.ToArray())).TransactionId.Value;
 }
