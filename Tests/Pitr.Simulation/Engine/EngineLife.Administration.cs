@@ -111,12 +111,16 @@ internal sealed partial class EngineLife
                 await TryAsync($"fence {file}", () => _database.FenceAsync(file, lease));
             if (!isFenced)
                 continue;
+            if (await IsGoneAsync(grant!))
+                continue;
             byte[] before = _disk.Inner.ReadAll(grant!.Path);
             await _world.Delay(TimeSpan.FromMilliseconds(random.Next((int)(lease.TotalMilliseconds * 1.3))));
             if (random.Chance(20))
                 continue; // it dies: the fence must end all the same
-            if (IsOver || _disk.Inner.Stat(grant.Path) is null)
+            if (IsOver)
                 return;
+            if (await IsGoneAsync(grant))
+                continue;
             byte[] after = _disk.Inner.ReadAll(grant.Path);
             (bool isGood, _) = await TryAsync($"unfence {file}", () => _database.UnfenceAsync(grant.FenceId));
             if (!isGood)
@@ -125,6 +129,15 @@ internal sealed partial class EngineLife
                 throw new SimulationFailure($"{grant.Path} has changed while it was fenced (I6).");
             _observations.Add(() => RequireGoodCopy(grant, before));
         }
+    }
+
+    /// <summary>A file that was dropped: then the fence has ended before, and its token proves nothing.</summary>
+    private async Task<bool> IsGoneAsync(FenceGrant grant)
+    {
+        if (_disk.Inner.Stat(grant.Path) is not null)
+            return false;
+        (bool isHeld, _) = await TryAsync($"unfence {grant.Datafile}", () => _database.UnfenceAsync(grant.FenceId));
+        return isHeld ? throw new SimulationFailure($"{grant.Path} is gone while it is fenced (I6).") : true;
     }
 
     /// <summary>I7: a copy that was certified is a valid file and holds the oracle's state at its LSN.</summary>
