@@ -598,12 +598,12 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         LetGo(() => _promotedWal?.LetGo());
         LetGo(() => _opened?.Dispose());
         LetGo(_engine.ReleaseMemory);
-        LetGo(_stopped.Cancel);
         _started.TrySetException(failure ?? EngineErrors.ShuttingDown());
         if (failure is not null)
             _completion.TrySetException(failure);
         else
             _completion.TrySetResult();
+        LetGo(_stopped.Cancel); // those who are told by it ask the completion why
 
         // A handle that can't be closed, or a callback of somebody who waited, keeps nobody else from being told.
         void LetGo(Action step)

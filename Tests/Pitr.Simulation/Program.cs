@@ -44,6 +44,16 @@ root.SetAction(parsed =>
     var request = new ExplorationRequest(
         first, count, time, parsed.GetValue(states) ?? long.MaxValue, Change, parsed.GetValue(scenarios),
         parsed.GetValue(hazards), !parsed.GetValue(asItIs), parsed.GetValue(failures));
-    return parsed.GetValue(level) == "engine" ? EngineExploration.Run(request) : new Exploration(request).Run();
+    if (parsed.GetValue(level) == "steps")
+        return new Exploration(request).Run();
+    var limits = new EngineLimits(
+        parsed.GetValue(lives) ?? EngineLimits.None.Lives, parsed.GetValue(without)?.Split(',') ?? []);
+    if (limits.Without.FirstOrDefault(static kind => !EngineLimits.Kinds.Contains(kind)) is { } unknown)
+    {
+        Console.Error.WriteLine($"'{unknown}' is none of {string.Join(", ", EngineLimits.Kinds)}.");
+        return 2;
+    }
+
+    return EngineExploration.Run(request, limits);
 });
 return root.Parse(args).Invoke();

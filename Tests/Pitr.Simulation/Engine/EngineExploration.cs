@@ -9,7 +9,7 @@ internal static class EngineExploration
     private const int LastLines = 25;
 
     /// <summary>Prints failures to standard error, and the sum as the last line of standard output.</summary>
-    public static int Run(ExplorationRequest request)
+    public static int Run(ExplorationRequest request, EngineLimits limits)
     {
         var watch = Stopwatch.StartNew();
         EngineHouse? house = null;
@@ -18,7 +18,7 @@ internal static class EngineExploration
             && !(watch.Elapsed >= request.Time))
         {
             long seed = request.First + ran++;
-            var run = new EngineRun(seed, house ??= new EngineHouse());
+            var run = new EngineRun(seed, house ??= new EngineHouse(), limits);
             try
             {
                 EngineResult explored = run.Run();
@@ -31,7 +31,8 @@ internal static class EngineExploration
                 foreach (string line in run.Transcript.Last(LastLines))
                     Console.Error.WriteLine($"  {line}");
                 Console.Error.WriteLine(failure.Message);
-                Console.Error.WriteLine($"  again: pitr-sim --level engine --seed {seed}");
+                EngineLimits least = request.Minimises ? EngineMinimiser.Least(seed, limits) : limits;
+                Console.Error.WriteLine($"  again: pitr-sim --level engine --seed {seed}{least.Options}");
                 if (request.Count == 1)
                     Console.Error.WriteLine(failure.InnerException);
             }

@@ -18,6 +18,7 @@ internal sealed partial class EngineLife
     private readonly PitrDatabase _database;
     private readonly EngineHistory _history;
     private readonly EngineCrashes _crashes;
+    private readonly EngineLimits _limits;
     private readonly long _seed;
     private readonly string _prefix;
     private readonly List<Table> _tables = [];
@@ -30,8 +31,9 @@ internal sealed partial class EngineLife
 
     public EngineLife(
         EngineStage stage, WorldDisk disk, PitrDatabase database, EngineHistory history, EngineCrashes crashes,
-        long seed, int number)
+        long seed, int number, EngineLimits limits)
     {
+        _limits = limits;
         (_stage, _world, _disk, _database) = (stage, stage.World, disk, database);
         (_history, _crashes, _seed, _prefix) = (history, crashes, seed, $"l{number}");
         foreach (ModelName name in history.Names)
@@ -73,21 +75,33 @@ internal sealed partial class EngineLife
     {
         Timeline = _database.Actors.Timeline.Value.ToString(CultureInfo.InvariantCulture);
         (int clients, int commits) = _stage.Settings.Writers;
-        _writersLeft = clients + 1;
+        _writersLeft = clients;
         List<Task> all = [];
         for (int i = 0; i < clients; i++)
             all.Add(Start($"writer {i}", random => WriteAsync(commits, random)));
-        all.Add(Start("transactions", random => TransactAsync(commits, random)));
-        all.Add(Start("reader", ReadAsync));
-        all.Add(Start("ddl", ChangeCatalogueAsync));
-        all.Add(Start("fences", FenceAsync));
-        all.Add(Start("maintenance", MaintainAsync));
-        if (_stage.Settings.Archives)
-            all.Add(Start("backups", BackUpAsync));
-        all.Add(Start("trouble", MakeTroubleAsync));
+        foreach (string kind in EngineLimits.Kinds.Where(_limits.Has))
+            StartOf(kind, commits, all);
         await _world.On(Task.WhenAll(all));
         await EndAsync();
         Settle();
+    }
+
+    private void StartOf(string kind, int commits, List<Task> all)
+    {
+        if (kind == "backups" && !_stage.Settings.Archives)
+            return;
+        if (kind == "transactions")
+            _writersLeft++;
+        all.Add(Start(kind, kind switch
+        {
+            "transactions" => random => TransactAsync(commits, random),
+            "reader" => ReadAsync,
+            "ddl" => ChangeCatalogueAsync,
+            "fences" => FenceAsync,
+            "maintenance" => MaintainAsync,
+            "backups" => BackUpAsync,
+            _ => MakeTroubleAsync,
+        }));
     }
 
     private Task Start(string name, Func<ClientRandom, Task> client) => _world.Start(

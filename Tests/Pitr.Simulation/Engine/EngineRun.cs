@@ -21,12 +21,12 @@ internal readonly record struct EngineResult(long States, long Distinct, long St
 /// </remarks>
 internal sealed class EngineRun
 {
-    private const int LivesMax = 3;
     private const int CrashesOfALife = 24;
     private const int CrashesOfARestore = 4;
 
     private readonly long _seed;
     private readonly EngineHouse _house;
+    private readonly EngineLimits _limits;
     private EngineStage _stage = null!;
     private World _world = null!;
     private string _folder = "/db";
@@ -36,7 +36,9 @@ internal sealed class EngineRun
 
     /// <param name="seed">Everything comes from it.</param>
     /// <param name="house">Used again from run to run; null: one of its own.</param>
-    public EngineRun(long seed, EngineHouse? house = null) => (_seed, _house) = (seed, house ?? new EngineHouse());
+    /// <param name="limits">What it does at most; null: all.</param>
+    public EngineRun(long seed, EngineHouse? house = null, EngineLimits? limits = null) =>
+        (_seed, _house, _limits) = (seed, house ?? new EngineHouse(), limits ?? EngineLimits.None);
 
     /// <summary>What has happened, in order.</summary>
     public Transcript Transcript => _house.World.Transcript;
@@ -67,7 +69,7 @@ internal sealed class EngineRun
         var created = new WorldDisk(_world, disk, _stage.Settings.Disk);
         await AbandonAsync(await _world.On(PitrDatabase.CreateAsync(_folder, _stage.OptionsFor(created))), created);
         disk = disk.KillCopy();
-        for (int number = 1; number <= LivesMax; number++)
+        for (int number = 1; number <= _limits.Lives; number++)
             (disk, history) = await LiveAsync(disk, history, number);
         await _world.SettleAsync(); // nothing of it may come into the next world
         _stage.Dispose();
@@ -86,7 +88,7 @@ internal sealed class EngineRun
         _where = $"life {number}";
         var crashes = new EngineCrashes(_world, worldDisk, _stage.Settings.CrashesPerMille, CrashesOfALife);
         crashes.Acknowledge(end);
-        var life = new EngineLife(_stage, worldDisk, database, history, crashes, (_seed * 1009) + number, number);
+        var life = new EngineLife(_stage, worldDisk, database, history, crashes, (_seed * 1009) + number, number, _limits);
         if (number == 1)
             await life.BeginAsync();
         crashes.Begin(_where);
@@ -230,7 +232,7 @@ internal sealed class EngineRun
             await GoOnAsync(left, into, target, life.Timeline, history);
         }
 
-        if (number == LivesMax || _world.Draw(100) < 50)
+        if (number == _limits.Lives || _world.Draw(100) < 50)
             return null;
         _folder = into;
         return (worldDisk.Inner, history.CutAt(target));

@@ -231,6 +231,7 @@ public sealed class ArchiverTests : IAsyncLifetime
         PitrDatabase database = await _lab.CreateAsync();
         _lab.BreakStore();
         await _lab.CommitAsync(database, 30);
+        await _lab.UntilAsync(database, store => store.LastError is not null, Tick);
         await _lab.CloseAsync(database, TimeSpan.FromSeconds(5));
         Assert.Matches("^'/archive' lacks [1-9] segments, [0-9]{5} bytes ", database.ArchiveLeft);
         Assert.Contains("EIO", database.ArchiveLeft, StringComparison.Ordinal);

@@ -1,0 +1,20 @@
+namespace Pitr.Simulation;
+
+/// <summary>What a run with actors does at most: a failing seed is made smaller by these.</summary>
+/// <param name="Lives">Lives of a seed.</param>
+/// <param name="Without">Kinds of clients that are left out; of <see cref="Kinds"/>.</param>
+internal sealed record EngineLimits(int Lives, IReadOnlyList<string> Without)
+{
+    /// <summary>Kinds of clients beside the writers, who always stay.</summary>
+    public static readonly string[] Kinds =
+        ["transactions", "reader", "ddl", "fences", "maintenance", "backups", "trouble"];
+
+    public static readonly EngineLimits None = new(3, []);
+
+    /// <summary>What the command line has to say to get the same run.</summary>
+    public string Options =>
+        (Lives == None.Lives ? "" : $" --lives {Lives}")
+        + (Without.Count == 0 ? "" : $" --without {string.Join(',', Without)}");
+
+    public bool Has(string kind) => !Without.Contains(kind);
+}
