@@ -22,6 +22,15 @@ public sealed class EngineRunTests
         Assert.True(states > 200, $"Only {states} states.");
     }
 
+    /// <summary>What docs/testing.md tells of each.</summary>
+    [Theory]
+    [InlineData(55)]
+    [InlineData(74)]
+    [InlineData(82)]
+    [InlineData(10168)]
+    public void A_seed_that_found_a_bug_finds_it_no_more(long seed) =>
+        Assert.True(Run(seed, new EngineHouse()).States > 0);
+
     [Fact]
     public void A_seed_is_the_same_run_each_time_byte_for_byte()
     {
