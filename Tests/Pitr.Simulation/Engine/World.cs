@@ -29,6 +29,7 @@ internal sealed class World
     private readonly Strand _script = new("script");
     private SeededRandom _random;
     private Fiber? _running;
+    private Ready? _handed; // the next step, for the fiber that gets the baton
     private Task? _task;
     private Exception? _failure;
     private long _yieldsInARow;
@@ -181,7 +182,9 @@ internal sealed class World
     {
         while (true)
         {
-            if (_failure is not null || _task is { IsCompleted: true })
+            Ready? taken = _handed ?? TryNext();
+            _handed = null;
+            if (taken is not { } next)
             {
                 _running = null;
                 _fibers.Return(me);
@@ -189,17 +192,16 @@ internal sealed class World
                 return;
             }
 
+            if (next.What is Fiber other)
+            {
+                _running = other;
+                _fibers.Return(me);
+                other.Resume();
+                return;
+            }
+
             try
             {
-                Ready next = Next();
-                if (next.What is Fiber other)
-                {
-                    _running = other;
-                    _fibers.Return(me);
-                    other.Resume();
-                    return;
-                }
-
                 Steps++;
                 me.Strand = next.Strand;
                 if (next.What is IRunnable mailbox)
@@ -215,6 +217,22 @@ internal sealed class World
             {
                 _failure ??= error;
             }
+        }
+    }
+
+    /// <summary>Null if the run is over.</summary>
+    private Ready? TryNext()
+    {
+        if (_failure is not null || _task is { IsCompleted: true })
+            return null;
+        try
+        {
+            return Next();
+        }
+        catch (Exception error)
+        {
+            _failure ??= error;
+            return null;
         }
     }
 
@@ -274,12 +292,28 @@ internal sealed class World
         return _running!;
     }
 
-    /// <summary>Gives the baton away, and gets it back when the step is to go on.</summary>
+    /// <summary>
+    /// Gives the baton to whoever is next, and gets it back when the step is to go on. Who is next is found here: most
+    /// often it is the caller itself, or another one in its middle, and threads are slow to change.
+    /// </summary>
     private void Stop(Fiber me)
     {
-        Fiber next = _fibers.Take();
-        _running = next;
-        next.Begin(this);
+        Ready? next = TryNext();
+        if (next is { What: Fiber other })
+        {
+            if (other == me)
+                return;
+            _running = other;
+            other.Resume();
+        }
+        else
+        {
+            _handed = next;
+            Fiber another = _fibers.Take();
+            _running = another;
+            another.Begin(this);
+        }
+
         me.AwaitBaton();
     }
 
