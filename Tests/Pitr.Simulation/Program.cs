@@ -7,7 +7,7 @@ var minutes = new Option<double?>("--minutes") { Description = "Seed after seed,
 var states = new Option<long?>("--states") { Description = "Ends after so many states." };
 var scenarios = new Option<bool>("--scenarios")
 {
-    Description = "The fixed scenarios first, each crashed before each of its operations.",
+    Description = "The fixed scenarios first, each crashed before each of its operations; with --states some of each.",
 };
 var hazards = new Option<bool>("--hazards") { Description = "Prints how often the schedule of each hazard came about." };
 var lives = new Option<int?>("--lives") { Description = "Lives of a seed, as a minimised failure says." };

@@ -9,7 +9,9 @@ namespace Pitr.Simulation;
 /// <param name="Time">For how long at most; null: no bound.</param>
 /// <param name="StatesMax">How many states at most.</param>
 /// <param name="Change">What is different from the settings that a seed draws; null: nothing.</param>
-/// <param name="WithScenarios">The fixed scenarios first.</param>
+/// <param name="WithScenarios">
+/// The fixed scenarios, first; or, of a bounded number of states, a quarter after the first half.
+/// </param>
 /// <param name="WithHazards">Prints the table of hazards.</param>
 /// <param name="Minimises">Looks for the least that still fails.</param>
 /// <param name="FailuresMax">Ends after so many.</param>
@@ -33,18 +35,18 @@ internal sealed class Exploration(ExplorationRequest request)
     /// <summary>Prints failures to standard error, and the sum as the last line of standard output.</summary>
     public int Run()
     {
-        if (request.WithScenarios)
-        {
-            foreach (StepScenario scenario in StepScenario.All)
-            {
-                if (IsOver)
-                    break;
-                Take(() => scenario.Run(request.First, _hazards, again: 5), scenario.Name, seed: null);
-            }
-        }
-
+        bool isInTheMiddle = request.StatesMax < long.MaxValue && request.Count > 0;
+        if (request.WithScenarios && !isInTheMiddle)
+            RunScenarios(share: long.MaxValue);
+        bool isLeft = request.WithScenarios && isInTheMiddle;
         for (; _ran < request.Count && !IsOver; _ran++)
         {
+            if (isLeft && _states >= request.StatesMax / 2)
+            {
+                RunScenarios(share: request.StatesMax / 4 / StepScenario.All.Count);
+                isLeft = false;
+            }
+
             long seed = request.First + _ran;
             var run = new StepRun(seed, request.Change);
             if (!Take(run.Run, $"seed {seed}", seed))
@@ -63,6 +65,16 @@ internal sealed class Exploration(ExplorationRequest request)
             failures = _failures,
         }));
         return _failures == 0 ? 0 : 1;
+    }
+
+    private void RunScenarios(long share)
+    {
+        foreach (StepScenario scenario in StepScenario.All)
+        {
+            if (IsOver)
+                break;
+            Take(() => scenario.Run(request.First, _hazards, again: 5, share), scenario.Name, seed: null);
+        }
     }
 
     private bool Take(Func<StepResult> run, string what, long? seed)
