@@ -12,12 +12,13 @@ namespace Pitr.Actors;
 internal static class GroupParts
 {
     /// <summary>About a millisecond of inserts: 2,000 changes of 130 bytes.</summary>
-    private const int PartBytesMax = 256 << 10;
+    public const int PartBytesMax = 256 << 10;
 
     /// <summary>Cuts a group.</summary>
     /// <param name="group">What was stamped.</param>
     /// <param name="parts">Gets the parts, in order.</param>
-    public static void Cut(CommitGroup group, List<ApplyPart> parts)
+    /// <param name="partBytesMax">Of records, about, in one part; a simulation makes small ones.</param>
+    public static void Cut(CommitGroup group, List<ApplyPart> parts, int partBytesMax = PartBytesMax)
     {
         parts.Clear();
         int from = 0;
@@ -25,15 +26,15 @@ internal static class GroupParts
         for (int i = 0; i < group.Count; i++)
         {
             PendingCommit member = group.Members[i];
-            if (i > from && bytes + member.RecordBytes > PartBytesMax)
+            if (i > from && bytes + member.RecordBytes > partBytesMax)
             {
                 parts.Add(new ApplyPart(group, from, i, 0, 0, IsLast: false));
                 (from, bytes) = (i, 0);
             }
 
-            if (member.RecordBytes > PartBytesMax)
+            if (member.RecordBytes > partBytesMax)
             {
-                foreach ((int bodyFrom, uint operations) in Cuts(member))
+                foreach ((int bodyFrom, uint operations) in Cuts(member, partBytesMax))
                     parts.Add(new ApplyPart(group, i, i + 1, bodyFrom, operations, IsLast: false));
                 (from, bytes) = (i + 1, 0);
                 continue;
@@ -48,7 +49,7 @@ internal static class GroupParts
             parts[^1] = parts[^1] with { IsLast = true };
     }
 
-    private static List<(int From, uint Operations)> Cuts(PendingCommit member)
+    private static List<(int From, uint Operations)> Cuts(PendingCommit member, int partBytesMax)
     {
         var cuts = new List<(int From, uint Operations)>();
         var reader = new OperationReader(member.Record.AsSpan(RecordCodec.HeaderBytes), member.OperationCount);
@@ -59,7 +60,7 @@ internal static class GroupParts
         {
             at += OperationCodec.HeaderBytes + reader.Key.Length + reader.Value.Length;
             operations++;
-            if (at - from < PartBytesMax)
+            if (at - from < partBytesMax)
                 continue;
             cuts.Add((from, operations));
             (from, operations) = (at, 0);

@@ -1,3 +1,4 @@
+using System.Buffers;
 using Pitr.Storage;
 
 namespace Pitr.Recovery;
@@ -154,14 +155,22 @@ internal sealed class RestoreWriter
         string path = Catalogue.FullPath(_folder, file.Path);
         using Stream from = set.OpenVerified(file.ObjectName);
         using IFileHandle to = CreateFile(path);
-        byte[] chunk = GC.AllocateUninitializedArray<byte>(ChunkBytes);
-        long at = 0;
-        while (from.ReadAtLeast(chunk, chunk.Length, throwOnEndOfStream: false) is var read and > 0)
+        byte[] chunk = ArrayPool<byte>.Shared.Rent(ChunkBytes);
+        try
         {
-            cancellation.ThrowIfCancellationRequested();
-            _write(to, at, chunk.AsSpan(0, read));
-            at += read;
+            long at = 0;
+            while (from.ReadAtLeast(chunk.AsSpan(0, ChunkBytes), ChunkBytes, throwOnEndOfStream: false) is var read and > 0)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                _write(to, at, chunk.AsSpan(0, read));
+                at += read;
+            }
         }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(chunk);
+        }
+
         to.SyncData();
     }
 

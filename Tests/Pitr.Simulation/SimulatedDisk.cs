@@ -270,6 +270,13 @@ internal sealed class SimulatedDisk : IFileSystem
             return new DiskFingerprint().Of(_root);
     }
 
+    /// <summary>One number for what reads of a file see.</summary>
+    public ulong Fingerprint(string path)
+    {
+        lock (_lock)
+            return FileAt(FileOp.Read, path).Cached.Fingerprint();
+    }
+
     /// <summary>Makes all content and names durable: the state from which a test starts.</summary>
     public void SyncAll()
     {
@@ -689,6 +696,30 @@ internal sealed class SimulatedDisk : IFileSystem
     }
 
     private SimulatedNode? Find(string path, bool followLast, out int errno)
+    {
+        errno = 0;
+        return FindPlain(path) ?? FindInSteps(path, followLast, out errno);
+    }
+
+    /// <summary>The node of a path without links, dots and mistakes, which nearly all are; null for any other.</summary>
+    private SimulatedNode? FindPlain(ReadOnlySpan<char> path)
+    {
+        SimulatedNode node = _root;
+        foreach (Range part in path.Split('/'))
+        {
+            ReadOnlySpan<char> name = path[part];
+            if (name.IsEmpty)
+                continue;
+            if (name is "." or ".." || node is not SimulatedFolder folder || !folder.TryGet(name, out SimulatedNode? child)
+                || child is SimulatedSymlink)
+                return null;
+            node = child;
+        }
+
+        return node;
+    }
+
+    private SimulatedNode? FindInSteps(string path, bool followLast, out int errno)
     {
         var left = new Stack<string>(Names(path).AsEnumerable().Reverse());
         var folders = new Stack<SimulatedFolder>([_root]);

@@ -1,3 +1,5 @@
+using System.Diagnostics.CodeAnalysis;
+
 namespace Pitr.Simulation;
 
 /// <summary>The room of one simulated file system.</summary>
@@ -59,6 +61,9 @@ internal sealed class SimulatedFolder(ulong inode, SimulatedVolume volume) : Sim
     public Dictionary<string, SimulatedNode> Cached { get; } = new(StringComparer.Ordinal);
     public Dictionary<string, SimulatedNode> Durable { get; } = new(StringComparer.Ordinal);
     public List<NameChange> Pending { get; } = [];
+
+    public bool TryGet(ReadOnlySpan<char> name, [NotNullWhen(true)] out SimulatedNode? node) =>
+        Cached.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(name, out node);
 
     public void Change(NameChange change)
     {

@@ -178,8 +178,13 @@ internal static class StepCheck
 
     private static void CheckPages(StepEngine engine, StepFile file)
     {
+        ulong content = ((SimulatedDisk)engine.Context.FileSystem).Fingerprint(file.File.Path);
+        if (engine.Memory.SoundDatafiles.Contains(content))
+            return;
         DatafileReport report = DatafileCheck.Run(engine.Context.Environment, file.File.Path);
-        if (!report.IsSound)
+        if (report.IsSound)
+            engine.Memory.SoundDatafiles.Add(content);
+        else
             throw new SimulationFailure($"Datafile {file.Name}: {string.Join(" ", report.Problems)}");
     }
 }

@@ -32,14 +32,17 @@ internal sealed class StepEngine : IDisposable
     private CommitValidation? _validation;
     private GroupTime _time;
 
-    private StepEngine(EngineContext engine, OpenedEngine opened)
+    private StepEngine(EngineContext engine, OpenedEngine opened, StepMemory memory)
     {
         _engine = engine;
         _opened = opened;
+        Memory = memory;
         Control = opened.ControlFile;
     }
 
     public ControlFile Control { get; private set; }
+
+    public StepMemory Memory { get; }
 
     public TransactionId LastTransaction { get; private set; }
 
@@ -86,7 +89,7 @@ internal sealed class StepEngine : IDisposable
     public static StepEngine Open(string folder, PitrOptions options, StepMemory memory)
     {
         EngineContext engine = EngineFactory.ContextFor(folder, options, memory.For(options));
-        var step = new StepEngine(engine, EngineOpening.Open(engine));
+        var step = new StepEngine(engine, EngineOpening.Open(engine), memory);
         try
         {
             step.Replay();
@@ -396,7 +399,7 @@ internal sealed class StepEngine : IDisposable
     private void Send(CommitGroup group)
     {
         var parts = new List<ApplyPart>();
-        GroupParts.Cut(group, parts);
+        GroupParts.Cut(group, parts, Memory.PartBytesMax);
         var waiting = new HashSet<FileId>();
         for (int i = 0; i < group.Count; i++)
             waiting.UnionWith(group.Members[i].Files.AsSpan(0, group.Members[i].FileCount).ToArray());

@@ -19,25 +19,22 @@ internal sealed class StepHand(
     /// <summary>Does one thing to the disk and opens it.</summary>
     public void Touch()
     {
-        switch (_random.Next(6))
+        switch (_random.Next(9))
         {
             case 0:
                 DamageDatafile();
                 break;
             case 1:
-                DamageWal();
+                DamageControlFile();
                 break;
             case 2:
-                FailRead();
-                break;
-            case 3:
-                LoseWal();
-                break;
-            case 4:
                 PutBackOther();
                 break;
+            case 3 or 4:
+                FailRead();
+                break;
             default:
-                DamageControlFile();
+                new StepWalHand(disk, database, settings, hazards, seed).Touch(Open, Fresh);
                 break;
         }
     }
@@ -65,32 +62,6 @@ internal sealed class StepHand(
         Open();
     }
 
-    /// <summary>
-    /// Below the last group: what is behind it proves that it was whole. The last group itself can't be told from one
-    /// that was torn.
-    /// </summary>
-    private void DamageWal()
-    {
-        (string Path, long Offset)? place = PlaceBelowLastGroup();
-        if (place is not var (path, offset))
-            return;
-        disk.Damage(path, offset, 1 + _random.Next(8));
-        hazards.Note(6);
-        Open();
-    }
-
-    private (string Path, long Offset)? PlaceBelowLastGroup()
-    {
-        Lsn last = database.Model.ProvenBelow;
-        var geometry = new WalGeometry(settings.WalSegmentBytes);
-        ControlFile control = new ControlFileStore(disk, database.Folder).ReadLive();
-        if (control.Recovery is not null || control.RedoLsn >= last)
-            return null;
-        Lsn at = control.RedoLsn + (long)(_random.NextBits() % (last.Value - control.RedoLsn.Value));
-        string path = $"{database.Folder}/wal/{new SegmentName(control.Timeline, geometry.NumberOf(at))}";
-        return disk.Stat(path) is null ? null : (path, geometry.OffsetOf(at));
-    }
-
     /// <summary>A read that fails once: whoever opens is told, and the next opening finds all.</summary>
     private void FailRead()
     {
@@ -100,26 +71,8 @@ internal sealed class StepHand(
             hazards.Note(6);
         Open();
         disk.Faults.Clear();
-        using StepEngine engine = StepEngine.Open(database.Folder, settings.OptionsFor(disk, seed + 1), memory);
+        using StepEngine engine = Fresh();
         StepCheck.Run(engine, database.Model);
-    }
-
-    /// <summary>The last segments are gone (H7): nobody goes on below what a file, the control file or a store knows.</summary>
-    private void LoseWal()
-    {
-        string folder = $"{database.Folder}/wal";
-        string[] names = [.. disk.List(folder).Where(static name => SegmentName.TryParse(name, out _))];
-        if (names.Length == 0)
-            return;
-        ControlFile control = new ControlFileStore(disk, database.Folder).ReadLive();
-        Lsn known = control.KnownEndOfWal;
-        foreach (CatalogueFile file in control.Catalogue.Files)
-            known = Lsn.Max(known, file.CheckpointLsn);
-        int lost = 1 + _random.Next(names.Length);
-        foreach (string name in names[^lost..])
-            disk.Delete($"{folder}/{name}");
-        hazards.Note(7);
-        Open(mustReach: settings.HasArchive ? Lsn.Max(known, database.Model.Shipped) : known);
     }
 
     /// <summary>A datafile of another database of the family, or an older one, lies in a file's place (H14, H16).</summary>
@@ -142,8 +95,17 @@ internal sealed class StepHand(
         Open();
     }
 
-    /// <summary>A typed error, or what the oracle says at the end that is found.</summary>
-    private void Open(Lsn mustReach = default)
+    /// <summary>Opens what has to open.</summary>
+    private StepEngine Fresh() =>
+        StepEngine.Open(database.Folder, settings.OptionsFor(disk, seed + 1), memory);
+
+    private void Open() => Open(mustReach: null);
+
+    /// <summary>
+    /// A typed error, or what the oracle says at the end that is found: one that is right, or, if WAL was taken away,
+    /// any that others know of.
+    /// </summary>
+    private void Open(Lsn? mustReach)
     {
         StepEngine engine;
         try
@@ -165,7 +127,7 @@ internal sealed class StepHand(
 
             try
             {
-                if (mustReach.IsZero)
+                if (mustReach is null)
                     StepCheck.Run(engine, database.Model);
                 else
                     StepCheck.Compare(engine, database.Model.At(engine.DurableLsn), engine.DurableLsn);

@@ -12,6 +12,15 @@ internal sealed class StepMemory(StepSettings settings) : IDisposable
     private readonly DatafileEnvironment _environment =
         EngineFactory.EnvironmentFor(settings.OptionsFor(new SimulatedDisk(), seed: 0));
 
+    /// <summary>Where a group is cut into parts.</summary>
+    public int PartBytesMax { get; } = settings.PartBytesMax;
+
+    /// <summary>
+    /// What datafiles hold whose every page was found sound: the check asks nothing but their bytes, and most openings
+    /// leave most datafiles as they are.
+    /// </summary>
+    public HashSet<ulong> SoundDatafiles { get; } = [];
+
     /// <summary>For an engine on the disk of these options; the one before is closed.</summary>
     public DatafileEnvironment For(PitrOptions options) => _environment with
     {

@@ -66,7 +66,8 @@ internal sealed class StepModel
     /// </summary>
     public Lsn ProvenBelow { get; private set; }
 
-    private Lsn LastGroupStart { get; set; }
+    /// <summary>Where the last group begins, whole or not.</summary>
+    public Lsn LastGroupStart { get; private set; }
 
     /// <summary>Backup sets that are whole, with their stops.</summary>
     public List<(string Id, Lsn Stop)> Sets { get; } = [];

@@ -7,7 +7,8 @@ namespace Pitr.Simulation;
 /// <param name="States">Crashes, each with its opening, replay and comparison with the oracle.</param>
 /// <param name="Distinct">How many of them were different: content of the disk and what the oracle knew.</param>
 /// <param name="Steps">Steps taken between them.</param>
-internal readonly record struct StepResult(long States, long Distinct, long Steps);
+/// <param name="Digest">One number for all of them, in their order: the same run has the same.</param>
+internal readonly record struct StepResult(long States, long Distinct, long Steps, ulong Digest);
 
 /// <summary>
 /// One seed on the level of the steps: several lives of one database, each crashed at many operations on the disk, and
@@ -37,6 +38,7 @@ internal sealed class StepRun
     private long _opened;
     private long _states;
     private long _steps;
+    private ulong _digest;
     private string _where = "creating";
 
     public StepRun(long seed, Func<StepSettings, StepSettings>? change = null)
@@ -61,7 +63,7 @@ internal sealed class StepRun
         try
         {
             Live();
-            return new StepResult(_states, _seen.Count, _steps);
+            return new StepResult(_states, _seen.Count, _steps, _digest);
         }
         catch (Exception error)
         {
@@ -211,7 +213,7 @@ internal sealed class StepRun
 
     private void Verify(Crash crash, string folder, bool mayCrashAgain, StepMemory memory)
     {
-        Crash? touched = mayCrashAgain && _random.Chance(4) ? crash.Copy() : null;
+        Crash? touched = mayCrashAgain && _random.Chance(8) ? crash.Copy() : null;
         foreach (StepDatabase database in crash.Databases)
         {
             if (database.Folder == folder || database.IsUnfinished || _random.Chance(10))
@@ -235,7 +237,9 @@ internal sealed class StepRun
         if (database.IsUnfinished && !new ControlFileStore(crash.Disk, database.Folder).Exists)
             return; // the restore had not come to its last step: no database (V3)
         _states++;
-        _seen.Add(SparseContent.Mix(crash.Disk.Fingerprint(), database.Model.Acknowledged.Value));
+        ulong state = SparseContent.Mix(crash.Disk.Fingerprint(), database.Model.Acknowledged.Value);
+        _seen.Add(state);
+        _digest = SparseContent.Mix(_digest, state);
         SimulatedDisk? again = null;
         bool hasRemoved = false;
         if (mayCrashAgain && _random.Chance(25))
@@ -262,6 +266,17 @@ internal sealed class StepRun
         }
 
         RequireNothingOpen(crash.Disk);
+        if (mayCrashAgain && _random.Chance(20))
+        {
+            // What an opening has shown stays, whatever the one before it had synced (H3, H10).
+            string where = _where;
+            _where += ", and power loss after it was opened";
+            Verify(
+                crash with { Disk = crash.Disk.CrashCopy((long)(_random.NextBits() >> 8)) },
+                database with { Model = database.Model.Copy() }, mayCrashAgain: false, memory);
+            _where = where;
+        }
+
         if (again is null)
             return;
         if (hasRemoved)

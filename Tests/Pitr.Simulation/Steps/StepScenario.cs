@@ -1,3 +1,4 @@
+using System.Numerics;
 using Pitr.Actors;
 using Pitr.Storage;
 
@@ -97,8 +98,9 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
     /// <param name="seed">Of identifiers, values and losses.</param>
     /// <param name="hazards">Counts them.</param>
     /// <param name="again">Of so many crashes one has its opening crashed too, before each operation.</param>
+    /// <param name="statesMax">About how many states at most: of crashes spread over the whole story.</param>
     /// <exception cref="SimulationFailure">Something is not as it has to be; says where.</exception>
-    public StepResult Run(long seed, StepHazards hazards, int again)
+    public StepResult Run(long seed, StepHazards hazards, int again, long statesMax = long.MaxValue)
     {
         int taken = 0;
         string where = "creating";
@@ -126,8 +128,11 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
                 life.LetGo();
             }
 
-            foreach ((SimulatedDisk crashed, List<StepDatabase> databases, string how) in crashes)
+            foreach (int at in Spread(crashes.Count))
             {
+                if (states >= statesMax)
+                    break;
+                (SimulatedDisk crashed, List<StepDatabase> databases, string how) = crashes[at];
                 foreach (StepDatabase database in databases)
                 {
                     where = how;
@@ -135,12 +140,22 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
                 }
             }
 
-            return new StepResult(states, seen.Count, crashes.Count);
+            return new StepResult(states, seen.Count, crashes.Count, seen.Aggregate(0UL, SparseContent.Mix));
         }
         catch (Exception error)
         {
             throw new SimulationFailure($"Scenario {Name}, seed {seed}, {where}: {error.Message}", error);
         }
+    }
+
+    /// <summary>Each place once, so that also the first few of them lie over the whole.</summary>
+    private static IEnumerable<int> Spread(int count)
+    {
+        int stride = Math.Max(1, (int)(count * 0.618));
+        while (BigInteger.GreatestCommonDivisor(stride, count) != 1)
+            stride++;
+        for (int i = 0, at = 0; i < count; i++, at = (at + stride) % count)
+            yield return at;
     }
 
     private static void Commits(StepLife life, StepScene scene, int count)

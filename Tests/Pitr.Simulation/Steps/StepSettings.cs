@@ -28,6 +28,9 @@ internal sealed record StepSettings
     /// <summary>Of a value now and then that needs several parts and segments; 0: none.</summary>
     public int HugeValueBytes { get; init; }
 
+    /// <summary>Where a group is cut into parts (H1): the engine's own bound, or so few that most are cut.</summary>
+    public int PartBytesMax { get; init; } = GroupParts.PartBytesMax;
+
     /// <summary>WAL is shipped into a store, and kept until it was.</summary>
     public bool HasArchive { get; init; }
 
@@ -63,6 +66,7 @@ internal sealed record StepSettings
             BackupWeight = hasBackups ? 1 + random.Next(3) : 0,
             RestoreWeight = hasBackups ? 1 + random.Next(6) : 0,
             FillsDisk = random.Chance(20),
+            PartBytesMax = random.Chance(50) ? GroupParts.PartBytesMax : 60 + random.Next(1500),
         };
     }
 
@@ -94,6 +98,7 @@ internal sealed record StepSettings
             ArchiveStores = HasArchive ? [Store] : [],
             Clock = new StepClock(disk, seed),
             Delay = static _ => { },
+            Threads = new StepThreads(),
             DrawRandom = () => random.NextBits(),
         };
     }
