@@ -67,6 +67,14 @@ internal static class DatafileErrors
             Recover)
         { Path = path, Offset = (long)page * PageLayout.PageBytes };
 
+    public static DamageException FreeAndInUse(string path, uint page) =>
+        new(ErrorCode.FreeChainInvalid,
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"Page {page} of '{path}' is in use by its tree, and not so by its chain of free pages."),
+            Recover)
+        { Path = path, Offset = (long)page * PageLayout.PageBytes };
+
     public static StorageFailedException WriteFailed(string path, Exception inner) =>
         new(ErrorCode.DatafileWriteFailed,
             $"A write or sync of datafile '{path}' failed; nothing is written to it any more.",

@@ -72,13 +72,20 @@ internal sealed unsafe class FlushSink : IPageSink, IDisposable
     }
 
     /// <inheritdoc/>
-    public void Free(uint number) => _free.Free(number);
+    /// <exception cref="DamageException">The file's chain of free pages does not agree with its tree.</exception>
+    public void Free(uint number)
+    {
+        if (!_free.TryFree(number))
+            throw DatafileErrors.FreeAndInUse(_pages.Path, number);
+    }
 
     /// <summary>Ends the tree: writes what is left, the new free chain included. Nothing is durable yet.</summary>
     public List<uint> Finish()
     {
         _free.GiveBack(_run);
         _run = default;
+        foreach (uint replaced in _free.Chain)
+            Free(replaced);
         List<uint> chain = _free.EndWithChain();
         Span<byte> page = stackalloc byte[PageLayout.PageBytes];
         uint from = 0;

@@ -22,6 +22,8 @@ namespace Pitr.Storage;
 ///       cref="FlushSink"/>)
 ///   F1  A page is in one of these states only.                                     (asserted in <see
 ///       cref="PageBits"/>)
+///   F6  What the tree gives up was in use until then: neither listed as free, nor of the chain, nor taken by this flush,
+///       nor given up before. The file says both, so where they differ it is damaged (<see cref="TryFree"/>).
 ///   F4  A page that a flush of generation g freed is available only after every view of a root below g was released
 ///       and every epoch that was running then has ended (H12); nothing else is cut off the file's end (H41).
 ///
@@ -42,6 +44,7 @@ internal sealed class FreePages
     private readonly PageBits _available = new();
     private readonly PageBits _taken = new();
     private readonly List<uint> _freed = [];
+    private readonly PageBits _givenUp = new(); // the same pages
     private readonly ConcurrentQueue<uint[]> _released = new();
     private IReadOnlyList<uint> _chain = [];
     private uint _pageCount;
@@ -141,23 +144,27 @@ internal sealed class FreePages
         _available.Add(run.First, run.Count);
     }
 
-    /// <summary>The new root does not reach this page.</summary>
-    public void Free(uint page)
+    /// <summary>
+    /// The new root does not reach this page, or it is of the old chain. False if it was not in use (F6).
+    /// </summary>
+    public bool TryFree(uint page)
     {
-        if (page < MetaPage.Slots || page >= _pageCount || _free.Contains(page))
-            throw new BugException($"Invariant F1 does not hold: page {page} is freed, but was not in use.");
+        if (page < MetaPage.Slots || page >= _pageCountBefore || _free.Contains(page) || _taken.Contains(page)
+            || _givenUp.Contains(page))
+            return false;
+        _givenUp.Add(page);
         _freed.Add(page);
+        return true;
     }
 
     /// <summary>
     /// Ends the taking for the tree: cuts what is available at the file's end, lists what was freed, and takes the
     /// pages of the new chain. After it <see cref="PageCount"/> and <see cref="Listed"/> are those of the new meta
-    /// page.
+    /// page. The pages of the old chain were freed before.
     /// </summary>
     public List<uint> EndWithChain()
     {
         CutTail();
-        _freed.AddRange(_chain);
         foreach (uint page in _freed)
             _free.Add(page);
         _freedAreListed = true;
@@ -188,7 +195,7 @@ internal sealed class FreePages
         uint[] waiting = [.. _freed];
         Interlocked.Add(ref _waitingPages, waiting.Length);
         _chain = chain;
-        _freed.Clear();
+        ForgetFreed();
         _taken.Clear();
         _isBegun = false;
         return waiting;
@@ -207,7 +214,7 @@ internal sealed class FreePages
             foreach (uint page in _freed)
                 _free.Remove(page);
         }
-        _freed.Clear();
+        ForgetFreed();
         List<uint> written = [];
         uint from = 0;
         while (_taken.NextRun(from, out uint first, out uint count))
@@ -232,6 +239,13 @@ internal sealed class FreePages
         }
         _pageCount = _pageCountBefore;
         return [.. written];
+    }
+
+    private void ForgetFreed()
+    {
+        foreach (uint page in _freed)
+            _givenUp.Remove(page);
+        _freed.Clear();
     }
 
     private PageRun Taken(PageRun run)

@@ -91,6 +91,8 @@ public sealed class StorageFuzzTests
                 free.Load(content);
                 free.Begin();
                 _ = free.Take();
+                foreach (uint old in free.Chain)
+                    Assert.True(free.TryFree(old));
                 _ = free.EndWithChain();
                 return null;
             },

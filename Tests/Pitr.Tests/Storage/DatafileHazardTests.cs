@@ -347,6 +347,45 @@ public sealed class DatafileHazardTests : IDisposable
         Assert.Fail("The chain never came to the same place twice.");
     }
 
+    /// <summary>
+    /// A chain, valid by itself, that lists a page which the tree reaches: the flush that gives the page up, or would
+    /// have written over it, says which, and nothing of it counts.
+    /// </summary>
+    [Fact]
+    public void A_free_chain_that_disagrees_with_the_tree_is_damage()
+    {
+        _it.PutMany(0, 400);
+        _it.Flush();
+        _it.DeleteMany(0, 200);
+        _it.Flush();
+        MetaPage meta = _it.File.Meta;
+        uint inUse = meta.Root.Page;
+        Assert.NotEqual(0u, meta.FreeChain);
+        SimulatedDisk disk = _it.Disk.KillCopy();
+        using (IFileHandle handle = disk.Open(DatafileOnDisk.Path, FileOpen.ReadWrite))
+        {
+            var free = new PageBits();
+            foreach (PageRun run in FreeChain.Read(handle, meta).Runs)
+                free.Add(run.First, run.Count);
+            uint other = Enumerable.Range(2, (int)meta.PageCount).Select(static page => (uint)page).First(free.Contains);
+            free.Remove(other);
+            free.Add(inUse);
+            byte[] page = new byte[PageLayout.PageBytes];
+            FreeChain.Fill(page, free, from: 0, next: 0);
+            PageChecksum.Stamp(page, meta.FreeChain, meta.FreeChainGeneration);
+            handle.Write(meta.FreeChain * (long)PageLayout.PageBytes, page);
+        }
+
+        using DatafileOnDisk again = _it.OpenOn(disk);
+        again.PutMany(0, 400);
+        FlushJob job = again.Prepare();
+        DamageException damage = Assert.Throws<DamageException>(() => job.WritePages());
+        Assert.Equal(ErrorCode.FreeChainInvalid, damage.Code);
+        Assert.Equal(DatafileOnDisk.Path, damage.Path);
+        Assert.Equal(inUse * (long)PageLayout.PageBytes, damage.Offset);
+        again.File.DropFlush(job);
+    }
+
     /// <summary>H41: a view that outlives its file reads its buffers, and gets a typed error for its pages.</summary>
     [Fact]
     public void A_view_that_outlives_its_file_gets_a_typed_error()

@@ -85,7 +85,7 @@ public sealed class FreePagesTests
         FreePages free = Loaded(1000);
         free.Begin();
         for (uint page = 100; page < 200; page++)
-            free.Free(page);
+            Assert.True(free.TryFree(page));
         List<uint> chain = free.EndWithChain();
         Assert.Equal([1000u], chain);
         Assert.Equal(100, free.FreeCount);
@@ -105,9 +105,16 @@ public sealed class FreePagesTests
     {
         FreePages free = Loaded(1000, new PageRun(10, 5));
         free.Begin();
-        Assert.Throws<BugException>(() => free.Free(12));
-        Assert.Throws<BugException>(() => free.Free(1));
-        Assert.Throws<BugException>(() => free.Free(1000));
+        uint taken = free.Take().First;
+        Assert.False(free.TryFree(12)); // listed as free
+        Assert.False(free.TryFree(1)); // a meta page
+        Assert.False(free.TryFree(1000)); // beyond the end
+        Assert.False(free.TryFree(taken)); // this flush writes it
+        Assert.True(free.TryFree(20));
+        Assert.False(free.TryFree(20));
+        free.Drop();
+        free.Begin();
+        Assert.True(free.TryFree(20));
     }
 
     [Fact]
@@ -123,7 +130,7 @@ public sealed class FreePagesTests
             Assert.Equal(1000u, third.First);
             free.GiveBack(new PageRun(third.First + 1, third.Count - 1));
             for (uint page = 200; page < 300; page++)
-                free.Free(page);
+                Assert.True(free.TryFree(page));
             if (round > 0)
                 free.EndWithChain();
             Assert.Equal(first.Count + second.Count + 1, (uint)free.Drop().Length - (round > 0 ? 1u : 0u));
@@ -139,7 +146,7 @@ public sealed class FreePagesTests
     {
         FreePages free = Loaded(1000, new PageRun(500, 100), new PageRun(800, 200));
         free.Begin();
-        free.Free(799);
+        Assert.True(free.TryFree(799));
         List<uint> chain = free.EndWithChain();
         Assert.Equal(800u, free.PageCount);
         Assert.Equal([500u], chain);
@@ -163,7 +170,7 @@ public sealed class FreePagesTests
                 Loaded(50_000, [.. Enumerable.Range(0, runs).Select(i => new PageRun((uint)(10 + i * 3), 1))]);
             free.Begin();
             for (uint page = 40_000; page < 40_010; page += 2)
-                free.Free(page);
+                Assert.True(free.TryFree(page));
             List<uint> chain = free.EndWithChain();
             byte[] bytes = new byte[PageLayout.PageBytes];
             uint from = 0;
@@ -182,9 +189,9 @@ public sealed class FreePagesTests
             FreePages free = Loaded(50_000, [new PageRun(11, 1), new PageRun(31, 1)]);
             free.Begin();
             foreach (uint page in new uint[] { 10, 12, 30, 32 })
-                free.Free(page);
+                Assert.True(free.TryFree(page));
             for (uint i = 0; i < runs - 2; i++)
-                free.Free(1000 + i * 2);
+                Assert.True(free.TryFree(1000 + i * 2));
             List<uint> chain = free.EndWithChain();
             Assert.InRange(free.Listed.CountRuns(), 1, (long)chain.Count * FreeChain.RunsPerPage);
             Assert.Equal(chain.Order(), chain);
