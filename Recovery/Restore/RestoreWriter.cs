@@ -159,7 +159,8 @@ internal sealed class RestoreWriter
         try
         {
             long at = 0;
-            while (from.ReadAtLeast(chunk.AsSpan(0, ChunkBytes), ChunkBytes, throwOnEndOfStream: false) is var read and > 0)
+            Span<byte> room = chunk.AsSpan(0, ChunkBytes);
+            while (from.ReadAtLeast(room, ChunkBytes, throwOnEndOfStream: false) is var read and > 0)
             {
                 cancellation.ThrowIfCancellationRequested();
                 _write(to, at, chunk.AsSpan(0, read));

@@ -30,7 +30,8 @@ internal sealed class SimulatedCrashException(string message) : Exception(messag
 ///
 /// What a failed sync does (H3, H9, H11): SyncData or StartWriteback that fails leaves its pages in the cache, marked
 /// clean: reads still show them, some of their sectors reached the disk and others did not, and the next SyncData
-/// returns success without having written them. A failed SyncFolder leaves the names unsynced.
+/// returns success without having written them. A failed SyncFolder leaves the names unsynced. What the kernel fails to
+/// write back by itself is the same, and if the process is killed first, nobody is told (<see cref="LoseWriteback"/>).
 ///
 /// What a full disk does: a write or SetLength past <see cref="CapacityBytes"/> writes nothing and ends with ENOSPC.
 /// Room is counted by length, so overwriting in place needs none (ext4, xfs), and sparse files count as if full.
@@ -142,6 +143,32 @@ internal sealed class SimulatedDisk : IFileSystem
     {
         lock (_lock)
             return ProcessDeath.Copy(this, _root, _lastInode);
+    }
+
+    /// <summary>
+    /// The kernel failed to write one file back by itself, and nobody was left to be told: its pages are clean, reads
+    /// show them, and the disk has some of them. For a disk that a killed process has left (H3, H10).
+    /// </summary>
+    public void LoseWriteback(ref SeededRandom random)
+    {
+        lock (_lock)
+        {
+            var unsynced = new List<SimulatedFile>();
+            Find(_root, unsynced);
+            if (unsynced.Count > 0)
+                LosePending(unsynced[random.Next(unsynced.Count)]);
+        }
+
+        static void Find(SimulatedFolder folder, List<SimulatedFile> unsynced)
+        {
+            foreach (SimulatedNode node in folder.Cached.Values)
+            {
+                if (node is SimulatedFolder child)
+                    Find(child, unsynced);
+                else if (node is SimulatedFile { Pending.Count: > 0 } file)
+                    unsynced.Add(file);
+            }
+        }
     }
 
     /// <summary>Creates a folder and those above it, durable at once: the ground that a test stands on.</summary>

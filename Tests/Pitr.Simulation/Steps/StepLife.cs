@@ -39,6 +39,7 @@ internal sealed class StepLife
             (settings.HasArchive ? settings.RestoreWeight : 0, () => scene.IsRestoring ? null : new StepRestore(scene)),
             (settings.HasArchive ? settings.RestoreWeight : 0, () => new StepCopy(scene)),
             (1, () => new StepFullDisk(scene)),
+            (3, () => new StepReader(scene)),
         ];
         if (settings.Without.Length > 0)
         {

@@ -12,7 +12,7 @@ namespace Pitr.Simulation;
 internal static class StepMinimiser
 {
     /// <summary>Places of kinds in <see cref="StepLife"/>; the first, commits, always stays.</summary>
-    private const int Kinds = 13;
+    private const int Kinds = 14;
 
     private const int TriesMax = 60;
 

@@ -94,9 +94,10 @@ internal sealed class StepRun
 
             RequireNothingOpen(disk);
             (disk, databases) = Explore(life, folder, memory);
-            StepDatabase[] whole = [.. databases.Where(static one => !one.IsUnfinished)];
-            if (_random.Chance(40))
-                folder = whole[_random.Next(whole.Length)].Folder;
+            string[] others =
+                [.. databases.Where(one => !one.IsUnfinished && one.Folder != folder).Select(static one => one.Folder)];
+            if (others.Length > 0 && _random.Chance(60))
+                folder = others[_random.Next(others.Length)];
         }
     }
 
@@ -163,7 +164,8 @@ internal sealed class StepRun
         string of = ((string[])["", ".pitr", "/wal/", "control"])[_random.Next(4)];
         if (operation == FileOp.StartWriteback)
             Hazards.Note(11);
-        disk.Faults.On(operation).Of(of).Nth(1 + _random.Next(operation == FileOp.SyncData ? 60 : 30)).Fail(Errno.EIO);
+        disk.Faults.On(operation).Of(of).Nth(1 + _random.Next(operation == FileOp.SyncData ? 60 : 30))
+            .Fail(operation is FileOp.Write or FileOp.SyncData && _random.Chance(25) ? Errno.ENOSPC : Errno.EIO);
     }
 
     private void Take(SimulatedDisk disk, List<StepDatabase> databases, long operation, ref SeededRandom random)
@@ -173,6 +175,8 @@ internal sealed class StepRun
         NoteHazards(disk, isPowerLoss);
         SimulatedDisk left = isPowerLoss ? disk.CrashCopy(seed) : disk.KillCopy();
         left.CapacityBytes = long.MaxValue; // somebody made room
+        if (!isPowerLoss && random.Chance(30))
+            left.LoseWriteback(ref random);
         _crashes.Add(new Crash(left, [.. databases.Select(static one => one.Copy())], operation, isPowerLoss));
     }
 

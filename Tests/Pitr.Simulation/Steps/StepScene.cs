@@ -63,6 +63,12 @@ internal sealed class StepScene
 
     public bool IsRestoring { get; set; }
 
+    /// <summary>Readers inside an epoch.</summary>
+    public int Readers { get; set; }
+
+    /// <summary>Somebody is about to close a datafile, and waits for them.</summary>
+    public bool WantsNoReaders { get; set; }
+
     /// <summary>A flush is in the making.</summary>
     public int Flushes { get; set; }
 
@@ -140,6 +146,18 @@ internal sealed class StepScene
     {
         foreach (StepFile file in Engine.Files)
             file.TakeAllMail();
+    }
+
+    /// <summary>Waits for the readers, so that a datafile can be closed in the next turn.</summary>
+    public IEnumerable<Turn> AwaitReaders()
+    {
+        while (Readers > 0)
+        {
+            WantsNoReaders = true;
+            yield return default;
+        }
+
+        WantsNoReaders = false;
     }
 
     /// <summary>A write or sync; false if the disk said no: the file is offline then, or the flush is dropped.</summary>

@@ -93,7 +93,9 @@ internal sealed class StepWalHand(
         open(null);
     }
 
-    /// <summary>The last segments are gone (H7): nobody goes on below what a file, the control file or a store knows.</summary>
+    /// <summary>
+    /// The last segments are gone (H7): nobody goes on below what a file, the control file or a store knows.
+    /// </summary>
     private void LoseEnd(Action<Lsn?> open)
     {
         string folder = $"{database.Folder}/wal";
@@ -128,7 +130,8 @@ internal sealed class StepWalHand(
     private void CutOff(Action<Lsn?> open)
     {
         Lsn reached = ReachedByDatafiles;
-        ModelRecord[] ends = [.. Model.Records.Where(one => one.End >= _control.RedoLsn && one.End < Model.Acknowledged)];
+        ModelRecord[] ends =
+            [.. Model.Records.Where(one => one.End >= _control.RedoLsn && one.End < Model.Acknowledged)];
         ModelRecord[] ahead = [.. ends.Where(one => one.End >= _control.KnownEndOfWal && one.End < reached)];
         if (ahead.Length > 0 && _random.Chance(80))
             ends = ahead;
@@ -169,7 +172,11 @@ internal sealed class StepWalHand(
         }
 
         if (Model.Acknowledged != group[0].End)
-            throw new SimulationFailure($"A record of the same length ends at {Model.Acknowledged}, not {group[0].End}.");
+        {
+            throw new SimulationFailure(
+                $"A record of the same length ends at {Model.Acknowledged}, not {group[0].End}.");
+        }
+
         int offset = (int)_geometry.OffsetOf(group[0].End);
         using (IFileHandle handle = disk.Open(path, FileOpen.ReadWrite))
             handle.Write(offset, before.AsSpan(offset));

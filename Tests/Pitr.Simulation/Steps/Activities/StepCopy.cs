@@ -19,6 +19,8 @@ internal sealed class StepCopy(StepScene scene) : StepActivity(scene)
         StepCheck.CopyFolder(Scene.Disk, Engine.Folder, folder);
         _model = Model.Copy();
         yield return default;
+        foreach (Turn turn in Scene.AwaitReaders())
+            yield return turn;
         using (StepEngine? copy = Open(folder))
         {
             if (copy is not null)

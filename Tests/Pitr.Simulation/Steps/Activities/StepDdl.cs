@@ -29,11 +29,14 @@ internal abstract class StepDdl(StepScene scene) : StepActivity(scene)
     /// <summary>While the owner of the control file has nothing else in hand.</summary>
     protected abstract IEnumerable<Turn> Change();
 
-    protected void Apply(Catalogue catalogue)
+    protected void Apply(Catalogue catalogue) => Apply(Scene, catalogue);
+
+    protected static void Apply(StepScene scene, Catalogue catalogue)
     {
-        if (Scene.IsBackingUp)
-            Scene.Hazards.Note(29);
-        Engine.Note(Engine.Control with { Catalogue = catalogue, KnownEndOfWal = Engine.DurableLsn });
+        if (scene.IsBackingUp)
+            scene.Hazards.Note(29);
+        StepEngine engine = scene.Engine;
+        engine.Note(engine.Control with { Catalogue = catalogue, KnownEndOfWal = engine.DurableLsn });
     }
 }
 
@@ -60,14 +63,22 @@ internal sealed class StepDropTable(StepScene scene) : StepDdl(scene)
     {
         if (Scene.Tables.Count < 2)
             yield break;
-        Table table = Scene.Tables[Scene.Next(Scene.Tables.Count)];
-        Scene.Tables.Remove(table);
-        if (Scene.ReadTables.Contains(table.Id))
-            Scene.Hazards.Note(43);
-        Lsn lsn = Engine.Log(
-            new WalEvent.DropTable(table.Id, table.DatafileId, table.Name), Model, _ => new ModelStep.Dropped(table.Id));
+        foreach (Turn turn in Drop(Scene, Scene.Tables[Scene.Next(Scene.Tables.Count)]))
+            yield return turn;
+    }
+
+    /// <summary>The turns of a drop, for whoever has the owner of the control file.</summary>
+    public static IEnumerable<Turn> Drop(StepScene scene, Table table)
+    {
+        StepEngine engine = scene.Engine;
+        scene.Tables.Remove(table);
+        if (scene.ReadTables.Contains(table.Id))
+            scene.Hazards.Note(43);
+        Lsn lsn = engine.Log(
+            new WalEvent.DropTable(table.Id, table.DatafileId, table.Name), scene.Model,
+            _ => new ModelStep.Dropped(table.Id));
         yield return default;
-        Apply(Engine.Control.Catalogue.DropTable(table.Id, lsn));
+        Apply(scene, engine.Control.Catalogue.DropTable(table.Id, lsn));
     }
 }
 
@@ -92,17 +103,24 @@ internal sealed class StepCreateDatafile(StepScene scene) : StepDdl(scene)
     }
 }
 
-/// <summary>Logged, then in the control file, then unlinked.</summary>
+/// <summary>Its tables, and then the file: logged, then in the control file, then unlinked.</summary>
 internal sealed class StepDropDatafile(StepScene scene) : StepDdl(scene)
 {
     protected override IEnumerable<Turn> Change()
     {
         StepFile file = Scene.AnyFile();
+        Table[] tables = [.. Scene.Tables.Where(table => table.DatafileId == file.Id)];
         if (file.Id == FileId.Main || file.IsBusy || file.IsOffline || file.Fenced is not null
-            || Scene.Tables.Exists(table => table.DatafileId == file.Id)
-            || Engine.Control.Catalogue.Tables.Any(table => table.FileId == file.Id))
+            || tables.Length == Scene.Tables.Count
+            || Engine.Control.Catalogue.Tables.Count(table => table.FileId == file.Id) != tables.Length)
             yield break;
         file.IsBusy = true;
+        foreach (Table table in tables)
+        {
+            foreach (Turn turn in StepDropTable.Drop(Scene, table))
+                yield return turn;
+        }
+
         string path = file.File.Path;
         if (file.File.PinnedViews > 1)
             Scene.Hazards.Note(41);
@@ -110,6 +128,8 @@ internal sealed class StepDropDatafile(StepScene scene) : StepDdl(scene)
         yield return default;
         Apply(Engine.Control.Catalogue.DropFile(file.Id, lsn));
         yield return default;
+        foreach (Turn turn in Scene.AwaitReaders())
+            yield return turn;
         Engine.Close(file.Id);
         yield return default;
         Engine.Unlink(path);

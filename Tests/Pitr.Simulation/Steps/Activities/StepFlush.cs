@@ -44,11 +44,16 @@ internal sealed class StepFlush(StepScene scene, StepFile file) : StepActivity(s
 
         if (!StepScene.Try(job.WriteMeta))
         {
+            RequireKept(job);
+            if (!file.IsOffline)
+                throw new SimulationFailure($"Datafile {file.Name} goes on after its meta page failed (H9).");
             End();
             Scene.Hazards.Note(9);
             yield break; // the file is offline, and the job can't be taken back (H9)
         }
 
+        if (Scene.Chance(5))
+            RequireKept(job);
         yield return default;
         while (Engine.VisibleLsn < job.Meta.CheckpointLsn && !file.IsDropped)
             yield return default;
@@ -60,6 +65,21 @@ internal sealed class StepFlush(StepScene scene, StepFile file) : StepActivity(s
         }
 
         End();
+    }
+
+    /// <summary>Its meta page was submitted: whoever drops it now is refused (H9).</summary>
+    private void RequireKept(FlushJob job)
+    {
+        try
+        {
+            file.File.DropFlush(job);
+        }
+        catch (BugException)
+        {
+            return;
+        }
+
+        throw new SimulationFailure($"A flush of {file.Name} was dropped after its meta page was submitted (H9).");
     }
 
     private void End()

@@ -16,6 +16,8 @@ internal sealed class StepRestore(StepScene scene) : StepActivity(scene)
         if (Scene.IsRestoring || Scene.Databases.Count > 3 || Engine.Stores.Count == 0 || Model.Sets.Count == 0)
             yield break;
         Scene.IsRestoring = true;
+        for (int i = Scene.Next(5); i > 0; i--)
+            Plan(AnyTarget()); // looked at, and not carried out
         RecoveryTarget target = AnyTarget();
         yield return default;
         string folder = $"/r{Scene.Draw():x8}";
@@ -34,6 +36,8 @@ internal sealed class StepRestore(StepScene scene) : StepActivity(scene)
         Scene.Databases.Add(restored);
         bool isWritten = StepScene.Try(() => Write(planned, folder));
         yield return default;
+        foreach (Turn turn in Scene.AwaitReaders())
+            yield return turn;
         if (!isWritten)
         {
             Scene.Databases.Remove(restored);
