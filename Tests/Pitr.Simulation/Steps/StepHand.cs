@@ -11,15 +11,15 @@ namespace Pitr.Simulation;
 /// shown than the oracle's, and never less than what others know (H6, H7, H14, H16).
 /// </summary>
 internal sealed class StepHand(
-    SimulatedDisk disk, StepDatabase database, List<StepDatabase> databases, StepSettings settings, StepMemory memory,
-    StepHazards hazards, long seed)
+    SimulatedDisk disk, SimulatedDisk past, StepDatabase database, List<StepDatabase> databases, StepSettings settings,
+    StepMemory memory, StepHazards hazards, long seed)
 {
     private SeededRandom _random = SeededRandom.For(seed, 2);
 
     /// <summary>Does one thing to the disk and opens it.</summary>
     public void Touch()
     {
-        switch (_random.Next(9))
+        switch (_random.Next(11))
         {
             case 0:
                 DamageDatafile();
@@ -31,6 +31,9 @@ internal sealed class StepHand(
                 PutBackOther();
                 break;
             case 3 or 4:
+                PutBackOlder();
+                break;
+            case 5 or 6:
                 FailRead();
                 break;
             default:
@@ -75,7 +78,22 @@ internal sealed class StepHand(
         StepCheck.Run(engine, database.Model);
     }
 
-    /// <summary>A datafile of another database of the family, or an older one, lies in a file's place (H14, H16).</summary>
+    /// <summary>Somebody had copied a datafile with `cp` while it was in use, and puts it back (H16).</summary>
+    private void PutBackOlder()
+    {
+        if (past.Stat(database.Folder) is null)
+            return;
+        string[] names = [.. Datafiles(database.Folder).Where(path => past.Stat(path) is not null
+            && !past.ReadAll(path).AsSpan().SequenceEqual(disk.ReadAll(path)))];
+        if (names.Length == 0)
+            return;
+        string path = names[_random.Next(names.Length)];
+        hazards.Note(16);
+        Put(past.ReadAll(path), path);
+        Open();
+    }
+
+    /// <summary>A datafile of another database of the family lies in a file's place (H14, H15).</summary>
     private void PutBackOther()
     {
         StepDatabase other = databases[_random.Next(databases.Count)];
@@ -87,12 +105,17 @@ internal sealed class StepHand(
         string to = ours.FirstOrDefault(path => Path.GetFileName(path) == Path.GetFileName(from)) ?? ours[0];
         if (from == to)
             return;
-        hazards.Note(other == database ? 16 : 14);
-        byte[] bytes = disk.ReadAll(from);
-        disk.Delete(to);
-        using (IFileHandle handle = disk.Open(to, FileOpen.CreateNew))
-            handle.Write(0, bytes);
+        if (other != database)
+            hazards.Note(14);
+        Put(disk.ReadAll(from), to);
         Open();
+    }
+
+    private void Put(byte[] bytes, string path)
+    {
+        disk.Delete(path);
+        using IFileHandle handle = disk.Open(path, FileOpen.CreateNew);
+        handle.Write(0, bytes);
     }
 
     /// <summary>Opens what has to open.</summary>

@@ -33,6 +33,7 @@ internal sealed class StepRun
     private readonly long _seed;
     private readonly StepSettings _settings;
     private readonly List<Crash> _crashes = [];
+    private readonly List<SimulatedDisk> _past = []; // as it was once, on the way to the present life
     private readonly HashSet<ulong> _seen = [];
     private SeededRandom _random;
     private long _opened;
@@ -204,20 +205,27 @@ internal sealed class StepRun
     {
         Crash[] crashes = [.. _crashes];
         int next = _random.Next(crashes.Length);
+        (int At, SimulatedDisk Disk)[] ofThisLife = [.. Enumerable.Range(0, 3).Select(_ => _random.Next(crashes.Length))
+            .Select(at => (at, crashes[at].Disk.KillCopy()))];
         for (int i = 0; i < crashes.Length; i++)
         {
             Crash crash = crashes[i];
             _where = $"life {life}, {(crash.IsPowerLoss ? "power loss" : "kill")} before operation {crash.Operation}";
             Crash copy = crash.Copy();
-            Verify(i == next ? copy : crash with { Databases = copy.Databases }, folder, mayCrashAgain: true, memory);
+            SimulatedDisk[] past = [.. _past, .. ofThisLife.Where(one => one.At < i).Select(static one => one.Disk)];
+            Verify(
+                i == next ? copy : crash with { Databases = copy.Databases }, folder, mayCrashAgain: true, memory,
+                past.Length == 0 ? null : past[_random.Next(past.Length)]);
         }
+
+        _past.AddRange(ofThisLife.Where(one => one.At <= next).Select(static one => one.Disk));
 
         return (crashes[next].Disk, crashes[next].Databases);
     }
 
-    private void Verify(Crash crash, string folder, bool mayCrashAgain, StepMemory memory)
+    private void Verify(Crash crash, string folder, bool mayCrashAgain, StepMemory memory, SimulatedDisk? past)
     {
-        Crash? touched = mayCrashAgain && _random.Chance(8) ? crash.Copy() : null;
+        Crash? touched = mayCrashAgain && _random.Chance(10) ? crash.Copy() : null;
         foreach (StepDatabase database in crash.Databases)
         {
             if (database.Folder == folder || database.IsUnfinished || _random.Chance(10))
@@ -229,8 +237,9 @@ internal sealed class StepRun
             string where = _where;
             _where += ", and touched by a hand";
             StepDatabase database = touched.Databases.First(one => one.Folder == folder);
-            new StepHand(touched.Disk, database, touched.Databases, _settings, memory, Hazards, _seed + ++_opened * 7919)
-                .Touch();
+            new StepHand(
+                touched.Disk, past ?? touched.Disk, database, touched.Databases, _settings, memory, Hazards,
+                _seed + ++_opened * 7919).Touch();
             RequireNothingOpen(touched.Disk);
             _where = where;
         }
