@@ -50,6 +50,27 @@ internal sealed class StepWalHand(
     private Lsn KnownToOthers => Lsn.Max(
         Lsn.Max(_control.KnownEndOfWal, ReachedByDatafiles), settings.HasArchive ? Model.Shipped : Lsn.Zero);
 
+    /// <summary>
+    /// What lies in the store of this timeline, also of a push whose answer a crash took: it opens for nobody shorter.
+    /// </summary>
+    private Lsn ListedInStore
+    {
+        get
+        {
+            const string folder = $"{StepSettings.Store}/wal";
+            Lsn end = Lsn.Zero;
+            foreach (string name in disk.Stat(folder) is null ? [] : disk.List(folder))
+            {
+                if (ObjectName.TryParseSegment($"wal/{name}", out TimelineId timeline, out ulong number))
+                    end = Lsn.Max(end, timeline == _control.Timeline ? _geometry.StartOf(number + 1) : Lsn.Zero);
+                else if (ObjectName.TryParsePart($"wal/{name}", out timeline, out _, out _, out Lsn to))
+                    end = Lsn.Max(end, timeline == _control.Timeline ? to : Lsn.Zero);
+            }
+
+            return end;
+        }
+    }
+
     private Lsn ReachedByDatafiles
     {
         get
@@ -156,7 +177,7 @@ internal sealed class StepWalHand(
         Lsn from = Model.LastGroupStart;
         ModelRecord[] group = [.. Model.Records.Where(one => one.End > from)];
         if (group.Length < 2 || group[^1].End != Model.Acknowledged || group[0].Transaction.Value == 0
-            || KnownToOthers > from || _geometry.NumberOf(from) != _geometry.NumberOf(Model.Acknowledged)
+            || Lsn.Max(KnownToOthers, ListedInStore) > from || _geometry.NumberOf(from) != _geometry.NumberOf(Model.Acknowledged)
             || disk.Stat(PathOf(_geometry.NumberOf(from))) is null)
             return;
         string path = PathOf(_geometry.NumberOf(from));
