@@ -152,8 +152,9 @@ internal static class EngineErrors
         "Bring it back (a disk that was mended: open the database again), or drop its tables and the datafile. FencedWalBytesMax "
         + "and KeptWalChoice set the bound and what happens there.");
 
-    public static RefusedException SettingsInvalid(string path, string why) => new(
-        ErrorCode.SettingsInvalid, $"The settings '{path}' can't be used: {why}", "Correct the file.");
+    public static RefusedException SettingsInvalid(string source, string why) => new(
+        ErrorCode.SettingsInvalid, $"The settings '{source}' can't be used: {why}",
+        "Correct it there. docs/reference/settings.md has every setting and its form.");
 
     public static RefusedException SettingsInvalid(string path, Exception why) => new(
         ErrorCode.SettingsInvalid, $"The settings '{path}' can't be read: {why.Message}",

@@ -76,13 +76,16 @@ public sealed class PitrDatabase : IAsyncDisposable
     /// <summary>
     /// Creates a database in a folder that is absent or empty, with the datafile <c>main</c>, and opens it.
     /// </summary>
+    /// <param name="folder">Where.</param>
+    /// <param name="options">Null: <see cref="PitrOptions.For"/> the folder.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="PitrException">RefusedException FolderNotEmpty, PlatformUnsupported;
     /// StorageFailedException.</exception>
     public static async Task<PitrDatabase> CreateAsync(
         string folder, PitrOptions? options = null, CancellationToken cancellationToken = default)
     {
-        PitrOptions settings = options ?? new PitrOptions();
         string full = Path.GetFullPath(folder);
+        PitrOptions settings = options ?? PitrOptions.For(full);
         await EngineFactory.WorkersOf(settings).RunAsync(
             () =>
             {
@@ -97,6 +100,9 @@ public sealed class PitrDatabase : IAsyncDisposable
     /// Opens a database: takes its lock, finds the end of its WAL, replays what the datafiles lack. When the task
     /// completes every acknowledged commit is there and it takes new ones.
     /// </summary>
+    /// <param name="folder">Where it is.</param>
+    /// <param name="options">Null: <see cref="PitrOptions.For"/> the folder.</param>
+    /// <param name="cancellationToken">Gives the opening up.</param>
     /// <exception cref="PitrException">
     /// NotFoundException NotADatabase; RefusedException DatabaseLocked, FormatVersion, ControlFileOfBackup,
     /// WalTooShort, ForeignSystem; DamageException ControlFileDamaged, WalDamaged; StorageFailedException.
@@ -104,7 +110,8 @@ public sealed class PitrDatabase : IAsyncDisposable
     public static async Task<PitrDatabase> OpenAsync(
         string folder, PitrOptions? options = null, CancellationToken cancellationToken = default)
     {
-        EngineContext engine = EngineFactory.ContextFor(Path.GetFullPath(folder), options ?? new PitrOptions());
+        string full = Path.GetFullPath(folder);
+        EngineContext engine = EngineFactory.ContextFor(full, options ?? PitrOptions.For(full));
         bool ownsSystem = engine.Options.ActorSystem is null;
         ActorSystem system = engine.Options.ActorSystem ?? ActorSystem.Create("pitr", EngineConfig.OwnSystem);
         EngineConfig.AddTo(system);
@@ -130,10 +137,11 @@ public sealed class PitrDatabase : IAsyncDisposable
     public static Task<PitrDatabase> OpenOrCreateAsync(
         string folder, PitrOptions? options = null, CancellationToken cancellationToken = default)
     {
-        IFileSystem files = EngineFactory.FileSystemOf(options ?? new PitrOptions());
         string full = Path.GetFullPath(folder);
+        PitrOptions settings = options ?? PitrOptions.For(full);
+        IFileSystem files = EngineFactory.FileSystemOf(settings);
         bool isEmpty = files.Stat(full) is null || files.List(full).Count == 0;
-        return isEmpty ? CreateAsync(full, options, cancellationToken) : OpenAsync(full, options, cancellationToken);
+        return isEmpty ? CreateAsync(full, settings, cancellationToken) : OpenAsync(full, settings, cancellationToken);
     }
 
     /// <summary>What the orderly shutdown could not ship, in words; null if nothing, or before it.</summary>

@@ -97,6 +97,15 @@ public sealed record PitrOptions
     /// <summary>Opens a database that is paused at a recovery target, for reading only.</summary>
     public bool ReadOnly { get; init; }
 
+    /// <summary>
+    /// The options that a database's <c>pitr.json</c> and the environment (<c>PITR__NAME</c>) say, over the defaults:
+    /// what <see cref="PitrDatabase.OpenAsync"/> takes when it is given none. What a program changes in them wins.
+    /// </summary>
+    /// <param name="folder">The database's folder; it need not be there yet.</param>
+    /// <exception cref="RefusedException">SettingsInvalid: the message names the source.</exception>
+    public static PitrOptions For(string folder) =>
+        Actors.LayeredSettings.Read(folder, Actors.LayeredSettings.OfProcess()).Options;
+
     /// <summary>The disk; tests put a simulated one here.</summary>
     internal Storage.IFileSystem? FileSystem { get; init; }
 

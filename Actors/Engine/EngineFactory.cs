@@ -77,7 +77,7 @@ internal static class EngineFactory
     /// <summary>The archive stores of a database: those of the options and of <c>pitr.json</c>.</summary>
     public static IReadOnlyList<FolderStore> StoresOf(EngineContext engine, DatabaseSettings settings)
     {
-        return [.. settings.Stores.Concat(engine.Options.ArchiveStores)
+        return [.. (settings.Stores ?? []).Concat(engine.Options.ArchiveStores)
             .Select(text => StoreAddress.Parse(text, engine.Folder))
             .DistinctBy(address => address.Folder)
             .Select(address => OpenStore(engine.FileSystem, engine.Draw, address))];

@@ -16,13 +16,23 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
     /// For a verb that opens the database, does one thing and closes it: what the archive lacks stays in the WAL, and
     /// the next one ships it, so nobody waits a minute for a store that is down.
     /// </summary>
-    private static readonly PitrOptions ForOneVerb = new() { ArchiveShutdownWait = TimeSpan.FromSeconds(5) };
+    private static readonly TimeSpan ShutdownWaitOfOneVerb = TimeSpan.FromSeconds(5);
+
+    private static PitrOptions ForOneVerb { get; } = new() { ArchiveShutdownWait = ShutdownWaitOfOneVerb };
+
+    /// <summary>Where <c>serve</c> listens for administration unless something else is said.</summary>
+    public const string ListenDefault = "127.0.0.1:4053";
+
+    /// <summary>Where <c>serve</c> listens for data, health and metrics unless something else is said.</summary>
+    public const string HttpDefault = "127.0.0.1:8053";
 
     /// <inheritdoc/>
     public async Task<IDatabaseTarget> OpenLocalAsync(string folder, CancellationToken cancellationToken)
     {
+        PitrOptions options = SettingsOf(
+            folder, static options => options with { ArchiveShutdownWait = ShutdownWaitOfOneVerb }).Options;
         LocalTarget target = await EngineHost
-            .OpenAsync(folder, Logger.None, ForOneVerb, cancellationToken).ConfigureAwait(false);
+            .OpenAsync(folder, Logger.None, options, cancellationToken).ConfigureAwait(false);
         target.WhenArchiveLeft = TellWhatIsLeft;
         return target;
     }
@@ -38,7 +48,12 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
     public async Task<SystemIdentifier> InitAsync(
         string folder, int walSegmentBytes, IReadOnlyList<string> stores, CancellationToken cancellationToken)
     {
-        PitrOptions options = ForOneVerb with { WalSegmentBytes = walSegmentBytes, ArchiveStores = stores };
+        PitrOptions options = SettingsOf(folder, options => options with
+        {
+            ArchiveShutdownWait = ShutdownWaitOfOneVerb,
+            WalSegmentBytes = walSegmentBytes,
+            ArchiveStores = [.. options.ArchiveStores, .. stores],
+        }).Options;
         LocalTarget target = await EngineHost
             .CreateAsync(folder, Logger.None, options, cancellationToken).ConfigureAwait(false);
         target.WhenArchiveLeft = TellWhatIsLeft;
@@ -60,14 +75,17 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
 
     /// <inheritdoc/>
     public async Task ServeAsync(
-        string folder, string listen, string http, string? tokenFile, CliConsole console, Interruption interruption)
+        string folder, string? listen, string? http, string? tokenFile, CliConsole console, Interruption interruption)
     {
+        LayeredSettings said = SettingsOf(folder);
+        listen ??= said.Listen ?? ListenDefault;
+        http ??= said.Http ?? HttpDefault;
         EngineServer.RequireLoopback(listen, http);
         Logger log = LogFrom(LogEventLevel.Information);
         await using (log.ConfigureAwait(false))
         {
             LocalTarget target = await EngineHost
-                .OpenAsync(folder, log, new PitrOptions(), interruption.Orderly).ConfigureAwait(false);
+                .OpenAsync(folder, log, said.Options, interruption.Orderly).ConfigureAwait(false);
             await using (target.ConfigureAwait(false))
             {
                 var settings = new EngineServerSettings
@@ -77,7 +95,7 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
                     Listen = listen,
                     Http = http,
                     TokenFile = tokenFile,
-                    Roots = EngineHost.RootsOf(folder),
+                    Roots = said.Roots,
                     Variable = console.Variable,
                 };
                 EngineServer server = await EngineServer
@@ -118,6 +136,9 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
             interruption.Forced.Register(() => _ = server.ShutdownAsync(force: true));
         await shutdown.ConfigureAwait(false);
     }
+
+    private LayeredSettings SettingsOf(string folder, Func<PitrOptions, PitrOptions>? inCode = null) =>
+        LayeredSettings.Read(folder, console.Settings(), inCode);
 
     private void TellWhatIsLeft(string left) =>
         console.Error.WriteLine(

@@ -18,13 +18,6 @@ internal static class EngineHost
         string folder, Serilog.ILogger log, PitrOptions options, CancellationToken cancellationToken) =>
         StartAsync(log, options, settings => PitrDatabase.CreateAsync(folder, settings, cancellationToken));
 
-    /// <summary>The folders of <c>"roots"</c> in pitr.json, under which paths of remote callers must lie.</summary>
-    public static IReadOnlyList<string> RootsOf(string folder)
-    {
-        DatabaseSettings settings = DatabaseSettings.Read(EngineFactory.FileSystemOf(new PitrOptions()), folder);
-        return [.. (settings.Roots ?? []).Select(root => Path.GetFullPath(root, folder))];
-    }
-
     /// <summary>Does some work that opens databases by itself, in an actor system whose log goes to Serilog.</summary>
     public static async Task<T> WithSystemAsync<T>(
         Serilog.ILogger log, PitrOptions options, Func<PitrOptions, Task<T>> work)

@@ -1,3 +1,5 @@
+using Pitr.Actors;
+
 namespace Pitr.Cli;
 
 /// <summary>The process's surroundings as the command line sees them; a test gives its own.</summary>
@@ -17,6 +19,9 @@ internal sealed record CliConsole(
     bool OutputIsTerminal,
     bool ErrorIsTerminal)
 {
+    /// <summary>The environment as a source of settings.</summary>
+    public Func<IEnumerable<KeyValuePair<string, string>>> Settings { get; init; } = LayeredSettings.OfProcess;
+
     /// <summary>Those of this process.</summary>
     public static CliConsole OfProcess() => new(
         Console.OpenStandardOutput(),

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
+using Pitr.Actors;
 
 namespace Pitr.Cli;
 
@@ -10,34 +11,10 @@ namespace Pitr.Cli;
 internal static partial class TextForms
 {
     /// <summary>Bytes: a number, or one followed by KiB, MiB, GiB or TiB.</summary>
-    public static long Size(string text)
-    {
-        Match match = SizeForm().Match(text);
-        if (!match.Success)
-            throw new FormatException(
-                $"'{text}' is not a SIZE: a number of bytes, or one with KiB, MiB, GiB or TiB, such as 64MiB.");
-        int shift = match.Groups[2].Value switch { "KiB" => 10, "MiB" => 20, "GiB" => 30, "TiB" => 40, _ => 0 };
-        if (!long.TryParse(match.Groups[1].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out long number)
-            || number > long.MaxValue >> shift)
-            throw new FormatException($"The SIZE '{text}' is larger than 8 EiB.");
-        return number << shift;
-    }
+    public static long Size(string text) => SettingForms.Size(text);
 
     /// <summary>A length of time: a number with ms, s, m, h or d; more than zero.</summary>
-    public static TimeSpan Duration(string text)
-    {
-        Match match = DurationForm().Match(text);
-        if (!match.Success
-            || !double.TryParse(
-                match.Groups[1].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out double number))
-            throw new FormatException(
-                $"'{text}' is not a DURATION: a whole number with ms, s, m, h or d, such as 90s or 14d.");
-        double seconds =
-            number * match.Groups[2].Value switch { "ms" => 0.001, "s" => 1, "m" => 60, "h" => 3600, _ => 86400 };
-        if (seconds is <= 0 or > 86400 * 36500.0)
-            throw new FormatException($"The DURATION '{text}' is not between a moment and 100 years.");
-        return TimeSpan.FromSeconds(seconds);
-    }
+    public static TimeSpan Duration(string text) => SettingForms.Duration(text);
 
     /// <summary>A name of a table, datafile or restore point.</summary>
     public static string Name(string text) => Limits.IsName(text)
@@ -151,12 +128,6 @@ internal static partial class TextForms
 
     private static readonly UTF8Encoding Strict =
         new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
-
-    [GeneratedRegex(@"\A([0-9]{1,19})(KiB|MiB|GiB|TiB)?\z", RegexOptions.CultureInvariant)]
-    private static partial Regex SizeForm();
-
-    [GeneratedRegex(@"\A([0-9]{1,9})(ms|s|m|h|d)\z", RegexOptions.CultureInvariant)]
-    private static partial Regex DurationForm();
 
     [GeneratedRegex(
         @"\A[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,7})?)?(?<offset>Z|[+-][0-9]{2}:[0-9]{2})?\z",

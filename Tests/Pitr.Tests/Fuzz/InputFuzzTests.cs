@@ -16,7 +16,8 @@ public sealed class InputFuzzTests
         "pitr.json",
         [
             """
-            {"stores":["/archive","file:///b"],"roots":["data"],"archiveLagBytesMax":4096,"archiveLagChoice":"refuseCommits"}
+            {"stores":["/archive","file:///b"],"roots":["data"],"archiveLagBytesMax":4096,"archiveLagChoice":"refuseCommits",
+            "memoryBudgetBytes":"64MiB","checkpointInterval":"90s"}
             """u8.ToArray(),
         ],
         static (bytes, steps) =>
@@ -26,7 +27,7 @@ public sealed class InputFuzzTests
             using (IFileHandle file = disk.Open("/db/pitr.json", FileOpen.CreateNew))
                 file.Write(0, bytes);
             DatabaseSettings settings = DatabaseSettings.Read(disk, "/db");
-            foreach (string store in settings.Stores)
+            foreach (string store in settings.Stores ?? [])
                 steps.Take(StoreAddress.Parse(store, "/db").Folder.Length);
             foreach (string root in settings.Roots ?? [])
                 steps.Take(Path.GetFullPath(root, "/db").Length);

@@ -53,6 +53,6 @@ internal sealed class CliRun(IDatabaseTarget target) : ITargets
         Task.FromResult(new SystemIdentifier(1));
 
     public Task ServeAsync(
-        string folder, string listen, string http, string? tokenFile, CliConsole console, Interruption interruption) =>
+        string folder, string? listen, string? http, string? tokenFile, CliConsole console, Interruption interruption) =>
         Task.CompletedTask;
 }

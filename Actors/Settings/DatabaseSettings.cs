@@ -1,0 +1,144 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Pitr.Storage;
+
+namespace Pitr.Actors;
+
+/// <summary>
+/// What <c>pitr.json</c> in the database's folder says: settings that operators edit. Secrets are never in it.
+/// </summary>
+/// <remarks>
+/// One source of settings; <see cref="LayeredSettings"/> puts the sources together. What is null is not said here.
+/// Each member is a row of docs/reference/settings.md.
+/// </remarks>
+internal sealed record DatabaseSettings
+{
+    public const string FileName = "pitr.json";
+
+    /// <summary>Addresses of the stores that the database archives into; null: none.</summary>
+    public IReadOnlyList<string>? Stores { get; init; }
+
+    /// <summary>
+    /// Folders, from the database's folder, under which paths of remote callers must lie; null: anywhere.
+    /// </summary>
+    public IReadOnlyList<string>? Roots { get; init; }
+
+    /// <summary>Where <c>pitr serve</c> listens for administration, HOST:PORT.</summary>
+    public string? Listen { get; init; }
+
+    /// <summary>Where <c>pitr serve</c> listens for data, health and metrics, HOST:PORT.</summary>
+    public string? Http { get; init; }
+
+    /// <summary>As <see cref="PitrOptions.ArchiveLagBytesMax"/>.</summary>
+    [JsonConverter(typeof(SizeJson))]
+    public long? ArchiveLagBytesMax { get; init; }
+
+    /// <summary>As <see cref="PitrOptions.ArchiveLagChoice"/>.</summary>
+    public ArchiveLagChoice? ArchiveLagChoice { get; init; }
+
+    /// <summary>As <see cref="PitrOptions.ArchiveShutdownWait"/>.</summary>
+    [JsonConverter(typeof(DurationJson))]
+    public TimeSpan? ArchiveShutdownWait { get; init; }
+
+    /// <summary>As <see cref="PitrOptions.MemoryBudgetBytes"/>.</summary>
+    [JsonConverter(typeof(SizeJson))]
+    public long? MemoryBudgetBytes { get; init; }
+
+    /// <summary>As <see cref="PitrOptions.WriteBufferBytesMax"/>.</summary>
+    [JsonConverter(typeof(SizeJson))]
+    public long? WriteBufferBytesMax { get; init; }
+
+    /// <summary>As <see cref="PitrOptions.CheckpointWalBytes"/>.</summary>
+    [JsonConverter(typeof(SizeJson))]
+    public long? CheckpointWalBytes { get; init; }
+
+    /// <summary>As <see cref="PitrOptions.CheckpointInterval"/>.</summary>
+    [JsonConverter(typeof(DurationJson))]
+    public TimeSpan? CheckpointInterval { get; init; }
+
+    /// <summary>As <see cref="PitrOptions.HeartbeatInterval"/>.</summary>
+    [JsonConverter(typeof(DurationJson))]
+    public TimeSpan? HeartbeatInterval { get; init; }
+
+    /// <summary>As <see cref="PitrOptions.SegmentAgeMax"/>.</summary>
+    [JsonConverter(typeof(DurationJson))]
+    public TimeSpan? SegmentAgeMax { get; init; }
+
+    /// <summary>As <see cref="PitrOptions.FencedWalBytesMax"/>.</summary>
+    [JsonConverter(typeof(SizeJson))]
+    public long? FencedWalBytesMax { get; init; }
+
+    /// <summary>As <see cref="PitrOptions.KeptWalChoice"/>.</summary>
+    public KeptWalChoice? KeptWalChoice { get; init; }
+
+    /// <summary>As <see cref="PitrOptions.SnapshotAgeMax"/>.</summary>
+    [JsonConverter(typeof(DurationJson))]
+    public TimeSpan? SnapshotAgeMax { get; init; }
+
+    /// <summary>As <see cref="PitrOptions.SnapshotBytesMax"/>.</summary>
+    [JsonConverter(typeof(SizeJson))]
+    public long? SnapshotBytesMax { get; init; }
+
+    /// <summary>As <see cref="PitrOptions.RequestTimeout"/>.</summary>
+    [JsonConverter(typeof(DurationJson))]
+    public TimeSpan? RequestTimeout { get; init; }
+
+    /// <exception cref="RefusedException">SettingsInvalid: the file is not JSON of the known form.</exception>
+    public static DatabaseSettings Read(IFileSystem files, string folder)
+    {
+        string path = Path.Combine(folder, FileName);
+        if (files.Stat(path) is not { IsFolder: false })
+            return new DatabaseSettings();
+        using IFileHandle file = files.Open(path, FileOpen.Read);
+        byte[] bytes = new byte[file.LengthBytes];
+        int read = file.Read(0, bytes);
+        try
+        {
+            DatabaseSettings settings = Parse(bytes.AsSpan(0, read));
+            return settings.Roots?.FirstOrDefault(static root => root.Contains('\0', StringComparison.Ordinal)) is null
+                ? settings
+                : throw EngineErrors.SettingsInvalid(path, "a root has a zero character.");
+        }
+        catch (JsonException error)
+        {
+            throw EngineErrors.SettingsInvalid(path, error);
+        }
+    }
+
+    /// <exception cref="JsonException">It is not JSON of the known form.</exception>
+    public static DatabaseSettings Parse(ReadOnlySpan<byte> json) => JsonSerializer.Deserialize(
+        json, StrictJson.Of(SettingsJson.Default.DatabaseSettings)) ?? new DatabaseSettings();
+
+    public void Write(IFileSystem files, string folder) => DurableReplace.Write(
+        files, Path.Combine(folder, FileName),
+        JsonSerializer.SerializeToUtf8Bytes(this, SettingsJson.Default.DatabaseSettings));
+
+    /// <summary>
+    /// The options with what is said here in place of what they say; stores of <c>pitr.json</c> are not among them: the
+    /// engine reads those by itself.
+    /// </summary>
+    public PitrOptions Over(PitrOptions options) => options with
+    {
+        ArchiveLagBytesMax = ArchiveLagBytesMax ?? options.ArchiveLagBytesMax,
+        ArchiveLagChoice = ArchiveLagChoice ?? options.ArchiveLagChoice,
+        ArchiveShutdownWait = ArchiveShutdownWait ?? options.ArchiveShutdownWait,
+        MemoryBudgetBytes = MemoryBudgetBytes ?? options.MemoryBudgetBytes,
+        WriteBufferBytesMax = WriteBufferBytesMax ?? options.WriteBufferBytesMax,
+        CheckpointWalBytes = CheckpointWalBytes ?? options.CheckpointWalBytes,
+        CheckpointInterval = CheckpointInterval ?? options.CheckpointInterval,
+        HeartbeatInterval = HeartbeatInterval ?? options.HeartbeatInterval,
+        SegmentAgeMax = SegmentAgeMax ?? options.SegmentAgeMax,
+        FencedWalBytesMax = FencedWalBytesMax ?? options.FencedWalBytesMax,
+        KeptWalChoice = KeptWalChoice ?? options.KeptWalChoice,
+        SnapshotAgeMax = SnapshotAgeMax ?? options.SnapshotAgeMax,
+        SnapshotBytesMax = SnapshotBytesMax ?? options.SnapshotBytesMax,
+        RequestTimeout = RequestTimeout ?? options.RequestTimeout,
+    };
+}
+
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true,
+    UseStringEnumConverter = true, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    ReadCommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true)]
+[JsonSerializable(typeof(DatabaseSettings))]
+internal sealed partial class SettingsJson : JsonSerializerContext;
