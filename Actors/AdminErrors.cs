@@ -10,6 +10,16 @@ internal static class AdminErrors
         "The engine does not admit this client: the token is missing or is not its token.",
         "Run it as the user that runs `pitr serve`, or name the engine's token file with --token-file.");
 
+    public static RefusedException RoleTooLow(AdminRole role) => new(
+        ErrorCode.NotAuthorized,
+        $"This needs the role of an operator; the token that was shown is that of a {role.ToString().ToLowerInvariant()}.",
+        "Name an operator's token file with --token-file.");
+
+    public static RefusedException Unintelligible(string why) => new(
+        ErrorCode.FormatVersion,
+        $"A message cannot be understood: {why}",
+        "Use a `pitr` of the same release as the engine.");
+
     public static RefusedException ProtocolVersion(int version) => new(
         ErrorCode.FormatVersion,
         $"The client speaks version {version} of the administration protocol, the engine version {AdminProtocol.ProtocolVersion}.",

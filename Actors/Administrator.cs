@@ -1,5 +1,3 @@
-using System.Security.Cryptography;
-using System.Text;
 using Akka.Actor;
 using Akka.Event;
 using static Pitr.Actors.AdminProtocol;
@@ -10,7 +8,7 @@ namespace Pitr.Actors;
 /// <param name="SystemId">Which database.</param>
 /// <param name="Folder">Where it lies.</param>
 /// <param name="Http">HOST:PORT of the HTTP endpoint.</param>
-/// <param name="Token">What a client must show.</param>
+/// <param name="RoleOf">What the token that a client shows allows it.</param>
 /// <param name="PathIsAllowed">Whether a path that a client named may be used (the configured roots).</param>
 /// <param name="StoreIsAllowed">The same of a store.</param>
 /// <param name="WhenShutdown">Called once, with "forced", when a client asked for the end; completes when the engine
@@ -19,7 +17,7 @@ internal sealed record AdministratorSettings(
     SystemIdentifier SystemId,
     string Folder,
     string Http,
-    string Token,
+    Func<string, AdminRole> RoleOf,
     Func<string, bool> PathIsAllowed,
     Func<string, bool> StoreIsAllowed,
     Func<bool, Task> WhenShutdown);
@@ -31,7 +29,7 @@ internal sealed record AdministratorSettings(
 /// STATE  the open sessions, by the client's reference. A session belongs to exactly one reference; a request from any
 /// other is answered with NotAuthorized (a token that was shown once does not open the door for neighbours).
 /// INVARIANTS
-///   A1  Nothing reaches the engine for a client without an open session.
+///   A1  Nothing reaches the engine for a client without an open session, or whose role is too low.
 ///   A2  Every request of an open session is answered exactly once.
 ///   A3  A session ends with CloseSession, its client's death, or <see cref="SilenceMax"/> without a message; what it
 ///       had running is cancelled then. A fence is not: it ends with its lease or an unfence.
@@ -55,7 +53,6 @@ internal sealed class Administrator : UntypedActor, IWithTimers
     private readonly TimeProvider _clock;
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly Dictionary<IActorRef, Session> _sessions = [];
-    private readonly byte[] _tokenDigest;
 
     /// <summary>Made by <see cref="PropsFor"/>.</summary>
     public Administrator(IDatabaseTarget engine, AdministratorSettings settings, TimeProvider clock)
@@ -63,7 +60,6 @@ internal sealed class Administrator : UntypedActor, IWithTimers
         _engine = engine;
         _settings = settings;
         _clock = clock;
-        _tokenDigest = SHA256.HashData(Encoding.UTF8.GetBytes(settings.Token));
     }
 
     /// <inheritdoc/>
@@ -98,11 +94,19 @@ internal sealed class Administrator : UntypedActor, IWithTimers
             case CloseSession:
                 Close(Sender, "its client left");
                 break;
+            case AdminRequest request when Touch(Sender) is { } session && session.Role < RoleNeeded(request): // A1
+                Refuse(request.RequestId, AdminErrors.RoleTooLow(session.Role));
+                break;
             case AdminRequest request when Touch(Sender) is { } session:
                 Start(request, session, Sender);
                 break;
             case AdminRequest request: // A1
-                Sender.Tell(new Failed(request.RequestId, AdminProblems.Of(AdminErrors.NotAuthorized())));
+                Refuse(request.RequestId, AdminErrors.NotAuthorized());
+                break;
+            case Unintelligible nonsense:
+                Refuse(
+                    nonsense.RequestId,
+                    Touch(Sender) is null ? AdminErrors.NotAuthorized() : AdminErrors.Unintelligible(nonsense.Why));
                 break;
             case RequestEnded ended:
                 ended.Client.Tell(ended.Answer);
@@ -123,9 +127,10 @@ internal sealed class Administrator : UntypedActor, IWithTimers
 
     private void Open(OpenSession open, IActorRef client)
     {
+        AdminRole role = _settings.RoleOf(open.Token);
         PitrException? refusal = open.Version != ProtocolVersion
             ? AdminErrors.ProtocolVersion(open.Version)
-            : !TokenMatches(open.Token) ? AdminErrors.NotAuthorized()
+            : role == AdminRole.None ? AdminErrors.NotAuthorized()
             : _sessions.Count >= SessionsMax && !_sessions.ContainsKey(client)
                 ? AdminErrors.TooManySessions(SessionsMax)
             : null;
@@ -135,17 +140,22 @@ internal sealed class Administrator : UntypedActor, IWithTimers
             client.Tell(new SessionRefused(AdminProblems.Of(refusal)));
             return;
         }
-        if (!_sessions.ContainsKey(client))
+        if (!_sessions.TryGetValue(client, out Session? session))
         {
-            _sessions.Add(client, new Session(_clock.GetTimestamp()));
+            _sessions.Add(client, session = new Session(_clock.GetTimestamp()));
             Context.Watch(client);
-            _log.Debug("Session opened for {0} ({1})", client.Path, open.Client);
+            _log.Debug("Session opened for {0} ({1}) as {2}", client.Path, open.Client, role);
         }
-        client.Tell(new SessionOpened(ProtocolVersion, _settings.SystemId, _settings.Folder, _settings.Http));
+        session.Role = role;
+        client.Tell(new SessionOpened(ProtocolVersion, _settings.SystemId, _settings.Folder, _settings.Http, role));
     }
 
-    private bool TokenMatches(string token) =>
-        CryptographicOperations.FixedTimeEquals(SHA256.HashData(Encoding.UTF8.GetBytes(token ?? "")), _tokenDigest);
+    private void Refuse(long requestId, PitrException why) =>
+        Sender.Tell(new Failed(requestId, AdminProblems.Of(why)));
+
+    /// <summary>What only looks is named here; all else needs an operator.</summary>
+    private static AdminRole RoleNeeded(AdminRequest request) =>
+        request is ReadStatus or ReadDatafiles or ReadTables ? AdminRole.Viewer : AdminRole.Operator;
 
     private Session? Touch(IActorRef client)
     {
@@ -310,6 +320,8 @@ internal sealed class Administrator : UntypedActor, IWithTimers
         public CancellationTokenSource Ended { get; } = new();
 
         public long LastHeard { get; set; } = openedAt;
+
+        public AdminRole Role { get; set; }
     }
 
     /// <summary>Passes a job's progress on to its client, on whichever thread it is reported.</summary>

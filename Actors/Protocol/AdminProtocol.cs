@@ -15,8 +15,8 @@ namespace Pitr.Actors;
 ///    | &lt;----------- its answer | Failed, same RequestId |
 ///    | CloseSession ---------------------------------> |   what the session still had running is given up
 /// </code>
-/// Each message has a manifest of its own in <see cref="AdminSerializer"/>; on the wire it is JSON of at most
-/// <see cref="AdminSerializer.MessageBytesMax"/> bytes. Requests that change something may not be sent twice; all
+/// Each message has a manifest of its own in <see cref="AdminSerializer"/>; on the wire it is a message of
+/// <c>Wire/admin.proto</c> of at most <see cref="AdminSerializer.MessageBytesMax"/> bytes. Requests that change something may not be sent twice; all
 /// others may. The same messages serve a local actor: it opens a session with the token as well.
 /// </remarks>
 internal static class AdminProtocol
@@ -55,8 +55,9 @@ internal static class AdminProtocol
     /// <param name="SystemId">Which database it is.</param>
     /// <param name="Folder">Where it lies, on the engine's machine.</param>
     /// <param name="Http">HOST:PORT of the HTTP endpoint; the same token opens it.</param>
-    internal sealed record SessionOpened(int Version, SystemIdentifier SystemId, string Folder, string Http)
-        : IAdminMessage;
+    /// <param name="Role">What the token allows.</param>
+    internal sealed record SessionOpened(
+        int Version, SystemIdentifier SystemId, string Folder, string Http, AdminRole Role) : IAdminMessage;
 
     /// <summary>No session.</summary>
     internal sealed record SessionRefused(AdminProblem Why) : IAdminMessage;
@@ -70,6 +71,16 @@ internal static class AdminProtocol
 
     /// <summary>The client leaves. No answer.</summary>
     internal sealed record CloseSession : IAdminMessage;
+
+    // ---- what could not be read --------------------------------------------------------------------
+
+    /// <summary>
+    /// Made by the serializer in place of a message that it cannot read, so that its sender gets an answer: of a newer
+    /// release, named like a type, or damaged.
+    /// </summary>
+    /// <param name="RequestId">Of the request or answer, if that much could be read; else 0.</param>
+    /// <param name="Why">What is wrong with it.</param>
+    internal sealed record Unintelligible(long RequestId, string Why) : INoSerializationVerificationNeeded;
 
     // ---- answers that several requests have --------------------------------------------------------
 

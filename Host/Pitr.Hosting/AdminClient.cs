@@ -88,6 +88,9 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
             case Failed failed when _pending.Remove(failed.RequestId, out SendRequest? waiting):
                 waiting.Answer.TrySetException(AdminProblems.ToException(failed.Why));
                 break;
+            case Unintelligible nonsense when _pending.Remove(nonsense.RequestId, out SendRequest? waiting):
+                waiting.Answer.TrySetException(AdminErrors.Unintelligible(nonsense.Why));
+                break;
             case AdminAnswer answer when _pending.Remove(answer.RequestId, out SendRequest? waiting):
                 waiting.Answer.TrySetResult(answer);
                 break;

@@ -18,8 +18,11 @@ internal sealed record EngineServerSettings
     /// <summary>Data; port 0: any.</summary>
     public required string Http { get; init; }
 
-    /// <summary>Where the token is written; null: in the user's runtime folder.</summary>
+    /// <summary>Where the operator's token is written; null: in the user's runtime folder.</summary>
     public string? TokenFile { get; init; }
+
+    /// <summary>Tokens that are good besides those of this start: they stay the same over restarts.</summary>
+    public IReadOnlyList<(string Token, AdminRole Role)> Tokens { get; init; } = [];
 
     /// <summary>
     /// Folders under which paths of remote callers must lie; empty: anywhere, since the token makes them this user.
@@ -41,16 +44,19 @@ internal sealed class EngineServer : IAsyncDisposable
     private readonly RemoteAdministration _administration;
     private readonly HttpEndpoint _http;
     private readonly string _token;
+    private readonly string _viewerToken;
     private readonly string _tokenFile;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private EngineServer(
-        IDatabaseTarget engine, RemoteAdministration administration, HttpEndpoint http, string token, string tokenFile)
+        IDatabaseTarget engine, RemoteAdministration administration, HttpEndpoint http, string token,
+        string viewerToken, string tokenFile)
     {
         _engine = engine;
         _administration = administration;
         _http = http;
         _token = token;
+        _viewerToken = viewerToken;
         _tokenFile = tokenFile;
     }
 
@@ -60,7 +66,7 @@ internal sealed class EngineServer : IAsyncDisposable
     /// <summary>HOST:PORT of the HTTP endpoint.</summary>
     public string Http => _http.Address;
 
-    /// <summary>Where the token is.</summary>
+    /// <summary>Where the operator's token is; the viewer's is beside it.</summary>
     public string TokenFilePath => _tokenFile;
 
     /// <summary>Completes when the engine was stopped through <see cref="ShutdownAsync"/>, by whomever.</summary>
@@ -81,16 +87,21 @@ internal sealed class EngineServer : IAsyncDisposable
         IPEndPoint listen = Loopback(settings.Listen);
         IPEndPoint httpListen = Loopback(settings.Http);
         string token = Hosting.TokenFile.NewToken();
+        string viewerToken = Hosting.TokenFile.NewToken();
+        var tokens = new AdmittedTokens(
+            [(token, AdminRole.Operator), (viewerToken, AdminRole.Viewer), .. settings.Tokens]);
         RemoteAdministration administration = RemoteAdministration.Listen(listen, log);
         HttpEndpoint? http = null;
         try
         {
-            http = await HttpEndpoint.StartAsync(httpListen, engine, token, cancellationToken).ConfigureAwait(false);
+            http = await HttpEndpoint.StartAsync(httpListen, engine, tokens, cancellationToken).ConfigureAwait(false);
             string file = Hosting.TokenFile.Write(settings.TokenFile, administration.Address, token, settings.Variable);
-            var server = new EngineServer(engine, administration, http, token, file);
+            Hosting.TokenFile.Write(
+                Hosting.TokenFile.ForViewers(file), administration.Address, viewerToken, settings.Variable);
+            var server = new EngineServer(engine, administration, http, token, viewerToken, file);
             var roots = new AllowedRoots(settings.Roots);
             administration.Admit(engine, new AdministratorSettings(
-                settings.SystemId, settings.Folder, http.Address, token, roots.AllowsPath, roots.AllowsStore,
+                settings.SystemId, settings.Folder, http.Address, tokens.RoleOf, roots.AllowsPath, roots.AllowsStore,
                 server.ShutdownAsync));
             return server;
         }
@@ -116,6 +127,7 @@ internal sealed class EngineServer : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         Hosting.TokenFile.Remove(_tokenFile, _token);
+        Hosting.TokenFile.Remove(Hosting.TokenFile.ForViewers(_tokenFile), _viewerToken);
         await _http.DisposeAsync().ConfigureAwait(false);
         await _administration.DisposeAsync().ConfigureAwait(false);
     }

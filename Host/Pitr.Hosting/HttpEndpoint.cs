@@ -19,7 +19,7 @@ using Pitr.Actors;
 namespace Pitr.Hosting;
 
 /// <summary>
-/// Data over HTTP: keys, rows and loads, streamed with back pressure, for callers with the engine's token.
+/// Data over HTTP: keys, rows and loads, streamed with back pressure, for callers with a token of the engine (a viewer's reads only).
 /// </summary>
 /// <remarks>
 /// REQUESTS  (docs/formats/admin-wire.md; KEY in hexadecimal; each with <c>Authorization: Bearer TOKEN</c>)
@@ -40,14 +40,14 @@ internal sealed class HttpEndpoint : IAsyncDisposable
 
     private readonly WebApplication _application;
     private readonly IDatabaseTarget _engine;
-    private readonly byte[] _tokenDigest;
+    private readonly AdmittedTokens _tokens;
     private readonly CancellationTokenSource _stopping = new();
 
-    private HttpEndpoint(WebApplication application, IDatabaseTarget engine, string token)
+    private HttpEndpoint(WebApplication application, IDatabaseTarget engine, AdmittedTokens tokens)
     {
         _application = application;
         _engine = engine;
-        _tokenDigest = SHA256.HashData(Encoding.UTF8.GetBytes(token));
+        _tokens = tokens;
     }
 
     /// <summary>HOST:PORT that it listens on.</summary>
@@ -56,7 +56,7 @@ internal sealed class HttpEndpoint : IAsyncDisposable
     /// <summary>Begins to listen and to answer.</summary>
     /// <exception cref="StorageFailedException">The address cannot be listened on.</exception>
     public static async Task<HttpEndpoint> StartAsync(
-        IPEndPoint listen, IDatabaseTarget engine, string token, CancellationToken cancellationToken)
+        IPEndPoint listen, IDatabaseTarget engine, AdmittedTokens tokens, CancellationToken cancellationToken)
     {
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Services.AddSingleton<IHostLifetime, NoLifetime>();
@@ -69,7 +69,7 @@ internal sealed class HttpEndpoint : IAsyncDisposable
             kestrel.Listen(listen);
         });
         WebApplication application = builder.Build();
-        var endpoint = new HttpEndpoint(application, engine, token);
+        var endpoint = new HttpEndpoint(application, engine, tokens);
         application.UseWebSockets();
         application.Run(endpoint.AnswerAsync);
         try
@@ -102,9 +102,12 @@ internal sealed class HttpEndpoint : IAsyncDisposable
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, _stopping.Token);
         try
         {
-            if (!IsAuthorized(context.Request))
+            AdminRole role = RoleOf(context.Request);
+            if (role == AdminRole.None)
                 throw AdminErrors.NotAuthorized();
-            await RouteAsync(context, ended.Token).ConfigureAwait(false);
+            if (role < RoleNeeded(context.Request))
+                throw AdminErrors.RoleTooLow(role);
+            await RouteAsync(context, role, ended.Token).ConfigureAwait(false);
         }
         catch (Exception failure) when (!context.Response.HasStarted && !context.RequestAborted.IsCancellationRequested)
         {
@@ -116,16 +119,20 @@ internal sealed class HttpEndpoint : IAsyncDisposable
         }
     }
 
-    private bool IsAuthorized(HttpRequest request)
+    private AdminRole RoleOf(HttpRequest request)
     {
         const string Scheme = "Bearer ";
         string? given = request.Headers.Authorization;
         return given is not null && given.StartsWith(Scheme, StringComparison.Ordinal)
-            && CryptographicOperations.FixedTimeEquals(
-                SHA256.HashData(Encoding.UTF8.GetBytes(given[Scheme.Length..])), _tokenDigest);
+            ? _tokens.RoleOf(given[Scheme.Length..])
+            : AdminRole.None;
     }
 
-    private Task RouteAsync(HttpContext context, CancellationToken ended)
+    /// <summary>A viewer reads. (A load is a GET by its form only, and looks itself: its failures are frames.)</summary>
+    private static AdminRole RoleNeeded(HttpRequest request) =>
+        request.Method == "GET" ? AdminRole.Viewer : AdminRole.Operator;
+
+    private Task RouteAsync(HttpContext context, AdminRole role, CancellationToken ended)
     {
         string path = context.Request.Path.Value ?? "";
         string[] parts = path.StartsWith(Prefix, StringComparison.Ordinal) ? path[Prefix.Length..].Split('/') : [];
@@ -136,7 +143,7 @@ internal sealed class HttpEndpoint : IAsyncDisposable
             ("DELETE", [var table, "keys", var key]) => DeleteAsync(context, table, Convert.FromHexString(key), ended),
             ("GET", [var table, "rows"]) => ScanAsync(context, table, ended),
             ("GET", [var table, "count"]) => CountAsync(context, table, ended),
-            ("GET", [var table, "load"]) => LoadAsync(context, table, ended),
+            ("GET", [var table, "load"]) => LoadAsync(context, table, role, ended),
             _ => throw new ArgumentException($"There is no '{context.Request.Method} {path}'."),
         };
     }
@@ -228,7 +235,7 @@ internal sealed class HttpEndpoint : IAsyncDisposable
 
     // ---- loads -------------------------------------------------------------------------------------
 
-    private async Task LoadAsync(HttpContext context, string table, CancellationToken ended)
+    private async Task LoadAsync(HttpContext context, string table, AdminRole role, CancellationToken ended)
     {
         if (!context.WebSockets.IsWebSocketRequest)
             throw new ArgumentException("A load is a WebSocket.");
@@ -237,6 +244,8 @@ internal sealed class HttpEndpoint : IAsyncDisposable
         long count = 0;
         try
         {
+            if (role < AdminRole.Operator)
+                throw AdminErrors.RoleTooLow(role);
             await foreach (CommitResult commit in _engine
                 .LoadAsync(table, TransactionsAsync(socket, ended), ended).ConfigureAwait(false))
             {

@@ -25,6 +25,9 @@ internal static class TokenFile
     public static string PathFor(string address, Func<string, string?> variable) =>
         Candidates(address, variable).First();
 
+    /// <summary>Where the viewer's token is, beside an operator's.</summary>
+    public static string ForViewers(string file) => file + ".viewer";
+
     /// <summary>Writes a token and returns the file's path. An old file of the same address is replaced.</summary>
     public static string Write(string? path, string address, string token, Func<string, string?> variable)
     {

@@ -106,6 +106,82 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_viewer_looks_and_changes_nothing()
+    {
+        _engine.AddTable("t", ("a", "1"));
+        string viewer = File.ReadAllText(TokenFile.ForViewers(_server.TokenFilePath)).Trim();
+        Assert.NotEqual(Token, viewer);
+        await using RemoteTarget remote = await RemoteTarget.ConnectAsync(_server.Listen, () => viewer, None);
+        Assert.Equal("Running", (await remote.GetStatusAsync(None)).State);
+        Assert.Equal([new TableEntry("t", "main")], await remote.ListTablesAsync(None));
+        Assert.Equal("1"u8.ToArray(), (await remote.GetAsync("t", "a"u8.ToArray(), None))!.Value);
+        Assert.Equal(["a=1"], await RowsAsync(remote, ScanRange.All));
+        Assert.Equal(1, await remote.CountAsync("t", None));
+        Func<Task>[] changes =
+        [
+            () => remote.CheckpointAsync(None),
+            () => remote.SwitchWalAsync(None),
+            () => remote.CreateRestorePointAsync("x", None),
+            () => remote.ShutdownAsync(force: false, None),
+            () => remote.CreateDatafileAsync("b", null, None),
+            () => remote.DropDatafileAsync("b", None),
+            () => remote.CreateTableAsync("u", null, None),
+            () => remote.DropTableAsync("t", None),
+            () => remote.FenceAsync("main", TimeSpan.FromMinutes(1), "", None),
+            () => remote.UnfenceAsync("main", null, None),
+            () => remote.BackupAsync(new BackupRequest { Store = "/backups" }, None),
+            () => remote.PutAsync("t", "b"u8.ToArray(), "2"u8.ToArray(), None),
+            () => remote.DeleteAsync("t", "a"u8.ToArray(), None),
+            async () =>
+            {
+                await foreach (CommitResult _ in remote.LoadAsync("t", Transactions(1), None))
+                    Assert.Fail("a viewer has committed");
+            },
+        ];
+        foreach (Func<Task> change in changes)
+        {
+            var refused = await Assert.ThrowsAsync<RefusedException>(change);
+            Assert.Equal(ErrorCode.NotAuthorized, refused.Code);
+        }
+        Assert.Null(_engine.ShutdownForced);
+        Assert.Equal(1, await _engine.CountAsync("t", None));
+    }
+
+    [Fact]
+    public async Task What_cannot_be_understood_is_answered_and_the_engine_serves_on()
+    {
+        using ActorSystem system = ActorSystem.Create("other", RemotingConfig.ForClient(IPAddress.Loopback));
+        var inbox = new Inbox(system);
+        ActorSelection administrator = system.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen));
+        administrator.Tell(new Unintelligible(7, "sent as it is"), inbox.Ref); // no message of ours: not sent at all
+        administrator.Tell(new OpenSession(ProtocolVersion, Token, "first"), inbox.Ref);
+        Assert.IsType<SessionOpened>(await inbox.NextAsync());
+        await system.Terminate();
+
+        // A newer client: its serializer has a message more.
+        using ActorSystem newer = ActorSystem.Create("newer", ConfigurationFactory.ParseString("""
+            akka.actor.serializers.pitr-admin = "Pitr.Tests.NewerAdminSerializer, Pitr.Tests"
+            akka.actor.serialization-bindings { "Pitr.Tests.FromTheFuture, Pitr.Tests" = pitr-admin }
+            """).WithFallback(RemotingConfig.ForClient(IPAddress.Loopback)));
+        var client = new Inbox(newer);
+        ActorSelection from = newer.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen));
+        from.Tell(new FromTheFuture(3, "checkpoint.2"), client.Ref);
+        Assert.Equal((int)ErrorCode.NotAuthorized, Assert.IsType<Failed>(await client.NextAsync()).Why.Code);
+        from.Tell(new OpenSession(ProtocolVersion, Token, "newer"), client.Ref);
+        Assert.IsType<SessionOpened>(await client.NextAsync());
+        foreach (string manifest in new[] { "checkpoint.2", "System.Diagnostics.Process, System.Diagnostics.Process" })
+        {
+            from.Tell(new FromTheFuture(9, manifest), client.Ref);
+            Failed failed = Assert.IsType<Failed>(await client.NextAsync());
+            Assert.Equal((9L, (int)ErrorCode.FormatVersion), (failed.RequestId, failed.Why.Code));
+            Assert.Contains(manifest, failed.Why.Message, StringComparison.Ordinal);
+        }
+        from.Tell(new SwitchWal(10), client.Ref);
+        Assert.Equal(10, Assert.IsType<WalSwitched>(await client.NextAsync()).RequestId);
+        await newer.Terminate();
+    }
+
+    [Fact]
     public async Task A_token_opens_the_door_for_the_reference_that_showed_it_only()
     {
         using ActorSystem system = ActorSystem.Create("other", RemotingConfig.ForClient(IPAddress.Loopback));

@@ -1,0 +1,88 @@
+using static Pitr.Actors.AdminProtocol;
+using W = Pitr.Actors.Wire;
+
+namespace Pitr.Actors;
+
+/// <summary>The wire's forms of fences and backups.</summary>
+internal static class FenceWire
+{
+    /// <summary>All of them.</summary>
+    public static IEnumerable<WireEntry> Entries =>
+    [
+        WireEntry.Of<FenceDatafile, W.FenceDatafile>(
+            "fence-datafile.1",
+            m => new W.FenceDatafile
+            {
+                RequestId = m.RequestId,
+                Datafile = m.Datafile,
+                LeaseSeconds = m.LeaseSeconds,
+                Reason = m.Reason,
+            },
+            w => new FenceDatafile(w.RequestId, w.Datafile, w.LeaseSeconds, w.Reason)),
+        WireEntry.Of<DatafileFenced, W.DatafileFenced>(
+            "datafile-fenced.1",
+            m => new W.DatafileFenced
+            {
+                RequestId = m.RequestId,
+                FenceId = WireForms.Of(m.Fence.FenceId),
+                Datafile = m.Fence.Datafile,
+                Path = m.Fence.Path,
+                LengthBytes = m.Fence.LengthBytes,
+                CheckpointLsn = m.Fence.CheckpointLsn.Value,
+                Until = WireForms.Of(m.Fence.Until),
+            },
+            w => new DatafileFenced(w.RequestId, new FenceGrant(
+                WireForms.ToFence(w.FenceId), w.Datafile, w.Path, w.LengthBytes, new Lsn(w.CheckpointLsn),
+                WireForms.ToTime(w.Until)))),
+        WireEntry.Of<UnfenceDatafile, W.UnfenceDatafile>(
+            "unfence-datafile.1",
+            m =>
+            {
+                var wire = new W.UnfenceDatafile { RequestId = m.RequestId };
+                if (m.Datafile is { } datafile)
+                    wire.Datafile = datafile;
+                if (m.FenceId is { } fence)
+                    wire.FenceId = WireForms.Of(fence);
+                return wire;
+            },
+            w => new UnfenceDatafile(
+                w.RequestId, w.HasDatafile ? w.Datafile : null,
+                w.HasFenceId ? WireForms.ToFence(w.FenceId) : null)),
+        WireEntry.Of<DatafileUnfenced, W.DatafileUnfenced>(
+            "datafile-unfenced.1",
+            m => new W.DatafileUnfenced
+            {
+                RequestId = m.RequestId,
+                Datafile = m.Result.Datafile,
+                FlushedLsn = m.Result.FlushedLsn.Value,
+                HoldersRemaining = m.Result.HoldersRemaining,
+            },
+            w => new DatafileUnfenced(
+                w.RequestId, new UnfenceResult(w.Datafile, new Lsn(w.FlushedLsn), w.HoldersRemaining))),
+        WireEntry.Of<MakeBackup, W.MakeBackup>(
+            "make-backup.1",
+            m =>
+            {
+                var wire = new W.MakeBackup { RequestId = m.RequestId, Store = m.Store, Jobs = m.Jobs };
+                if (m.BytesPerSecondMax is { } rate)
+                    wire.BytesPerSecondMax = rate;
+                return wire;
+            },
+            w => new MakeBackup(
+                w.RequestId, w.Store, w.HasBytesPerSecondMax ? w.BytesPerSecondMax : null, w.Jobs)),
+        WireEntry.Of<BackupMade, W.BackupMade>(
+            "backup-made.1",
+            m => new W.BackupMade
+            {
+                RequestId = m.RequestId,
+                BackupId = m.Result.BackupId,
+                StartLsn = m.Result.StartLsn.Value,
+                StopLsn = m.Result.StopLsn.Value,
+                Bytes = m.Result.Bytes,
+                Files = m.Result.Files,
+                Seconds = m.Result.Seconds,
+            },
+            w => new BackupMade(w.RequestId, new BackupResult(
+                w.BackupId, new Lsn(w.StartLsn), new Lsn(w.StopLsn), w.Bytes, w.Files, w.Seconds))),
+    ];
+}

@@ -1,0 +1,66 @@
+using Pitr.Actors;
+using static Pitr.Actors.AdminProtocol;
+
+namespace Pitr.Tests;
+
+/// <summary>One of each administration message, with each of its members set; and some with the optional ones absent.</summary>
+internal static class AdminSamples
+{
+    public static async Task<object[]> AllAsync()
+    {
+        var engine = new MemoryTarget();
+        CancellationToken none = CancellationToken.None;
+        EngineStatus status = await engine.GetStatusAsync(none);
+        ArchiveStatus behind = status.Archive[0] with
+        {
+            LastError = "it is full",
+            LagBytesMax = 1 << 20,
+            RefusesCommits = true,
+            Dropped = "0/10 to 0/20",
+        };
+        return
+        [
+            new OpenSession(ProtocolVersion, "token", "test"),
+            new SessionOpened(ProtocolVersion, status.SystemId, "/db", "127.0.0.1:8053", AdminRole.Viewer),
+            new SessionRefused(new AdminProblem(4507, 4, "No.", "Do.")),
+            new Ping(),
+            new Pong(true),
+            new CloseSession(),
+            new Done(1),
+            new Failed(9, new AdminProblem(3001, 3, "No table.", "List them.")),
+            new Progress(2, "copies", 5, 10),
+            new ReadStatus(2),
+            new StatusRead(3, status with { Datafiles = [], Archive = [.. status.Archive, behind] }),
+            new StatusRead(3, status with { Datafiles = [], Archive = [], RecoveryWindow = null }),
+            new ReadDatafiles(4, "main"),
+            new ReadDatafiles(4, null),
+            new DatafilesRead(4, status.Datafiles, true),
+            new ReadTables(4, "t"),
+            new ReadTables(4, null),
+            new TablesRead(4, [new TableEntry("t", "main")], false),
+            new Checkpoint(7),
+            new Checkpointed(7, await engine.CheckpointAsync(none)),
+            new SwitchWal(7),
+            new WalSwitched(7, new Lsn(0x1000)),
+            new CreateRestorePoint(8, "good"),
+            new RestorePointCreated(8, await engine.CreateRestorePointAsync("good", none)),
+            new Shutdown(8, true),
+            new CreateDatafile(8, "orders", "/data/orders.pitr"),
+            new CreateDatafile(8, "orders", null),
+            new DatafileCreated(8, new DatafileEntry("orders", "/data/orders.pitr")),
+            new DropDatafile(8, "orders"),
+            new CreateTable(8, "lines", "main"),
+            new CreateTable(8, "lines", null),
+            new TableCreated(8, new TableEntry("lines", "main")),
+            new DropTable(8, "lines"),
+            new FenceDatafile(5, "main", 600, "a copy"),
+            new DatafileFenced(5, await engine.FenceAsync("main", TimeSpan.FromMinutes(10), "", none)),
+            new UnfenceDatafile(6, "main", null),
+            new UnfenceDatafile(6, null, MemoryTarget.FenceId),
+            new DatafileUnfenced(6, await engine.UnfenceAsync("main", null, none)),
+            new MakeBackup(8, "/data/backups", 1024, 2),
+            new MakeBackup(8, "/data/backups", null, 1),
+            new BackupMade(8, await engine.BackupAsync(new BackupRequest { Store = "/data/backups" }, none)),
+        ];
+    }
+}
