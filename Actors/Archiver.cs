@@ -46,7 +46,9 @@ internal sealed class Archiver : UntypedActor, IWithTimers
             new RecoveryWindowScan(
                 store, wal.History, _geometry.PayloadBytes, name => EngineFactory.TryOpenStore(engine, name),
                 engine.Clock)))];
-        _shipper = new ArchiveShipper([.. _lines.Select(line => line.Shipper)]);
+        StoreShipper[] shippers = [.. _lines.Select(line => line.Shipper)];
+        _shipper = new ArchiveShipper(shippers);
+        engine.Metrics.UseStores(shippers);
     }
 
     public ITimerScheduler Timers { get; set; } = null!;
@@ -115,7 +117,7 @@ internal sealed class Archiver : UntypedActor, IWithTimers
                     line.Shipper.DropUpTo(number);
                 if (isUrgent)
                     line.Shipper.Retry.TryNow();
-                ShipStep step = line.Shipper.Ship(engine.DurableLsn);
+                ShipStep step = MeasuredWork.Ship(engine, line.Shipper);
                 if (step == ShipStep.Nothing)
                     line.Scan.LookIfDue();
                 return new StepDone(line, step, line.Scan.Window, null);

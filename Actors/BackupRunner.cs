@@ -370,6 +370,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
         _step = null;
         if (ended.Result is Abandoned abandoned)
         {
+            _engine.Metrics.NoteBackup(_engine.Clock.GetElapsedTime(_began), "failed");
             _asker.Tell(new RequestRefused(abandoned.Why));
             Context.Stop(Self);
         }
@@ -378,6 +379,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
             _log.Info(
                 "Backup {0} is complete: {1} files, {2} bytes",
                 completed.Result.BackupId, completed.Result.Files, completed.Result.Bytes);
+            _engine.Metrics.NoteBackup(_engine.Clock.GetElapsedTime(_began), "ended");
             _asker.Tell(new BackupEnded(completed.Result));
             Context.Stop(Self);
         }

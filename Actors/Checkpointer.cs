@@ -41,6 +41,8 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     private Lsn _lastLsn;
     private long _lastAt;
     private long? _failedAt;
+    private long _beganAt;
+    private DateTimeOffset _beganTime;
     private bool _isRunning;
     private bool _isDue;
     private bool _sealSent;
@@ -208,6 +210,7 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     private void Begin(string why)
     {
         _log.Debug("Checkpoint begins: {0}", why);
+        (_beganAt, _beganTime) = (_engine.Clock.GetTimestamp(), _engine.Clock.GetUtcNow());
         _isRunning = true;
         _isDue = false;
         _sealSent = false;
@@ -236,6 +239,8 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
         (_redo, _keptFor) = (recorded.RedoLsn, recorded.KeptFor);
         _lastBarrier = recorded.CheckpointLsn;
         _failedAt = null;
+        _engine.RedoLsn = recorded.RedoLsn;
+        NoteEnd("ended", null);
         _folder.Tell(new WalFolderProtocol.RedoMoved(recorded.RedoLsn));
         _log.Info(
             "Checkpoint at {0}: redo point {1}; skipped: {2}", recorded.CheckpointLsn, recorded.RedoLsn,
@@ -252,9 +257,18 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     {
         _log.Warning("The checkpoint was dropped, it is tried again: {0}", refused.Why.Message);
         _failedAt = _engine.Clock.GetTimestamp();
+        NoteEnd("dropped", refused.Why.Message);
         foreach (IActorRef asker in _askers)
             asker.Tell(refused);
         Settle();
+    }
+
+    /// <summary>One that somebody asked for is part of the asker's trace.</summary>
+    private void NoteEnd(string outcome, string? failure)
+    {
+        _engine.Metrics.NoteCheckpoint(_engine.Clock.GetElapsedTime(_beganAt), outcome);
+        if (_askers.Count == 0)
+            Traces.Note("pitr.checkpoint", _engine.Folder, _beganTime, _engine.Clock.GetUtcNow(), failure);
     }
 
     private void Settle()

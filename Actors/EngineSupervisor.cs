@@ -39,6 +39,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     private readonly HashSet<FileId> _replaying = [];
     private readonly CheckpointAsks _checkpoints = new();
     private readonly ILoggingAdapter _log = Context.GetLogger();
+    private readonly long _began;
     private OpenedEngine? _opened;
     private IActorRef _folder = ActorRefs.Nobody;
     private IActorRef _controlFile = ActorRefs.Nobody;
@@ -57,6 +58,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     public EngineSupervisor(EngineContext engine, TaskCompletionSource<EngineStarted> started)
     {
         _engine = engine;
+        _began = engine.Clock.GetTimestamp();
         _datafiles = new DatafileOwners(engine);
         _started = started;
         _completion = new TaskCompletionSource(engine.Threads.Promises);
@@ -404,6 +406,9 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     private void StartEngine(RecoveryEnded ended)
     {
         _wal = ended.Wal;
+        _engine.RedoLsn = _opened!.ControlFile.RedoLsn;
+        _engine.Metrics.Begin(_engine, new EngineOpenedNote(
+            ended.End, ended.Progress.Records, _engine.Clock.GetElapsedTime(_began)));
         bool isReadOnly = ended.Wal is null;
         if (!isReadOnly)
         {
@@ -594,6 +599,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         _engine.Intake.Close(EngineErrors.ShuttingDown());
         _engine.Visibility.FailAll(() => EngineErrors.CommitFateUnknown(EngineErrors.ShuttingDown()));
         Exception? failure = _completionError;
+        LetGo(_engine.Metrics.Dispose);
         LetGo(_engine.HandOver.Close);
         LetGo(() => _promotedWal?.LetGo());
         LetGo(() => _opened?.Dispose());

@@ -107,11 +107,19 @@ public sealed class PitrDatabase : IAsyncDisposable
     /// NotFoundException NotADatabase; RefusedException DatabaseLocked, FormatVersion, ControlFileOfBackup,
     /// WalTooShort, ForeignSystem; DamageException ControlFileDamaged, WalDamaged; StorageFailedException.
     /// </exception>
-    public static async Task<PitrDatabase> OpenAsync(
+    public static Task<PitrDatabase> OpenAsync(
         string folder, PitrOptions? options = null, CancellationToken cancellationToken = default)
     {
         string full = Path.GetFullPath(folder);
-        EngineContext engine = EngineFactory.ContextFor(full, options ?? PitrOptions.For(full));
+        return Traces.RunAsync(
+            "pitr.open", full, () => OpenEngineAsync(full, options ?? PitrOptions.For(full), cancellationToken),
+            static (activity, database) => activity.SetTag("pitr.records", database.Actors.RecordsReplayed));
+    }
+
+    private static async Task<PitrDatabase> OpenEngineAsync(
+        string folder, PitrOptions options, CancellationToken cancellationToken)
+    {
+        EngineContext engine = EngineFactory.ContextFor(folder, options);
         bool ownsSystem = engine.Options.ActorSystem is null;
         ActorSystem system = engine.Options.ActorSystem ?? ActorSystem.Create("pitr", EngineConfig.OwnSystem);
         EngineConfig.AddTo(system);
@@ -235,6 +243,13 @@ public sealed class PitrDatabase : IAsyncDisposable
     }
 
     internal ValueTask<CommitResult> CommitAsync(
+        WriteBatch batch, ReadSet? reads, TransactionTicket? ticket, CancellationToken cancellationToken) =>
+        Traces.IsListenedTo && batch is not null
+            ? Traces.CommitAsync(
+                _engine.Folder, () => HandInAsync(batch, reads, ticket, cancellationToken), batch.Count)
+            : HandInAsync(batch!, reads, ticket, cancellationToken);
+
+    private ValueTask<CommitResult> HandInAsync(
         WriteBatch batch, ReadSet? reads, TransactionTicket? ticket, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(batch);
@@ -388,13 +403,14 @@ public sealed class PitrDatabase : IAsyncDisposable
     // ---- administration --------------------------------------------------------------------------
 
     /// <summary>Flushes every datafile that is not fenced, offline or in recovery, and moves the redo point.</summary>
-    public async Task<CheckpointResult> CheckpointAsync(CancellationToken cancellationToken = default)
-    {
-        RequireWritable();
-        return (await AskAsync<CheckpointEnded>(
-            _actors.Supervisor, new RunCheckpoint(), cancellationToken, Timeout.InfiniteTimeSpan)
-                .ConfigureAwait(false)).Result;
-    }
+    public Task<CheckpointResult> CheckpointAsync(CancellationToken cancellationToken = default) =>
+        Traces.RunAsync("pitr.checkpoint", Folder, async () =>
+        {
+            RequireWritable();
+            return (await AskAsync<CheckpointEnded>(
+                _actors.Supervisor, new RunCheckpoint(), cancellationToken, Timeout.InfiniteTimeSpan)
+                    .ConfigureAwait(false)).Result;
+        });
 
     /// <summary>Ends the WAL segment in use, so that it can be shipped; returns where the next one begins.</summary>
     public async Task<Lsn> SwitchWalAsync(CancellationToken cancellationToken = default)
@@ -421,8 +437,14 @@ public sealed class PitrDatabase : IAsyncDisposable
     /// <param name="lease">More than zero, at most 24 hours.</param>
     /// <param name="reason">For status and log.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    public async Task<FenceGrant> FenceAsync(
-        string datafile, TimeSpan lease, string reason = "", CancellationToken cancellationToken = default)
+    public Task<FenceGrant> FenceAsync(
+        string datafile, TimeSpan lease, string reason = "", CancellationToken cancellationToken = default) =>
+        Traces.RunAsync(
+            "pitr.fence", Folder, () => TakeFenceAsync(datafile, lease, reason, cancellationToken),
+            static (activity, grant) => activity.SetTag("pitr.datafile", grant.Datafile));
+
+    private async Task<FenceGrant> TakeFenceAsync(
+        string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken)
     {
         Task<Fenced> asked = AskAsync<Fenced>(
             _actors.Supervisor, new Fence(datafile, null, _engine.Options.Process.Machine, reason, lease),
@@ -455,13 +477,17 @@ public sealed class PitrDatabase : IAsyncDisposable
     /// Ends a fence. When the task completes the copy is good, and what waited is flushed if it was the last fence.
     /// </summary>
     /// <exception cref="RefusedException">FenceUnknown, FenceBroken: the copy is void.</exception>
-    public async Task<UnfenceResult> UnfenceAsync(Guid fenceId, CancellationToken cancellationToken = default)
-    {
-        Unfenced unfenced = await AskAsync<Unfenced>(
-            _actors.Supervisor, new Unfence(fenceId), cancellationToken, Timeout.InfiniteTimeSpan)
-                .ConfigureAwait(false);
-        return new UnfenceResult(unfenced.Datafile, unfenced.FlushedLsn, unfenced.HoldersRemaining);
-    }
+    public Task<UnfenceResult> UnfenceAsync(Guid fenceId, CancellationToken cancellationToken = default) =>
+        Traces.RunAsync(
+            "pitr.unfence", Folder,
+            async () =>
+            {
+                Unfenced unfenced = await AskAsync<Unfenced>(
+                    _actors.Supervisor, new Unfence(fenceId), cancellationToken, Timeout.InfiniteTimeSpan)
+                        .ConfigureAwait(false);
+                return new UnfenceResult(unfenced.Datafile, unfenced.FlushedLsn, unfenced.HoldersRemaining);
+            },
+            static (activity, result) => activity.SetTag("pitr.datafile", result.Datafile));
 
     /// <summary>Ends the only fence of a datafile.</summary>
     public async Task<UnfenceResult> UnfenceAsync(string datafile, CancellationToken cancellationToken = default)
@@ -478,9 +504,17 @@ public sealed class PitrDatabase : IAsyncDisposable
     }
 
     /// <summary>Makes a full backup set while commits go on.</summary>
-    public async Task<BackupResult> BackupAsync(BackupRequest request, CancellationToken cancellationToken = default)
+    public Task<BackupResult> BackupAsync(BackupRequest request, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(request);
+        return Traces.RunAsync(
+            "pitr.backup", Folder, () => MakeBackupAsync(request, cancellationToken),
+            static (activity, result) =>
+                activity.SetTag("pitr.backup", result.BackupId).SetTag("pitr.bytes", result.Bytes));
+    }
+
+    private async Task<BackupResult> MakeBackupAsync(BackupRequest request, CancellationToken cancellationToken)
+    {
         RequireWritable();
         using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         try
@@ -573,7 +607,10 @@ public sealed class PitrDatabase : IAsyncDisposable
         }
     }
 
-    private async Task CloseAsync(bool force)
+    private Task CloseAsync(bool force) =>
+        Traces.RunAsync("pitr.shutdown", Folder, () => EndEngineAsync(force));
+
+    private async Task EndEngineAsync(bool force)
     {
         _actors.Supervisor.Tell(new ShutDown(force), ActorRefs.NoSender);
         try

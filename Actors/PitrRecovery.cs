@@ -30,11 +30,18 @@ public static class PitrRecovery
     /// timeline and closed in order, or paused for reading.
     /// </summary>
     /// <exception cref="PitrException">As <see cref="PlanAsync"/>; then the folder is left absent or empty.</exception>
-    public static async Task<RestoreResult> RestoreAsync(
+    public static Task<RestoreResult> RestoreAsync(
         RestoreRequest request, PitrOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(request);
-        PitrOptions settings = options ?? new PitrOptions();
+        return Traces.RunAsync(
+            "pitr.restore", Path.GetFullPath(request.Into),
+            () => CarryOutAsync(request, options ?? new PitrOptions(), cancellationToken), NoteStop);
+    }
+
+    private static async Task<RestoreResult> CarryOutAsync(
+        RestoreRequest request, PitrOptions settings, CancellationToken cancellationToken)
+    {
         long began = settings.Clock.GetTimestamp();
         PlannedRecovery planned = await EngineFactory.WorkersOf(settings)
             .RunAsync(() => Prepare(request, settings, cancellationToken), cancellationToken).ConfigureAwait(false);
@@ -57,13 +64,23 @@ public static class PitrRecovery
     /// <exception cref="PitrException">
     /// As <see cref="PlanAsync"/>, and RefusedException NotInRecovery, DatabaseLocked; then it stands where it stood.
     /// </exception>
-    public static async Task<RestoreResult> RecoverAsync(
+    public static Task<RestoreResult> RecoverAsync(
         string folder, RecoveryTarget? target = null, bool promote = false, PitrOptions? options = null,
         CancellationToken cancellationToken = default)
     {
-        PitrOptions settings = options ?? new PitrOptions();
-        long began = settings.Clock.GetTimestamp();
         string full = Path.GetFullPath(folder);
+        return Traces.RunAsync(
+            "pitr.recover", full,
+            () => ContinueAsync(full, target, promote, options ?? new PitrOptions(), cancellationToken), NoteStop);
+    }
+
+    private static void NoteStop(System.Diagnostics.Activity activity, RestoreResult result) =>
+        activity.SetTag("pitr.lsn", result.StoppedAt.Lsn.ToString()).SetTag("pitr.records", result.RecordsReplayed);
+
+    private static async Task<RestoreResult> ContinueAsync(
+        string full, RecoveryTarget? target, bool promote, PitrOptions settings, CancellationToken cancellationToken)
+    {
+        long began = settings.Clock.GetTimestamp();
         RecoveryPlan plan = await EngineFactory.WorkersOf(settings)
             .RunAsync(() => RecoveryContinuation.Note(full, target, promote, settings, cancellationToken), cancellationToken)
             .ConfigureAwait(false);

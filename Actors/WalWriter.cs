@@ -232,6 +232,7 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
         }
 
         CommitGroup group = _engine.Visibility.Rent();
+        ulong before = _lastTransaction;
         _concerned.Clear();
         _groupIsBegun = false;
         _group = group;
@@ -252,6 +253,8 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
                 }
 
                 _current = commit;
+                if (group.Count == 0)
+                    group.Since = commit.Since;
                 if (Stamp(commit))
                     group.Add(commit);
                 else
@@ -263,6 +266,7 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
             {
                 MakeDurable();
                 _engine.LastChangeLsn = _lastStamped;
+                _engine.Metrics.NoteGroup((int)(_lastTransaction - before));
             }
         }
         catch (StorageFailedException error)
@@ -308,6 +312,7 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
 
         if (RefusalOf(commit) is { } refusal)
         {
+            _engine.Metrics.NoteRefused(refusal);
             commit.Complete(refusal);
             return false;
         }
@@ -376,7 +381,9 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
     {
         long began = _engine.Clock.GetTimestamp();
         _appender.WriteAndSync();
-        _engine.PacedWriter.ReportWalSync(_engine.Clock.GetElapsedTime(began));
+        TimeSpan elapsed = _engine.Clock.GetElapsedTime(began);
+        _engine.PacedWriter.ReportWalSync(elapsed);
+        _engine.Metrics.NoteSync(elapsed);
         _engine.DurableLsn = _appender.DurableLsn;
         _loggedSinceTick = true;
         _segmentHasRecords = true;
@@ -597,13 +604,17 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
 
     private void RefuseBacklog(PitrException why)
     {
+        int refused = 0;
         while (_backlog is { } commit)
         {
             _backlog = commit.Next;
             commit.Next = null;
             _engine.Intake.Left(commit.IntakeBytes);
             commit.Complete(why);
+            refused++;
         }
+
+        _engine.Metrics.NoteRefused(why, refused);
     }
 
     /// <summary>

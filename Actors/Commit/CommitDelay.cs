@@ -97,8 +97,7 @@ internal sealed class CommitDelay(EngineContext engine, IActorRef walWriter, Can
             {
                 _queue.Dequeue();
                 if (isRefused)
-                    first.Commit.Complete(
-                        EngineErrors.BuffersFull(engine.Slots.BufferedBytes, engine.WriteBufferBytesMax));
+                    Refuse(first.Commit);
                 else
                     Pass(first.Commit); // before it counts as gone: who comes next may pass by itself
                 if (--_count == 0)
@@ -109,8 +108,16 @@ internal sealed class CommitDelay(EngineContext engine, IActorRef walWriter, Can
 
     private void Pass(PendingCommit commit)
     {
+        commit.Since = engine.Metrics.TimesCommits && engine.Intake.IsEmpty ? engine.Clock.GetTimestamp() : 0;
         if (engine.Intake.Enqueue(commit))
             walWriter.Tell(Drain.Instance, ActorRefs.NoSender);
+    }
+
+    private void Refuse(PendingCommit commit)
+    {
+        PitrException why = EngineErrors.BuffersFull(engine.Slots.BufferedBytes, engine.WriteBufferBytesMax);
+        engine.Metrics.NoteRefused(why);
+        commit.Complete(why);
     }
 
     private readonly record struct Delayed(PendingCommit Commit, long Since, long Due);

@@ -28,6 +28,9 @@ internal sealed class CommitGroup : IThreadPoolWorkItem
     /// <summary>The group's last LSN: visible LSN once all of it is applied and the group before is visible.</summary>
     public Lsn Lsn { get; set; }
 
+    /// <summary>When its first member was handed in, by the clock's timestamps; 0 if nobody wants to know.</summary>
+    public long Since { get; set; }
+
     /// <summary>Link of the visibility queue.</summary>
     public CommitGroup? Next;
 
@@ -108,6 +111,7 @@ internal sealed class CommitGroup : IThreadPoolWorkItem
         _outstanding = 0;
         Next = null;
         Lsn = default;
+        Since = 0;
     }
 
     private struct Expectation

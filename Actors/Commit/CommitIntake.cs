@@ -23,6 +23,9 @@ internal sealed class CommitIntake
     /// <summary>Bytes of the commits that are in no group yet.</summary>
     public long Bytes => Interlocked.Read(ref _bytes);
 
+    /// <summary>True if the next one opens a group, most likely.</summary>
+    public bool IsEmpty => Volatile.Read(ref _newest) is null;
+
     /// <summary>Why no commit is taken any more; null while it is open.</summary>
     public Exception? ClosedWhy => Volatile.Read(ref _closedWhy);
 

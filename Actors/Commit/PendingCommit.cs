@@ -41,6 +41,9 @@ internal sealed class PendingCommit : IValueTaskSource<CommitResult>
     public FileId[] Files { get; private set; } = [];
     public int FileCount { get; private set; }
 
+    /// <summary>When it was handed in, if it may open a group and somebody wants to know; else 0.</summary>
+    public long Since { get; set; }
+
     /// <summary>What a transaction read; null for a blind batch and for a begin.</summary>
     public ReadSet? Reads { get; set; }
 

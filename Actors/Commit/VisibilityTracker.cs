@@ -13,7 +13,7 @@ namespace Pitr.Actors;
 /// Credits: WalWriter asks <see cref="TryAwaitCredit"/> before it takes the next group, so that it is at most
 /// <see cref="GroupsMax"/> ahead of the slowest datafile.
 /// </remarks>
-internal sealed class VisibilityTracker(IThreads threads)
+internal sealed class VisibilityTracker(IThreads threads, TimeProvider? clock = null, EngineMetrics? metrics = null)
 {
     /// <summary>Groups that may be synced and not yet visible (design §3).</summary>
     public const int GroupsMax = 4;
@@ -176,6 +176,8 @@ internal sealed class VisibilityTracker(IThreads threads)
             }
 
             credit?.To.Tell(credit.Value.Message, ActorRefs.NoSender);
+            if (group.Since is { } since and not 0)
+                metrics?.NoteVisible(clock!.GetElapsedTime(since));
             group.Complete(this);
         }
     }

@@ -118,7 +118,9 @@ internal sealed partial class DatafileActor
     {
         var run = new FlushRun(job);
         _flush = run;
-        _engine.Workers.Start(Self, run.Run, static error => new FlushOutcome.Failed(error));
+        (EngineContext engine, string name) = (_engine, _slot.Name);
+        engine.Workers.Start(
+            Self, () => MeasuredWork.Flush(engine, name, run), static error => new FlushOutcome.Failed(error));
     }
 
     private void PublishFlush()

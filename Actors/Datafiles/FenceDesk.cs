@@ -73,6 +73,7 @@ internal sealed class FenceDesk(
     /// <summary>F4: after this the token certifies nothing.</summary>
     public void Break(IReadOnlyList<Guid> tokens, Problem why)
     {
+        engine.Metrics.NoteFencesBroken(slot.Name, tokens.Count);
         foreach (Guid token in tokens)
         {
             FenceHold hold = _book.Of(token);

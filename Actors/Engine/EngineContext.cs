@@ -14,6 +14,7 @@ namespace Pitr.Actors;
 internal sealed class EngineContext
 {
     private ulong _durable;
+    private ulong _redo;
     private ulong _lastChange;
     private double _fillAtLastGroup = 1; // nothing is known yet: look
     private CatalogueView _catalogue = CatalogueView.Empty;
@@ -36,6 +37,9 @@ internal sealed class EngineContext
     /// <summary>How a worker waits.</summary>
     public required Action<TimeSpan> Pause { get; init; }
     public required VisibilityTracker Visibility { get; init; }
+
+    /// <summary>What is counted and timed.</summary>
+    public required EngineMetrics Metrics { get; init; }
     public FileSlots Slots { get; } = new();
     public OpenSnapshots Snapshots { get; } = new();
 
@@ -63,6 +67,17 @@ internal sealed class EngineContext
         get => new(Volatile.Read(ref _durable));
         set => Volatile.Write(ref _durable, value.Value);
     }
+
+    /// <summary>Where a replay would begin to read. Set by the supervisor at the opening, then by the Checkpointer.</summary>
+    public Lsn RedoLsn
+    {
+        get => new(Volatile.Read(ref _redo));
+        set => Volatile.Write(ref _redo, value.Value);
+    }
+
+    /// <summary>Why commits are refused at this moment; null while they are taken.</summary>
+    public Problem? WhyCommitsAreRefused =>
+        Intake.ClosedWhy is { } closed ? Problem.From(closed) : ArchiveBehind ?? WalKept;
 
     /// <summary>
     /// The last record that changed data or the catalogue: heartbeats and checkpoints behind it ask for no checkpoint.

@@ -31,20 +31,25 @@ internal static class EngineFactory
         ContextFor(folder, options, options.Environment ?? EnvironmentFor(options));
 
     /// <summary>With memory that is there already: none of another engine may be in it.</summary>
-    public static EngineContext ContextFor(string folder, PitrOptions options, DatafileEnvironment environment) => new()
+    public static EngineContext ContextFor(string folder, PitrOptions options, DatafileEnvironment environment)
     {
-        Folder = folder,
-        Options = options,
-        FileSystem = environment.Files,
-        Clock = options.Clock,
-        Draw = DrawOf(options),
-        WriteBufferBytesMax = environment.Arenas.BudgetBytes,
-        Pause = options.Delay ?? DelayWith(options.Clock),
-        Environment = environment,
-        Visibility = new VisibilityTracker(environment.Epochs.Threads),
-        Intake = new CommitIntake(IntakeBytesMax),
-        Workers = WorkersOf(options),
-    };
+        var metrics = new EngineMetrics();
+        return new EngineContext
+        {
+            Folder = folder,
+            Options = options,
+            FileSystem = environment.Files,
+            Clock = options.Clock,
+            Draw = DrawOf(options),
+            WriteBufferBytesMax = environment.Arenas.BudgetBytes,
+            Pause = options.Delay ?? DelayWith(options.Clock),
+            Environment = environment,
+            Visibility = new VisibilityTracker(environment.Epochs.Threads, options.Clock, metrics),
+            Metrics = metrics,
+            Intake = new CommitIntake(IntakeBytesMax),
+            Workers = WorkersOf(options),
+        };
+    }
 
     /// <summary>Disk and memory of one engine's datafiles.</summary>
     public static DatafileEnvironment EnvironmentFor(PitrOptions options)
