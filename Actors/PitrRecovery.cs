@@ -154,8 +154,8 @@ public static class PitrRecovery
         return planned;
     }
 
-    private static FolderStore StoreOf(IFileSystem files, PitrOptions options, string address) =>
-        EngineFactory.OpenStore(
+    private static IArchiveStore StoreOf(IFileSystem files, PitrOptions options, string address) =>
+        EngineFactory.OpenToRead(
             files, EngineFactory.DrawOf(options), StoreAddress.Parse(address, Environment.CurrentDirectory));
 
     /// <summary>

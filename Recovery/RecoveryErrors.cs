@@ -21,6 +21,20 @@ internal static class RecoveryErrors
             $"Backup set '{backupId}' is void: {why}.",
             "Take a new backup, and let it end before the next one begins: pitr backup --to STORE");
 
+    /// <summary>A set that is not in a folder of its own, and was never finished: a tar that was cut off.</summary>
+    public static RefusedException SetUnfinished(string store) =>
+        new(ErrorCode.BackupVoid,
+            $"'{store}' has no {BackupSet.ManifestName}: the making of that backup set did not end, or it is cut off.",
+            "Make it again to its end, and see that all of it arrives: pgtar -f FILE");
+
+    /// <summary>A file is no tar, or not that far.</summary>
+    public static DamageException TarDamaged(string path, long offset, string why) =>
+        new(ErrorCode.BackupDamaged,
+            $"'{path}' is no tar at byte {offset}: {why}.",
+            "Name the tar or the folder of a backup set; of a damaged one, see what `tar -tvf` still lists, and take "
+            + "another one.")
+        { Path = path, Offset = offset };
+
     /// <summary>A file of a set is not what its manifest says.</summary>
     public static DamageException BackupDamaged(string backupId, string name, string why, long offset = -1) =>
         new(ErrorCode.BackupDamaged,

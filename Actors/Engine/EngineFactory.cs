@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using Pitr.Recovery;
 using Pitr.Storage;
 using Pitr.Wal;
 
@@ -104,6 +105,12 @@ internal static class EngineFactory
     public static FolderStore OpenStore(
         IFileSystem files, Func<ulong> draw, StoreAddress address, ChunkWrite? write = null) =>
         new(files, address.Folder, draw, address.Text, write);
+
+    /// <summary>A store that is only read: a folder, or a tar of a backup set.</summary>
+    public static IArchiveStore OpenToRead(IFileSystem files, Func<ulong> draw, StoreAddress address) =>
+        TarStore.IsOne(files, address.Folder)
+            ? new TarStore(files, address.Folder, address.Text)
+            : OpenStore(files, draw, address);
 
 #pragma warning disable RS0030 // the one source of chance
     private static ulong DrawFromSystem() => BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));

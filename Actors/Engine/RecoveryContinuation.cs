@@ -67,7 +67,7 @@ internal static class RecoveryContinuation
         CancellationToken cancellation)
     {
         Func<ulong> draw = EngineFactory.DrawOf(options);
-        IArchiveStore[] places = [.. plan.Places.Select(name => (IArchiveStore)EngineFactory.OpenStore(
+        IArchiveStore[] places = [.. plan.Places.Select(name => EngineFactory.OpenToRead(
             files, draw, StoreAddress.Parse(name, folder)))];
         IArchiveStore sets = places.FirstOrDefault(
             place => BackupCatalog.Read(place).Sets.Any(set => set.Id == plan.BackupId))

@@ -6,11 +6,11 @@ namespace Pitr.Cli;
 /// <summary>Stores that a verb reads by itself, without an engine.</summary>
 internal static class OfflineStores
 {
-    /// <summary>The store at an address that is full already.</summary>
+    /// <summary>The store at an address that is full already; the tar of a set, too.</summary>
     public static IArchiveStore Open(string address)
     {
         var options = new PitrOptions();
-        return EngineFactory.OpenStore(
+        return EngineFactory.OpenToRead(
             EngineFactory.FileSystemOf(options), EngineFactory.DrawOf(options), StoreAddress.Parse(address, "/"));
     }
 }

@@ -5,12 +5,14 @@ namespace Pitr.Recovery;
 /// <summary>A set that is none: unfinished, or unreadable.</summary>
 /// <param name="BackupId">Its id.</param>
 /// <param name="Why">What is wrong with it, for people.</param>
-/// <param name="Damage">What was found; null if it is only unfinished.</param>
+/// <param name="Damage">What is told of it where it is asked for; null if it is only unfinished.</param>
 internal sealed record VoidSet(string BackupId, string Why, PitrException? Damage);
 
 /// <summary>Which backup sets a store has: read once, when it is made.</summary>
 internal sealed class BackupCatalog
 {
+    private const string Top = "top"; // a set without an id that could be read
+
     private readonly IArchiveStore _store;
 
     private BackupCatalog(IArchiveStore store, IReadOnlyList<BackupSet> sets, IReadOnlyList<VoidSet> others)
@@ -31,7 +33,9 @@ internal sealed class BackupCatalog
         var sets = new List<BackupSet>();
         var others = new List<VoidSet>();
         if (store.Stat(BackupSet.ManifestName) is not null)
-            Add(store, "", "top", sets, others);
+            Add(store, "", Top, sets, others);
+        else if (store.Stat(BackupSet.LabelName) is not null || store.List(BackupSet.DatafileFolder).Count > 0)
+            others.Add(new VoidSet(Top, "it has no manifest", RecoveryErrors.SetUnfinished(store.Name)));
         foreach (string backupId in Ids(store))
             Add(store, BackupSet.PrefixOf(backupId), backupId, sets, others);
         sets.Sort((left, right) => left.Label.StopTime != right.Label.StopTime

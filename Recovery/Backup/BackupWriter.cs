@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using Pitr.Storage;
 using Pitr.Wal;
 
@@ -40,13 +39,11 @@ internal sealed record BackupStop(
 ///   1. Begin          the intent into the set's own and every archive store (H35)
 ///   2. Copy           one file, while it is fenced; for each file: fence, Copy, unfence; a broken fence: Discard
 ///   3. (the caller logs BackupEnd)
-///   4. IncludeWal     the WAL from start to stop, or …
-///      WalIsArchived  … asked until the archive has it
+///   4. IncludeWal     the WAL from start to stop
 ///   5. Complete       intents checked again; control file, label, and last the manifest
 /// </code>
 /// INVARIANTS
-///   S1  The set's control file is the catalogue at C, marked backup: it can never be opened as if it had crashed.
-///   S2  Start = min(C, the files' checkpoint LSNs); stop = LSN of BackupEnd (H29).
+///   S1, S2  those of <see cref="SetContents"/>.
 ///   S3  A page that the file's root reaches and that fails its checksum makes the copy void: it is damage of the
 ///       database, told at once. Pages that no root reaches may hold anything (a flush that died).
 ///   S4  Without manifest there is no set: a crash at any step leaves one that is unfinished, which expire removes.
@@ -64,10 +61,8 @@ internal sealed class BackupWriter
     private readonly IReachablePages _reachable;
     private readonly Action<long> _pace;
     private readonly string _prefix;
-    private readonly Dictionary<FileId, LabelledFile> _files = [];
-    private readonly Dictionary<string, ManifestEntry> _objects = [];
-    // Stores where this backup's intent lies: what is there is ours.
-    private readonly List<IArchiveStore> _registered = [];
+    private readonly SetContents _contents;
+    private readonly SetIntents _intents;
     private bool _includesWal;
 
     /// <param name="disk">Where the datafiles are.</param>
@@ -80,18 +75,19 @@ internal sealed class BackupWriter
         IFileSystem disk, IArchiveStore store, IReadOnlyList<IArchiveStore> archives, BackupStart start,
         IReachablePages reachable, Action<long>? pace = null)
     {
-        Invariant.Require(
-            start.CatalogueLsn >= start.Control.Catalogue.Lsn, "S2", "C lies below the catalogue's own LSN.");
+        _contents = new SetContents(start);
+        _intents = new SetIntents(
+            start, [store, .. archives.Where(archive => archive.Name != store.Name)], store.Name);
         (_disk, _store, _archives, _start, _reachable) = (disk, store, archives, start, reachable);
         _pace = pace ?? (static _ => { });
         _prefix = BackupSet.PrefixOf(start.BackupId);
     }
 
     /// <summary>Bytes of all objects written so far.</summary>
-    public long BytesWritten => _objects.Values.Sum(entry => entry.LengthBytes);
+    public long BytesWritten => _contents.Bytes;
 
     /// <summary>Where the set's WAL begins, as far as it is known.</summary>
-    public Lsn StartLsn => BackupLabel.StartOf(_start.CatalogueLsn, _files.Values);
+    public Lsn StartLsn => _contents.StartLsn;
 
     /// <summary>Step 1. From here on expire keeps what the set needs.</summary>
     /// <exception cref="RefusedException">ForeignSystem: the store is another database's archive.</exception>
@@ -99,13 +95,7 @@ internal sealed class BackupWriter
     {
         if (ArchiveIdentity.Read(_store) is { } owner && owner.System != _start.Control.SystemId)
             throw ArchiveErrors.ForeignSystem(_store.Name, _start.Control.SystemId, owner.System);
-        byte[] intent = Intent().ToBytes();
-        foreach (IArchiveStore store in Stores())
-        {
-            if (!store.TryPutIfAbsent(_prefix + BackupSet.IntentName, intent))
-                throw RecoveryErrors.BackupVoid(_start.BackupId, $"store '{store.Name}' has a set of that id already");
-            _registered.Add(store);
-        }
+        _intents.Register();
     }
 
     /// <summary>Step 2, for one file that is fenced from before the call until after it.</summary>
@@ -116,26 +106,13 @@ internal sealed class BackupWriter
         using var pages = new PageCopyStream(handle, file, _pace, cancellation);
         _store.Put(_prefix + name, pages);
         pages.RequireSound(_reachable);
-        _objects[name] = new ManifestEntry(name, file.LengthBytes, pages.Sha256());
-        _files[file.Id] = new LabelledFile
-        {
-            Id = file.Id,
-            Name = file.Name,
-            ObjectName = name,
-            LengthBytes = file.LengthBytes,
-            Incarnation = file.Incarnation,
-            Generation = file.Generation,
-            CheckpointLsn = file.CheckpointLsn,
-            Lineage = file.Lineage,
-            OutsidePath = file.OutsidePath,
-        };
+        _contents.NoteCopy(file, pages.Sha256());
     }
 
     /// <summary>The copy is void, because the file's fence was broken while it was made.</summary>
     public void Discard(FencedFile file)
     {
-        _objects.Remove(BackupSet.DatafileName(file.Name));
-        _files.Remove(file.Id);
+        _contents.Discard(file);
         _store.Delete(_prefix + BackupSet.DatafileName(file.Name));
     }
 
@@ -161,7 +138,7 @@ internal sealed class BackupWriter
             var identity = new SegmentIdentity(history.System, owner.Timeline, owner.Lineage, stretch.Number);
             ArchivedSegment part = ArchivedSegment.Part(identity, stretch.From, needed);
             ArchivePush.PushPart(own, part, stop);
-            NoteObject(part.Name, own.Get(part.Name).Span);
+            _contents.NoteObject(part.Name, own.Get(part.Name).Span);
             _pace(needed.Length);
         }
         RequireChain(history, own, sources.Geometry, stop);
@@ -186,50 +163,15 @@ internal sealed class BackupWriter
         }
     }
 
-    /// <summary>Step 4 otherwise: true once every archive store has the WAL from start to stop.</summary>
-    public bool WalIsArchived(TimelineHistory history, Lsn stop)
-    {
-        var geometry = new WalGeometry((int)_start.Control.WalSegmentBytes);
-        foreach (IArchiveStore store in _archives)
-        {
-            ArchivedRange range = ArchiveCatalog.Load(store).Along(history, StartLsn, stop, geometry.PayloadBytes);
-            if (range.Gaps.Count > 0 || range.End < stop)
-                return false;
-        }
-        return _archives.Count > 0;
-    }
-
     /// <summary>Step 5. The set is there when it returns.</summary>
     /// <exception cref="RefusedException">BackupVoid: an intent is gone, or the stop lies before a file.</exception>
     public BackupSet Complete(BackupStop stop)
     {
-        RequireIntents();
-        Catalogue catalogue = _start.Control.Catalogue;
-        FileId[] lacking = [.. catalogue.Files.Select(file => file.Id).Where(id => !_files.ContainsKey(id))];
-        var label = new BackupLabel
-        {
-            BackupId = _start.BackupId,
-            SystemId = _start.Control.SystemId,
-            Timeline = _start.Control.Timeline,
-            Lineage = _start.Control.Lineage,
-            Path = [.. _start.Control.History],
-            CatalogueLsn = _start.CatalogueLsn,
-            StartLsn = StartLsn,
-            StopLsn = stop.StopLsn,
-            StopTime = stop.StopTime,
-            StopTransactionId = stop.LastTransactionId,
-            BeganAt = _start.BeganAt,
-            WalSegmentBytes = _start.Control.WalSegmentBytes,
-            IncludesWal = _includesWal,
-            Files = [.. _files.Values.OrderBy(file => file.Id.Value)],
-            DroppedFiles = [.. lacking.Where(id => !stop.LiveFiles.Contains(id))],
-            MissingFiles = [.. lacking.Where(stop.LiveFiles.Contains)],
-        };
-        if (_files.Values.Any(file => file.CheckpointLsn > stop.StopLsn))
-            throw RecoveryErrors.BackupVoid(_start.BackupId, $"a file was copied after its stop at {stop.StopLsn}");
-        PutObject(BackupSet.ControlName, ControlFileStore.Encode(MarkedControl()));
+        _intents.Require();
+        BackupLabel label = _contents.Label(stop, _includesWal);
+        PutObject(BackupSet.ControlName, _contents.Control());
         PutObject(BackupSet.LabelName, label.ToBytes());
-        BackupManifest manifest = BackupManifest.Of(_start.BackupId, _objects.Values);
+        BackupManifest manifest = _contents.Manifest();
         _store.Put(_prefix + BackupSet.ManifestName, manifest.ToBytes());
         return new BackupSet(_store, _prefix, label, manifest);
     }
@@ -239,74 +181,18 @@ internal sealed class BackupWriter
     /// </summary>
     public void Abandon()
     {
-        if (_registered.Contains(_store))
+        if (_intents.IsIn(_store))
         {
             _store.Delete(_prefix + BackupSet.ManifestName);
             foreach (string name in _store.List(_prefix).Where(name => name != _prefix + BackupSet.IntentName))
                 _store.Delete(name);
         }
-        foreach (IArchiveStore store in _registered)
-            store.Delete(_prefix + BackupSet.IntentName);
+        _intents.Remove();
     }
-
-    /// <summary>S1: what each file is follows the copies, not the moment when the list was read.</summary>
-    private ControlFile MarkedControl()
-    {
-        Catalogue catalogue = _start.Control.Catalogue;
-        foreach (LabelledFile copy in _files.Values)
-        {
-            if (catalogue.File(copy.Id) is { } file)
-            {
-                catalogue = catalogue.WithFile(file with
-                {
-                    Incarnation = copy.Incarnation,
-                    Generation = copy.Generation,
-                    CheckpointLsn = copy.CheckpointLsn,
-                    CleanUpTo = copy.CheckpointLsn,
-                    NeedsRecovery = null,
-                });
-            }
-        }
-        return _start.Control with
-        {
-            Kind = ControlFileKind.Backup,
-            BackupId = _start.BackupId,
-            Catalogue = catalogue,
-            Recovery = null,
-            PromotionIntent = null,
-            Moves = [],
-        };
-    }
-
-    private void RequireIntents()
-    {
-        foreach (IArchiveStore store in Stores())
-        {
-            if (store.Stat(_prefix + BackupSet.IntentName) is null)
-                throw RecoveryErrors.BackupVoid(_start.BackupId, $"its intent in store '{store.Name}' is gone");
-        }
-    }
-
-    private BackupIntent Intent() => new()
-    {
-        BackupId = _start.BackupId,
-        SystemId = _start.Control.SystemId,
-        Timeline = _start.Control.Timeline,
-        Lineage = _start.Control.Lineage,
-        HoldFromLsn = Lsn.Min(_start.Control.RedoLsn, _start.CatalogueLsn),
-        BeganAt = _start.BeganAt,
-        SetStore = _store.Name,
-    };
-
-    private IEnumerable<IArchiveStore> Stores() =>
-        _archives.Where(archive => archive.Name != _store.Name).Prepend(_store);
 
     private void PutObject(string name, byte[] bytes)
     {
         _store.Put(_prefix + name, bytes);
-        NoteObject(name, bytes);
+        _contents.NoteObject(name, bytes);
     }
-
-    private void NoteObject(string name, ReadOnlySpan<byte> bytes) =>
-        _objects[name] = new ManifestEntry(name, bytes.Length, Convert.ToHexString(SHA256.HashData(bytes)));
 }

@@ -26,7 +26,9 @@ internal sealed class ReachablePages(DatafileEnvironment environment, Cancellati
 /// </summary>
 /// <remarks>
 /// A page that fails is only a suspect: one that no root reaches may be the rest of a flush that died. Who copies asks
-/// <see cref="RequireSound"/> at the end. THREADS  one.
+/// <see cref="RequireSound"/> at the end.
+/// STATE  two blocks in turn: while one is read or written, the one before may still be examined by another thread.
+/// THREADS  one; with <see cref="IThreads"/> a second one that examines blocks, one at a time, in order.
 /// </remarks>
 internal sealed class PageCopyStream : Stream
 {
@@ -36,45 +38,67 @@ internal sealed class PageCopyStream : Stream
     private readonly FencedFile _file;
     private readonly Action<long> _pace;
     private readonly CancellationToken _cancellation;
+    private readonly IThreads? _threads;
     private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-    private readonly byte[] _block;
+    private readonly Block[] _blocks;
     private readonly List<uint> _suspects = [];
+    private Block _block;
     private long _read;
-    private int _filled;
     private int _given;
     private MetaPage? _newest;
 
-    public PageCopyStream(IFileHandle handle, FencedFile file, Action<long> pace, CancellationToken cancellation)
+    public PageCopyStream(
+        IFileHandle handle, FencedFile file, Action<long> pace, CancellationToken cancellation, IThreads? threads = null)
     {
-        (_handle, _file, _pace, _cancellation) = (handle, file, pace, cancellation);
-        _block = GC.AllocateUninitializedArray<byte>((int)Math.Min(BlockBytes, file.LengthBytes));
+        (_handle, _file, _pace, _cancellation, _threads) = (handle, file, pace, cancellation, threads);
+        int blockBytes = (int)Math.Min(BlockBytes, file.LengthBytes);
+        _blocks = [new Block(this, blockBytes), new Block(this, threads is null ? 0 : blockBytes)];
+        _block = _blocks[0];
     }
 
     public override bool CanRead => true;
-    public override bool CanSeek => false;
+
+    /// <summary>
+    /// It says so, since a tar asks only such streams for their length and position; it is never asked to.
+    /// </summary>
+    public override bool CanSeek => true;
     public override bool CanWrite => false;
     public override long Length => _file.LengthBytes;
 
     public override long Position
     {
-        get => _read - _filled + _given;
+        get => _read - _block.Filled + _given;
         set => throw new NotSupportedException();
     }
 
     public override int Read(Span<byte> buffer)
     {
-        if (_given == _filled && !Fill())
+        if (_given == _block.Filled && !Fill())
             return 0;
-        int part = Math.Min(buffer.Length, _filled - _given);
-        _block.AsSpan(_given, part).CopyTo(buffer);
+        int part = Math.Min(buffer.Length, _block.Filled - _given);
+        _block.Bytes.AsSpan(_given, part).CopyTo(buffer);
         _given += part;
         return part;
     }
 
     public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
+    /// <summary>Block by block, without another copy.</summary>
+    public override void CopyTo(Stream destination, int bufferSize)
+    {
+        while (_given < _block.Filled || Fill())
+        {
+            destination.Write(_block.Bytes.AsSpan(_given, _block.Filled - _given));
+            _given = _block.Filled;
+        }
+    }
+
     /// <summary>SHA-256 of everything read; once, at the end.</summary>
-    public string Sha256() => Convert.ToHexString(_hash.GetHashAndReset());
+    public string Sha256()
+    {
+        AwaitExamined();
+        return Convert.ToHexString(_hash.GetHashAndReset());
+    }
 
     /// <summary>
     /// Requires that no page that counts has failed, and that the bytes are of the file that was fenced.
@@ -83,6 +107,7 @@ internal sealed class PageCopyStream : Stream
     /// generation.</exception>
     public void RequireSound(IReachablePages reachable)
     {
+        AwaitExamined();
         RequireFenced();
         if (_suspects.Count == 0)
             return;
@@ -119,7 +144,12 @@ internal sealed class PageCopyStream : Stream
     protected override void Dispose(bool disposing)
     {
         if (disposing)
+        {
+            AwaitExamined(); // nobody works on what goes now
+            foreach (Block block in _blocks)
+                block.Examined.Dispose();
             _hash.Dispose();
+        }
         base.Dispose(disposing);
     }
 
@@ -129,25 +159,75 @@ internal sealed class PageCopyStream : Stream
         int want = (int)Math.Min(BlockBytes, _file.LengthBytes - _read);
         if (want == 0)
             return false;
-        int read = _handle.Read(_read, _block.AsSpan(0, want));
+        Block before = _block;
+        Block next = _threads is null || before == _blocks[1] ? _blocks[0] : _blocks[1];
+        Await(next);
+        int read = _handle.Read(_read, next.Bytes.AsSpan(0, want));
         if (read < want)
             throw RecoveryErrors.CopyTooShort(_file.Path, _file.Name, _read + read, _file.LengthBytes);
-        for (int at = 0; at + PageLayout.PageBytes <= read; at += PageLayout.PageBytes)
+        Await(before); // in order, since the digest is
+        (next.At, next.Filled) = (_read, read);
+        (_read, _block, _given) = (_read + read, next, 0);
+        if (_threads is null)
         {
-            ReadOnlySpan<byte> page = _block.AsSpan(at, PageLayout.PageBytes);
-            uint number = (uint)((_read + at) / PageLayout.PageBytes);
+            Examine(next);
+        }
+        else
+        {
+            next.Examined.Reset();
+            _threads.Queue(next);
+        }
+        _pace(read);
+        return true;
+    }
+
+    private void Examine(Block block)
+    {
+        for (int at = 0; at + PageLayout.PageBytes <= block.Filled; at += PageLayout.PageBytes)
+        {
+            ReadOnlySpan<byte> page = block.Bytes.AsSpan(at, PageLayout.PageBytes);
+            uint number = (uint)((block.At + at) / PageLayout.PageBytes);
             if (!PageChecksum.Matches(page) || PageNumber(page) != number)
                 _suspects.Add(number);
             else if (number < MetaPage.Slots && MetaPage.TryRead(page, number, out _) is { } meta
                 && meta.Generation >= (_newest?.Generation ?? 0))
                 _newest = meta;
         }
-        _hash.AppendData(_block, 0, read);
-        (_read, _filled, _given) = (_read + read, read, 0);
-        _pace(read);
-        return true;
+        _hash.AppendData(block.Bytes, 0, block.Filled);
+    }
+
+    private void AwaitExamined()
+    {
+        foreach (Block block in _blocks)
+            Await(block);
+    }
+
+    private void Await(Block block)
+    {
+        if (!block.Examined.IsSet)
+            _threads!.Wait(block.Examined);
     }
 
     private static uint PageNumber(ReadOnlySpan<byte> page) =>
         System.Buffers.Binary.BinaryPrimitives.ReadUInt32LittleEndian(page[PageLayout.NumberAt..]);
+
+    /// <summary>A piece of the file, and the work of examining it.</summary>
+    private sealed class Block(PageCopyStream owner, int bytes) : IThreadPoolWorkItem
+    {
+        public byte[] Bytes { get; } = GC.AllocateUninitializedArray<byte>(bytes);
+
+        /// <summary>Where it begins in the file.</summary>
+        public long At { get; set; }
+
+        public int Filled { get; set; }
+
+        /// <summary>Set unless somebody examines it, or is about to.</summary>
+        public ManualResetEventSlim Examined { get; } = new(initialState: true);
+
+        public void Execute()
+        {
+            owner.Examine(this);
+            Examined.Set();
+        }
+    }
 }

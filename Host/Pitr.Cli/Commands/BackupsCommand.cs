@@ -41,7 +41,7 @@ internal static class BackupsCommand
         {
             json.WriteStartObject();
             json.WriteString("backupId", other.BackupId);
-            json.WriteString("state", other.Damage is null ? "unfinished" : "damaged");
+            json.WriteString("state", other.Damage is null or { Code: ErrorCode.BackupVoid } ? "unfinished" : "damaged");
             json.WriteString("why", other.Why);
             json.WriteEndObject();
         }

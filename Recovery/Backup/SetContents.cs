@@ -1,0 +1,136 @@
+using System.Security.Cryptography;
+using Pitr.Storage;
+using Pitr.Wal;
+
+namespace Pitr.Recovery;
+
+/// <summary>
+/// What a backup set has so far, and what its control file, label and manifest say of it: the same wherever it is
+/// written to, a store or a tar.
+/// </summary>
+/// <remarks>
+/// INVARIANTS
+///   S1  The set's control file is the catalogue at C, marked backup: it can never be opened as if it had crashed.
+///   S2  Start = min(C, the files' checkpoint LSNs); stop = LSN of BackupEnd (H29).
+/// THREADS  one.
+/// </remarks>
+internal sealed class SetContents
+{
+    private readonly BackupStart _start;
+    private readonly Dictionary<FileId, LabelledFile> _files = [];
+    private readonly Dictionary<string, ManifestEntry> _objects = [];
+
+    public SetContents(BackupStart start)
+    {
+        Invariant.Require(
+            start.CatalogueLsn >= start.Control.Catalogue.Lsn, "S2", "C lies below the catalogue's own LSN.");
+        _start = start;
+    }
+
+    /// <summary>Bytes of all objects noted so far.</summary>
+    public long Bytes => _objects.Values.Sum(entry => entry.LengthBytes);
+
+    /// <summary>Where the set's WAL begins, as far as it is known.</summary>
+    public Lsn StartLsn => BackupLabel.StartOf(_start.CatalogueLsn, _files.Values);
+
+    /// <summary>A file's copy counts.</summary>
+    public void NoteCopy(FencedFile file, string sha256)
+    {
+        string name = BackupSet.DatafileName(file.Name);
+        _objects[name] = new ManifestEntry(name, file.LengthBytes, sha256);
+        _files[file.Id] = new LabelledFile
+        {
+            Id = file.Id,
+            Name = file.Name,
+            ObjectName = name,
+            LengthBytes = file.LengthBytes,
+            Incarnation = file.Incarnation,
+            Generation = file.Generation,
+            CheckpointLsn = file.CheckpointLsn,
+            Lineage = file.Lineage,
+            OutsidePath = file.OutsidePath,
+        };
+    }
+
+    /// <summary>A file's copy is void.</summary>
+    public void Discard(FencedFile file)
+    {
+        _objects.Remove(BackupSet.DatafileName(file.Name));
+        _files.Remove(file.Id);
+    }
+
+    /// <summary>Another object that the manifest is to list.</summary>
+    public void NoteObject(string name, ReadOnlySpan<byte> bytes) =>
+        _objects[name] = new ManifestEntry(name, bytes.Length, Convert.ToHexString(SHA256.HashData(bytes)));
+
+    /// <summary>That these are the bytes that were noted under a name.</summary>
+    /// <exception cref="DamageException">BackupDamaged: they are others.</exception>
+    public void RequireSame(string name, ReadOnlySpan<byte> bytes)
+    {
+        string sha = Convert.ToHexString(SHA256.HashData(bytes));
+        if (_objects[name].Sha256 != sha)
+        {
+            throw RecoveryErrors.BackupDamaged(
+                _start.BackupId, name, $"read again, its SHA-256 is {sha} instead of {_objects[name].Sha256}");
+        }
+    }
+
+    /// <exception cref="RefusedException">BackupVoid: a file was copied after the stop.</exception>
+    public BackupLabel Label(BackupStop stop, bool includesWal)
+    {
+        if (_files.Values.Any(file => file.CheckpointLsn > stop.StopLsn))
+            throw RecoveryErrors.BackupVoid(_start.BackupId, $"a file was copied after its stop at {stop.StopLsn}");
+        Catalogue catalogue = _start.Control.Catalogue;
+        FileId[] lacking = [.. catalogue.Files.Select(file => file.Id).Where(id => !_files.ContainsKey(id))];
+        return new BackupLabel
+        {
+            BackupId = _start.BackupId,
+            SystemId = _start.Control.SystemId,
+            Timeline = _start.Control.Timeline,
+            Lineage = _start.Control.Lineage,
+            Path = [.. _start.Control.History],
+            CatalogueLsn = _start.CatalogueLsn,
+            StartLsn = StartLsn,
+            StopLsn = stop.StopLsn,
+            StopTime = stop.StopTime,
+            StopTransactionId = stop.LastTransactionId,
+            BeganAt = _start.BeganAt,
+            WalSegmentBytes = _start.Control.WalSegmentBytes,
+            IncludesWal = includesWal,
+            Files = [.. _files.Values.OrderBy(file => file.Id.Value)],
+            DroppedFiles = [.. lacking.Where(id => !stop.LiveFiles.Contains(id))],
+            MissingFiles = [.. lacking.Where(stop.LiveFiles.Contains)],
+        };
+    }
+
+    /// <summary>S1: what each file is follows the copies, not the moment when the list was read.</summary>
+    public byte[] Control()
+    {
+        Catalogue catalogue = _start.Control.Catalogue;
+        foreach (LabelledFile copy in _files.Values)
+        {
+            if (catalogue.File(copy.Id) is { } file)
+            {
+                catalogue = catalogue.WithFile(file with
+                {
+                    Incarnation = copy.Incarnation,
+                    Generation = copy.Generation,
+                    CheckpointLsn = copy.CheckpointLsn,
+                    CleanUpTo = copy.CheckpointLsn,
+                    NeedsRecovery = null,
+                });
+            }
+        }
+        return ControlFileStore.Encode(_start.Control with
+        {
+            Kind = ControlFileKind.Backup,
+            BackupId = _start.BackupId,
+            Catalogue = catalogue,
+            Recovery = null,
+            PromotionIntent = null,
+            Moves = [],
+        });
+    }
+
+    public BackupManifest Manifest() => BackupManifest.Of(_start.BackupId, _objects.Values);
+}

@@ -1,0 +1,63 @@
+using Pitr.Storage;
+using Pitr.Wal;
+
+namespace Pitr.Recovery;
+
+/// <summary>
+/// That a set is being made: its intent lies in every store where expire could remove what it needs (H35).
+/// </summary>
+/// <param name="start">What the set is of.</param>
+/// <param name="stores">Its own store, if it has one, and the archives.</param>
+/// <param name="setStore">Where the set is written to, as the operator wrote it.</param>
+/// <remarks>THREADS  one.</remarks>
+internal sealed class SetIntents(BackupStart start, IReadOnlyList<IArchiveStore> stores, string setStore)
+{
+    private readonly string _name = BackupSet.PrefixOf(start.BackupId) + BackupSet.IntentName;
+
+    // Stores where this backup's intent lies: what is there is ours.
+    private readonly List<IArchiveStore> _registered = [];
+
+    /// <summary>From here on expire keeps what the set needs.</summary>
+    /// <exception cref="RefusedException">BackupVoid: somebody else has the id.</exception>
+    public void Register()
+    {
+        byte[] intent = Intent().ToBytes();
+        foreach (IArchiveStore store in stores)
+        {
+            if (!store.TryPutIfAbsent(_name, intent))
+                throw RecoveryErrors.BackupVoid(start.BackupId, $"store '{store.Name}' has a set of that id already");
+            _registered.Add(store);
+        }
+    }
+
+    public bool IsIn(IArchiveStore store) => _registered.Contains(store);
+
+    /// <summary>Expire has kept what the set needs up to now.</summary>
+    /// <exception cref="RefusedException">BackupVoid: an intent is gone.</exception>
+    public void Require()
+    {
+        foreach (IArchiveStore store in stores)
+        {
+            if (store.Stat(_name) is null)
+                throw RecoveryErrors.BackupVoid(start.BackupId, $"its intent in store '{store.Name}' is gone");
+        }
+    }
+
+    /// <summary>There is no set, or none that expire could know of.</summary>
+    public void Remove()
+    {
+        foreach (IArchiveStore store in _registered)
+            store.Delete(_name);
+    }
+
+    private BackupIntent Intent() => new()
+    {
+        BackupId = start.BackupId,
+        SystemId = start.Control.SystemId,
+        Timeline = start.Control.Timeline,
+        Lineage = start.Control.Lineage,
+        HoldFromLsn = Lsn.Min(start.Control.RedoLsn, start.CatalogueLsn),
+        BeganAt = start.BeganAt,
+        SetStore = setStore,
+    };
+}
