@@ -33,6 +33,12 @@ internal sealed record PlanRequest
     /// <summary>Every file of the set is read and compared with the manifest while planning.</summary>
     public bool VerifiesFiles { get; init; } = true;
 
+    /// <summary>
+    /// How far behind the cut the first transaction that is left out is looked for, in bytes of WAL; for a time at least
+    /// so far.
+    /// </summary>
+    public long LookBehindCutBytes { get; init; } = 4 << 20;
+
     /// <summary>Draws the recovery's id.</summary>
     public required Func<ulong> Random { get; init; }
 }

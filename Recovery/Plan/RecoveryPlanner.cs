@@ -23,9 +23,6 @@ namespace Pitr.Recovery;
 /// </remarks>
 internal sealed class RecoveryPlanner
 {
-    /// <summary>How far behind the cut the first transaction that is left out is looked for.</summary>
-    private const long LookBehindCutBytes = 4 << 20;
-
     private readonly PlanRequest _request;
     private readonly CancellationToken _cancellation;
     private readonly BackupCatalog _backups;
@@ -324,7 +321,7 @@ internal sealed class RecoveryPlanner
     /// </summary>
     private Lsn ReadBehindCutTo(Scan scan, Lsn cut)
     {
-        Lsn to = cut + LookBehindCutBytes;
+        Lsn to = cut + _request.LookBehindCutBytes;
         if (!IsTime)
             return to;
         foreach (WalStretch stretch in scan.Coverage.Stretches)

@@ -39,11 +39,15 @@ internal sealed unsafe class PageCache : IDisposable
     private long _evictions;
     private bool _disposed;
 
-    public PageCache(long budgetBytes, EpochTable epochs)
+    /// <param name="budgetBytes">How much native memory pages may take; at least <see cref="BudgetBytesMin"/>.</param>
+    /// <param name="epochs">In which pages are read.</param>
+    /// <param name="slabsMax">Of the slabs that the budget holds so many are used at most.</param>
+    public PageCache(long budgetBytes, EpochTable epochs, int slabsMax = int.MaxValue)
     {
         BudgetBytes = Math.Max(budgetBytes, BudgetBytesMin);
         Epochs = epochs;
-        int slabs = (int)Math.Min(BudgetBytes / PageFrames.SlabBytes, int.MaxValue / PageFrames.FramesPerSlab);
+        int slabs = (int)Math.Min(
+            slabsMax, Math.Min(BudgetBytes / PageFrames.SlabBytes, int.MaxValue / PageFrames.FramesPerSlab));
         _framesMax = slabs * PageFrames.FramesPerSlab;
         _reserve = Math.Min(_framesMax / 8, ReserveMax);
     }

@@ -111,6 +111,12 @@ internal sealed class SimulatedDisk : IFileSystem
         }
     }
 
+    /// <summary>
+    /// Who wrote or synced through a handle whose sync or write-back had failed (H3, H11): what was lost with it is
+    /// believed durable by whoever goes on. The path, or null if nobody did.
+    /// </summary>
+    public string? UsedAfterFailedSync { get; private set; }
+
     /// <summary>Virtual time that slow operations took, all together.</summary>
     public TimeSpan Elapsed { get; private set; }
 
@@ -321,6 +327,18 @@ internal sealed class SimulatedDisk : IFileSystem
             else if (node is SimulatedFile file)
                 MakeDurable(file);
         }
+    }
+
+    /// <summary>Does something in the middle of the next counted operation, before it is done.</summary>
+    public void BeforeNext(Action action)
+    {
+        Action<long>? others = BeforeOperation;
+        BeforeOperation = operation =>
+        {
+            BeforeOperation = others;
+            others?.Invoke(operation);
+            action();
+        };
     }
 
     // ---- IFileSystem -------------------------------------------------------------------------------
@@ -618,6 +636,7 @@ internal sealed class SimulatedDisk : IFileSystem
         {
             handle.ThrowIfClosed();
             handle.ThrowIfReadOnly(FileOp.Write);
+            NoteUse(handle);
             if (fault?.Kind == FaultKind.Tear)
                 bytes = bytes[..Math.Min(bytes.Length, fault.AtBytes)];
             if (fault?.Kind == FaultKind.Misdirect)
@@ -660,14 +679,22 @@ internal sealed class SimulatedDisk : IFileSystem
         lock (_lock)
         {
             handle.ThrowIfClosed();
+            NoteUse(handle);
             if (fault?.Kind == FaultKind.Fail)
             {
+                handle.HasFailedSync = true;
                 LosePending(handle.File);
                 throw Failed(op, handle.Path, fault.Error);
             }
             if (op == FileOp.SyncData && fault?.Kind != FaultKind.Lie)
                 MakeDurable(handle.File);
         }
+    }
+
+    private void NoteUse(SimulatedHandle handle)
+    {
+        if (handle.HasFailedSync)
+            UsedAfterFailedSync ??= handle.Path;
     }
 
     private static void MakeDurable(SimulatedFile file)
@@ -856,6 +883,8 @@ internal sealed class SimulatedDisk : IFileSystem
         public SimulatedFile File { get; } = file;
 
         public string Path { get; } = path;
+
+        public bool HasFailedSync { get; set; }
 
         public long LengthBytes
         {

@@ -115,10 +115,11 @@ internal sealed class ArchivedSegment
         + $"SHA-256 {Convert.ToHexString(PlainSha256.Span[..8])}…";
 
     /// <summary>The object's bytes.</summary>
-    public ReadOnlyMemory<byte> Encode()
+    /// <param name="compressionLevel">Of zstd; whatever it is, the plain bytes are the same.</param>
+    public ReadOnlyMemory<byte> Encode(int compressionLevel = CompressionLevel)
     {
         byte[] bytes = GC.AllocateUninitializedArray<byte>(HeaderBytes + Compressor.GetCompressBound(Plain.Length));
-        using var compressor = new Compressor(CompressionLevel);
+        using var compressor = new Compressor(compressionLevel);
         int compressedBytes = compressor.Wrap(Plain.Span, bytes.AsSpan(HeaderBytes));
 
         Span<byte> header = bytes.AsSpan(0, HeaderBytes);

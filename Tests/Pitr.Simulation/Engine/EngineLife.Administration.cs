@@ -21,7 +21,10 @@ internal sealed partial class EngineLife
             switch (random.Next(5))
             {
                 case 0 when _database.Datafiles.Count < 5:
-                    await CreateFileAsync(name);
+                    if (random.Chance(25))
+                        await CreateFileInTheWayAsync(name);
+                    else
+                        await CreateFileAsync(name);
                     break;
                 case 1 when _tables.Count > 2:
                     await DropTableAsync(random.Of(_tables));
@@ -44,6 +47,22 @@ internal sealed partial class EngineLife
         if (isDone)
             Acknowledge(made.Made = Changed);
     }
+
+    /// <summary>Somebody's file has the name of the new datafile: it stays, and is what it was (H23).</summary>
+    private async Task CreateFileInTheWayAsync(string name)
+    {
+        string path = $"{_database.Engine.Folder}/{name}.pitr";
+        byte[] somebodys = Bytes($"Notes of somebody's about {name}.");
+        using (IFileHandle file = _disk.Inner.Open(path, FileOpen.CreateNew))
+            file.Write(0, somebodys);
+        _isInTheWay = true;
+        await CreateFileAsync(name);
+        _isInTheWay = false;
+        if (_disk.Inner.Stat(path) is null || !_disk.Inner.ReadAll(path).AsSpan().SequenceEqual(somebodys))
+            throw new SimulationFailure($"{path} was somebody's, and is gone (H23).");
+    }
+
+    private bool _isInTheWay;
 
     private async Task CreateTableAsync(string name, string file)
     {
@@ -77,6 +96,12 @@ internal sealed partial class EngineLife
         DatafileInfo file = random.Of(empty);
         ModelName name = _history.Names.Single(name => name.IsFile && name.Name == file.Name);
         name.MayBeDropped = true;
+        if (random.Chance(15)) // the control file cannot be written when it is dropped
+        {
+            _mayFail = true;
+            _disk.Inner.Faults.On(FileOp.Rename).Of("control").Fail(Errno.EIO);
+        }
+
         (bool isDone, _) = await TryAsync($"drop file {file.Name}", () => Done(_database.DropDatafileAsync(file.Name)));
         if (isDone)
             Acknowledge(name.Dropped = Changed);
@@ -122,11 +147,19 @@ internal sealed partial class EngineLife
             if (await IsGoneAsync(grant))
                 continue;
             byte[] after = _disk.Inner.ReadAll(grant.Path);
+            Lsn redo = new ControlFileStore(_disk.Inner, _database.Engine.Folder).ReadLive().RedoLsn;
             (bool isGood, _) = await TryAsync($"unfence {file}", () => _database.UnfenceAsync(grant.FenceId));
             if (!isGood)
                 continue;
             if (!before.AsSpan().SequenceEqual(after))
                 throw new SimulationFailure($"{grant.Path} has changed while it was fenced (I6).");
+            if (grant.CheckpointLsn < redo && Datafile.Inspect(_disk.Inner, grant.Path).Generation > 1)
+            {
+                throw new SimulationFailure(
+                    $"{grant.Path} was fenced at {grant.CheckpointLsn}, below the redo point {redo}: its copy asks for "
+                    + "WAL that may be gone (H22).");
+            }
+
             _observations.Add(() => RequireGoodCopy(grant, before));
         }
     }
@@ -198,10 +231,34 @@ internal sealed partial class EngineLife
                         Acknowledge(point!.Lsn);
                     break;
                 default:
-                    await TryAsync("checkpoint", () => _database.CheckpointAsync());
+                    LookAtKeptWal();
+                    bool wasTooMuch = _isTooMuchKept;
+                    (isDone, _) = await TryAsync("checkpoint", () => _database.CheckpointAsync());
+                    LookAtKeptWal();
+                    if (isDone && wasTooMuch && _isTooMuchKept && _refusesFrom == TimeSpan.MaxValue)
+                        _refusesFrom = _world.Clock.Now + s_looksAtKeptWal;
                     break;
             }
         }
+    }
+
+    private static readonly TimeSpan s_looksAtKeptWal = TimeSpan.FromSeconds(2.5);
+    private bool _isTooMuchKept;
+    private TimeSpan _refusesFrom = TimeSpan.MaxValue;
+
+    /// <summary>
+    /// More WAL than may be is kept for a file that cannot be flushed: soon after the next checkpoint has found that,
+    /// commits are refused, until it is different (H24).
+    /// </summary>
+    private void LookAtKeptWal()
+    {
+        FileSlot[] slots = [.. _database.Engine.Slots.All];
+        _isTooMuchKept = slots.Any(static slot => slot.State == DatafileState.Offline)
+            && slots.All(static slot => slot.State is not (DatafileState.Fenced or DatafileState.NeedsRecovery))
+            && _database.Engine.DurableLsn - new ControlFileStore(_disk.Inner, _database.Engine.Folder).ReadLive().RedoLsn
+                > _stage.Settings.FencedWalBytesMax;
+        if (!_isTooMuchKept)
+            _refusesFrom = TimeSpan.MaxValue;
     }
 
     private async Task BackUpAsync(ClientRandom random)

@@ -32,8 +32,12 @@ internal sealed partial class EngineLife
         using var cancel = random.Chance(5)
             ? new CancellationTokenSource(random.Time(3), _world.Clock)
             : new CancellationTokenSource();
+        LookAtKeptWal();
+        bool mustBeRefused = _world.Clock.Now >= _refusesFrom;
         (bool isDone, CommitResult result) =
             await TryAsync("commit", () => _database.CommitAsync(batch, cancel.Token).AsTask());
+        if (isDone && mustBeRefused)
+            throw new SimulationFailure($"A commit was taken at {result.Lsn}: too much WAL is kept for an offline file (H24).");
         Answered(isDone, result, pending, changes);
     }
 

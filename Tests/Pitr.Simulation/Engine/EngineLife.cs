@@ -141,6 +141,7 @@ internal sealed partial class EngineLife
     /// <summary>Refusals that others' doings explain.</summary>
     private bool IsOrdinary(PitrException refused) =>
         (_storeWasAway && refused is StorageFailedException)
+        || _isInTheWay
         || (_stage.Settings.Disk.SlowPercent > 0 && refused.Code == ErrorCode.TimedOut)
         || refused.Code is ErrorCode.TableUnknown or ErrorCode.DatafileUnknown or ErrorCode.SnapshotTooOld
             or ErrorCode.FenceBroken or ErrorCode.FenceUnknown or ErrorCode.DatafileFenced;

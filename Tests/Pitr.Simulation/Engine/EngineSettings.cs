@@ -24,6 +24,9 @@ internal sealed record EngineSettings
     /// <summary>Changes of the disk in a thousand before which a crash is taken.</summary>
     public required int CrashesPerMille { get; init; }
 
+    /// <summary>WAL that is kept for files that are fenced or offline, in bytes (H24).</summary>
+    public required long FencedWalBytesMax { get; init; }
+
     public static EngineSettings Drawn(ref SeededRandom random) => new()
     {
         Sizes = StepSettings.Drawn(ref random),
@@ -32,6 +35,7 @@ internal sealed record EngineSettings
         Writers = (1 + random.Next(4), 4 + random.Next(16)),
         Archives = random.Chance(50),
         CrashesPerMille = 20 + random.Next(100),
+        FencedWalBytesMax = random.Chance(50) ? (8 << 10) + random.Next(60 << 10) : 16L << 30,
     };
 
     /// <summary>What an engine is opened with: everything that it has from outside is the world's.</summary>
@@ -42,6 +46,7 @@ internal sealed record EngineSettings
         {
             FileSystem = disk,
             CheckpointWalBytes = CheckpointWalBytes,
+            FencedWalBytesMax = FencedWalBytesMax,
             ArchiveStores = Archives ? [EngineLife.Store] : [],
             ArchiveShutdownWait = TimeSpan.FromSeconds(200),
             Clock = world.Clock,

@@ -116,6 +116,27 @@ internal static class StepCheck
         }
     }
 
+    /// <summary>Every number that is claimed in a store is that of some database there, or is about to be (H32).</summary>
+    public static void Claims(SimulatedDisk disk, IEnumerable<StepDatabase> databases, IReadOnlyList<IArchiveStore> stores)
+    {
+        ControlFile[] controls = [.. databases.Select(one => new ControlFileStore(disk, one.Folder))
+            .Where(static store => store.Exists).Select(static store => store.ReadAny())];
+        foreach (TimelineHistory history in stores.SelectMany(static store => ArchiveCatalog.Load(store).Histories))
+        {
+            Lineage claimed = history.Last.Lineage;
+            if (!controls.Any(one => one.History.Any(entry => entry.Lineage == claimed)
+                || one.PromotionIntent?.Lineage == claimed))
+                throw new SimulationFailure($"Timeline {history.Last.Timeline} is claimed, and is no database's (H32).");
+        }
+    }
+
+    /// <summary>Every set that has a manifest is whole (H39).</summary>
+    public static void Sets(IArchiveStore store)
+    {
+        if (BackupCatalog.Read(store).Others.FirstOrDefault(static set => set.Damage is not null) is { } damaged)
+            throw new SimulationFailure($"Backup set {damaged.BackupId} has a manifest, and is not whole: {damaged.Why} (H39).");
+    }
+
     /// <summary>What is restored is a datafile of its own (H15).</summary>
     public static void IncarnationsDiffer(StepEngine restored, StepEngine source)
     {
@@ -135,6 +156,25 @@ internal static class StepCheck
             if (!Catalogue.FullPath(folder, file.Path).StartsWith(folder + "/", StringComparison.Ordinal))
                 throw new SimulationFailure($"Restored datafile {file.Name} lies at {file.Path} (H30), beside {source.Folder}.");
         }
+    }
+
+    /// <summary>
+    /// What a store lists of a timeline, also of a push whose answer was an error or a crash: it opens for nobody shorter
+    /// (H7).
+    /// </summary>
+    public static Lsn ListedInStore(SimulatedDisk disk, TimelineId timeline, WalGeometry geometry)
+    {
+        const string folder = $"{StepSettings.Store}/wal";
+        Lsn end = Lsn.Zero;
+        foreach (string name in disk.Stat(folder) is null ? [] : disk.List(folder))
+        {
+            if (ObjectName.TryParseSegment($"wal/{name}", out TimelineId of, out ulong number))
+                end = Lsn.Max(end, of == timeline ? geometry.StartOf(number + 1) : Lsn.Zero);
+            else if (ObjectName.TryParsePart($"wal/{name}", out of, out _, out _, out Lsn to))
+                end = Lsn.Max(end, of == timeline ? to : Lsn.Zero);
+        }
+
+        return end;
     }
 
     /// <summary>Temporary files of a store that nobody writes any more.</summary>

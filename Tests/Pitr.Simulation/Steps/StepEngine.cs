@@ -1,3 +1,4 @@
+using System.Text;
 using Pitr.Actors;
 using Pitr.Recovery;
 using Pitr.Storage;
@@ -262,10 +263,16 @@ internal sealed class StepEngine : IDisposable
 
     private static void RunFlush(StepFile file, FlushJob flush)
     {
+        ulong before = file.File.Generation;
         flush.WritePages();
         flush.WriteMeta();
         file.File.CompleteFlush(flush);
         file.Progress.NoteClean(file.File.CleanUpTo);
+        if (file.File.Generation != before + 1)
+        {
+            throw new SimulationFailure(
+                $"A change of the meta page of {file.Name} went from generation {before} to {file.File.Generation} (H22).");
+        }
     }
 
     /// <summary>Of the timeline on the path whose records end at an LSN (H14).</summary>
@@ -314,6 +321,37 @@ internal sealed class StepEngine : IDisposable
         WriteGroup(model);
         Send(group);
         return DurableLsn;
+    }
+
+    /// <summary>
+    /// A record for which no segment is ready: refused before its first byte (H4). The appender is in a group for ever
+    /// then: it is the last thing that a life does.
+    /// </summary>
+    public void StageWithoutRoom()
+    {
+        long room = 0;
+        while (Appender.CanHold(room + 8))
+            room += 8;
+        byte[] record = new byte[Math.Max(room + 8, RecordCodec.HeaderBytes)];
+        _time = _wal!.Clock.Next();
+        Appender.BeginGroup(_time.CommitTime, _time.RawClock);
+        long before = ((SimulatedDisk)_engine.FileSystem).OperationCount;
+        try
+        {
+            Appender.Stage(
+                record, WalRecordKind.Transaction, new TransactionId(LastTransaction.Value + 1), 0,
+                RecordCodec.BodyState(record.AsSpan(RecordCodec.HeaderBytes)));
+        }
+        catch (BugException) when (((SimulatedDisk)_engine.FileSystem).OperationCount == before)
+        {
+            return;
+        }
+        catch (BugException)
+        {
+            // Told, and too late.
+        }
+
+        throw new SimulationFailure($"A record of {record.Length} bytes was taken, and no segment is ready for it (H4).");
     }
 
     /// <summary>One event, a group of its own; answers its LSN.</summary>
@@ -445,7 +483,12 @@ internal sealed class StepEngine : IDisposable
     {
         DateTimeOffset time = _engine.Clock.GetUtcNow();
         ControlFile next = Control.WithCheckpoint(at, clean, time);
-        Lsn lsn = Log(next.AsCheckpointRecord(), model);
+        WalEvent.Checkpoint record = next.AsCheckpointRecord();
+        ControlFile told = ControlFileStore.DecodePayload("a checkpoint record", Encoding.UTF8.GetBytes(record.ControlFile));
+        if (!told.Catalogue.Files.SequenceEqual(next.Catalogue.Files)
+            || !told.Catalogue.Tables.SequenceEqual(next.Catalogue.Tables))
+            throw new SimulationFailure("A control file that is made again from a checkpoint record lacks files (H22).");
+        Lsn lsn = Log(record, model);
         Note(next.WithRecorded(lsn, _time.CommitTime, LastTransaction));
     }
 

@@ -19,7 +19,7 @@ internal sealed class StepHand(
     /// <summary>Does one thing to the disk and opens it.</summary>
     public void Touch()
     {
-        switch (_random.Next(11))
+        switch (_random.Next(13))
         {
             case 0:
                 DamageDatafile();
@@ -33,11 +33,14 @@ internal sealed class StepHand(
             case 3 or 4:
                 PutBackOlder();
                 break;
-            case 5 or 6:
+            case 5:
                 FailRead();
                 break;
+            case 6 or 7:
+                ForgeMeta();
+                break;
             default:
-                new StepWalHand(disk, database, settings, hazards, seed).Touch(Open, Fresh);
+                new StepWalHand(disk, database, settings, memory, hazards, seed).Touch(Open, Fresh);
                 break;
         }
     }
@@ -109,6 +112,23 @@ internal sealed class StepHand(
             hazards.Note(14);
         Put(disk.ReadAll(from), to);
         Open();
+    }
+
+    /// <summary>Something else has the name of a datafile, and is no use for it, however much it looks like it.</summary>
+    private void ForgeMeta()
+    {
+        if (new StepMetaHand(disk, database, hazards, seed).Touch() is not { } forged)
+            return;
+        try
+        {
+            using StepEngine engine = Fresh();
+            if (engine.File(forged) is { } taken)
+                throw new SimulationFailure($"Something else was opened as datafile {taken.Name} (H14, H16, H17).");
+        }
+        catch (PitrException told) when (told is not BugException)
+        {
+            // As it should be.
+        }
     }
 
     private void Put(byte[] bytes, string path)

@@ -40,6 +40,7 @@ internal sealed class StepLife
             (settings.HasArchive ? settings.RestoreWeight : 0, () => new StepCopy(scene)),
             (1, () => new StepFullDisk(scene)),
             (3, () => new StepReader(scene)),
+            (settings.FlushWeight, () => new StepFlush(scene, scene.AnyFile())),
         ];
         if (settings.Without.Length > 0)
         {

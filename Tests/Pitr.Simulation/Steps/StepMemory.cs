@@ -9,8 +9,7 @@ namespace Pitr.Simulation;
 /// </summary>
 internal sealed class StepMemory(StepSettings settings) : IDisposable
 {
-    private readonly DatafileEnvironment _environment =
-        EngineFactory.EnvironmentFor(settings.OptionsFor(new SimulatedDisk(), seed: 0));
+    private readonly DatafileEnvironment _environment = EnvironmentFor(settings);
 
     /// <summary>Where a group is cut into parts.</summary>
     public int PartBytesMax { get; } = settings.PartBytesMax;
@@ -20,6 +19,15 @@ internal sealed class StepMemory(StepSettings settings) : IDisposable
     /// leave most datafiles as they are.
     /// </summary>
     public HashSet<ulong> SoundDatafiles { get; } = [];
+
+    private static DatafileEnvironment EnvironmentFor(StepSettings settings)
+    {
+        DatafileEnvironment drawn = EngineFactory.EnvironmentFor(settings.OptionsFor(new SimulatedDisk(), seed: 0));
+        if (!settings.HasTinyCache)
+            return drawn;
+        drawn.Cache.Dispose();
+        return drawn with { Cache = new PageCache(PageCache.BudgetBytesMin, drawn.Epochs, slabsMax: 1) };
+    }
 
     /// <summary>For an engine on the disk of these options; the one before is closed.</summary>
     public DatafileEnvironment For(PitrOptions options) => _environment with

@@ -41,6 +41,7 @@ internal sealed class StepRun
     private long _steps;
     private ulong _digest;
     private string _where = "creating";
+    private List<FlushJob> _late = [];
 
     public StepRun(long seed, Func<StepSettings, StepSettings>? change = null)
     {
@@ -94,6 +95,7 @@ internal sealed class StepRun
             }
 
             RequireNothingOpen(disk);
+            RequireRefused(_late);
             (disk, databases) = Explore(life, folder, memory);
             string[] others =
                 [.. databases.Where(one => !one.IsUnfinished && one.Folder != folder).Select(static one => one.Folder)];
@@ -136,6 +138,8 @@ internal sealed class StepRun
                 steps.Close();
             else if (_random.Chance(30))
                 steps.Settle();
+            else if (_random.Chance(20) && !engine.Appender.HasFailed)
+                engine.StageWithoutRoom();
         }
         catch (PitrException stopped) when (
             stopped is StorageFailedException or DamageException
@@ -146,6 +150,7 @@ internal sealed class StepRun
         finally
         {
             steps.LetGo();
+            _late = scene.Late;
         }
 
         disk.BeforeOperation = null;
@@ -166,7 +171,8 @@ internal sealed class StepRun
         if (operation == FileOp.StartWriteback)
             Hazards.Note(11);
         disk.Faults.On(operation).Of(of).Nth(1 + _random.Next(operation == FileOp.SyncData ? 60 : 30))
-            .Fail(operation is FileOp.Write or FileOp.SyncData && _random.Chance(25) ? Errno.ENOSPC : Errno.EIO);
+            .Fail(operation is FileOp.Write or FileOp.SyncData or FileOp.StartWriteback && _random.Chance(25)
+                ? Errno.ENOSPC : Errno.EIO);
     }
 
     private void Take(SimulatedDisk disk, List<StepDatabase> databases, long operation, ref SeededRandom random)
@@ -225,7 +231,7 @@ internal sealed class StepRun
 
     private void Verify(Crash crash, string folder, bool mayCrashAgain, StepMemory memory, SimulatedDisk? past)
     {
-        Crash? touched = mayCrashAgain && _random.Chance(10) ? crash.Copy() : null;
+        Crash? touched = mayCrashAgain && _random.Chance(20) ? crash.Copy() : null;
         foreach (StepDatabase database in crash.Databases)
         {
             if (database.Folder == folder || database.IsUnfinished || _random.Chance(10))
@@ -270,16 +276,27 @@ internal sealed class StepRun
         }
 
         StepModel before = database.Model.Copy();
-        using (StepEngine engine = Open(database.Folder, crash.Disk, memory))
+        var after = new List<Crash>();
+        using (StepEngine? engine = TryOpen(database, crash.Disk, memory))
         {
             crash.Disk.BeforeOperation = null;
+            if (engine is null)
+                return;
             Check(engine, database.Model, isWithArchive: _random.Chance(40));
+            if (engine.Stores.Count > 0 && _random.Chance(40))
+            {
+                StepCheck.Claims(crash.Disk, crash.Databases, engine.Stores);
+                StepCheck.Sets(engine.Stores[0]);
+            }
+
             if (engine.HasRestored && again is not null)
                 Hazards.Note(32);
+            if (mayCrashAgain && _random.Chance(10))
+                GoOn(engine, crash, database, after);
         }
 
         RequireNothingOpen(crash.Disk);
-        if (mayCrashAgain && _random.Chance(20))
+        if (mayCrashAgain && after.Count == 0 && _random.Chance(20))
         {
             // What an opening has shown stays, whatever the one before it had synced (H3, H10).
             string where = _where;
@@ -290,12 +307,52 @@ internal sealed class StepRun
             _where = where;
         }
 
+        foreach (Crash soon in after)
+        {
+            string where = _where;
+            _where += $", opened, and power loss before operation {soon.Operation} of what came next";
+            Verify(soon, soon.Databases[0], mayCrashAgain: false, memory);
+            _where = where;
+        }
+
         if (again is null)
             return;
         if (hasRemoved)
             Hazards.Note(44);
         _where += ", and again while it was opened";
         Verify(crash with { Disk = again }, database with { Model = before }, mayCrashAgain: false, memory);
+    }
+
+    /// <summary>
+    /// Goes on at once, with flushes that reuse pages and checkpoints that believe what opening has read, and loses power
+    /// (H3, H10).
+    /// </summary>
+    private void GoOn(StepEngine engine, Crash crash, StepDatabase database, List<Crash> after)
+    {
+        SimulatedDisk disk = crash.Disk;
+        List<StepDatabase> databases = [database.Copy(), .. crash.Databases.Where(one => one.Folder != database.Folder)];
+        var scene = new StepScene(
+            disk, engine, databases[0], databases, _settings, engine.Memory, Hazards, _seed + (++_opened * 7919));
+        var life = new StepLife(scene);
+        SeededRandom random = SeededRandom.For(_seed, 2000 + _opened);
+        disk.BeforeOperation = operation =>
+        {
+            if (after.Count < 3 && random.Chance(8))
+            {
+                after.Add(new Crash(
+                    disk.CrashCopy((long)(random.NextBits() >> 8)), [.. databases.Select(static one => one.Copy())], operation, IsPowerLoss: true));
+            }
+        };
+        for (int i = 1 + random.Next(3); i > 0; i--)
+        {
+            life.RunToEnd(new StepCommit(scene));
+            life.RunToEnd(new StepCheckpoint(scene));
+        }
+
+        life.LetGo();
+        disk.BeforeOperation = null;
+        after.Add(new Crash(
+            disk.CrashCopy((long)(random.NextBits() >> 8)), [.. databases.Select(static one => one.Copy())], disk.OperationCount, IsPowerLoss: true));
     }
 
     private void Check(StepEngine engine, StepModel model, bool isWithArchive)
@@ -315,11 +372,49 @@ internal sealed class StepRun
             Hazards.Note(21);
     }
 
+    /// <summary>Null if a restore has lost WAL that no store had acknowledged, and says so.</summary>
+    private StepEngine? TryOpen(StepDatabase database, SimulatedDisk disk, StepMemory memory)
+    {
+        try
+        {
+            return Open(database.Folder, disk, memory);
+        }
+        catch (RefusedException gone) when (
+            gone.Code == ErrorCode.TargetUnreachable && database is { IsUnfinished: true, IsOfUnshippedWal: true })
+        {
+            return null;
+        }
+    }
+
     private StepEngine Open(string folder, SimulatedDisk disk, StepMemory memory) => StepEngine.Open(
         folder, _settings.OptionsFor(disk, _seed + ++_opened * 7919), memory);
 
+    /// <summary>Workers that come when their file is closed do nothing, and are told why (H13).</summary>
+    private static void RequireRefused(List<FlushJob> late)
+    {
+        foreach (FlushJob job in late)
+        {
+            try
+            {
+                job.WritePages();
+            }
+            catch (PitrException told) when (told is not BugException)
+            {
+                continue;
+            }
+            catch (Exception wrong)
+            {
+                throw new SimulationFailure("A flush went on though its file was closed (H13).", wrong);
+            }
+
+            throw new SimulationFailure("A flush was written though its file was closed (H13).");
+        }
+    }
+
     private static void RequireNothingOpen(SimulatedDisk disk)
     {
+        if (disk.UsedAfterFailedSync is { } path)
+            throw new SimulationFailure($"{path} was written or synced again after a sync of it had failed (H3, H11).");
         if (disk.OpenHandleCount > 0 || disk.HeldLockCount > 0)
         {
             throw new SimulationFailure(

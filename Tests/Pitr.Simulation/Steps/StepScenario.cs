@@ -87,6 +87,13 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
                 life.RunToEnd(new StepShip(scene));
             life.RunToEnd(new StepRestore(scene));
         }),
+        new("races", Archived, StepStoreStories.Races),
+        new("owner", Archived, StepStoreStories.Owner),
+        new("in the way", Archived, StepStoreStories.InTheWay),
+        new("new start", Archived, StepStoreStories.NewStart),
+        new("parts", Archived with { WalSegmentBytes = 64 << 10, ValueBytes = 30 }, StepStoreStories.Parts),
+        new("branches", Archived with { BackupWeight = 1 }, StepBranchStories.Branches),
+        new("sets", Archived, StepBranchStories.Sets),
         new("close", Archived, static (life, scene) =>
         {
             Commits(life, scene, 3);

@@ -14,6 +14,12 @@ internal sealed record StepDatabase(string Folder, StepModel Model)
     /// <summary>A restore wrote it, or is about to: it may not be there, and is whole when it opens.</summary>
     public bool IsUnfinished { get; set; }
 
+    /// <summary>
+    /// Its target lies beyond what the stores had acknowledged when it was planned: power loss may take that WAL, and
+    /// then the restore is refused, and has to be planned again.
+    /// </summary>
+    public bool IsOfUnshippedWal { get; init; }
+
     public StepDatabase Copy() => this with { Model = Model.Copy() };
 }
 
@@ -71,6 +77,9 @@ internal sealed class StepScene
 
     /// <summary>A flush is in the making.</summary>
     public int Flushes { get; set; }
+
+    /// <summary>Flushes that were in the making when the life ended: their workers come too late (H13).</summary>
+    public List<FlushJob> Late { get; } = [];
 
     public int Next(int below) => _random.Next(below);
 

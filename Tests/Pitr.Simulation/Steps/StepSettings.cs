@@ -40,6 +40,12 @@ internal sealed record StepSettings
 
     public bool FillsDisk { get; init; }
 
+    /// <summary>Of flushes that no checkpoint asks for: with many of them pages are reused soon.</summary>
+    public int FlushWeight { get; init; }
+
+    /// <summary>The page cache has the least room that there is.</summary>
+    public bool HasTinyCache { get; init; }
+
     public int LivesMax { get; init; } = 4;
 
     public int StepsMax { get; init; } = 60;
@@ -52,8 +58,8 @@ internal sealed record StepSettings
 
     public static StepSettings Drawn(ref SeededRandom random)
     {
-        bool hasArchive = random.Chance(35);
-        bool hasBackups = hasArchive && random.Chance(60);
+        bool hasArchive = random.Chance(45);
+        bool hasBackups = hasArchive && random.Chance(70);
         return new StepSettings
         {
             WalSegmentBytes = random.Next(3) switch { 0 => 8 << 10, 1 => 16 << 10, _ => 64 << 10 },
@@ -67,6 +73,8 @@ internal sealed record StepSettings
             RestoreWeight = hasBackups ? 1 + random.Next(6) : 0,
             FillsDisk = random.Chance(20),
             PartBytesMax = random.Chance(50) ? GroupParts.PartBytesMax : 60 + random.Next(1500),
+            FlushWeight = random.Chance(30) ? 25 : 0,
+            HasTinyCache = random.Chance(20),
         };
     }
 

@@ -9,7 +9,7 @@ namespace Pitr.Simulation;
 /// records of a lost group that come back (H2, H6, H7).
 /// </summary>
 internal sealed class StepWalHand(
-    SimulatedDisk disk, StepDatabase database, StepSettings settings, StepHazards hazards, long seed)
+    SimulatedDisk disk, StepDatabase database, StepSettings settings, StepMemory memory, StepHazards hazards, long seed)
 {
     private readonly WalGeometry _geometry = new(settings.WalSegmentBytes);
     private readonly ControlFile _control = new ControlFileStore(disk, database.Folder).ReadLive();
@@ -24,7 +24,13 @@ internal sealed class StepWalHand(
     {
         if (_control.Recovery is not null)
             return;
-        switch (_random.Next(6))
+        if (KnownToDatafilesAlone.Length > 0 && _random.Chance(50))
+        {
+            CutOff(open);
+            return;
+        }
+
+        switch (_random.Next(9))
         {
             case 0 or 1:
                 Damage(open);
@@ -38,6 +44,15 @@ internal sealed class StepWalHand(
             case 4:
                 CutOff(open);
                 break;
+            case 5:
+                FailReads(open);
+                break;
+            case 6:
+                Forge(open);
+                break;
+            case 7:
+                PutAgain(fresh);
+                break;
             default:
                 BringBack(open, fresh);
                 break;
@@ -49,27 +64,6 @@ internal sealed class StepWalHand(
     /// <summary>What the control file, a datafile or a store knows (H7).</summary>
     private Lsn KnownToOthers => Lsn.Max(
         Lsn.Max(_control.KnownEndOfWal, ReachedByDatafiles), settings.HasArchive ? Model.Shipped : Lsn.Zero);
-
-    /// <summary>
-    /// What lies in the store of this timeline, also of a push whose answer a crash took: it opens for nobody shorter.
-    /// </summary>
-    private Lsn ListedInStore
-    {
-        get
-        {
-            const string folder = $"{StepSettings.Store}/wal";
-            Lsn end = Lsn.Zero;
-            foreach (string name in disk.Stat(folder) is null ? [] : disk.List(folder))
-            {
-                if (ObjectName.TryParseSegment($"wal/{name}", out TimelineId timeline, out ulong number))
-                    end = Lsn.Max(end, timeline == _control.Timeline ? _geometry.StartOf(number + 1) : Lsn.Zero);
-                else if (ObjectName.TryParsePart($"wal/{name}", out timeline, out _, out _, out Lsn to))
-                    end = Lsn.Max(end, timeline == _control.Timeline ? to : Lsn.Zero);
-            }
-
-            return end;
-        }
-    }
 
     private Lsn ReachedByDatafiles
     {
@@ -93,6 +87,17 @@ internal sealed class StepWalHand(
         }
     }
 
+    /// <summary>Where the log would end below a datafile, and not below the control file.</summary>
+    private ModelRecord[] KnownToDatafilesAlone
+    {
+        get
+        {
+            Lsn reached = ReachedByDatafiles;
+            return [.. Model.Records.Where(one => one.End >= Lsn.Max(_control.KnownEndOfWal, _control.RedoLsn)
+                && one.End < reached && one.End < Model.Acknowledged)];
+        }
+    }
+
     /// <summary>
     /// Below what is known to be whole: by a group behind it, or by the control file. The last group itself can't be
     /// told from one that was torn.
@@ -109,7 +114,8 @@ internal sealed class StepWalHand(
         Lsn at = from + (long)(_random.NextBits() % (last.Value - from.Value));
         if (disk.Stat(PathOf(_geometry.NumberOf(at))) is null)
             return;
-        disk.Damage(PathOf(_geometry.NumberOf(at)), _geometry.OffsetOf(at), 1 + _random.Next(8));
+        int length = (int)Math.Min(1 + _random.Next(8), last - at); // what is beyond may be all that proves it
+        disk.Damage(PathOf(_geometry.NumberOf(at)), _geometry.OffsetOf(at), length);
         hazards.Note(6);
         open(null);
     }
@@ -124,7 +130,12 @@ internal sealed class StepWalHand(
         if (names.Length == 0)
             return;
         Lsn known = KnownToOthers;
-        foreach (string name in names[^(1 + _random.Next(names.Length))..])
+        int lost = 1 + _random.Next(names.Length);
+        ulong first = _geometry.NumberOf(Lsn.Max(ReachedByDatafiles, _control.RedoLsn)) + 1;
+        if (_random.Chance(60) && _geometry.StartOf(first) < _control.KnownEndOfWal) // the control file alone knows
+            lost = names.Count(name => SegmentName.TryParse(name, out SegmentName one)
+                && one.Timeline == _control.Timeline && one.Number >= first);
+        foreach (string name in names[^lost..])
             disk.Delete($"{folder}/{name}");
         hazards.Note(7);
         open(known);
@@ -150,10 +161,8 @@ internal sealed class StepWalHand(
     /// </summary>
     private void CutOff(Action<Lsn?> open)
     {
-        Lsn reached = ReachedByDatafiles;
-        ModelRecord[] ends =
-            [.. Model.Records.Where(one => one.End >= _control.RedoLsn && one.End < Model.Acknowledged)];
-        ModelRecord[] ahead = [.. ends.Where(one => one.End >= _control.KnownEndOfWal && one.End < reached)];
+        ModelRecord[] ends = [.. Model.Records.Where(one => one.End >= _control.RedoLsn && one.End < Model.Acknowledged)];
+        ModelRecord[] ahead = KnownToDatafilesAlone;
         if (ahead.Length > 0 && _random.Chance(80))
             ends = ahead;
         if (ends.Length == 0)
@@ -168,6 +177,140 @@ internal sealed class StepWalHand(
         open(known);
     }
 
+    /// <summary>A segment can be read no more (H6): that is no end of the log.</summary>
+    private void FailReads(Action<Lsn?> open)
+    {
+        ulong first = _geometry.NumberOf(_control.RedoLsn);
+        ulong last = Math.Max(first, _geometry.NumberOf(Model.Acknowledged + -8));
+        string path = PathOf(_random.Chance(50) ? last : first + (ulong)_random.Next((int)(last - first) + 1));
+        if (disk.Stat(path) is null)
+            return;
+        disk.Faults.On(FileOp.Read).Of(path).From(1 + _random.Next(3)).Fail(Errno.EIO);
+        hazards.Note(6);
+        open(null);
+        disk.Faults.Clear();
+    }
+
+    /// <summary>
+    /// Behind the end stands a record that is right in all but one thing: of another place, group or lineage, or behind
+    /// another record. It is none of this log (H2).
+    /// </summary>
+    private void Forge(Action<Lsn?> open)
+    {
+        Lsn end = Model.Acknowledged;
+        if (Model.Records.Count < 2 || Model.Records[^1].End != end || end <= _control.RedoLsn
+            || LastRecordBefore(end) is not { } last || _geometry.BoundaryAtOrAbove(end) - end < last.Length
+            || disk.Stat(PathOf(_geometry.NumberOf(end))) is null)
+            return;
+        var stamp = new RecordStamp
+        {
+            LengthBytes = last.Length,
+            PreviousCrc = new WalRecord(last).Crc,
+            Kind = new WalRecord(last).Kind,
+            StartLsn = end.Value,
+            GroupStart = end.Value,
+            TransactionId = new WalRecord(last).TransactionId.Value + 1,
+            CommitTimeTicks = new WalRecord(last).CommitTimeTicks + 1,
+            RawClockTicks = new WalRecord(last).RawClockTicks,
+            OperationCount = new WalRecord(last).OperationCount,
+            Lineage = _control.Lineage.Value,
+        };
+        switch (_random.Next(4))
+        {
+            case 0:
+                stamp.StartLsn += 8UL * (ulong)(1 + _random.Next(100));
+                break;
+            case 1:
+                stamp.GroupStart = new WalRecord(last).GroupStart.Value - 8;
+                break;
+            case 2:
+                stamp.Lineage++;
+                break;
+            default:
+                stamp.PreviousCrc++;
+                break;
+        }
+
+        RecordCodec.WriteHeader(ref last[0], in stamp, RecordCodec.BodyState(last.AsSpan(RecordCodec.HeaderBytes)));
+        using (IFileHandle handle = disk.Open(PathOf(_geometry.NumberOf(end)), FileOpen.ReadWrite))
+            handle.Write(_geometry.OffsetOf(end), last);
+        hazards.Note(2);
+        open(null);
+    }
+
+    /// <summary>The bytes of the record that ends here; null if they are not in one segment, or not a transaction's.</summary>
+    private byte[]? LastRecordBefore(Lsn end)
+    {
+        Lsn start = Model.Records[^2].End;
+        string path = PathOf(_geometry.NumberOf(start));
+        if (Model.Records[^1].Transaction.Value == 0 || _geometry.NumberOf(start) != _geometry.NumberOf(end)
+            || disk.Stat(path) is null)
+            return null;
+        byte[] record = new byte[end - start];
+        using IFileHandle handle = disk.Open(path, FileOpen.Read);
+        return handle.Read(_geometry.OffsetOf(start), record) == record.Length ? record : null;
+    }
+
+    /// <summary>
+    /// The WAL was moved to another disk and back, by someone who syncs nothing: whatever an opening has read is durable
+    /// when it returns (H3, H5), and the segments that it goes on with are as good as new.
+    /// </summary>
+    private void PutAgain(Func<StepEngine> fresh)
+    {
+        string folder = $"{database.Folder}/wal";
+        foreach (string name in disk.List(folder))
+        {
+            byte[] bytes = disk.ReadAll($"{folder}/{name}");
+            disk.Delete($"{folder}/{name}");
+            using IFileHandle handle = disk.Open($"{folder}/{name}", FileOpen.CreateNew);
+            handle.Write(0, bytes);
+        }
+
+        hazards.Note(3);
+        List<(SimulatedDisk Disk, StepModel Model)> left = [];
+        using (StepEngine engine = fresh())
+        {
+            StepCheck.Run(engine, Model);
+            Model.CutAt(engine.DurableLsn);
+            TakeCrash(left);
+            int last = 1 + _random.Next(4);
+            disk.BeforeOperation = _ =>
+            {
+                if (last-- > 0)
+                    TakeCrash(left);
+            };
+            CommitLarge(engine);
+            disk.BeforeOperation = null;
+        }
+
+        foreach ((SimulatedDisk crashed, StepModel model) in left)
+        {
+            using StepEngine engine = StepEngine.Open(database.Folder, settings.OptionsFor(crashed, seed + 2), memory);
+            StepCheck.Run(engine, model);
+        }
+    }
+
+    private void TakeCrash(List<(SimulatedDisk Disk, StepModel Model)> left) =>
+        left.Add((disk.CrashCopy((long)(_random.NextBits() >> 8)), Model.Copy()));
+
+    /// <summary>Over more than one segment, where a table is there to take it.</summary>
+    private void CommitLarge(StepEngine engine)
+    {
+        if (engine.Control.Catalogue.Tables.FirstOrDefault() is not { } there)
+            return;
+        var batch = new WriteBatch();
+        var steps = new List<ModelStep>();
+        for (byte key = 0; key < 3; key++)
+        {
+            byte[] value = new byte[1 + _random.Next(settings.WalSegmentBytes)];
+            value.AsSpan().Fill(0x5A);
+            batch.Put(new Table(there.Name, there.Id, there.FileId), [key], value);
+            steps.Add(new ModelStep.Change(there.Id, [key], value));
+        }
+
+        engine.Commit([(batch, steps)], Model);
+    }
+
     /// <summary>
     /// The last group is lost as a whole, another one takes its place whose first record has the same length, and the
     /// others of the lost one are there again behind it: stale bytes are no part of the log (H2).
@@ -177,7 +320,8 @@ internal sealed class StepWalHand(
         Lsn from = Model.LastGroupStart;
         ModelRecord[] group = [.. Model.Records.Where(one => one.End > from)];
         if (group.Length < 2 || group[^1].End != Model.Acknowledged || group[0].Transaction.Value == 0
-            || Lsn.Max(KnownToOthers, ListedInStore) > from || _geometry.NumberOf(from) != _geometry.NumberOf(Model.Acknowledged)
+            || Lsn.Max(KnownToOthers, StepCheck.ListedInStore(disk, _control.Timeline, _geometry)) > from
+            || _geometry.NumberOf(from) != _geometry.NumberOf(Model.Acknowledged)
             || disk.Stat(PathOf(_geometry.NumberOf(from))) is null)
             return;
         string path = PathOf(_geometry.NumberOf(from));

@@ -74,6 +74,14 @@ internal sealed class StepBackup(StepScene scene) : StepActivity(scene)
         ];
         writer.IncludeWal(Engine.History, new WalSources(places, Engine.Wal.Geometry), lsn, CancellationToken.None);
         BackupSet set = writer.Complete(stop);
+        Lsn least = set.Label.Files.Aggregate(
+            set.Label.CatalogueLsn, static (lsn, file) => Lsn.Min(lsn, file.CheckpointLsn));
+        if (set.Label.StartLsn > least)
+        {
+            throw new SimulationFailure(
+                $"Set {set.Id} begins at {set.Label.StartLsn}, and {least} is the least of its catalogue and files (H29).");
+        }
+
         if (set.Label.MissingFiles.Count == 0)
             Model.Sets.Add((_id, set.Label.StopLsn));
     }

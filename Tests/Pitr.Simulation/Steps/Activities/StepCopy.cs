@@ -48,7 +48,8 @@ internal sealed class StepCopy(StepScene scene) : StepActivity(scene)
         {
             return StepEngine.Open(folder, Scene.Settings.OptionsFor(Scene.Disk, Scene.Seed + 77), Scene.Memory);
         }
-        catch (RefusedException shorter) when (shorter.Code == ErrorCode.WalTooShort && Model.Shipped > _model.Acknowledged)
+        catch (RefusedException shorter) when (shorter.Code == ErrorCode.WalTooShort
+            && StepCheck.ListedInStore(Scene.Disk, Engine.History.Last.Timeline, Engine.Wal.Geometry) > _model.Acknowledged)
         {
             Scene.Hazards.Note(7);
             return null;

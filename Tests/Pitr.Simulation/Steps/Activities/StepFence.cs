@@ -30,6 +30,8 @@ internal sealed class StepFence(StepScene scene, StepFile file, int lasts) : Ste
             yield break;
         file.IsBusy = true;
         file.Progress.TakeSkipped();
+        if (Scene.Chance(20) && file.File.HasChanges)
+            RequireNothingClaimed();
         if (file.File.CleanUpTo > file.File.CheckpointLsn)
         {
             Scene.Hazards.Note(22);
@@ -61,6 +63,21 @@ internal sealed class StepFence(StepScene scene, StepFile file, int lasts) : Ste
         file.IsBusy = false;
         file.Fenced = Scene.Disk.ReadAll(file.File.Path);
         IsHeld = true;
+    }
+
+    /// <summary>A meta page that speaks of changes which are in buffers alone is not written (H22).</summary>
+    private void RequireNothingClaimed()
+    {
+        try
+        {
+            file.File.PrepareMetaFlush(file.Progress.Lineage, file.File.CleanUpTo + 8);
+        }
+        catch (BugException)
+        {
+            return;
+        }
+
+        throw new SimulationFailure($"A meta page of {file.Name} is to claim what is in its buffers (H22).");
     }
 
     /// <summary>The copy is good, or the run has failed.</summary>

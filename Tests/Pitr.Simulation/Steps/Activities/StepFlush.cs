@@ -6,6 +6,15 @@ namespace Pitr.Simulation;
 /// <summary>A file's own flush. It may be dropped before its meta page (H9).</summary>
 internal sealed class StepFlush(StepScene scene, StepFile file) : StepActivity(scene)
 {
+    private FlushJob? _waiting; // for its worker
+
+    public override void LetGo()
+    {
+        if (_waiting is { } job)
+            Scene.Late.Add(job);
+        _waiting = null;
+    }
+
     public override IEnumerable<Turn> Run()
     {
         if (file.IsBusy || file.IsDropped || file.Fenced is not null)
@@ -31,7 +40,11 @@ internal sealed class StepFlush(StepScene scene, StepFile file) : StepActivity(s
         }
 
         Scene.Flushes++;
+        _waiting = job;
         yield return default;
+        _waiting = null;
+        if (Scene.Chance(5))
+            Scene.Disk.BeforeNext(() => RequireKept(job, "while its worker was inside (H13)"));
         bool isWritten = StepScene.Try(() => job.WritePages());
         yield return default;
         if (!isWritten || Scene.Chance(10))
@@ -42,9 +55,11 @@ internal sealed class StepFlush(StepScene scene, StepFile file) : StepActivity(s
             yield break;
         }
 
+        if (Scene.Settings.FillsDisk && Scene.Chance(5)) // in place there is room, but not on every file system
+            Scene.Disk.Faults.On(FileOp.Write).Of(file.File.Path).Fail(Errno.ENOSPC);
         if (!StepScene.Try(job.WriteMeta))
         {
-            RequireKept(job);
+            RequireKept(job, "after its meta page was submitted (H9)");
             if (!file.IsOffline)
                 throw new SimulationFailure($"Datafile {file.Name} goes on after its meta page failed (H9).");
             End();
@@ -53,7 +68,7 @@ internal sealed class StepFlush(StepScene scene, StepFile file) : StepActivity(s
         }
 
         if (Scene.Chance(5))
-            RequireKept(job);
+            RequireKept(job, "after its meta page was submitted (H9)");
         yield return default;
         while (Engine.VisibleLsn < job.Meta.CheckpointLsn && !file.IsDropped)
             yield return default;
@@ -67,8 +82,8 @@ internal sealed class StepFlush(StepScene scene, StepFile file) : StepActivity(s
         End();
     }
 
-    /// <summary>Its meta page was submitted: whoever drops it now is refused (H9).</summary>
-    private void RequireKept(FlushJob job)
+    /// <summary>Whoever drops it now is refused.</summary>
+    private void RequireKept(FlushJob job, string when)
     {
         try
         {
@@ -79,7 +94,7 @@ internal sealed class StepFlush(StepScene scene, StepFile file) : StepActivity(s
             return;
         }
 
-        throw new SimulationFailure($"A flush of {file.Name} was dropped after its meta page was submitted (H9).");
+        throw new SimulationFailure($"A flush of {file.Name} was dropped {when}.");
     }
 
     private void End()

@@ -24,7 +24,7 @@ internal sealed class StepReader(StepScene scene) : StepActivity(scene)
         ulong generation = file.File.Generation;
         Lsn at = Engine.VisibleLsn;
         SortedDictionary<string, SortedDictionary<byte[], byte[]>> expected = Model.At(at);
-        for (int i = 1 + Scene.Next(20); i > 0 && !Scene.WantsNoReaders; i--)
+        for (int i = 1 + Scene.Next(50); i > 0 && !Scene.WantsNoReaders; i--)
             yield return default;
         if (file.File.Generation > generation)
             Scene.Hazards.Note(12);

@@ -32,6 +32,7 @@ internal sealed class StepRestore(StepScene scene) : StepActivity(scene)
         var restored = new StepDatabase(folder, Model.Fork(cut, Engine.Wal.Geometry.BoundaryAtOrAbove(cut)))
         {
             IsUnfinished = true,
+            IsOfUnshippedWal = cut > Model.Shipped,
         };
         Scene.Databases.Add(restored);
         bool isWritten = StepScene.Try(() => Write(planned, folder));
@@ -80,6 +81,7 @@ internal sealed class StepRestore(StepScene scene) : StepActivity(scene)
                 Archives = [store],
                 Timeline = Engine.History.Last.Timeline.ToString(),
                 VerifiesFiles = Scene.Chance(30),
+                LookBehindCutBytes = Scene.Chance(50) ? 64 : 4 << 20,
                 Random = Engine.Context.Draw,
             });
             Scene.Hazards.Note(34);

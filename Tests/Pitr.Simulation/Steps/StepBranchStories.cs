@@ -1,0 +1,211 @@
+using Pitr.Actors;
+using Pitr.Recovery;
+using Pitr.Storage;
+using Pitr.Wal;
+
+namespace Pitr.Simulation;
+
+/// <summary>
+/// Stories of one archive with several branches, and of backup sets that are not whole: which of them a recovery follows,
+/// and which it refuses (H14, H28, H29, H33, H35).
+/// </summary>
+internal static class StepBranchStories
+{
+    /// <summary>Production goes on, a drill is promoted from the past, and both ship into one archive.</summary>
+    public static void Branches(StepLife life, StepScene scene)
+    {
+        StepEngine source = scene.Engine;
+        Commit(life, scene, 2);
+        ShipAll(scene);
+        life.RunToEnd(new StepBackup(scene)); // below the fork
+        Commit(life, scene, 3);
+        Lsn fork = source.DurableLsn;
+        Commit(life, scene, 1);
+        ShipAll(scene);
+        StepDatabase drill = Restore(scene, RecoveryTarget.Including(fork), timeline: null);
+
+        // Nothing was committed on the drill's branch: production's is meant (H28).
+        PlannedRecovery latest = Plan(scene, RecoveryTarget.Latest, timeline: null);
+        Require(
+            latest.Plan.StopsAt.Lsn == source.DurableLsn,
+            $"Only one branch has transactions beyond the fork, and the plan ends at {latest.Plan.StopsAt.Lsn} (H28).");
+
+        Commit(life, scene, 3);
+        ShipAll(scene);
+        life.RunToEnd(new StepBackup(scene)); // above the fork, on production's branch
+        Commit(life, scene, 2);
+        ShipAll(scene);
+        Lsn production = source.DurableLsn;
+        string number;
+        using (StepEngine engine = StepEngine.Open(
+            drill.Folder, scene.Settings.OptionsFor(scene.Disk, scene.Seed + 31), scene.Memory))
+        {
+            drill.Model.CutAt(StepCheck.Run(engine, drill.Model));
+            var there = new StepScene(
+                scene.Disk, engine, drill, scene.Databases, scene.Settings, scene.Memory, scene.Hazards, scene.Seed + 32);
+            var lifeThere = new StepLife(there);
+            Commit(lifeThere, there, 2);
+            ShipAll(there);
+            lifeThere.LetGo();
+            number = engine.History.Last.Timeline.ToString();
+        }
+
+        scene.Hazards.Note(28);
+        MustBeRefused(scene, RecoveryTarget.Latest, "Two branches have transactions beyond the fork, and one is followed (H28).");
+        MustBeRefused(
+            scene, RecoveryTarget.Including(Lsn.Max(production, drill.Model.Acknowledged)),
+            "The target lies on one branch alone, and it is followed (H28).");
+        Require(
+            Plan(scene, RecoveryTarget.Before(fork), timeline: null).Plan.StopsAt.Lsn <= fork,
+            "The target lies on what all branches share, and another one is found (H28).");
+
+        latest = Plan(scene, RecoveryTarget.Latest, number);
+        Require(
+            latest.Plan.StopsAt.Lsn == drill.Model.Acknowledged,
+            $"The drill's branch ends at {drill.Model.Acknowledged}, and the plan for it at {latest.Plan.StopsAt.Lsn} (H14, H33).");
+        StepDatabase again = Restore(scene, RecoveryTarget.Latest, number, drill.Model);
+        scene.Hazards.Note(33);
+        Require(again.Model.Records.Count > 0, "Nothing was restored.");
+    }
+
+    /// <summary>Sets that lack a file, or whose intent is gone, or that end before they began: none of them counts.</summary>
+    public static void Sets(StepLife life, StepScene scene)
+    {
+        StepEngine engine = scene.Engine;
+        Commit(life, scene, 2);
+        ShipAll(scene);
+        foreach (BackupSet set in BackupCatalog.Read(engine.Stores[0]).Sets)
+        {
+            foreach (string name in engine.Stores[0].List(BackupSet.PrefixOf(set.Id)))
+                engine.Stores[0].Delete(name);
+        }
+
+        scene.Model.Sets.Clear();
+        BackupWriter lacking = Begin(scene, out string lackingId);
+        Require(
+            engine.Stores[0].Stat(BackupSet.PrefixOf(lackingId) + BackupSet.IntentName) is not null,
+            "A backup began, and no store has its intent (H35).");
+        Copy(life, scene, lacking, FileId.Main);
+        Complete(scene, lacking, engine.DurableLsn);
+        scene.Hazards.Note(29);
+        MustBeRefused(scene, RecoveryTarget.Latest, "A set that lacks a living datafile was used (H29).");
+
+        BackupWriter orphan = Begin(scene, out string orphanId);
+        foreach (StepFile file in engine.Files.ToArray())
+            Copy(life, scene, orphan, file.Id);
+        engine.Stores[0].Delete(BackupSet.PrefixOf(orphanId) + BackupSet.IntentName);
+        scene.Hazards.Note(35);
+        MustFail(() => Complete(scene, orphan, engine.DurableLsn), "A backup whose intent is gone was completed (H35).");
+
+        BackupWriter early = Begin(scene, out _);
+        Commit(life, scene, 2);
+        life.RunToEnd(new StepCheckpoint(scene));
+        foreach (StepFile file in engine.Files.ToArray())
+            Copy(life, scene, early, file.Id);
+        Lsn least = engine.Files.Min(static file => file.File.CheckpointLsn);
+        MustFail(() => Complete(scene, early, least + -8), "A set ends before a file that it has (H29).");
+    }
+
+    private static BackupWriter Begin(StepScene scene, out string id)
+    {
+        StepEngine engine = scene.Engine;
+        id = $"set{scene.Draw():x16}";
+        var start = new BackupStart(
+            id, engine.Control, Lsn.Max(engine.Control.RedoLsn, engine.Control.Catalogue.Lsn),
+            engine.Context.Clock.GetUtcNow());
+        var writer = new BackupWriter(
+            scene.Disk, engine.Stores[0], engine.Stores, start,
+            new ReachablePages(engine.Context.Environment, CancellationToken.None));
+        writer.Begin();
+        return writer;
+    }
+
+    private static void Copy(StepLife life, StepScene scene, BackupWriter writer, FileId file) =>
+        life.RunToEnd(new StepCopyFile(scene, scene.Engine.Control.Catalogue.File(file)!, writer));
+
+    private static void Complete(StepScene scene, BackupWriter writer, Lsn stop)
+    {
+        StepEngine engine = scene.Engine;
+        IWalSource[] places = [new FolderWalSource(engine.Wal, engine.Wal.Folder)];
+        writer.IncludeWal(
+            engine.History, new WalSources(places, engine.Wal.Geometry), engine.DurableLsn, CancellationToken.None);
+        writer.Complete(new BackupStop(
+            stop, new DateTimeOffset(scene.Model.Records[^1].CommitTicks, TimeSpan.Zero), engine.LastTransaction,
+            engine.Control.Catalogue.Files.Select(static file => file.Id).ToHashSet()));
+    }
+
+    private static PlannedRecovery Plan(StepScene scene, RecoveryTarget target, string? timeline) =>
+        RecoveryPlanner.Plan(new PlanRequest
+        {
+            Target = target,
+            SetStore = scene.Engine.Stores[0],
+            Archives = [scene.Engine.Stores[0]],
+            Timeline = timeline,
+            Random = scene.Engine.Context.Draw,
+        });
+
+    private static StepDatabase Restore(
+        StepScene scene, RecoveryTarget target, string? timeline, StepModel? from = null)
+    {
+        PlannedRecovery planned = Plan(scene, target, timeline);
+        Lsn cut = planned.Plan.StopsAt.Lsn;
+        string folder = $"/r{scene.Draw():x8}";
+        var restored = new StepDatabase(
+            folder, (from ?? scene.Model).Fork(cut, scene.Engine.Wal.Geometry.BoundaryAtOrAbove(cut)))
+        {
+            IsUnfinished = true,
+        };
+        scene.Databases.Add(restored);
+        var settings = new DatabaseSettings { Stores = [StepSettings.Store] };
+        new RestoreWriter(scene.Disk, folder).Restore(
+            planned, isPaused: false, CancellationToken.None,
+            (DatabaseSettings.FileName, () => settings.Write(scene.Disk, folder)));
+        using (StepEngine engine = StepEngine.Open(
+            folder, scene.Settings.OptionsFor(scene.Disk, scene.Seed + scene.Next(1_000_000)), scene.Memory))
+            restored.Model.CutAt(StepCheck.Run(engine, restored.Model));
+        restored.IsUnfinished = false;
+        return restored;
+    }
+
+    private static void Commit(StepLife life, StepScene scene, int count)
+    {
+        for (; count > 0; count--)
+            life.RunToEnd(new StepCommit(scene));
+    }
+
+    private static void ShipAll(StepScene scene)
+    {
+        StoreShipper shipper = scene.Engine.Shippers[0];
+        ShipStep step;
+        do
+        {
+            shipper.Retry.TryNow();
+            step = scene.Engine.Ship(shipper, scene.Model);
+        }
+        while (step is ShipStep.Prepared or ShipStep.Segment or ShipStep.Tail);
+        Require(step == ShipStep.Nothing, $"Shipping ends with {step}: {shipper.Retry.LastError?.Message}");
+    }
+
+    private static void MustBeRefused(StepScene scene, RecoveryTarget target, string otherwise) =>
+        MustFail(() => Plan(scene, target, timeline: null), otherwise);
+
+    private static void Require(bool isSo, string otherwise)
+    {
+        if (!isSo)
+            throw new SimulationFailure(otherwise);
+    }
+
+    private static void MustFail(Action wrong, string otherwise)
+    {
+        try
+        {
+            wrong();
+        }
+        catch (PitrException)
+        {
+            return;
+        }
+
+        throw new SimulationFailure(otherwise);
+    }
+}
