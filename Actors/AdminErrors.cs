@@ -25,6 +25,26 @@ internal static class AdminErrors
         $"The client speaks version {version} of the administration protocol, the engine version {AdminProtocol.ProtocolVersion}.",
         "Use a `pitr` of the same release as the engine.");
 
+    public static RefusedException TlsFile(string path, string why) => new(
+        ErrorCode.SettingsInvalid,
+        $"The file '{path}' can't be used for TLS: {why}.",
+        "Name the PEM files of a certificate, of its key, and of the authority that signs those of the other side.");
+
+    public static RefusedException NeedsTls(string address) => new(
+        ErrorCode.SettingsInvalid,
+        $"The address {address} can be reached from other machines, which needs TLS with certificates on both sides.",
+        "Set tlsCertificate, tlsKey and tlsAuthority in pitr.json, or listen on a loopback address such as 127.0.0.1.");
+
+    public static RefusedException ClientNeedsTls(string address) => new(
+        ErrorCode.NotAuthorized,
+        $"The engine at {address} is on another machine, or reached as if it were: that needs a certificate.",
+        "Name the files with --tls-certificate, --tls-key and --tls-authority, or use a loopback address such as 127.0.0.1.");
+
+    public static RefusedException HttpOnLoopback(string address, string http) => new(
+        ErrorCode.NeedsRunningEngine,
+        $"The engine at {address} has its data at {http}, which only its own machine reaches.",
+        "Start it with --http HOST:PORT of the same host, or run this there.");
+
     public static RefusedException TooManySessions(int sessionsMax) => new(
         ErrorCode.NotAuthorized,
         $"The engine has {sessionsMax} sessions open and takes no more.",

@@ -155,3 +155,18 @@ public sealed record RestoreResult(
 
 /// <summary>The last transaction that was replayed.</summary>
 public sealed record StoppedAt(Lsn Lsn, DateTimeOffset Time, TransactionId TransactionId);
+
+/// <summary>A table as an operator sees it.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Datafile">The datafile that it lies in.</param>
+public sealed record TableEntry(string Name, string Datafile);
+
+/// <summary>A datafile as an operator sees it.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Path">Where it lies.</param>
+public sealed record DatafileEntry(string Name, string Path);
+
+/// <summary>A key that was found.</summary>
+/// <param name="Value">Its value.</param>
+/// <param name="Lsn">The state that it was read from: every change at or below this LSN counts.</param>
+public sealed record FoundValue(byte[] Value, Lsn Lsn);

@@ -1,26 +1,11 @@
 namespace Pitr.Actors;
 
-/// <summary>A table as an operator sees it.</summary>
-/// <param name="Name">Its name.</param>
-/// <param name="Datafile">The datafile that it lies in.</param>
-internal sealed record TableEntry(string Name, string Datafile);
-
-/// <summary>A datafile as an operator sees it.</summary>
-/// <param name="Name">Its name.</param>
-/// <param name="Path">Where it lies.</param>
-internal sealed record DatafileEntry(string Name, string Path);
-
-/// <summary>A key that was found.</summary>
-/// <param name="Value">Its value.</param>
-/// <param name="Lsn">The state that it was read from: every change at or below this LSN counts.</param>
-internal sealed record FoundValue(byte[] Value, Lsn Lsn);
-
 /// <summary>
 /// What is done for an operator: the same whether the engine is in this process or behind an address.
 /// </summary>
 /// <remarks>
 /// The command line and the Administrator speak to this and to nothing else. Implementations: <c>LocalTarget</c>
-/// over <c>PitrDatabase</c>, <c>RemoteTarget</c> (Pitr.Hosting) over administration messages and HTTP, and the tests'
+/// over <c>PitrDatabase</c>, <c>PitrAdmin</c> (Pitr.Hosting) over administration messages and HTTP, and the tests'
 /// own.
 /// FAILURE  every member fails with a <see cref="PitrException"/>; remote ones with the code, text and hint of the
 /// engine.

@@ -29,6 +29,21 @@ internal sealed record DatabaseSettings
     /// <summary>Where <c>pitr serve</c> listens for data, health and metrics, HOST:PORT.</summary>
     public string? Http { get; init; }
 
+    /// <summary>PEM file of the certificate that <c>pitr serve</c> shows outside of loopback.</summary>
+    public string? TlsCertificate { get; init; }
+
+    /// <summary>PEM file of its key.</summary>
+    public string? TlsKey { get; init; }
+
+    /// <summary>PEM file of the authority that signs clients' certificates.</summary>
+    public string? TlsAuthority { get; init; }
+
+    /// <summary>Files with tokens of operators, besides the one of each start.</summary>
+    public IReadOnlyList<string>? OperatorTokens { get; init; }
+
+    /// <summary>Files with tokens of viewers.</summary>
+    public IReadOnlyList<string>? ViewerTokens { get; init; }
+
     /// <summary>As <see cref="PitrOptions.ArchiveLagBytesMax"/>.</summary>
     [JsonConverter(typeof(SizeJson))]
     public long? ArchiveLagBytesMax { get; init; }
@@ -83,6 +98,9 @@ internal sealed record DatabaseSettings
     [JsonConverter(typeof(DurationJson))]
     public TimeSpan? RequestTimeout { get; init; }
 
+    private IEnumerable<string> Paths =>
+        [.. Roots ?? [], .. OperatorTokens ?? [], .. ViewerTokens ?? [], TlsCertificate ?? "", TlsKey ?? "", TlsAuthority ?? ""];
+
     /// <exception cref="RefusedException">SettingsInvalid: the file is not JSON of the known form.</exception>
     public static DatabaseSettings Read(IFileSystem files, string folder)
     {
@@ -95,9 +113,9 @@ internal sealed record DatabaseSettings
         try
         {
             DatabaseSettings settings = Parse(bytes.AsSpan(0, read));
-            return settings.Roots?.FirstOrDefault(static root => root.Contains('\0', StringComparison.Ordinal)) is null
+            return settings.Paths.FirstOrDefault(static named => named.Contains('\0', StringComparison.Ordinal)) is null
                 ? settings
-                : throw EngineErrors.SettingsInvalid(path, "a root has a zero character.");
+                : throw EngineErrors.SettingsInvalid(path, "a root or a file has a zero character.");
         }
         catch (JsonException error)
         {

@@ -19,6 +19,8 @@ internal static partial class EnvironmentSettings
     public static IReadOnlyList<string> Names { get; } =
         [.. SettingsJson.Default.DatabaseSettings.Properties.Select(static property => property.Name)];
 
+    private static readonly string[] Lists = ["stores", "roots", "operatorTokens", "viewerTokens"];
+
     /// <summary>What each variable says, with its name, in the order of the names.</summary>
     /// <exception cref="RefusedException">SettingsInvalid, with the variable's name.</exception>
     public static IEnumerable<(string Variable, DatabaseSettings Says)> Read(
@@ -35,7 +37,7 @@ internal static partial class EnvironmentSettings
             name => name.Equals(match.Groups["name"].Value, StringComparison.OrdinalIgnoreCase));
         if (name is null)
             throw EngineErrors.SettingsInvalid($"{variable} of the environment", "no setting has that name.");
-        bool isList = name is "stores" or "roots";
+        bool isList = Lists.Contains(name);
         if (isList != match.Groups["index"].Success)
         {
             throw EngineErrors.SettingsInvalid(

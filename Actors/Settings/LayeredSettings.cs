@@ -25,6 +25,21 @@ internal sealed record LayeredSettings
     /// <summary>HOST:PORT for data, health and metrics; null: not said.</summary>
     public string? Http { get; init; }
 
+    /// <summary>PEM file, in full, of the certificate that is shown outside of loopback; null: not said.</summary>
+    public string? TlsCertificate { get; init; }
+
+    /// <summary>PEM file of its key.</summary>
+    public string? TlsKey { get; init; }
+
+    /// <summary>PEM file of the authority that signs clients' certificates.</summary>
+    public string? TlsAuthority { get; init; }
+
+    /// <summary>Files, in full, with tokens of operators.</summary>
+    public IReadOnlyList<string> OperatorTokens { get; init; } = [];
+
+    /// <summary>Files, in full, with tokens of viewers.</summary>
+    public IReadOnlyList<string> ViewerTokens { get; init; } = [];
+
     /// <summary>Reads the sources.</summary>
     /// <param name="folder">The database's folder; it need not be there yet.</param>
     /// <param name="variables">The environment.</param>
@@ -40,13 +55,20 @@ internal sealed record LayeredSettings
         PitrOptions options = Checked(file.Over(new PitrOptions()), Path.Combine(full, DatabaseSettings.FileName));
         var stores = new List<string>();
         var roots = new List<string>(file.Roots ?? []);
+        var operators = new List<string>(file.OperatorTokens ?? []);
+        var viewers = new List<string>(file.ViewerTokens ?? []);
         (string? listen, string? http) = (file.Listen, file.Http);
+        (string? certificate, string? key, string? authority) = (file.TlsCertificate, file.TlsKey, file.TlsAuthority);
         foreach ((string variable, DatabaseSettings says) in EnvironmentSettings.Read(variables))
         {
             options = Checked(says.Over(options), $"{variable} of the environment");
             stores.AddRange(says.Stores ?? []);
             roots.AddRange(says.Roots ?? []);
+            operators.AddRange(says.OperatorTokens ?? []);
+            viewers.AddRange(says.ViewerTokens ?? []);
             (listen, http) = (says.Listen ?? listen, says.Http ?? http);
+            (certificate, key, authority) = (
+                says.TlsCertificate ?? certificate, says.TlsKey ?? key, says.TlsAuthority ?? authority);
         }
 
         options = options with { ArchiveStores = stores };
@@ -58,7 +80,14 @@ internal sealed record LayeredSettings
             Roots = [.. roots.Select(root => Path.GetFullPath(root, full))],
             Listen = listen,
             Http = http,
+            TlsCertificate = FullPath(certificate),
+            TlsKey = FullPath(key),
+            TlsAuthority = FullPath(authority),
+            OperatorTokens = [.. operators.Select(path => Path.GetFullPath(path, full))],
+            ViewerTokens = [.. viewers.Select(path => Path.GetFullPath(path, full))],
         };
+
+        string? FullPath(string? path) => path is null ? null : Path.GetFullPath(path, full);
     }
 
     /// <summary>The environment of this process.</summary>

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using Pitr.Actors;
+using Pitr.Hosting;
 using Pitr.Recovery;
 
 namespace Pitr.Cli;
@@ -29,9 +30,10 @@ internal interface ITargets
         string folder, string? listen, string? http, string? tokenFile, CliConsole console, Interruption interruption);
 
     /// <summary>
-    /// Opens a session with a running engine; <paramref name="tokenFile"/> null: the one in the user's runtime folder.
+    /// Opens a session with a running engine.
     /// </summary>
-    Task<IDatabaseTarget> OpenRemoteAsync(string address, string? tokenFile, CancellationToken cancellationToken);
+    Task<IDatabaseTarget> OpenRemoteAsync(
+        string address, PitrAdminOptions options, CancellationToken cancellationToken);
 }
 
 /// <summary>What the verbs share: the global options, the console, and how a verb is run.</summary>
@@ -60,6 +62,14 @@ internal sealed class CliContext(CliConsole console, ITargets targets, Interrupt
         Description = "The running engine's token (else the one in the user's runtime folder).",
     };
 
+    private readonly Option<string?> _tlsCertificate = TlsOption(
+        "--tls-certificate", "This client's certificate, for an engine on another machine (else PITR_TLS_CERTIFICATE).");
+
+    private readonly Option<string?> _tlsKey = TlsOption("--tls-key", "Its private key (else PITR_TLS_KEY).");
+
+    private readonly Option<string?> _tlsAuthority = TlsOption(
+        "--tls-authority", "Who signed the engine's certificate (else PITR_TLS_AUTHORITY).");
+
     /// <summary>The process's surroundings.</summary>
     public CliConsole Console { get; } = console;
 
@@ -78,7 +88,7 @@ internal sealed class CliContext(CliConsole console, ITargets targets, Interrupt
         get
         {
             _host.Recursive = true;
-            return [_database, _host, _json, _tokenFile];
+            return [_database, _host, _json, _tokenFile, _tlsCertificate, _tlsKey, _tlsAuthority];
         }
     }
 
@@ -144,7 +154,7 @@ internal sealed class CliContext(CliConsole console, ITargets targets, Interrupt
             if (host is null)
                 throw AdminErrors.NeedsRunningEngine(name);
             IDatabaseTarget target = await Targets
-                .OpenRemoteAsync(host, TokenFile(parsed), cancellationToken).ConfigureAwait(false);
+                .OpenRemoteAsync(host, RemoteOptions(parsed), cancellationToken).ConfigureAwait(false);
             await using (target.ConfigureAwait(false))
                 return await run(target, parsed, cancellationToken).ConfigureAwait(false);
         });
@@ -166,7 +176,7 @@ internal sealed class CliContext(CliConsole console, ITargets targets, Interrupt
                 host ?? throw new UsageException(
                     "It is not said which database.",
                     "Name its folder with --database DIR or a running engine with --host HOST:PORT (or set PITR_DATABASE or PITR_HOST)."),
-                TokenFile(parsed), cancellationToken);
+                RemoteOptions(parsed), cancellationToken);
     }
 
     private (string? Folder, string? Host) Where(ParseResult parsed)
@@ -184,8 +194,36 @@ internal sealed class CliContext(CliConsole console, ITargets targets, Interrupt
         return (folder is null ? null : Console.FullPath(folder), host);
     }
 
-    private string? TokenFile(ParseResult parsed) =>
-        parsed.GetValue(_tokenFile) is { } file ? Console.FullPath(file) : null;
+    /// <summary>How a running engine is told who asks.</summary>
+    private PitrAdminOptions RemoteOptions(ParseResult parsed)
+    {
+        string? certificate = PathOf(parsed, _tlsCertificate, "PITR_TLS_CERTIFICATE");
+        string? key = PathOf(parsed, _tlsKey, "PITR_TLS_KEY");
+        string? authority = PathOf(parsed, _tlsAuthority, "PITR_TLS_AUTHORITY");
+        return new PitrAdminOptions
+        {
+            TokenFile = parsed.GetValue(_tokenFile) is { } file ? Console.FullPath(file) : null,
+            Tls = (certificate, key, authority) switch
+            {
+                (null, null, null) => null,
+                ({ } shown, { } itsKey, { } signer) => new TlsFiles(shown, itsKey, signer),
+                _ => throw new UsageException(
+                    "Of the certificate, its key and the authority only some are named.",
+                    "Give --tls-certificate, --tls-key and --tls-authority together, or none of them."),
+            },
+            Variable = Console.Variable,
+        };
+    }
+
+    private string? PathOf(ParseResult parsed, Option<string?> option, string variable) =>
+        (parsed.GetValue(option) ?? NotEmpty(Console.Variable(variable))) is { } path ? Console.FullPath(path) : null;
+
+    private static Option<string?> TlsOption(string name, string description) => new(name)
+    {
+        Recursive = true,
+        HelpName = "FILE",
+        Description = description,
+    };
 
     private static string? NotEmpty(string? text) => string.IsNullOrEmpty(text) ? null : text;
 

@@ -39,10 +39,8 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
 
     /// <inheritdoc/>
     public async Task<IDatabaseTarget> OpenRemoteAsync(
-        string address, string? tokenFile, CancellationToken cancellationToken) =>
-        await RemoteTarget.ConnectAsync(
-            address, () => TokenFile.Read(tokenFile, address, console.Variable), cancellationToken)
-                .ConfigureAwait(false);
+        string address, PitrAdminOptions options, CancellationToken cancellationToken) =>
+        await PitrAdmin.ConnectAsync(address, options, cancellationToken).ConfigureAwait(false);
 
     /// <inheritdoc/>
     public async Task<SystemIdentifier> InitAsync(
@@ -80,7 +78,8 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
         LayeredSettings said = SettingsOf(folder);
         listen ??= said.Listen ?? ListenDefault;
         http ??= said.Http ?? HttpDefault;
-        EngineServer.RequireLoopback(listen, http);
+        TlsFiles? tls = TlsOf(said);
+        EngineServer.RequireServable(tls, listen, http);
         Logger log = LogFrom(LogEventLevel.Information);
         await using (log.ConfigureAwait(false))
         {
@@ -96,6 +95,8 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
                     Http = http,
                     TokenFile = tokenFile,
                     Roots = said.Roots,
+                    Tls = tls,
+                    Tokens = TokensOf(said),
                     Variable = console.Variable,
                 };
                 EngineServer server = await EngineServer
@@ -136,6 +137,21 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
             interruption.Forced.Register(() => _ = server.ShutdownAsync(force: true));
         await shutdown.ConfigureAwait(false);
     }
+
+    private static TlsFiles? TlsOf(LayeredSettings said) =>
+        (said.TlsCertificate, said.TlsKey, said.TlsAuthority) switch
+        {
+            (null, null, null) => null,
+            ({ } certificate, { } key, { } authority) => new TlsFiles(certificate, key, authority),
+            _ => throw EngineErrors.SettingsInvalid(
+                "tlsCertificate, tlsKey, tlsAuthority", "only some of them are named; all three are needed."),
+        };
+
+    private static IReadOnlyList<(string Token, AdminRole Role)> TokensOf(LayeredSettings said) =>
+    [
+        .. said.OperatorTokens.Select(file => (TokenFile.Read(file), AdminRole.Operator)),
+        .. said.ViewerTokens.Select(file => (TokenFile.Read(file), AdminRole.Viewer)),
+    ];
 
     private LayeredSettings SettingsOf(string folder, Func<PitrOptions, PitrOptions>? inCode = null) =>
         LayeredSettings.Read(folder, console.Settings(), inCode);

@@ -21,6 +21,7 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
     private static readonly TimeSpan PingInterval = TimeSpan.FromSeconds(3);
 
     private readonly string _address;
+    private readonly bool _tls;
     private readonly string _token;
     private readonly TaskCompletionSource<SessionOpened> _opened;
     private readonly Action<Exception> _whenLost;
@@ -32,9 +33,10 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
 
     /// <summary>Made by <see cref="PropsFor"/>.</summary>
     public AdminClient(
-        string address, string token, TaskCompletionSource<SessionOpened> opened, Action<Exception> whenLost)
+        string address, bool tls, string token, TaskCompletionSource<SessionOpened> opened, Action<Exception> whenLost)
     {
         _address = address;
+        _tls = tls;
         _token = token;
         _opened = opened;
         _whenLost = whenLost;
@@ -45,12 +47,13 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
 
     /// <summary>How it is made.</summary>
     /// <param name="address">HOST:PORT of the engine.</param>
+    /// <param name="tls">Whether TLS is spoken.</param>
     /// <param name="token">Its token.</param>
     /// <param name="opened">Completes when the session is open, or fails with why not.</param>
     /// <param name="whenLost">Called once if an open session is lost.</param>
     public static Props PropsFor(
-        string address, string token, TaskCompletionSource<SessionOpened> opened, Action<Exception> whenLost) =>
-        Props.Create(() => new AdminClient(address, token, opened, whenLost));
+        string address, bool tls, string token, TaskCompletionSource<SessionOpened> opened, Action<Exception> whenLost) =>
+        Props.Create(() => new AdminClient(address, tls, token, opened, whenLost));
 
     /// <inheritdoc/>
     protected override void PreStart()
@@ -58,7 +61,7 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
         Context.System.EventStream.Subscribe(Self, typeof(DisassociatedEvent));
         Context.System.EventStream.Subscribe(Self, typeof(AssociationErrorEvent));
         Timers.StartPeriodicTimer("ping", new Tick(), PingInterval);
-        Context.ActorSelection(RemotingConfig.AdministratorPath(_address))
+        Context.ActorSelection(RemotingConfig.AdministratorPath(_address, _tls))
             .Tell(new OpenSession(ProtocolVersion, _token, $"pitr {Environment.ProcessId}"), Self);
     }
 

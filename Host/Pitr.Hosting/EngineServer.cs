@@ -1,4 +1,3 @@
-using System.Net;
 using Pitr.Actors;
 
 namespace Pitr.Hosting;
@@ -25,9 +24,13 @@ internal sealed record EngineServerSettings
     public IReadOnlyList<(string Token, AdminRole Role)> Tokens { get; init; } = [];
 
     /// <summary>
-    /// Folders under which paths of remote callers must lie; empty: anywhere, since the token makes them this user.
+    /// Folders under which paths of remote callers must lie; empty: anywhere on loopback, since the token makes them
+    /// this user, and the database's folder alone for callers of other machines.
     /// </summary>
     public IReadOnlyList<string> Roots { get; init; } = [];
+
+    /// <summary>Certificates; needed for each address that is not on loopback, and used for those only.</summary>
+    public TlsFiles? Tls { get; init; }
 
     /// <summary>Environment variables.</summary>
     public Func<string, string?> Variable { get; init; } = Environment.GetEnvironmentVariable;
@@ -36,7 +39,8 @@ internal sealed record EngineServerSettings
 /// <summary>What makes an engine reachable: administration, HTTP endpoint, token. The engine itself is given.</summary>
 /// <remarks>
 /// ORDER  both listen first (the ports are known then), the token is written, then clients are admitted; the end is the
-/// other way round. Only loopback addresses: others need TLS and roles, which are not there yet.
+/// other way round. An address that is not on loopback speaks TLS, and clients there need a certificate besides the
+/// token.
 /// </remarks>
 internal sealed class EngineServer : IAsyncDisposable
 {
@@ -73,33 +77,33 @@ internal sealed class EngineServer : IAsyncDisposable
     public Task Ended => _ended.Task;
 
     /// <summary>Refuses addresses that cannot be served, before an engine is opened for them.</summary>
-    /// <exception cref="ArgumentException">One is not on loopback.</exception>
-    public static void RequireLoopback(params string[] addresses)
-    {
-        foreach (string address in addresses)
-            Loopback(address);
-    }
+    /// <exception cref="ArgumentException">One is no address.</exception>
+    /// <exception cref="RefusedException">One is not on loopback, and there are no usable certificates.</exception>
+    public static void RequireServable(TlsFiles? tls, params string[] addresses) => IdentityFor(tls, addresses)?.Dispose();
 
     /// <summary>Makes an engine reachable.</summary>
     public static async Task<EngineServer> StartAsync(
         IDatabaseTarget engine, EngineServerSettings settings, Serilog.ILogger log, CancellationToken cancellationToken)
     {
-        IPEndPoint listen = Loopback(settings.Listen);
-        IPEndPoint httpListen = Loopback(settings.Http);
+        ListenAddress listen = ListenAddress.Parse(settings.Listen);
+        ListenAddress httpListen = ListenAddress.Parse(settings.Http);
+        TlsIdentity? tls = IdentityFor(settings.Tls, settings.Listen, settings.Http);
         string token = Hosting.TokenFile.NewToken();
         string viewerToken = Hosting.TokenFile.NewToken();
         var tokens = new AdmittedTokens(
             [(token, AdminRole.Operator), (viewerToken, AdminRole.Viewer), .. settings.Tokens]);
-        RemoteAdministration administration = RemoteAdministration.Listen(listen, log);
+        RemoteAdministration administration = RemoteAdministration.Listen(listen, listen.IsLoopback ? null : tls, log);
         HttpEndpoint? http = null;
         try
         {
-            http = await HttpEndpoint.StartAsync(httpListen, engine, tokens, cancellationToken).ConfigureAwait(false);
+            http = await HttpEndpoint.StartAsync(
+                httpListen, httpListen.IsLoopback ? null : tls, engine, tokens, cancellationToken).ConfigureAwait(false);
             string file = Hosting.TokenFile.Write(settings.TokenFile, administration.Address, token, settings.Variable);
             Hosting.TokenFile.Write(
                 Hosting.TokenFile.ForViewers(file), administration.Address, viewerToken, settings.Variable);
             var server = new EngineServer(engine, administration, http, token, viewerToken, file);
-            var roots = new AllowedRoots(settings.Roots);
+            var roots = new AllowedRoots(
+                settings.Roots.Count == 0 && !listen.IsLoopback ? [settings.Folder] : settings.Roots);
             administration.Admit(engine, new AdministratorSettings(
                 settings.SystemId, settings.Folder, http.Address, tokens.RoleOf, roots.AllowsPath, roots.AllowsStore,
                 server.ShutdownAsync));
@@ -132,10 +136,11 @@ internal sealed class EngineServer : IAsyncDisposable
         await _administration.DisposeAsync().ConfigureAwait(false);
     }
 
-    private static IPEndPoint Loopback(string address) =>
-        IPEndPoint.TryParse(address, out IPEndPoint? endPoint) && IPAddress.IsLoopback(endPoint.Address)
-            ? endPoint
-            : throw new ArgumentException(
-                $"The address '{address}' is not a loopback address with a port, such as 127.0.0.1:4053; "
-                + "others need TLS, which is not there yet.");
+    private static TlsIdentity? IdentityFor(TlsFiles? files, params string[] addresses)
+    {
+        string? outside = addresses.FirstOrDefault(address => !ListenAddress.Parse(address).IsLoopback);
+        return outside is null
+            ? null
+            : TlsIdentity.Load(files ?? throw AdminErrors.NeedsTls(outside), TimeProvider.System);
+    }
 }

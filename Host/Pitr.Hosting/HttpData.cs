@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
+using System.Net.Security;
 using System.Net.WebSockets;
 using System.Runtime.CompilerServices;
 using System.Runtime.ExceptionServices;
@@ -21,21 +22,46 @@ internal sealed class HttpData : IDisposable
 {
     private readonly string _address;
     private readonly string _token;
+    private readonly SocketsHttpHandler _handler;
     private readonly HttpClient _http;
+    private readonly HttpMessageInvoker _sockets;
+    private readonly string _scheme;
 
-    public HttpData(string address, string token)
+    /// <param name="address">HOST:PORT of the endpoint.</param>
+    /// <param name="token">A token of the engine.</param>
+    /// <param name="tls">What this client shows; null on loopback.</param>
+    public HttpData(string address, string token, TlsIdentity? tls)
     {
         _address = address;
         _token = token;
-        _http = new HttpClient(new SocketsHttpHandler { UseProxy = false, ConnectTimeout = TimeSpan.FromSeconds(5) })
+        _scheme = tls is null ? "" : "s";
+        _handler = new SocketsHttpHandler { UseProxy = false, ConnectTimeout = TimeSpan.FromSeconds(5) };
+        if (tls is not null)
         {
-            BaseAddress = new Uri($"http://{address}/v1/tables/"),
+            string host = ListenAddress.Parse(address).Host;
+            _handler.SslOptions = new SslClientAuthenticationOptions
+            {
+                ClientCertificates = [tls.Certificate],
+                RemoteCertificateValidationCallback = (_, peer, chain, _) => tls.TrustsServer(peer, chain, host),
+            };
+        }
+        _sockets = new HttpMessageInvoker(_handler, disposeHandler: false);
+        _http = new HttpClient(_handler)
+        {
+            BaseAddress = new Uri($"http{_scheme}://{address}/v1/tables/"),
             Timeout = Timeout.InfiniteTimeSpan, // the session's heartbeat tells a dead engine from a busy one
         };
         _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token);
     }
 
-    public void Dispose() => _http.Dispose();
+    /// <summary>Why nothing can be asked here; null: it can.</summary>
+    public RefusedException? Refusal { get; init; }
+
+    public void Dispose()
+    {
+        _sockets.Dispose();
+        _http.Dispose();
+    }
 
     public async Task<CommitResult> PutAsync(
         string table, ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, CancellationToken cancellationToken)
@@ -105,7 +131,6 @@ internal sealed class HttpData : IDisposable
         [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         using var socket = new ClientWebSocket();
-        socket.Options.Proxy = null;
         socket.Options.SetRequestHeader("Authorization", $"Bearer {_token}");
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         await ConnectAsync(socket, table, cancellationToken).ConfigureAwait(false);
@@ -160,6 +185,8 @@ internal sealed class HttpData : IDisposable
 
     private async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
     {
+        if (Refusal is not null)
+            throw Refusal;
         HttpResponseMessage response;
         try
         {
@@ -210,10 +237,13 @@ internal sealed class HttpData : IDisposable
 
     private async Task ConnectAsync(ClientWebSocket socket, string table, CancellationToken cancellationToken)
     {
+        if (Refusal is not null)
+            throw Refusal;
         try
         {
-            await socket.ConnectAsync(new Uri($"ws://{_address}/v1/tables/{table}/load"), cancellationToken)
-                .ConfigureAwait(false);
+            await socket.ConnectAsync(
+                new Uri($"ws{_scheme}://{_address}/v1/tables/{table}/load"), _sockets, cancellationToken)
+                    .ConfigureAwait(false);
         }
         catch (WebSocketException failure)
         {

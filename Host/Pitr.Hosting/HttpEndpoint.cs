@@ -12,6 +12,7 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Pitr.Actors;
@@ -56,7 +57,8 @@ internal sealed class HttpEndpoint : IAsyncDisposable
     /// <summary>Begins to listen and to answer.</summary>
     /// <exception cref="StorageFailedException">The address cannot be listened on.</exception>
     public static async Task<HttpEndpoint> StartAsync(
-        IPEndPoint listen, IDatabaseTarget engine, AdmittedTokens tokens, CancellationToken cancellationToken)
+        ListenAddress listen, TlsIdentity? tls, IDatabaseTarget engine, AdmittedTokens tokens,
+        CancellationToken cancellationToken)
     {
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Services.AddSingleton<IHostLifetime, NoLifetime>();
@@ -66,7 +68,11 @@ internal sealed class HttpEndpoint : IAsyncDisposable
             kestrel.Limits.MaxRequestBodySize = Limits.ValueBytesMax;
             kestrel.Limits.MinRequestBodyDataRate = null; // a client at a terminal may pause
             kestrel.Limits.MinResponseDataRate = null;
-            kestrel.Listen(listen);
+            kestrel.Listen(listen.ToEndPoint(), endPoint =>
+            {
+                if (tls is not null)
+                    endPoint.UseHttps(HttpsOf(tls));
+            });
         });
         WebApplication application = builder.Build();
         var endpoint = new HttpEndpoint(application, engine, tokens);
@@ -83,7 +89,7 @@ internal sealed class HttpEndpoint : IAsyncDisposable
         }
         string bound = application.Services.GetRequiredService<IServer>().Features
             .Get<IServerAddressesFeature>()!.Addresses.First();
-        endpoint.Address = new Uri(bound).Authority;
+        endpoint.Address = (listen with { Port = new Uri(bound).Port }).ToString();
         return endpoint;
     }
 
@@ -96,6 +102,14 @@ internal sealed class HttpEndpoint : IAsyncDisposable
         await _application.DisposeAsync().ConfigureAwait(false);
         _stopping.Dispose();
     }
+
+    private static HttpsConnectionAdapterOptions HttpsOf(TlsIdentity tls) => new()
+    {
+        ServerCertificate = tls.Certificate,
+        ServerCertificateChain = tls.Intermediates,
+        ClientCertificateMode = ClientCertificateMode.RequireCertificate,
+        ClientCertificateValidation = (peer, chain, _) => tls.TrustsClient(peer, chain),
+    };
 
     private async Task AnswerAsync(HttpContext context)
     {

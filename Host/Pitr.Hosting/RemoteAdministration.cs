@@ -1,8 +1,4 @@
-using System.Globalization;
-using System.Net;
 using Akka.Actor;
-using Akka.Actor.Setup;
-using Akka.Configuration;
 using Pitr.Actors;
 
 namespace Pitr.Hosting;
@@ -21,15 +17,12 @@ internal sealed class RemoteAdministration : IAsyncDisposable
     /// Begins to listen. The Administrator comes when <see cref="Admit"/> is called: the port is known before.
     /// </summary>
     /// <exception cref="StorageFailedException">The address cannot be listened on.</exception>
-    public static RemoteAdministration Listen(IPEndPoint listen, Serilog.ILogger log)
+    public static RemoteAdministration Listen(ListenAddress listen, TlsIdentity? tls, Serilog.ILogger log)
     {
-        Config config = SerilogLogger.Config().WithFallback(RemotingConfig.ForEngine(listen));
         ActorSystem system;
         try
         {
-            system = ActorSystem.Create(
-                RemotingConfig.SystemName,
-                ActorSystemSetup.Create(BootstrapSetup.Create().WithConfig(config), new SerilogSetup(log)));
+            system = ActorSystem.Create(RemotingConfig.SystemName, RemotingConfig.ForEngine(listen, tls, log));
         }
         catch (Exception failure) when (failure is not PitrException)
         {
@@ -37,7 +30,7 @@ internal sealed class RemoteAdministration : IAsyncDisposable
         }
         Address bound = ((ExtendedActorSystem)system).Provider.DefaultAddress;
         return new RemoteAdministration(
-            system, string.Create(CultureInfo.InvariantCulture, $"{bound.Host}:{bound.Port}"));
+            system, (listen with { Port = bound.Port ?? 0 }).ToString());
     }
 
     /// <summary>Admits clients from now on.</summary>
@@ -49,7 +42,7 @@ internal sealed class RemoteAdministration : IAsyncDisposable
     public async ValueTask DisposeAsync() => await _system.Terminate().ConfigureAwait(false);
 
     /// <summary>The failure to listen on an address.</summary>
-    public static StorageFailedException ListenFailed(IPEndPoint listen, Exception cause)
+    public static StorageFailedException ListenFailed(ListenAddress listen, Exception cause)
     {
         Exception root = cause.GetBaseException();
         return new StorageFailedException(

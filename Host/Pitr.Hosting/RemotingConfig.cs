@@ -1,6 +1,10 @@
 using System.Globalization;
 using System.Net;
+using System.Security.Cryptography.X509Certificates;
+using Akka.Actor;
+using Akka.Actor.Setup;
 using Akka.Configuration;
+using Akka.Remote.Transport.DotNetty;
 
 namespace Pitr.Hosting;
 
@@ -17,22 +21,44 @@ internal static class RemotingConfig
     public const string AdministratorName = "admin";
 
     /// <summary>Where clients find the Administrator.</summary>
-    public static string AdministratorPath(string address) =>
-        $"akka.tcp://{SystemName}@{address}/user/{AdministratorName}";
+    /// <param name="address">HOST:PORT of the administration.</param>
+    /// <param name="tls">Whether TLS is spoken: to Akka that is another protocol.</param>
+    public static string AdministratorPath(string address, bool tls) =>
+        $"akka.{(tls ? "ssl." : "")}tcp://{SystemName}@{address}/user/{AdministratorName}";
 
     /// <summary>The engine's side, listening.</summary>
-    public static Config ForEngine(IPEndPoint listen) =>
-        Common(listen.Address.ToString(), listen.Port, $"/user/{AdministratorName}");
+    public static ActorSystemSetup ForEngine(ListenAddress listen, TlsIdentity? tls, Serilog.ILogger log)
+    {
+        IPEndPoint bind = listen.ToEndPoint();
+        Config config = SerilogLogger.Config().WithFallback(
+            Common(bind.Address.ToString(), listen.Host, bind.Port, $"/user/{AdministratorName}", tls is not null));
+        ActorSystemSetup setup =
+            ActorSystemSetup.Create(BootstrapSetup.Create().WithConfig(config), new SerilogSetup(log));
+        return tls is null ? setup : setup.And(SslSetup(tls, tls.TrustsClient));
+    }
 
     /// <summary>
     /// A client's side: it listens on a port of its own choosing and trusts only the heartbeats of the Administrator's
     /// death watch. (Without them the engine would take a client for dead after ten seconds.)
     /// </summary>
-    public static Config ForClient(IPAddress local) =>
-        ConfigurationFactory.ParseString("akka { loglevel = OFF, loggers = [] }") // standard output is the answer's
-            .WithFallback(Common(local.ToString(), 0, "/system/remote-watcher"));
+    /// <param name="local">The address of this machine under which the engine sees it.</param>
+    /// <param name="host">The engine's host, as the address names it.</param>
+    /// <param name="tls">What this client shows; null on loopback.</param>
+    public static ActorSystemSetup ForClient(IPAddress local, string host, TlsIdentity? tls)
+    {
+        Config config = ConfigurationFactory
+            .ParseString("akka { loglevel = OFF, loggers = [] }") // standard output is the answer's
+            .WithFallback(Common(
+                local.ToString(), local.ToString(), 0, "/system/remote-watcher", tls is not null));
+        var setup = ActorSystemSetup.Create(BootstrapSetup.Create().WithConfig(config));
+        return tls is null ? setup : setup.And(SslSetup(tls, (peer, chain) => tls.TrustsServer(peer, chain, host)));
+    }
 
-    private static Config Common(string host, int port, string trustedPath) => ConfigurationFactory.ParseString(
+    private static DotNettySslSetup SslSetup(TlsIdentity tls, Func<X509Certificate?, X509Chain?, bool> trusts) => new(
+        tls.Certificate, suppressValidation: false, requireMutualAuthentication: true,
+        validateCertificateHostname: true, (peer, chain, _, _, _) => trusts(peer, chain));
+
+    private static Config Common(string bind, string host, int port, string trustedPath, bool tls) => ConfigurationFactory.ParseString(
         string.Create(CultureInfo.InvariantCulture, $$"""
         akka {
           loglevel = WARNING
@@ -66,9 +92,16 @@ internal static class RemotingConfig
             trusted-selection-paths = ["{{trustedPath}}"]
             log-remote-lifecycle-events = off
             dot-netty.tcp {
-              hostname = "{{host}}"
+              hostname = "{{bind}}"
+              public-hostname = "{{host}}"
               port = {{port}}
               batching.enabled = off
+              enable-ssl = {{(tls ? "on" : "off")}}
+              ssl {
+                suppress-validation = off
+                require-mutual-authentication = on
+                validate-certificate-hostname = on
+              }
             }
           }
         }

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using Pitr.Actors;
 
 namespace Pitr.Hosting;
 
@@ -17,6 +18,7 @@ internal static class TokenFile
     private const UnixFileMode FolderMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
     private const UnixFileMode TokenMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
     private const int TokenBytesMax = 1024;
+    private const int TokenCharactersMin = 32;
 
     /// <summary>A new token: 256 random bits as hexadecimal digits.</summary>
     public static string NewToken() => Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(32));
@@ -75,6 +77,24 @@ internal static class TokenFile
                 $"The token file '{file}' may not be read.",
                 "Run it as the user that runs `pitr serve`.", denied);
         }
+    }
+
+    /// <summary>A token that a setting names: it stays the same over restarts, and must be hard to guess.</summary>
+    /// <exception cref="RefusedException">SettingsInvalid: the file holds none, or a short one.</exception>
+    public static string Read(string file)
+    {
+        string token;
+        try
+        {
+            token = RequireToken(file);
+        }
+        catch (Exception wrong) when (wrong is IOException or UnauthorizedAccessException or RefusedException)
+        {
+            throw EngineErrors.SettingsInvalid(file, wrong.Message);
+        }
+        return token.Length >= TokenCharactersMin
+            ? token
+            : throw EngineErrors.SettingsInvalid(file, $"a token has at least {TokenCharactersMin} characters.");
     }
 
     // A token goes into a header as it is, so what would not pass there is told here, by the name of its file.

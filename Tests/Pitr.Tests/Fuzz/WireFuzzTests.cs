@@ -136,7 +136,7 @@ public sealed class WireFuzzTests : IDisposable
                 {
                     File.WriteAllBytes(path, bytes);
                     string token = TokenFile.Read(path, "127.0.0.1:1", static _ => null);
-                    using var data = new HttpData("127.0.0.1:1", token); // which puts it into a header
+                    using var data = new HttpData("127.0.0.1:1", token, null); // which puts it into a header
                     return null;
                 },
                 FuzzTarget.Only<RefusedException>())

@@ -1,6 +1,7 @@
 using System.Text;
 using Pitr.Actors;
 using Pitr.Cli;
+using Pitr.Hosting;
 using Pitr.Recovery;
 
 namespace Pitr.Tests;
@@ -42,9 +43,13 @@ internal sealed class CliRun(IDatabaseTarget target) : ITargets
         string folder, RecoveryTarget? target, bool promote, CancellationToken cancellationToken) =>
         throw new NotSupportedException("Recoveries are tested with the process.");
 
-    public Task<IDatabaseTarget> OpenRemoteAsync(string address, string? tokenFile, CancellationToken cancellationToken)
+    public PitrAdminOptions? OpenedWith { get; private set; }
+
+    public Task<IDatabaseTarget> OpenRemoteAsync(
+        string address, PitrAdminOptions options, CancellationToken cancellationToken)
     {
         OpenedAddress = address;
+        OpenedWith = options;
         return Task.FromResult(target);
     }
 

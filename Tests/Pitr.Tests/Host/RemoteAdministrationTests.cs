@@ -36,7 +36,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     [Fact]
     public async Task A_remote_target_answers_like_the_engine_behind_it()
     {
-        await using RemoteTarget remote = await ConnectAsync();
+        await using PitrAdmin remote = await ConnectAsync();
         _engine.AddTable("t", ("a", "1"), ("b", "2"), ("c", "3"));
 
         EngineStatus here = await _engine.GetStatusAsync(None);
@@ -77,7 +77,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     [Fact]
     public async Task A_failure_keeps_its_kind_its_number_and_its_hint()
     {
-        await using RemoteTarget remote = await ConnectAsync();
+        await using PitrAdmin remote = await ConnectAsync();
         var unknown = await Assert.ThrowsAsync<NotFoundException>(() => remote.CountAsync("nope", None));
         Assert.Equal(ErrorCode.TableUnknown, unknown.Code);
         Assert.Equal("List them with `pitr table list`.", unknown.Hint);
@@ -91,7 +91,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     public async Task Without_the_token_nobody_is_admitted()
     {
         var refused = await Assert.ThrowsAsync<RefusedException>(
-            () => RemoteTarget.ConnectAsync(_server.Listen, () => "another", None));
+            () => PitrAdmin.ConnectAsync(_server.Listen, new PitrAdminOptions { Token = "another" }, None));
         Assert.Equal(ErrorCode.NotAuthorized, refused.Code);
 
         _engine.AddTable("t");
@@ -111,7 +111,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         _engine.AddTable("t", ("a", "1"));
         string viewer = File.ReadAllText(TokenFile.ForViewers(_server.TokenFilePath)).Trim();
         Assert.NotEqual(Token, viewer);
-        await using RemoteTarget remote = await RemoteTarget.ConnectAsync(_server.Listen, () => viewer, None);
+        await using PitrAdmin remote = await PitrAdmin.ConnectAsync(_server.Listen, new PitrAdminOptions { Token = viewer }, None);
         Assert.Equal("Running", (await remote.GetStatusAsync(None)).State);
         Assert.Equal([new TableEntry("t", "main")], await remote.ListTablesAsync(None));
         Assert.Equal("1"u8.ToArray(), (await remote.GetAsync("t", "a"u8.ToArray(), None))!.Value);
@@ -150,21 +150,23 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     [Fact]
     public async Task What_cannot_be_understood_is_answered_and_the_engine_serves_on()
     {
-        using ActorSystem system = ActorSystem.Create("other", RemotingConfig.ForClient(IPAddress.Loopback));
+        using ActorSystem system = ActorSystem.Create("other", RemotingConfig.ForClient(IPAddress.Loopback, "127.0.0.1", null));
         var inbox = new Inbox(system);
-        ActorSelection administrator = system.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen));
+        ActorSelection administrator = system.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen, tls: false));
         administrator.Tell(new Unintelligible(7, "sent as it is"), inbox.Ref); // no message of ours: not sent at all
         administrator.Tell(new OpenSession(ProtocolVersion, Token, "first"), inbox.Ref);
         Assert.IsType<SessionOpened>(await inbox.NextAsync());
         await system.Terminate();
 
         // A newer client: its serializer has a message more.
-        using ActorSystem newer = ActorSystem.Create("newer", ConfigurationFactory.ParseString("""
+        BootstrapSetup ours =
+            RemotingConfig.ForClient(IPAddress.Loopback, "127.0.0.1", null).Get<BootstrapSetup>().Value;
+        using ActorSystem newer = ActorSystem.Create("newer", ours.WithConfig(ConfigurationFactory.ParseString("""
             akka.actor.serializers.pitr-admin = "Pitr.Tests.NewerAdminSerializer, Pitr.Tests"
             akka.actor.serialization-bindings { "Pitr.Tests.FromTheFuture, Pitr.Tests" = pitr-admin }
-            """).WithFallback(RemotingConfig.ForClient(IPAddress.Loopback)));
+            """).WithFallback(ours.Config.Value)));
         var client = new Inbox(newer);
-        ActorSelection from = newer.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen));
+        ActorSelection from = newer.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen, tls: false));
         from.Tell(new FromTheFuture(3, "checkpoint.2"), client.Ref);
         Assert.Equal((int)ErrorCode.NotAuthorized, Assert.IsType<Failed>(await client.NextAsync()).Why.Code);
         from.Tell(new OpenSession(ProtocolVersion, Token, "newer"), client.Ref);
@@ -184,10 +186,10 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     [Fact]
     public async Task A_token_opens_the_door_for_the_reference_that_showed_it_only()
     {
-        using ActorSystem system = ActorSystem.Create("other", RemotingConfig.ForClient(IPAddress.Loopback));
+        using ActorSystem system = ActorSystem.Create("other", RemotingConfig.ForClient(IPAddress.Loopback, "127.0.0.1", null));
         var first = new Inbox(system);
         var second = new Inbox(system);
-        ActorSelection administrator = system.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen));
+        ActorSelection administrator = system.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen, tls: false));
         administrator.Tell(new OpenSession(ProtocolVersion, Token, "first"), first.Ref);
         Assert.IsType<SessionOpened>(await first.NextAsync());
         administrator.Tell(new SwitchWal(7), second.Ref);
@@ -213,7 +215,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
             }
             """));
         var inbox = new Inbox(system);
-        string path = RemotingConfig.AdministratorPath(_server.Listen);
+        string path = RemotingConfig.AdministratorPath(_server.Listen, tls: false);
         ActorSelection administrator = system.ActorSelection(path);
         administrator.Tell("text", inbox.Ref);
         administrator.Tell(new UriBuilder("http://x"), inbox.Ref); // by the default serializer: type names on the wire
@@ -228,7 +230,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         // The Administrator lives and hears ours; nothing else has been answered.
         administrator.Tell(new Ping(), inbox.Ref);
         Assert.Equal(new Pong(SessionIsOpen: false), await inbox.NextAsync());
-        await using RemoteTarget remote = await ConnectAsync();
+        await using PitrAdmin remote = await ConnectAsync();
         await remote.SwitchWalAsync(None);
         Assert.Empty(inbox.Rest());
         await system.Terminate();
@@ -242,7 +244,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
             _engine.AddDatafile($"f{n:0000}", $"/data/{new string('ä', 200)}/{n}");
             _engine.AddTable($"t{n:0000}");
         }
-        await using RemoteTarget remote = await ConnectAsync();
+        await using PitrAdmin remote = await ConnectAsync();
         Assert.Equal(1501, (await remote.GetStatusAsync(None)).Datafiles.Count);
         Assert.Equal(
             await _engine.ListTablesAsync(None),
@@ -252,7 +254,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     [Fact]
     public async Task Progress_of_a_backup_reaches_the_client()
     {
-        await using RemoteTarget remote = await ConnectAsync();
+        await using PitrAdmin remote = await ConnectAsync();
         var reported = new List<JobProgress>();
         BackupResult backup = await remote.BackupAsync(
             new BackupRequest { Store = "/backups", Jobs = 3, BytesPerSecondMax = 5, Progress = new Reports(reported) },
@@ -269,7 +271,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         Directory.CreateDirectory(Path.Combine(_folder, "root"));
         File.CreateSymbolicLink(Path.Combine(_folder, "root", "out"), "/tmp");
         _server = await StartAsync(Path.Combine(_folder, "root"));
-        await using RemoteTarget remote = await ConnectAsync();
+        await using PitrAdmin remote = await ConnectAsync();
         await remote.CreateDatafileAsync("a", Path.Combine(_folder, "root", "a.pitr"), None);
         await remote.BackupAsync(new BackupRequest { Store = "file://" + Path.Combine(_folder, "root", "sets") }, None);
         foreach (string path in new[] { "/etc/x", Path.Combine(_folder, "root", "..", "x"),
@@ -284,7 +286,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     public async Task What_a_session_had_running_is_given_up_when_it_ends()
     {
         _engine.CheckpointGate = new TaskCompletionSource();
-        RemoteTarget remote = await ConnectAsync();
+        PitrAdmin remote = await ConnectAsync();
         Task<CheckpointResult> checkpoint = remote.CheckpointAsync(None);
         await remote.SwitchWalAsync(None); // the checkpoint was taken up before
         await remote.DisposeAsync();
@@ -297,7 +299,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     public async Task A_client_whose_engine_ends_is_told()
     {
         _engine.CheckpointGate = new TaskCompletionSource();
-        await using RemoteTarget remote = await ConnectAsync();
+        await using PitrAdmin remote = await ConnectAsync();
         Task<CheckpointResult> checkpoint = remote.CheckpointAsync(None);
         await _server.DisposeAsync();
         var lost =
@@ -310,7 +312,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     [Fact]
     public async Task A_shutdown_is_answered_when_the_engine_has_stopped()
     {
-        await using RemoteTarget remote = await ConnectAsync();
+        await using PitrAdmin remote = await ConnectAsync();
         await remote.ShutdownAsync(force: true, None);
         Assert.True(_engine.ShutdownForced);
         await _server.Ended.WaitAsync(TimeSpan.FromSeconds(30));
@@ -324,15 +326,25 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         string address = probe.LocalEndpoint.ToString()!;
         probe.Stop();
         var failed =
-            await Assert.ThrowsAsync<StorageFailedException>(() => RemoteTarget.ConnectAsync(address, () => "x", None));
+            await Assert.ThrowsAsync<StorageFailedException>(() => PitrAdmin.ConnectAsync(address, new PitrAdminOptions { Token = "x" }, None));
         Assert.Equal(ErrorCode.ConnectionLost, failed.Code);
         Assert.StartsWith($"No engine answers at {address}", failed.Message, StringComparison.Ordinal);
     }
 
     [Fact]
-    public async Task Only_loopback_addresses_are_listened_on() =>
+    public async Task Without_certificates_only_loopback_addresses_are_listened_on()
+    {
         await Assert.ThrowsAsync<ArgumentException>(() => EngineServer.StartAsync(
             _engine, Settings() with { Listen = "0.0.0.0:0" }, Serilog.Core.Logger.None, None));
+        foreach (EngineServerSettings outside in new[]
+            { Settings() with { Listen = "192.0.2.1:0" }, Settings() with { Http = "host.example:0" } })
+        {
+            var refused = await Assert.ThrowsAsync<RefusedException>(() => EngineServer.StartAsync(
+                _engine, outside, Serilog.Core.Logger.None, None));
+            Assert.Equal(ErrorCode.SettingsInvalid, refused.Code);
+            Assert.Contains("needs TLS", refused.Message, StringComparison.Ordinal);
+        }
+    }
 
     [Fact]
     public void The_token_is_readable_by_its_owner_only()
@@ -354,7 +366,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     {
         _engine.AddTable("t", [.. Enumerable.Range(0, 5000).Select(n => ($"{n:0000}", new string('v', 100)))]);
         _engine.ScanFailsAfterRows = 4000;
-        await using RemoteTarget remote = await ConnectAsync();
+        await using PitrAdmin remote = await ConnectAsync();
         var damage = await Assert.ThrowsAsync<DamageException>(() => RowsAsync(remote, ScanRange.All));
         Assert.Equal(ErrorCode.PageChecksum, damage.Code);
     }
@@ -383,7 +395,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     public async Task A_scan_is_written_as_fast_as_it_is_read()
     {
         _engine.AddTable("t", [.. Enumerable.Range(0, 20_000).Select(n => ($"{n:00000}", new string('v', 1000)))]);
-        await using RemoteTarget remote = await ConnectAsync();
+        await using PitrAdmin remote = await ConnectAsync();
         Assert.Equal(20_000, (await RowsAsync(remote, ScanRange.All)).Count);
     }
 
@@ -391,7 +403,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     public async Task A_load_gives_a_commit_for_each_transaction_in_order()
     {
         _engine.AddTable("t");
-        await using RemoteTarget remote = await ConnectAsync();
+        await using PitrAdmin remote = await ConnectAsync();
         var commits = new List<ulong>();
         await foreach (CommitResult commit in remote.LoadAsync("t", Transactions(300), None))
             commits.Add(commit.TransactionId.Value);
@@ -403,7 +415,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     public async Task A_load_whose_source_fails_answers_what_was_sent_first()
     {
         _engine.AddTable("t");
-        await using RemoteTarget remote = await ConnectAsync();
+        await using PitrAdmin remote = await ConnectAsync();
         int commits = 0;
         await Assert.ThrowsAsync<TimeZoneNotFoundException>(async () =>
         {
@@ -416,7 +428,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     [Fact]
     public async Task A_load_that_the_engine_refuses_ends_with_its_failure()
     {
-        await using RemoteTarget remote = await ConnectAsync();
+        await using PitrAdmin remote = await ConnectAsync();
         await Assert.ThrowsAsync<NotFoundException>(() => DrainAsync(remote.LoadAsync("nope", Transactions(10), None)));
         _engine.AddTable("t");
         _engine.LoadFailsAtTransaction = 5;
@@ -442,7 +454,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     private Task<EngineServer> StartAsync(params string[] roots) =>
         EngineServer.StartAsync(_engine, Settings(roots), Serilog.Core.Logger.None, None);
 
-    private Task<RemoteTarget> ConnectAsync() => RemoteTarget.ConnectAsync(_server.Listen, () => Token, None);
+    private Task<PitrAdmin> ConnectAsync() => PitrAdmin.ConnectAsync(_server.Listen, new PitrAdminOptions { Token = Token }, None);
 
     private static async IAsyncEnumerable<IReadOnlyList<KeyValue>> Transactions(int count, int? failAt = null)
     {
@@ -456,7 +468,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         }
     }
 
-    private static async Task<List<string>> RowsAsync(RemoteTarget remote, ScanRange range)
+    private static async Task<List<string>> RowsAsync(PitrAdmin remote, ScanRange range)
     {
         var rows = new List<string>();
         await foreach (KeyValue row in remote.ScanAsync("t", range, None))

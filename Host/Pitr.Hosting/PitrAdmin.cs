@@ -8,10 +8,16 @@ using static Pitr.Actors.AdminProtocol;
 namespace Pitr.Hosting;
 
 /// <summary>
-/// A running engine behind an address: administration as messages to its Administrator, data over its HTTP endpoint,
-/// whose address the Administrator tells. A session that is lost ends everything that is under way with ConnectionLost.
+/// A running engine behind an address, for any .NET program: administration as messages to its Administrator, data over
+/// its HTTP endpoint, whose address the Administrator tells.
 /// </summary>
-internal sealed class RemoteTarget : IDatabaseTarget
+/// <remarks>
+/// A session: it is open from <see cref="ConnectAsync"/> on, until it is disposed of or lost; then everything that is
+/// under way fails with ConnectionLost, and what of it the engine has done is not known. Failures are those of the
+/// engine, with their code, text and hint. Fences that were taken live on: they end with their lease or an unfence.
+/// Any number of threads may use one. `pitr --host` is built on this.
+/// </remarks>
+public sealed class PitrAdmin : IDatabaseTarget
 {
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(10);
 
@@ -21,35 +27,56 @@ internal sealed class RemoteTarget : IDatabaseTarget
     private readonly HttpData _data;
     private readonly CancellationTokenSource _lost;
     private readonly Func<Exception?> _whyLost;
+    private readonly TlsIdentity? _tls;
 
-    private RemoteTarget(
-        string address, ActorSystem system, IActorRef client, HttpData data, CancellationTokenSource lost,
-        Func<Exception?> whyLost)
+    private PitrAdmin(
+        string address, SessionOpened session, ActorSystem system, IActorRef client, HttpData data, TlsIdentity? tls,
+        CancellationTokenSource lost, Func<Exception?> whyLost)
     {
         _address = address;
+        Role = session.Role;
+        SystemId = session.SystemId;
+        Folder = session.Folder;
         _system = system;
         _client = client;
         _data = data;
+        _tls = tls;
         _lost = lost;
         _whyLost = whyLost;
     }
 
+    /// <summary>What the token allows: all that is refused is refused by the engine.</summary>
+    public AdminRole Role { get; }
+
+    /// <summary>Which database it is.</summary>
+    public SystemIdentifier SystemId { get; }
+
+    /// <summary>Where the database lies, on the engine's machine.</summary>
+    public string Folder { get; }
+
     /// <summary>Opens a session.</summary>
     /// <param name="address">HOST:PORT of the engine's administration.</param>
-    /// <param name="token">Reads the token; called when something listens there.</param>
+    /// <param name="options">The token and the certificates; null: the token of this user's engine, on loopback.</param>
     /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="ArgumentException">The address is not HOST:PORT.</exception>
     /// <exception cref="StorageFailedException">ConnectionLost: no engine answers.</exception>
-    /// <exception cref="RefusedException">NotAuthorized: the token is not the engine's.</exception>
-    public static async Task<RemoteTarget> ConnectAsync(
-        string address, Func<string> token, CancellationToken cancellationToken)
+    /// <exception cref="RefusedException">NotAuthorized: the token is not the engine's, or there is none; or the address
+    /// is not on loopback and no certificates are given. FormatVersion: the engine is of another release.</exception>
+    public static async Task<PitrAdmin> ConnectAsync(
+        string address, PitrAdminOptions? options = null, CancellationToken cancellationToken = default)
     {
-        IPAddress local = await ProbeAsync(address, cancellationToken).ConfigureAwait(false);
-        string shown = token();
-        ActorSystem system = ActorSystem.Create("pitr-client", RemotingConfig.ForClient(local));
+        options ??= new PitrAdminOptions();
+        ListenAddress engine = ListenAddress.Parse(address);
+        TlsIdentity? tls = engine.IsLoopback
+            ? null
+            : TlsIdentity.Load(options.Tls ?? throw AdminErrors.ClientNeedsTls(address), TimeProvider.System);
+        IPAddress local = await ProbeAsync(engine, cancellationToken).ConfigureAwait(false);
+        string shown = options.Token ?? TokenFile.Read(options.TokenFile, address, options.Variable);
+        ActorSystem system = ActorSystem.Create("pitr-client", RemotingConfig.ForClient(local, engine.Host, tls));
         var opened = new TaskCompletionSource<SessionOpened>(TaskCreationOptions.RunContinuationsAsynchronously);
         var lost = new CancellationTokenSource();
         Exception? why = null;
-        IActorRef client = system.ActorOf(AdminClient.PropsFor(address, shown, opened, cause =>
+        IActorRef client = system.ActorOf(AdminClient.PropsFor(engine.ToString(), tls is not null, shown, opened, cause =>
         {
             Volatile.Write(ref why, cause);
             ThreadPool.UnsafeQueueUserWorkItem(static source => Cancel(source), lost, preferLocal: false);
@@ -58,12 +85,18 @@ internal sealed class RemoteTarget : IDatabaseTarget
         {
             SessionOpened session = await opened.Task.WaitAsync(ConnectTimeout, cancellationToken)
                 .ConfigureAwait(false);
-            return new RemoteTarget(
-                address, system, client, new HttpData(session.Http, shown), lost, () => Volatile.Read(ref why));
+            bool reachable = engine.IsLoopback || !ListenAddress.Parse(session.Http).IsLoopback;
+            var data = new HttpData(session.Http, shown, engine.IsLoopback ? null : tls)
+            {
+                Refusal = reachable ? null : AdminErrors.HttpOnLoopback(address, session.Http),
+            };
+            return new PitrAdmin(
+                address, session, system, client, data, tls, lost, () => Volatile.Read(ref why));
         }
         catch (Exception failure)
         {
             await system.Terminate().ConfigureAwait(false);
+            tls?.Dispose();
             throw failure is TimeoutException
                 ? AdminErrors.NoEngine(
                     address, $"nothing that speaks its protocol answered within {ConnectTimeout.TotalSeconds} s")
@@ -78,6 +111,7 @@ internal sealed class RemoteTarget : IDatabaseTarget
         _data.Dispose();
         await _system.Terminate().ConfigureAwait(false);
         _lost.Dispose();
+        _tls?.Dispose();
     }
 
     // ---- administration ------------------------------------------------------------------------------
@@ -199,27 +233,24 @@ internal sealed class RemoteTarget : IDatabaseTarget
     // ---- parts ---------------------------------------------------------------------------------------
 
     /// <summary>Something must listen there; the answer is the address by which this machine reaches it.</summary>
-    private static async Task<IPAddress> ProbeAsync(string address, CancellationToken cancellationToken)
+    private static async Task<IPAddress> ProbeAsync(ListenAddress engine, CancellationToken cancellationToken)
     {
-        int colon = address.LastIndexOf(':');
-        string host = address[..colon].Trim('[', ']');
-        int port = int.Parse(address.AsSpan(colon + 1), System.Globalization.CultureInfo.InvariantCulture);
         using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         timeout.CancelAfter(TimeSpan.FromSeconds(5));
         using var probe = new TcpClient();
         try
         {
-            await probe.ConnectAsync(host, port, timeout.Token).ConfigureAwait(false);
+            await probe.ConnectAsync(engine.Host, engine.Port, timeout.Token).ConfigureAwait(false);
             IPAddress local = ((IPEndPoint)probe.Client.LocalEndPoint!).Address;
             return local.IsIPv4MappedToIPv6 ? local.MapToIPv4() : local;
         }
         catch (SocketException failure)
         {
-            throw AdminErrors.NoEngine(address, failure.Message.TrimEnd('.'));
+            throw AdminErrors.NoEngine(engine.ToString(), failure.Message.TrimEnd('.'));
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            throw AdminErrors.NoEngine(address, "no connection within 5 s");
+            throw AdminErrors.NoEngine(engine.ToString(), "no connection within 5 s");
         }
     }
 
