@@ -32,6 +32,7 @@ public sealed class PitrDatabase : IAsyncDisposable
     private readonly CommitDelay _delay;
     private readonly Lock _closing = new();
     private Task? _shutdown;
+    private volatile bool _isClosed;
 
     private PitrDatabase(EngineContext engine, EngineStarted actors, ActorSystem system, bool ownsSystem)
     {
@@ -171,8 +172,12 @@ public sealed class PitrDatabase : IAsyncDisposable
         }
     }
 
-    /// <summary>An orderly shutdown.</summary>
-    public async ValueTask DisposeAsync() => await ShutdownAsync().ConfigureAwait(false);
+    /// <summary>An orderly shutdown; nothing if it was closed before. A failure of the engine is told once.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (!_isClosed)
+            await ShutdownAsync().ConfigureAwait(false);
+    }
 
     // ---- commits ---------------------------------------------------------------------------------
 
@@ -621,6 +626,7 @@ public sealed class PitrDatabase : IAsyncDisposable
         {
             if (_ownSystem is not null)
                 await _ownSystem.Terminate().ConfigureAwait(false);
+            _isClosed = true;
         }
     }
 }

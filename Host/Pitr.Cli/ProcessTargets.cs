@@ -78,7 +78,7 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
         LayeredSettings said = SettingsOf(folder);
         listen ??= said.Listen ?? ListenDefault;
         http ??= said.Http ?? HttpDefault;
-        TlsFiles? tls = TlsOf(said);
+        TlsFiles? tls = EngineServerSettings.TlsOf(said);
         EngineServer.RequireServable(tls, listen, http);
         Logger log = LogFrom(LogEventLevel.Information);
         await using (log.ConfigureAwait(false))
@@ -96,7 +96,7 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
                     TokenFile = tokenFile,
                     Roots = said.Roots,
                     Tls = tls,
-                    Tokens = TokensOf(said),
+                    Tokens = EngineServerSettings.TokensOf(said),
                     Variable = console.Variable,
                 };
                 EngineServer server = await EngineServer
@@ -137,21 +137,6 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
             interruption.Forced.Register(() => _ = server.ShutdownAsync(force: true));
         await shutdown.ConfigureAwait(false);
     }
-
-    private static TlsFiles? TlsOf(LayeredSettings said) =>
-        (said.TlsCertificate, said.TlsKey, said.TlsAuthority) switch
-        {
-            (null, null, null) => null,
-            ({ } certificate, { } key, { } authority) => new TlsFiles(certificate, key, authority),
-            _ => throw EngineErrors.SettingsInvalid(
-                "tlsCertificate, tlsKey, tlsAuthority", "only some of them are named; all three are needed."),
-        };
-
-    private static IReadOnlyList<(string Token, AdminRole Role)> TokensOf(LayeredSettings said) =>
-    [
-        .. said.OperatorTokens.Select(file => (TokenFile.Read(file), AdminRole.Operator)),
-        .. said.ViewerTokens.Select(file => (TokenFile.Read(file), AdminRole.Viewer)),
-    ];
 
     private LayeredSettings SettingsOf(string folder, Func<PitrOptions, PitrOptions>? inCode = null) =>
         LayeredSettings.Read(folder, console.Settings(), inCode);

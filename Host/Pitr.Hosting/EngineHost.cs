@@ -13,6 +13,11 @@ internal static class EngineHost
         string folder, Serilog.ILogger log, PitrOptions options, CancellationToken cancellationToken) =>
         StartAsync(log, options, settings => PitrDatabase.OpenAsync(folder, settings, cancellationToken));
 
+    /// <summary>Opens the database in the folder, or creates it if the folder is absent or empty.</summary>
+    public static Task<LocalTarget> OpenOrCreateAsync(
+        string folder, Serilog.ILogger log, PitrOptions options, CancellationToken cancellationToken) =>
+        StartAsync(log, options, settings => PitrDatabase.OpenOrCreateAsync(folder, settings, cancellationToken));
+
     /// <summary>Creates a database, with its archives, and opens it.</summary>
     public static Task<LocalTarget> CreateAsync(
         string folder, Serilog.ILogger log, PitrOptions options, CancellationToken cancellationToken) =>

@@ -32,8 +32,29 @@ internal sealed record EngineServerSettings
     /// <summary>Certificates; needed for each address that is not on loopback, and used for those only.</summary>
     public TlsFiles? Tls { get; init; }
 
+    /// <summary>What <c>/health</c> asks; null: there is no such answer.</summary>
+    public HealthOfEngine? Health { get; init; }
+
     /// <summary>Environment variables.</summary>
     public Func<string, string?> Variable { get; init; } = Environment.GetEnvironmentVariable;
+
+    /// <summary>The certificates that the settings name; null if they name none.</summary>
+    /// <exception cref="RefusedException">SettingsInvalid: they name some and not all.</exception>
+    public static TlsFiles? TlsOf(LayeredSettings said) =>
+        (said.TlsCertificate, said.TlsKey, said.TlsAuthority) switch
+        {
+            (null, null, null) => null,
+            ({ } certificate, { } key, { } authority) => new TlsFiles(certificate, key, authority),
+            _ => throw EngineErrors.SettingsInvalid(
+                "tlsCertificate, tlsKey, tlsAuthority", "only some of them are named; all three are needed."),
+        };
+
+    /// <summary>The tokens in the files that the settings name.</summary>
+    public static IReadOnlyList<(string Token, AdminRole Role)> TokensOf(LayeredSettings said) =>
+    [
+        .. said.OperatorTokens.Select(file => (Hosting.TokenFile.Read(file), AdminRole.Operator)),
+        .. said.ViewerTokens.Select(file => (Hosting.TokenFile.Read(file), AdminRole.Viewer)),
+    ];
 }
 
 /// <summary>What makes an engine reachable: administration, HTTP endpoint, token. The engine itself is given.</summary>
