@@ -87,6 +87,53 @@ public sealed record BackupRequest
     public IProgress<JobProgress>? Progress { get; init; }
 }
 
+/// <summary>A datafile that is to lie elsewhere, while it is in use.</summary>
+public sealed record MoveRequest
+{
+    /// <summary>Its name.</summary>
+    public required string Datafile { get; init; }
+
+    /// <summary>The file it becomes; nothing may be there, but its folder. A relative path is one in the database's folder.</summary>
+    public required string Path { get; init; }
+
+    /// <summary>
+    /// False: a symbolic link under the former path leads to the file. True: the database notes the new path instead.
+    /// </summary>
+    public bool WithoutLink { get; init; }
+
+    /// <summary>Bytes a second at most; null: as fast as commits allow.</summary>
+    public long? BytesPerSecondMax { get; init; }
+
+    /// <summary>Called with what is done so far.</summary>
+    public IProgress<JobProgress>? Progress { get; init; }
+}
+
+/// <summary>A datafile that was moved.</summary>
+/// <param name="Datafile">Its name.</param>
+/// <param name="From">Where its bytes lay.</param>
+/// <param name="To">Where they lie.</param>
+/// <param name="Bytes">What was copied.</param>
+/// <param name="Seconds">How long it took.</param>
+/// <param name="FencedSeconds">How long the file was held still; commits and reads went on.</param>
+public sealed record MoveResult(
+    string Datafile, string From, string To, long Bytes, double Seconds, double FencedSeconds);
+
+/// <summary>Every datafile of a folder is to lie in another one.</summary>
+public sealed record DrainRequest
+{
+    /// <summary>The folder that they lie in, not one below it.</summary>
+    public required string Folder { get; init; }
+
+    /// <summary>The folder that they go to, under their present file names.</summary>
+    public required string To { get; init; }
+
+    /// <summary>Bytes a second at most, for all of them together; null: as fast as commits allow.</summary>
+    public long? BytesPerSecondMax { get; init; }
+
+    /// <summary>Called with what is done so far.</summary>
+    public IProgress<JobProgress>? Progress { get; init; }
+}
+
 /// <summary>How far a long job is.</summary>
 /// <param name="Step">What it is doing, in words.</param>
 /// <param name="DoneBytes">Bytes done.</param>

@@ -87,7 +87,7 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
                 Note(note);
                 break;
             case ChangeControlFile change:
-                Change(change);
+                Answering(() => Change(change));
                 break;
             case LookForStrays:
                 SettleStrays();
@@ -211,6 +211,9 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         DatafilePlace.Require(
             _engine.FileSystem, _engine.Folder,
             EngineFactory.StoresOf(_engine).Select(store => store.Folder), path);
+        string stored = Catalogue.StoredPath(_engine.Folder, path);
+        if (_now.IsNameOfMove(stored))
+            throw EngineErrors.PlaceReserved(path, "a datafile that is being moved uses that path");
         var file = _now.Catalogue.NextFileId;
         var incarnation = new Incarnation(_engine.Draw());
         Lsn born = _engine.Visibility.Visible; // no reader's LSN may lie below its root
@@ -219,7 +222,6 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
             Datafile.Create(
                 _engine.Environment, path, create.Name, _now.SystemId, file, incarnation, _now.Lineage, born),
             static file => file.Dispose());
-        string stored = Catalogue.StoredPath(_engine.Folder, path);
         Log(
             new WalEvent.CreateDatafile(file, create.Name, stored, incarnation),
             logged =>
@@ -289,6 +291,8 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         int tables = _engine.Catalogue.Tables.Count(table => table.DatafileId == file);
         if (tables > 0)
             throw EngineErrors.DatafileHasTables(drop.Name, tables);
+        if (_now.MoveOf(file) is { } move)
+            throw MoveErrors.UnderWay(drop.Name, move.To);
         if (_engine.Slots.Of(file).State == DatafileState.Fenced)
             throw EngineErrors.DatafileIsFenced(drop.Name);
         string path = Catalogue.FullPath(_engine.Folder, _now.Catalogue.File(file)!.Path);
@@ -410,12 +414,20 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
     }
 
     /// <summary>
-    /// Removes a file that nothing lists any more. One that can't be removed is reported, and stays as a stray.
+    /// Removes a file that nothing lists any more; of one that was moved first what its link leads to, since without
+    /// the link nobody would find that again. One that can't be removed is reported, and stays as a stray.
     /// </summary>
     private void Unlink(string path)
     {
         try
         {
+            if (LinkedName.Resolve(_engine.FileSystem, path) is var linked && linked != path
+                && _engine.FileSystem.Stat(linked) is not null)
+            {
+                _engine.FileSystem.Delete(linked);
+                _engine.FileSystem.SyncFolder(Path.GetDirectoryName(linked)!);
+            }
+
             _engine.FileSystem.Delete(path);
             _engine.FileSystem.SyncFolder(Path.GetDirectoryName(path)!);
         }

@@ -3,6 +3,7 @@ using Akka.Event;
 using Pitr.Storage;
 using static Pitr.Actors.ControlFileProtocol;
 using static Pitr.Actors.DatafileProtocol;
+using static Pitr.Actors.WalProtocol;
 
 namespace Pitr.Actors;
 
@@ -17,6 +18,8 @@ namespace Pitr.Actors;
 ///   F6  A new root is published only once visible LSN has reached what it holds.
 ///   F7  Fenced is answered only after the control file noted the generation (H16) and a lagging meta page was brought
 ///       up to date (H22).
+///   F8  Switching is entered from Fenced, with one fence; it ends in Fenced or Offline. What would end the fence
+///       waits meanwhile, and nothing is flushed (H20).
 /// A crash of this actor means that its buffers are lost: it is stopped, not restarted, and the file needs recovery. So
 /// does damage that a read or a flush meets; then the actor stays, to say so. Its parts: <see cref="Datafile"/> (all
 /// about bytes), <see cref="DatafileProgress"/> (how far it is),
@@ -133,7 +136,14 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
         {
             case Fence fence:
                 _fences.Take(fence, Sender);
-                _fences.GrantWaiting(); // several holders at once: the last one out unfences
+                if (_switch is null)
+                    _fences.GrantWaiting(); // several holders at once: the last one out unfences
+                break;
+            case SwitchDatafile request:
+                TakeSwitch(request);
+                break;
+            case SwitchIsOver when _switch is null:
+                _fences.GrantWaiting();
                 break;
             case Unfence unfence when _fences.Book.Holds(unfence.Token):
                 _fences.Leave(unfence.Token, Sender);
@@ -315,7 +325,18 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
                 _flush?.NoteOutcome();
                 CloseIfIdle();
                 break;
-            case FileNoted or LeaseEnded or Terminated or BreakFences or FlushVisible or FlushNow:
+            case SwitchDatafile request: // its fence is no more
+                Sender.Tell(new SwitchRefused(_fences.Book.WhyNotHeld(request.Token)));
+                break;
+            case SwitchEnded ended: // the file was closed, or needs recovery, meanwhile
+                LetSwitchGo(ended);
+                CloseIfIdle();
+                break;
+            case Deferred deferred:
+                BehaviourOf(_state)(deferred.Message);
+                break;
+            case EventLogged or EventRefused or ControlFileChanged or RequestRefused: // of a switch that was given up
+            case FileNoted or LeaseEnded or Terminated or BreakFences or FlushVisible or FlushNow or SwitchIsOver:
                 break; // who asked for it went, or the flush was dropped, while this was in the mailbox
             case FileLetGo:
                 _isLetGoDone = true;
@@ -333,17 +354,20 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
             _log.Debug("Datafile {0}: {1} -> {2}: {3}", _slot.Name, _state, next, why);
         _state = next;
         _slot.State = next;
-        Become(next switch
-        {
-            DatafileState.Open => WhenOpen,
-            DatafileState.Flushing => WhenFlushing,
-            DatafileState.Fenced => WhenFenced,
-            DatafileState.Offline => WhenOffline,
-            DatafileState.NeedsRecovery => WhenNeedsRecovery,
-            DatafileState.Recovering => WhenRecovering,
-            _ => throw new BugException($"No behaviour for state {next}."),
-        });
+        Become(BehaviourOf(next));
     }
+
+    private UntypedReceive BehaviourOf(DatafileState state) => state switch
+    {
+        DatafileState.Open => WhenOpen,
+        DatafileState.Flushing => WhenFlushing,
+        DatafileState.Fenced => WhenFenced,
+        DatafileState.Switching => WhenSwitching,
+        DatafileState.Offline => WhenOffline,
+        DatafileState.NeedsRecovery => WhenNeedsRecovery,
+        DatafileState.Recovering => WhenRecovering,
+        _ => throw new BugException($"No behaviour for state {state}."),
+    };
 
     // ---- fences ----------------------------------------------------------------------------------
 
@@ -399,6 +423,7 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
     /// <summary>F1: when the last one has left, what waited for him is flushed.</summary>
     private void FlushIfLeft(string why)
     {
+        BeginSwitchIfAlone(); // or refuses it, if its own fence has ended
         if (_fences.Book.IsHeld)
             return;
         _fences.TellIfEnded();
@@ -434,6 +459,7 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
         _fences.VoidLastOut(_slot.Why);
         _fences.RefuseWaiting(_slot.Why);
         _fences.TellIfEnded();
+        GiveSwitchUp(_slot.Why);
         Context.Parent.Tell(new DatafileFailed(_slot.Id, _slot.Name, DatafileState.NeedsRecovery, _slot.Why));
         LetGo();
     }
@@ -443,7 +469,7 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
     /// </summary>
     private void CloseIfIdle()
     {
-        if (!_isClosing || _flush is { IsWriting: true })
+        if (!_isClosing || _flush is { IsWriting: true } || _switch is { IsWorking: true })
             return;
         if (!_isLetGo)
         {
@@ -463,7 +489,7 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
     /// <summary>Nothing is taken any more; whoever sends is ended by the supervisor.</summary>
     private void WhenClosing(object message)
     {
-        if (message is FileLetGo or Fence or Unfence or RenewFence or GetDatafileStatus or EndFences)
+        if (message is FileLetGo or Fence or Unfence or RenewFence or GetDatafileStatus or EndFences or SwitchDatafile)
             WhenAny(message);
     }
 
@@ -491,6 +517,7 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
     private void LetEverybodyGo()
     {
         SkipSeals();
+        EndSwitch();
         _fences.AnswerLastOut(_file.CheckpointLsn); // the copy was good before
         Problem why = WhyClosing();
         _fences.RefuseWaiting(why);

@@ -21,7 +21,7 @@ internal static class EngineErrors
         ErrorCode.NameTaken, $"There is already a {what} '{name}'.", "Choose another name.");
 
     public static RefusedException PlaceReserved(string path, string why) => new(
-        ErrorCode.PlaceReserved, $"A datafile can't lie at '{path}': {why}.", "Choose another path: --path FILE");
+        ErrorCode.PlaceReserved, $"A datafile can't lie at '{path}': {why}.", "Choose another path.");
 
     public static RefusedException MainStays() => new(
         ErrorCode.StillInUse, "The datafile 'main' always exists and can't be dropped.",

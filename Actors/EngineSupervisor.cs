@@ -8,6 +8,7 @@ using static Pitr.Actors.CheckpointProtocol;
 using static Pitr.Actors.ControlFileProtocol;
 using static Pitr.Actors.DatafileProtocol;
 using static Pitr.Actors.EngineProtocol;
+using static Pitr.Actors.MoveProtocol;
 using static Pitr.Actors.RecoveryProtocol;
 using static Pitr.Actors.WalProtocol;
 
@@ -183,6 +184,9 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
             case RunBackup run:
                 Context.ActorOf(BackupRunner.PropsFor(_engine, _opened!, _wal!, Routes())).Forward(run);
                 break;
+            case RunMove run:
+                Context.ActorOf(DatafileMover.PropsFor(_engine, _opened!.ControlFile.SystemId, Routes())).Forward(run);
+                break;
             case ShutDown shutDown:
                 BeginShutdown(shutDown.Force);
                 break;
@@ -263,7 +267,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
             case Fence fence:
                 Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
                 break;
-            case RunBackup:
+            case RunBackup or RunMove:
                 Sender.Tell(new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
                 break;
             default:
@@ -287,7 +291,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
             case Fence fence:
                 Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
                 break;
-            case RunBackup or GetStatus or RunCheckpoint:
+            case RunBackup or RunMove or GetStatus or RunCheckpoint:
                 Sender.Tell(new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
                 break;
             default:
@@ -363,6 +367,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     {
         _controlFile =
             Watched(ControlFileActor.PropsFor(_engine, opened.ControlFileStore, opened.ControlFile), "control-file");
+        foreach (string line in opened.ToldOfMoves)
+            _log.Warning("A move that had not ended: {0}", line);
         foreach (OpenedDatafile file in opened.Datafiles)
         {
             if (file.File is null)

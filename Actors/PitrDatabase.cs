@@ -10,6 +10,7 @@ using static Pitr.Actors.CheckpointProtocol;
 using static Pitr.Actors.ControlFileProtocol;
 using static Pitr.Actors.DatafileProtocol;
 using static Pitr.Actors.EngineProtocol;
+using static Pitr.Actors.MoveProtocol;
 using static Pitr.Actors.WalProtocol;
 
 namespace Pitr;
@@ -534,6 +535,76 @@ public sealed class PitrDatabase : IAsyncDisposable
             throw;
         }
     }
+
+    /// <summary>
+    /// Moves a datafile while commits and reads go on. When the task completes it lies at the new path, durably, and what
+    /// the move needed is gone.
+    /// </summary>
+    /// <param name="request">Which, and where to.</param>
+    /// <param name="cancellationToken">Gives the move up, until the file is switched; then it is ended all the same.</param>
+    /// <exception cref="PitrException">
+    /// NotFoundException DatafileUnknown; RefusedException MoveRefused, PlaceReserved, MoveUnderWay, MoveCancelled,
+    /// FenceBroken, DatafileOffline, DatafileNeedsRecovery, ReadOnly, ShuttingDown: it lies where it lay; MoveUndecided;
+    /// StorageFailedException DiskFull, FileOperationFailed; DamageException PageChecksum.
+    /// </exception>
+    public Task<MoveResult> MoveAsync(MoveRequest request, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        return MoveAsync(request, LimitOf(request.BytesPerSecondMax), cancellationToken);
+    }
+
+    /// <summary>
+    /// Moves every datafile that lies in a folder to another one, one after the other, under one rate. The first failure
+    /// ends it; what was moved before it stays moved.
+    /// </summary>
+    /// <exception cref="PitrException">As <see cref="MoveAsync(MoveRequest, CancellationToken)"/>.</exception>
+    public async Task<IReadOnlyList<MoveResult>> DrainAsync(
+        DrainRequest request, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        string folder = FolderPath(request.Folder);
+        string to = FolderPath(request.To);
+        RateLimit? limit = LimitOf(request.BytesPerSecondMax);
+        EngineStatus status = await GetStatusAsync(cancellationToken).ConfigureAwait(false);
+        var moved = new List<MoveResult>();
+        foreach (DatafileStatus file in status.Datafiles.Where(file => Path.GetDirectoryName(file.Path) == folder))
+        {
+            moved.Add(await MoveAsync(
+                new MoveRequest
+                {
+                    Datafile = file.Name,
+                    Path = Path.Combine(to, Path.GetFileName(file.Path)),
+                    Progress = request.Progress,
+                },
+                limit, cancellationToken).ConfigureAwait(false));
+        }
+
+        return moved;
+    }
+
+    private async Task<MoveResult> MoveAsync(MoveRequest request, RateLimit? limit, CancellationToken cancellationToken)
+    {
+        RequireWritable();
+        using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        try
+        {
+            // The wait does not end with the caller's token: the answer tells whether it came too late.
+            return (await AskAsync<MoveEnded>(
+                _actors.Supervisor, new RunMove(request, limit, cancel.Token), CancellationToken.None,
+                Timeout.InfiniteTimeSpan).ConfigureAwait(false)).Result;
+        }
+        catch
+        {
+            cancel.Cancel();
+            throw;
+        }
+    }
+
+    private string FolderPath(string folder) =>
+        Path.TrimEndingDirectorySeparator(Path.GetFullPath(Path.Combine(_engine.Folder, folder)));
+
+    private RateLimit? LimitOf(long? bytesPerSecond) =>
+        bytesPerSecond is { } most ? new RateLimit(_engine.Clock, most) : null;
 
     /// <summary>What the engine is doing.</summary>
     public async Task<EngineStatus> GetStatusAsync(CancellationToken cancellationToken = default) =>

@@ -40,11 +40,12 @@ internal sealed class Datafile : IDisposable
     private readonly Lock _lock = new();
     private readonly ManualResetEventSlim _idle = new(initialState: true);
     private readonly CancellationTokenSource _closing = new();
-    private readonly IDisposable _fileLock;
     private readonly DatafileViews _views;
     private readonly List<WriteBuffer> _sealed = [];
     private readonly List<DroppedTable> _dropped = [];
     private readonly FreePages _free;
+    private volatile IFileHandle _handle;
+    private IDisposable _fileLock;
     private WriteBuffer _active;
     private volatile MetaPage _meta;
     private FlushJob? _job;
@@ -62,7 +63,7 @@ internal sealed class Datafile : IDisposable
     {
         Environment = environment;
         Name = name;
-        Handle = handle;
+        _handle = handle;
         _fileLock = fileLock;
         _meta = meta;
         _keepVersions = keepVersions;
@@ -189,7 +190,7 @@ internal sealed class Datafile : IDisposable
 
     internal DatafileEnvironment Environment { get; }
 
-    internal IFileHandle Handle { get; }
+    internal IFileHandle Handle => _handle;
 
     internal PagedFile Pages { get; }
 
@@ -428,6 +429,28 @@ internal sealed class Datafile : IDisposable
             return;
         Pages.Forget(_free.Drop());
         view.Unpin();
+    }
+
+    /// <summary>
+    /// Goes on in another file that has the same pages, byte for byte, and the same meta page: the end of a move (H20).
+    /// Buffers, cached pages and views stay as they are. The former file is closed, and its lock released, when nobody
+    /// can read it any more. The file is held still.
+    /// </summary>
+    /// <param name="handle">The other file, open for reading and writing; owned from here on.</param>
+    /// <param name="fileLock">Its lock.</param>
+    public void GoOnIn(IFileHandle handle, IDisposable fileLock)
+    {
+        Invariant.Require(_isStill && _job is null, "D3", "a file that is not held still goes on in another one.");
+        (IFileHandle former, IDisposable formerLock) = (_handle, _fileLock);
+        (_handle, _fileLock) = (handle, fileLock);
+        Pages.ReadFrom(handle);
+        Environment.Epochs.Retire(() =>
+        {
+            Environment.Writer.Forget(former);
+            former.Dispose();
+            formerLock.Dispose();
+        });
+        Environment.Epochs.CollectSoon();
     }
 
     /// <summary>

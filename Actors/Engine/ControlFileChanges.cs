@@ -1,4 +1,5 @@
 using System.Text;
+using Pitr.Recovery;
 using Pitr.Storage;
 using Pitr.Wal;
 using static Pitr.Actors.DatafileProtocol;
@@ -95,9 +96,59 @@ internal static class ControlFileChanges
         };
     }
 
-    /// <summary>The record of a checkpoint, with the whole table of the control file (H22).</summary>
+    /// <summary>
+    /// The record of a checkpoint, with the whole table of the control file (H22). Moves that are under way are not in
+    /// it: whoever makes a control file of it would remove files by what was true then.
+    /// </summary>
     public static WalEvent.Checkpoint AsCheckpointRecord(this ControlFile control) => new(
-        control.RedoLsn, control.CheckpointLsn, Encoding.UTF8.GetString(ControlFileStore.EncodePayload(control)));
+        control.RedoLsn, control.CheckpointLsn,
+        Encoding.UTF8.GetString(ControlFileStore.EncodePayload(control with { Moves = [] })));
+
+    /// <summary>With a move that begins (H19).</summary>
+    /// <exception cref="PitrException">MoveUnderWay, MoveRefused: another move uses one of its names;
+    /// DatafileUnknown.</exception>
+    public static ControlFile WithMove(this ControlFile control, PlannedMove move)
+    {
+        CatalogueFile file = control.Catalogue.File(move.FileId) ?? throw EngineErrors.DatafileUnknown(move.FileId);
+        if (control.MoveOf(move.FileId) is { } running)
+            throw MoveErrors.UnderWay(file.Name, running.To);
+        bool isTaken = move.From != file.Path
+            || NamesOf(move).Any(name => control.IsNameOfMove(name)
+                || control.Catalogue.Files.Any(other => other.Id != move.FileId && other.Path == name));
+        return isTaken
+            ? throw MoveErrors.OfAnotherMove(file.Name, move.To)
+            : control with { Moves = control.Moves.Add(move) };
+    }
+
+    /// <summary>The move of a datafile that is not forgotten; null if there is none.</summary>
+    public static PlannedMove? MoveOf(this ControlFile control, FileId file) =>
+        control.Moves.FirstOrDefault(move => move.FileId == file);
+
+    /// <summary>True for a path, as it is stored, that a move uses.</summary>
+    public static bool IsNameOfMove(this ControlFile control, string stored) =>
+        control.Moves.Any(move => NamesOf(move).Contains(stored));
+
+    /// <summary>A move has put the datafile where it was to go: from here on the former file may be removed.</summary>
+    /// <param name="control">The present state.</param>
+    /// <param name="file">The datafile.</param>
+    /// <param name="isRecorded">True: this is also what makes the copy the datafile.</param>
+    public static ControlFile WithWinner(this ControlFile control, FileId file, bool isRecorded)
+    {
+        if (control.MoveOf(file) is not { } move || control.Catalogue.File(file) is not { } known)
+            return control;
+        return control with
+        {
+            Moves = control.Moves.Replace(move, move with { Winner = move.To }),
+            Catalogue = isRecorded ? control.Catalogue.WithFile(known with { Path = move.To }) : control.Catalogue,
+        };
+    }
+
+    /// <summary>Without a move of which nothing is left.</summary>
+    public static ControlFile WithoutMove(this ControlFile control, FileId file) =>
+        control.MoveOf(file) is { } move ? control with { Moves = control.Moves.Remove(move) } : control;
+
+    private static string[] NamesOf(PlannedMove move) =>
+        [move.From, move.To, move.Origin, move.From + MovePlan.AsideSuffix];
 
     /// <summary>
     /// With what was durable when a checkpoint's record was: below the redo point nobody reads any more which ids and

@@ -1,3 +1,4 @@
+using Pitr.Recovery;
 using Pitr.Storage;
 
 namespace Pitr.Actors;
@@ -14,7 +15,8 @@ internal static class DatafilePlace
     /// <exception cref="RefusedException">PlaceReserved.</exception>
     public static void Require(IFileSystem files, string databaseFolder, IEnumerable<string> stores, string path)
     {
-        if (IsWithin(Path.Combine(databaseFolder, EngineCreation.WalFolderName), path))
+        string wal = Path.Combine(databaseFolder, EngineCreation.WalFolderName);
+        if (IsWithin(wal, path) || IsSameFolder(files, wal, Path.GetDirectoryName(path)!))
             throw EngineErrors.PlaceReserved(path, "the folder is that of the WAL");
         foreach (string store in stores)
         {
@@ -23,11 +25,16 @@ internal static class DatafilePlace
         }
 
         string name = Path.GetFileName(path);
-        if (OwnNames.Any(own => name == own || name.StartsWith($"{own}.", StringComparison.Ordinal)))
+        if (OwnNames.Any(own => name == own || name.StartsWith($"{own}.", StringComparison.Ordinal))
+            || name.EndsWith(MovePlan.AsideSuffix, StringComparison.Ordinal))
             throw EngineErrors.PlaceReserved(path, "the name is one that Pitr gives to a file of its own");
         if (files.Stat(Path.GetDirectoryName(path)!) is not { IsFolder: true })
             throw EngineErrors.PlaceReserved(path, "its folder is not there");
     }
+
+    /// <summary>Also by another path to it, through a link.</summary>
+    private static bool IsSameFolder(IFileSystem files, string one, string other) =>
+        files.Stat(one) is { } first && files.Stat(other) is { IsSymlink: true } second && first.Inode == second.Inode;
 
     private static bool IsWithin(string folder, string path) =>
         path.StartsWith($"{Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder))}/", StringComparison.Ordinal);

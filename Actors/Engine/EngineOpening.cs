@@ -1,3 +1,4 @@
+using MoveSettlement = Pitr.Recovery.MoveSettlement;
 using Pitr.Storage;
 using Pitr.Wal;
 
@@ -11,6 +12,8 @@ namespace Pitr.Actors;
 /// A datafile that is missing, old, foreign or damaged does not keep the others from serving: it is NeedsRecovery. One
 /// that is ahead of the WAL keeps the database from opening, since then the WAL is not the one that the file was
 /// written from.
+/// A datafile that was moved is opened where its link leads; moves that a crash cut off are settled
+/// (<see cref="MoveSettlement"/>) before anything is flushed.
 /// THREADS  one worker. FAILURE  what was opened is closed again; trying again does no harm.
 /// </remarks>
 internal static class EngineOpening
@@ -36,6 +39,10 @@ internal static class EngineOpening
                 new WalIdentity(control.SystemId, control.Timeline, control.Lineage), WriteThrough(engine));
             TimelineHistory history = TimelineHistory.Of(control.SystemId, control.History);
             bool isRecovering = control.Recovery is not null;
+            var moves = new MoveSettlement(
+                files, engine.Folder,
+                MoveSettlement.PlaceOf(files, engine.Folder, engine.Options.Process.Machine), control.SystemId);
+            moves.SyncFolders(control);
             foreach (CatalogueFile file in control.Catalogue.Files)
                 datafiles.Add(OpenDatafile(engine, control, history, file));
             DatabaseSettings settings = DatabaseSettings.Read(files, engine.Folder);
@@ -55,8 +62,12 @@ internal static class EngineOpening
                     KnownEndOfWal = wal.End,
                     NextTransactionId = new TransactionId(next),
                 };
+                control = moves.Decide(control, HasOpened);
                 UnlessFull(() => store.Replace(control), () => store.Holds(found));
+                control = SettleMoves(moves, store, control, HasOpened);
             }
+
+            bool HasOpened(FileId id) => datafiles.Any(file => file.Id == id && file.File is not null);
 
             FileEntry place = files.Stat(engine.Folder)!;
             return new OpenedEngine(
@@ -65,6 +76,7 @@ internal static class EngineOpening
             {
                 ArchiveBound = ArchiveBound.Of(engine.Options, settings),
                 Restore = isRecovering ? RestoreSources.Of(engine, control) : null,
+                ToldOfMoves = moves.Told,
             };
         }
         catch
@@ -76,6 +88,24 @@ internal static class EngineOpening
             databaseLock.Dispose();
             throw;
         }
+    }
+
+    /// <summary>
+    /// Moves that a crash cut off: what they left over goes, once the control file on the disk names the winners (H19).
+    /// </summary>
+    private static ControlFile SettleMoves(
+        MoveSettlement moves, ControlFileStore store, ControlFile control, Predicate<FileId> hasOpened)
+    {
+        if (control.Moves.IsEmpty || !store.Holds(control))
+            return control;
+        ControlFile settled = control with
+        {
+            Moves = [.. control.Moves.Where(
+                move => !hasOpened(move.FileId) || !moves.Remove(move, control.Catalogue))],
+        };
+        if (settled.Moves.Length < control.Moves.Length)
+            UnlessFull(() => store.Replace(settled), () => store.Holds(control));
+        return settled;
     }
 
     /// <summary>
@@ -120,7 +150,7 @@ internal static class EngineOpening
     private static OpenedDatafile OpenDatafile(
         EngineContext engine, ControlFile control, TimelineHistory history, CatalogueFile file)
     {
-        string path = Catalogue.FullPath(engine.Folder, file.Path);
+        string path = LinkedName.Resolve(engine.FileSystem, Catalogue.FullPath(engine.Folder, file.Path));
         try
         {
             if (file.NeedsRecovery is not null)

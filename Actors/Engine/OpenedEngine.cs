@@ -16,6 +16,9 @@ internal sealed record OpenedEngine(
     /// <summary>What an unfinished restore is to reach; null for a crash recovery.</summary>
     public RestoreInProgress? Restore { get; init; }
 
+    /// <summary>What became of moves that had not ended; for the log.</summary>
+    public IReadOnlyList<string> ToldOfMoves { get; init; } = [];
+
     /// <summary>Where WalWriter goes on after a crash recovery.</summary>
     public WalStart WalStart(TimeProvider clock) => Actors.WalStart.Of(
         WalFolder, TimelineHistory.Of(ControlFile.SystemId, ControlFile.History), Wal!, ControlFile.NextTransactionId,

@@ -65,6 +65,24 @@ internal static class DatafileProtocol
     /// <param name="HoldersRemaining">Fences that still hold the file.</param>
     public sealed record Unfenced(Guid Token, string Datafile, Lsn FlushedLsn, int HoldersRemaining) : IWireMessage;
 
+    /// <summary>
+    /// The last part of a move (H20): the copy becomes the datafile, and the actor goes on in it. Waits until the token
+    /// is the file's only fence; new ones wait meanwhile. Answers: DatafileSwitched | SwitchRefused | SwitchUndecided.
+    /// </summary>
+    /// <param name="Token">The mover's fence, which is still held afterwards.</param>
+    /// <param name="Copy">Verified; the mover's again with the answer.</param>
+    /// <param name="WalWriter">Who logs it.</param>
+    public sealed record SwitchDatafile(Guid Token, MoveCopy Copy, IActorRef WalWriter) : ILocalMessage;
+
+    /// <param name="IsNoted">True if the control file says so, durably: what else the move used may be removed.</param>
+    public sealed record DatafileSwitched(bool IsNoted) : ILocalMessage;
+
+    /// <summary>Nothing has happened; the file lies where it lay.</summary>
+    public sealed record SwitchRefused(Problem Why) : ILocalMessage;
+
+    /// <summary>The next opening finds out where the file lies; until then it is offline.</summary>
+    public sealed record SwitchUndecided(Problem Why) : ILocalMessage;
+
     /// <summary>Breaks every fence of the file: too much memory or WAL is kept for it.</summary>
     public sealed record BreakFences(Problem Why) : ILocalMessage;
 

@@ -17,7 +17,9 @@ internal sealed class ReachablePages(DatafileEnvironment environment, Cancellati
     public Predicate<uint> Of(string path)
     {
         DatafileReport report = DatafileCheck.Run(environment, path, cancellation);
-        return page => page == report.Meta.Generation % MetaPage.Slots || report.Tree.Reachable.Contains(page);
+        // A page that can't be read is not among those that were reached: in a tree with problems any page may count.
+        return page => page == report.Meta.Generation % MetaPage.Slots || report.Tree.Reachable.Contains(page)
+            || !report.Tree.IsSound;
     }
 }
 

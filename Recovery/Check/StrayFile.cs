@@ -18,7 +18,8 @@ internal sealed record StrayFile(string Path, ControlFileCase.Row Row)
     /// </summary>
     /// <remarks>
     /// The catalogue must be that of the WAL's end: seen from an older one, a file whose creation was logged looks
-    /// unborn. A symbolic link is somebody's, and passed over.
+    /// unborn. A symbolic link is somebody's, and passed over, but where a dropped datafile lay: what it leads to then
+    /// goes with it. A file that a listed datafile's link leads to is that datafile.
     /// </remarks>
     /// <exception cref="StorageFailedException">A folder or a file can't be read.</exception>
     public static IReadOnlyList<StrayFile> Find(
@@ -27,13 +28,15 @@ internal sealed record StrayFile(string Path, ControlFileCase.Row Row)
         IEnumerable<string> inside = files.List(folder)
             .Where(name => name.EndsWith(Ending, StringComparison.Ordinal))
             .Select(name => System.IO.Path.Combine(folder, name));
-        IEnumerable<string> dropped = catalogue.DroppedFiles
+        HashSet<string> dropped = [.. catalogue.DroppedFiles
             .Where(drop => drop.Path is not null)
-            .Select(drop => Catalogue.FullPath(folder, drop.Path!));
-        HashSet<string> listed = [.. catalogue.Files.Select(file => Catalogue.FullPath(folder, file.Path))];
+            .Select(drop => Catalogue.FullPath(folder, drop.Path!))];
+        HashSet<string> listed = [.. catalogue.Files.Select(file => Catalogue.FullPath(folder, file.Path))
+            .SelectMany(path => (string[])[path, LinkedName.Resolve(files, path)])];
         return [.. inside.Concat(dropped)
             .Distinct(StringComparer.Ordinal)
-            .Where(path => !listed.Contains(path) && files.Stat(path) is { IsFolder: false, IsSymlink: false })
+            .Where(path => !listed.Contains(path) && files.Stat(path) is { IsFolder: false } entry
+                && (!entry.IsSymlink || dropped.Contains(path)))
             .Select(path => new StrayFile(path, Decide(
                 files, folder, path, catalogue, system,
                 isOurPlace: path.StartsWith(folder + "/", StringComparison.Ordinal))))];
@@ -47,6 +50,9 @@ internal sealed record StrayFile(string Path, ControlFileCase.Row Row)
     private static ControlFileCase.Row Decide(
         IFileSystem files, string folder, string path, Catalogue catalogue, SystemIdentifier system, bool isOurPlace)
     {
+        if (files.Stat(path) is { IsSymlink: true, Inode: 0 }) // a crash came between the file and its link
+            return ControlFileCase.Decide(
+                new FileFacts { IsThere = true, IsReadable = true, IsOurs = true, IsDropped = true });
         bool isBlank = false;
         MetaPage? meta;
         try

@@ -42,8 +42,27 @@ internal sealed record UnfinishedRecovery(Guid Id, string Plan, string Target, b
 internal sealed record PromotionIntent(
     Guid RecoveryId, TimelineId Timeline, Lineage Lineage, TimelineId Parent, Lsn ForkLsn, Lsn StartLsn, string Reason);
 
-/// <summary>A move that was begun: noted before the first byte of the copy (H19). Paths as in the catalogue.</summary>
-internal sealed record PlannedMove(FileId FileId, string From, string To);
+/// <summary>
+/// A move that was begun: noted before the first byte of the copy, and forgotten when what it left over is gone (H19).
+/// Paths as in the catalogue.
+/// </summary>
+/// <param name="FileId">The datafile.</param>
+/// <param name="From">The catalogue's path of it when the move began.</param>
+/// <param name="To">Where it goes; equal to <paramref name="From"/> if it comes back to a name that is a link.</param>
+/// <param name="Place">The database's folder when the move began, by machine and inode: a copy of the folder elsewhere
+/// has the same note, and must not touch the files outside that are its source's.</param>
+/// <param name="LinkedTo">Where its bytes lay when From was a symbolic link; null if they lay there.</param>
+/// <param name="Winner">Where its bytes lie, once that is decided: what else the move names may be removed. Null
+/// before.</param>
+internal sealed record PlannedMove(
+    FileId FileId, string From, string To, string Place,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LinkedTo = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Winner = null)
+{
+    /// <summary>Where its bytes lay when the move began.</summary>
+    [JsonIgnore]
+    public string Origin => LinkedTo ?? From;
+}
 
 /// <summary>
 /// What a database knows of itself: its files, its timeline, its last checkpoint, and what is unfinished.

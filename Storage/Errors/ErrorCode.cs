@@ -68,6 +68,14 @@ public enum ErrorCode
     NotInRecovery = 4013,
     /// <summary>A datafile can't lie there.</summary>
     PlaceReserved = 4014,
+    /// <summary>A datafile can't be moved to that path.</summary>
+    MoveRefused = 4015,
+    /// <summary>The datafile is being moved already.</summary>
+    MoveUnderWay = 4016,
+    /// <summary>The move was cancelled; the datafile lies where it lay.</summary>
+    MoveCancelled = 4017,
+    /// <summary>The move failed where only an opening can tell which of both files counts.</summary>
+    MoveUndecided = 4018,
     /// <summary>A fence's token is not known (any more).</summary>
     FenceUnknown = 4101,
     /// <summary>The fence was broken; the copy is void.</summary>

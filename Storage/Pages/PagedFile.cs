@@ -33,8 +33,8 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
     private const int RunPagesMax = 32;
 
     private readonly PageCache _cache;
-    private readonly IFileHandle _handle;
     private readonly Lock _lock = new();
+    private volatile IFileHandle _handle;
     private nint[] _root = [];
     private volatile bool _closed;
 
@@ -153,6 +153,13 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
         _cache.Epochs.AwaitAll(); // nobody looks at the table any more
         _cache.Close(this, root);
     }
+
+    /// <summary>
+    /// Reads from another file with the same pages from now on. Who looked before may read the former one until the
+    /// epochs of now have ended; nothing may be written to either before this returns, so both say the same of every
+    /// page that such a reader can reach.
+    /// </summary>
+    internal void ReadFrom(IFileHandle handle) => _handle = handle;
 
     /// <summary>The clock's hand takes a page out, if it is still the one in the table.</summary>
     internal bool TryUnlink(uint number, byte* page)

@@ -49,6 +49,21 @@ public sealed class BackupRunnerTests
         Assert.Equal(lab.Content, await RecoveryLab.RestoredAsync(lab.Disk, RecoveryTarget.Latest));
     }
 
+    /// <summary>A page that can't be read is not among those that are reached; it counts all the same.</summary>
+    [Fact]
+    public async Task A_backup_of_a_datafile_with_a_damaged_page_fails_and_leaves_nothing()
+    {
+        SimulatedDisk disk = MoveTests.WithFolders();
+        await using PitrDatabase database = await MoveTests.StartedAsync(disk);
+        await using var end = new ForcedEnd(database);
+        for (long page = 2; page < disk.Stat("/db/b.pitr")!.LengthBytes / PageLayout.PageBytes; page++)
+            disk.Damage("/db/b.pitr", page * PageLayout.PageBytes + 5000);
+        PitrException error = await Assert.ThrowsAnyAsync<PitrException>(
+            () => database.BackupAsync(new BackupRequest { Store = "/backups" }).WaitAsync(Patience));
+        Assert.Equal(ErrorCode.PageChecksum, error.Code);
+        Assert.False(disk.Stat("/backups/backups") is not null && disk.List("/backups/backups").Count > 0);
+    }
+
     [Fact]
     public async Task A_copy_is_made_again_once_and_then_the_backup_fails_and_leaves_nothing()
     {

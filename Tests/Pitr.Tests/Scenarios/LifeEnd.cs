@@ -29,7 +29,7 @@ internal sealed class LifeEnd
     private static readonly FileOp[] Failing =
     [
         FileOp.Create, FileOp.Write, FileOp.SyncData, FileOp.StartWriteback, FileOp.SetLength, FileOp.Rename,
-        FileOp.Link, FileOp.Delete, FileOp.SyncFolder,
+        FileOp.Link, FileOp.Symlink, FileOp.Delete, FileOp.SyncFolder,
     ];
 
     private readonly TaskCompletionSource _begun = new(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -47,7 +47,8 @@ public sealed class ControlFileTests
             new Guid(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11), new TimelineId(2), new Lineage(9), new TimelineId(1),
             new Lsn(0x1000040), new Lsn(0x1FFFC00), "recovered"),
         FinishedRecoveries = [new Guid(9, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)],
-        Moves = [new PlannedMove(FileId.Main, "main.pitr", "/data2/main.pitr")],
+        Moves = [new PlannedMove(
+            FileId.Main, "main.pitr", "/data3/main.pitr", "host/42", LinkedTo: "/data2/main.pitr", Winner: "/data3/main.pitr")],
     };
 
     private static byte[] Resealed(byte[] bytes)

@@ -1,0 +1,497 @@
+using Akka.Actor;
+using Akka.Event;
+using Pitr.Recovery;
+using Pitr.Storage;
+using static Pitr.Actors.BackupProtocol;
+using static Pitr.Actors.ControlFileProtocol;
+using static Pitr.Actors.DatafileProtocol;
+using static Pitr.Actors.MoveProtocol;
+
+namespace Pitr.Actors;
+
+/// <summary>
+/// Moves one datafile while commits and reads go on: the steps of <see cref="MovePlan"/>, each begun when the one before
+/// has told its end.
+/// </summary>
+/// <remarks>
+/// INVARIANTS
+///   DM1  One worker at a time.
+///   DM2  The file is switched only if its fence was held from before the copy's first byte; that the DatafileActor
+///        sees to (H20).
+///   DM3  What is left over is removed only when the control file names the winner, durably; the move is forgotten only
+///        when that is gone.
+///
+/// A failure or cancellation before the switch ends the fence, removes the copy and has the move forgotten, in this
+/// order; what can't be done of that is left to the next opening, which finds the note. Once the switch is asked for,
+/// its answer decides.
+/// A crash of it: its fence ends with it (death watch), and the next opening settles what it left. Until then the
+/// datafile is moved no second time.
+/// </remarks>
+[System.Diagnostics.CodeAnalysis.SuppressMessage(
+    "Design", "CA1001", Justification = "An actor's end is PostStop; the token source outlives it in its worker.")]
+internal sealed class DatafileMover : UntypedActor, IWithTimers
+{
+    private static readonly TimeSpan Lease = TimeSpan.FromMinutes(10);
+
+    private readonly EngineContext _engine;
+    private readonly EngineRoutes _routes;
+    private readonly SystemIdentifier _system;
+    private readonly ILoggingAdapter _log = Context.GetLogger();
+    private readonly long _began;
+    private RunMove _run = null!;
+    private IActorRef _asker = ActorRefs.Nobody;
+    private CancellationTokenRegistration _whenCancelled;
+    private CancellationTokenSource? _step; // of the worker that runs; null if none does (DM1)
+    private MovePlan? _plan;
+    private PlannedMove? _note;
+    private bool _isNoted;
+    private bool _isWaiting; // for the control file, the datafile's owner, or its answer
+    private IActorRef _owner = ActorRefs.Nobody;
+    private Fenced? _fence;
+    private long _fencedAt;
+    private double _fencedSeconds;
+    private MoveCopy? _copy;
+    private bool _isSwitched;
+    private Problem? _failure;
+    private bool _isFenceGivenBack;
+    private bool _isUndoing;
+    private long _doneBytes;
+
+    public DatafileMover(EngineContext engine, SystemIdentifier system, EngineRoutes routes)
+    {
+        _engine = engine;
+        _system = system;
+        _routes = routes;
+        _began = engine.Clock.GetTimestamp();
+    }
+
+    public ITimerScheduler Timers { get; set; } = null!;
+
+    public static Props PropsFor(EngineContext engine, SystemIdentifier system, EngineRoutes routes) =>
+        ActorProps.Of(() => new DatafileMover(engine, system, routes));
+
+    /// <summary>An answer after the first is nobody's: the asker has gone.</summary>
+    protected override void PostStop()
+    {
+        _whenCancelled.Unregister();
+        _step?.Cancel();
+        _asker.Tell(new RequestRefused(_failure ?? Problem.From(EngineErrors.ShuttingDown())));
+    }
+
+    protected override void OnReceive(object message)
+    {
+        switch (message)
+        {
+            case RunMove run:
+                Start(run);
+                break;
+            case CancelAsked:
+                Fail(Problem.From(MoveErrors.Cancelled(_run.Request.Datafile)));
+                break;
+            case WorkerEnded ended:
+                _step!.Dispose();
+                _step = null;
+                TakeResult(ended.Result);
+                break;
+            case ControlFileChanged:
+                _isWaiting = false;
+                TakeControlFile(why: null);
+                break;
+            case RequestRefused refused:
+                _isWaiting = false;
+                TakeControlFile(refused.Why);
+                break;
+            case DatafileFound found:
+                _isWaiting = false;
+                AskForFence(found.Owner);
+                break;
+            case Fenced fenced:
+                _isWaiting = false;
+                TakeFence(fenced);
+                break;
+            case FenceRefused refused:
+                _isWaiting = false;
+                Fail(refused.Why);
+                break;
+            case RenewDue when _fence is not null:
+                _owner.Tell(new RenewFence(_fence.Token, Lease));
+                break;
+            case RenewDue or FenceRenewed:
+                break;
+            case DatafileSwitched switched:
+                _isWaiting = false;
+                TakeSwitched(switched.IsNoted);
+                break;
+            case SwitchRefused refused:
+                _isWaiting = false;
+                Fail(refused.Why);
+                break;
+            case SwitchUndecided undecided: // the note stays: the next opening decides
+                Refuse(undecided.Why);
+                break;
+            case Unfenced unfenced when unfenced.Token == _fence?.Token:
+                TakeEndOfFence(why: null);
+                break;
+            case FenceBroken broken when broken.Token == _fence?.Token:
+                TakeEndOfFence(broken.Why);
+                break;
+            case Terminated dead when dead.ActorRef.Equals(_owner):
+                OwnerEnded();
+                break;
+            case Unfenced or FenceBroken or Terminated:
+                break; // of a fence that has ended
+            default:
+                Unhandled(message);
+                break;
+        }
+    }
+
+    // ---- to the switch ---------------------------------------------------------------------------
+
+    private void Start(RunMove run)
+    {
+        _run = run;
+        _asker = Sender;
+        IActorRef self = Self;
+        _whenCancelled = run.Cancel.Register(() => self.Tell(new CancelAsked(), ActorRefs.NoSender));
+        EngineContext engine = _engine;
+        Work(_ => Plan(engine, run.Request));
+    }
+
+    /// <summary>Everything that can be refused before anything is touched is refused here.</summary>
+    private static Planned Plan(EngineContext engine, MoveRequest request)
+    {
+        CatalogueFile file = engine.Catalogue.Catalogue.File(request.Datafile)
+            ?? throw EngineErrors.DatafileUnknown(request.Datafile);
+        FileSlot? slot = engine.Slots.TryOf(file.Id);
+        if (slot?.File is null || slot.State == DatafileState.Offline)
+            throw slot?.Why?.ToException() ?? EngineErrors.DatafileRecovering(request.Datafile);
+        string to = Path.GetFullPath(Path.Combine(engine.Folder, request.Path));
+        DatafilePlace.Require(
+            engine.FileSystem, engine.Folder, EngineFactory.StoresOf(engine).Select(store => store.Folder), to);
+        MovePlan plan = MovePlan.Make(engine.FileSystem, engine.Folder, file, to, request.WithoutLink);
+        return new Planned(plan, plan.Note(engine.Folder, PlaceOf(engine)));
+    }
+
+    private static string PlaceOf(EngineContext engine) =>
+        MoveSettlement.PlaceOf(engine.FileSystem, engine.Folder, engine.Options.Process.Machine);
+
+    private void TakeResult(object result)
+    {
+        switch (result)
+        {
+            case StepFailed failed when _isSwitched:
+                _log.Warning(
+                    "What the move of datafile {0} left over stays until the next opening: {1}", _plan!.Datafile,
+                    failed.Error.Message);
+                End();
+                break;
+            case StepFailed failed when _failure is null:
+                Fail(failed.Error is OperationCanceledException
+                    ? Problem.From(MoveErrors.Cancelled(_run.Request.Datafile))
+                    : Problem.From(failed.Error));
+                break;
+            case StepFailed failed when _isUndoing:
+                _log.Warning(
+                    "The copy of datafile {0} stays until the next opening: {1}", _plan!.Datafile, failed.Error.Message);
+                Refuse(_failure!);
+                break;
+            case var _ when _failure is not null:
+                if (_isUndoing)
+                    LetCopyGo();
+                Undo();
+                break;
+            case Planned planned:
+                (_plan, _note) = (planned.Plan, planned.Note);
+                ChangeControl(now => now.WithMove(planned.Note));
+                break;
+            case Copied:
+                _isWaiting = true;
+                _owner.Tell(new SwitchDatafile(_fence!.Token, _copy!, _routes.WalWriter));
+                break;
+            case Removed removed:
+                foreach (string line in removed.Told)
+                    _log.Info("Move of datafile {0}: {1}", _plan!.Datafile, line);
+                if (removed.IsAll)
+                    ForgetMove();
+                else
+                    End();
+                break;
+            default:
+                throw new BugException($"No next step after {result}.");
+        }
+    }
+
+    private void TakeControlFile(Problem? why)
+    {
+        if (_isSwitched)
+        {
+            if (why is not null) // the next opening finds nothing to do, and forgets it
+                _log.Warning("The move of datafile {0} is still noted: {1}", _plan!.Datafile, why.Message);
+            End();
+        }
+        else if (_isNoted)
+        {
+            Refuse(_failure!); // it was undone, and is forgotten, or will be
+        }
+        else if (why is not null)
+        {
+            Fail(why);
+        }
+        else
+        {
+            _isNoted = true;
+            if (_failure is not null)
+            {
+                Undo();
+                return;
+            }
+
+            _isWaiting = true;
+            Context.Parent.Tell(new FindDatafile(_plan!.FileId));
+        }
+    }
+
+    private void AskForFence(IActorRef? owner)
+    {
+        if (_failure is not null)
+        {
+            Undo();
+        }
+        else if (owner is null)
+        {
+            Fail(_engine.Slots.TryOf(_plan!.FileId)?.Why
+                ?? Problem.From(EngineErrors.DatafileUnknown(_plan.Datafile)));
+        }
+        else
+        {
+            _isWaiting = true;
+            _owner = Context.Watch(owner);
+            _owner.Tell(new Fence(_plan!.Datafile, Self, Self.Path.ToString(), $"move to {_plan.To}", Lease));
+        }
+    }
+
+    private void TakeFence(Fenced fenced)
+    {
+        _fence = fenced;
+        _fencedAt = _engine.Clock.GetTimestamp();
+        if (_failure is not null)
+        {
+            Undo();
+            return;
+        }
+
+        Timers.StartPeriodicTimer(nameof(RenewDue), new RenewDue(), Lease / 3);
+        MovePlan plan = _plan!;
+        Work(cancel => CopyAndVerify(plan, fenced, cancel));
+    }
+
+    private Copied CopyAndVerify(MovePlan plan, Fenced fenced, CancellationToken cancel)
+    {
+        EngineContext engine = _engine;
+        MoveCopy copy = engine.HandOver.Give(
+            MoveCopy.Of(
+                engine.FileSystem, engine.PacedWriter, plan, fenced.Incarnation, fenced.Generation,
+                fenced.CheckpointLsn),
+            static copy => copy.Dispose());
+        _copy = copy; // before its first byte, so that a failure finds what there is to remove
+        copy.Create();
+        RateLimit? limit = _run.Limit;
+        copy.CopyPages(limit, bytes => Report("copying", copy, bytes), cancel);
+        _doneBytes = 0;
+        copy.Verify(new ReachablePages(engine.Environment, cancel), bytes => Report("verifying", copy, bytes), cancel);
+        return new Copied();
+    }
+
+    private void Report(string step, MoveCopy copy, int bytes)
+    {
+        _doneBytes += bytes;
+        _run.Request.Progress?.Report(new JobProgress(step, _doneBytes, copy.LengthBytes));
+    }
+
+    // ---- after the switch ------------------------------------------------------------------------
+
+    private void TakeSwitched(bool isNoted)
+    {
+        _isSwitched = true;
+        _failure = null; // whatever it was, it came too late
+        _note = isNoted ? _note! with { Winner = _note.To } : _note;
+        LetCopyGo();
+        if (_fence is null)
+            RemoveLeftOvers();
+        else
+            GiveFenceBack();
+    }
+
+    private void GiveFenceBack()
+    {
+        if (_isFenceGivenBack)
+            return;
+        _isFenceGivenBack = true;
+        _owner.Tell(new Unfence(_fence!.Token));
+    }
+
+    /// <summary>The fence was given back, or broken: after the switch it has done what it was for.</summary>
+    private void TakeEndOfFence(Problem? why)
+    {
+        Timers.Cancel(nameof(RenewDue));
+        _fencedSeconds = _engine.Clock.GetElapsedTime(_fencedAt).TotalSeconds;
+        _fence = null;
+        if (_isSwitched)
+            RemoveLeftOvers();
+        else if (_failure is not null)
+            Undo();
+        else
+            Fail(why ?? Problem.From(EngineErrors.FenceUnknown(default)));
+    }
+
+    /// <summary>The datafile's actor is no more: it died, or the engine ends.</summary>
+    private void OwnerEnded()
+    {
+        Problem why = Problem.From(
+            EngineErrors.DatafileNeedsRecovery(_plan!.Datafile, "its actor ended while it was moved."));
+        bool isSwitching = _copy is not null && _step is null && _isWaiting;
+        _owner = ActorRefs.Nobody;
+        _fence = null;
+        if (_isSwitched)
+            End(); // the next opening removes what is left over
+        else if (isSwitching)
+            Refuse(why); // whether it had come to the switch the next opening sees
+        else
+        {
+            _isWaiting = false;
+            Fail(why);
+            Undo();
+        }
+    }
+
+    /// <summary>DM3. Without a note of the winner the next opening does it.</summary>
+    private void RemoveLeftOvers()
+    {
+        PlannedMove note = _note!;
+        bool isReadable = _engine.Slots.TryOf(note.FileId)?.File is not null; // else the former file may be the better one
+        if (note.Winner is null || !isReadable)
+        {
+            _log.Warning("What the move of datafile {0} left over stays until the next opening.", _plan!.Datafile);
+            End();
+            return;
+        }
+
+        EngineContext engine = _engine;
+        SystemIdentifier system = _system;
+        Work(_ =>
+        {
+            var settlement = new MoveSettlement(engine.FileSystem, engine.Folder, note.Place, system) { IsOwner = true };
+            bool isAll = settlement.Remove(note, engine.Catalogue.Catalogue);
+            return new Removed(isAll, settlement.Told);
+        });
+    }
+
+    private void End()
+    {
+        MovePlan plan = _plan!;
+        long bytes = _engine.Slots.TryOf(plan.FileId)?.File?.LengthBytes ?? 0;
+        _log.Info("Datafile {0} moved from {1} to {2}", plan.Datafile, plan.Origin, plan.To);
+        _asker.Tell(new MoveEnded(new MoveResult(
+            plan.Datafile, plan.Origin, plan.To, bytes, _engine.Clock.GetElapsedTime(_began).TotalSeconds,
+            _fencedSeconds)));
+        Context.Stop(Self);
+    }
+
+    // ---- failures --------------------------------------------------------------------------------
+
+    private void Fail(Problem why)
+    {
+        if (_isSwitched)
+            return;
+        if (_failure is null)
+        {
+            _failure = why;
+            _log.Warning("The move of datafile {0} failed: {1}", _run.Request.Datafile, why.Message);
+        }
+
+        Undo();
+    }
+
+    /// <summary>The next step back; each one's end comes here again.</summary>
+    private void Undo()
+    {
+        if (_step is not null)
+            _step.Cancel();
+        else if (_fence is not null)
+            GiveFenceBack(); // if the switch was asked for, its answer comes first
+        else if (_isWaiting)
+            return; // for an answer that may still be good news
+        else if (_copy is { } copy)
+            Remove(copy);
+        else if (_isNoted)
+            ForgetMove();
+        else
+            Refuse(_failure!);
+    }
+
+    private void Remove(MoveCopy copy)
+    {
+        _isUndoing = true;
+        Work(_ =>
+        {
+            copy.Remove();
+            return new Removed(true, []);
+        });
+    }
+
+    private void ForgetMove()
+    {
+        FileId file = _plan!.FileId;
+        ChangeControl(now => now.WithoutMove(file));
+    }
+
+    private void Refuse(Problem why)
+    {
+        _failure = why;
+        LetCopyGo();
+        Context.Stop(Self); // PostStop tells it
+    }
+
+    private void LetCopyGo()
+    {
+        if (_copy is { } copy && _engine.HandOver.Take(copy))
+            copy.Dispose();
+        _copy = null;
+    }
+
+    // ---- parts -----------------------------------------------------------------------------------
+
+    private void ChangeControl(Func<ControlFile, ControlFile> change)
+    {
+        _isWaiting = true;
+        _routes.ControlFile.Tell(new ChangeControlFile(change));
+    }
+
+    /// <summary>DM1. What it returns comes back in a WorkerEnded.</summary>
+    private void Work(Func<CancellationToken, object> work)
+    {
+        Invariant.Require(_step is null, "DM1", "a worker of this move still runs.");
+        _step = new CancellationTokenSource();
+        CancellationToken cancel = _step.Token;
+        _engine.Workers.Start(
+            Self, () => new WorkerEnded(work(cancel)), static error => new WorkerEnded(new StepFailed(error)));
+    }
+
+    // ---- messages to self ------------------------------------------------------------------------
+
+    private sealed record CancelAsked : ILocalMessage;
+
+    private sealed record RenewDue : ILocalMessage;
+
+    /// <summary>A worker of this move has ended: with Planned, Copied, Removed or StepFailed.</summary>
+    private sealed record WorkerEnded(object Result) : ILocalMessage;
+
+    private sealed record Planned(MovePlan Plan, PlannedMove Note);
+
+    private sealed record Copied;
+
+    private sealed record Removed(bool IsAll, IReadOnlyList<string> Told);
+
+    private sealed record StepFailed(Exception Error);
+}

@@ -1,0 +1,128 @@
+using Pitr.Simulation;
+using Pitr.Storage;
+using static Pitr.Tests.MoveTests;
+using static Pitr.Tests.TestEngine;
+
+namespace Pitr.Tests;
+
+/// <summary>What an opening does with a move that was cut off, beside the crash sweep (H19, H26).</summary>
+public sealed class MoveSettlementTests
+{
+    private const string First = "/data2/b.pitr";
+    private const string Second = "/data3/b.pitr";
+
+    /// <summary>H19: the link leads to the new place, so the former one goes; before that the other way round.</summary>
+    [Fact]
+    public async Task What_the_name_leads_to_wins()
+    {
+        SimulatedDisk switched = await CutOffBeforeRemovalAsync();
+        await using (PitrDatabase database = await OpenAsync(switched))
+            Assert.Equal(100, database.Count(database.GetTable("b")));
+        Assert.Equal([Second, "/db/b.pitr -> /data3/b.pitr"], LayoutOfB(switched));
+
+        SimulatedDisk copying = await CutOffWhileCopyingAsync();
+        await using (PitrDatabase database = await OpenAsync(copying))
+            Assert.Equal(100, database.Count(database.GetTable("b")));
+        Assert.Equal(["/db/b.pitr"], LayoutOfB(copying));
+        Assert.Empty(new ControlFileStore(copying, Folder).ReadLive().Moves);
+    }
+
+    /// <summary>H19: the former file may be the better one; nothing is removed until the winner has opened.</summary>
+    [Fact]
+    public async Task A_move_whose_datafile_did_not_open_stays_as_it_is()
+    {
+        SimulatedDisk left = await CutOffBeforeRemovalAsync();
+        byte[] sound = left.ReadAll(Second);
+        left.Damage(Second, 0, 2 * PageLayout.PageBytes);
+        await using (PitrDatabase database = await OpenAsync(left))
+            Assert.Contains(
+                (await database.GetStatusAsync().Within()).Datafiles,
+                file => file is { Name: "b", State: "needsRecovery" });
+        Assert.Equal([First, Second, "/db/b.pitr -> /data3/b.pitr"], LayoutOfB(left));
+
+        left.Delete(Second);
+        using (IFileHandle mended = left.Open(Second, FileOpen.CreateNew))
+            mended.Write(0, sound);
+        await using (PitrDatabase database = await OpenAsync(left))
+            Assert.Equal(100, database.Count(database.GetTable("b")));
+        Assert.Equal([Second, "/db/b.pitr -> /data3/b.pitr"], LayoutOfB(left));
+    }
+
+    /// <summary>H26: a copy of the folder, opened elsewhere, has the note of a move that is its source's.</summary>
+    [Fact]
+    public async Task A_copy_of_the_folder_elsewhere_removes_nothing_outside_of_it()
+    {
+        SimulatedDisk left = await CutOffWhileCopyingAsync();
+        Assert.NotNull(left.Stat(First));
+        await using PitrDatabase database = await OpenAsync(
+            left, options => options with { Process = new ThisProcess("elsewhere", 1) });
+        Assert.NotNull(left.Stat(First));
+        Assert.Empty(new ControlFileStore(left, Folder).ReadLive().Moves);
+        Assert.Equal(100, database.Count(database.GetTable("b")));
+    }
+
+    /// <summary>What somebody has put there since is his.</summary>
+    [Fact]
+    public async Task What_the_move_did_not_put_there_is_left()
+    {
+        SimulatedDisk left = await CutOffWhileCopyingAsync();
+        left.Delete(First);
+        using (IFileHandle other = left.Open(First, FileOpen.CreateNew))
+            other.Write(0, "somebody's"u8);
+        await using PitrDatabase database = await OpenAsync(left);
+        Assert.Equal("somebody's"u8, left.ReadAll(First));
+        Assert.Empty(new ControlFileStore(left, Folder).ReadLive().Moves);
+    }
+
+    /// <summary>A backup's control file knows of no move: a restore removes nothing by what was true then (H30).</summary>
+    [Fact]
+    public async Task A_checkpoint_record_names_no_move()
+    {
+        SimulatedDisk disk = WithFolders();
+        await using PitrDatabase database = await StartedAsync(disk);
+        await using var end = new ForcedEnd(database);
+        FaultGate gate = disk.Faults.On(FileOp.Write).Of(First).Nth(3).Hold();
+        Task<MoveResult> move = database.MoveAsync(To(First));
+        using var held = new HeldSync(gate);
+        await held.Reached.Within();
+        ControlFile control = new ControlFileStore(disk, Folder).ReadLive();
+        Assert.Single(control.Moves);
+        string record = Pitr.Actors.ControlFileChanges.AsCheckpointRecord(control).ControlFile;
+        Assert.Empty(ControlFileStore.DecodePayload("", System.Text.Encoding.UTF8.GetBytes(record)).Moves);
+        held.Release();
+        await move.Within();
+    }
+
+    /// <summary>As a kill leaves it in the middle of copying from the name to <see cref="First"/>.</summary>
+    private static async Task<SimulatedDisk> CutOffWhileCopyingAsync()
+    {
+        SimulatedDisk disk = WithFolders();
+        await using PitrDatabase database = await StartedAsync(disk);
+        await using var end = new ForcedEnd(database);
+        FaultGate gate = disk.Faults.On(FileOp.Write).Of(First).Nth(3).Hold();
+        Task<MoveResult> move = database.MoveAsync(To(First));
+        using var held = new HeldSync(gate);
+        await held.Reached.Within();
+        SimulatedDisk left = disk.KillCopy();
+        held.Release();
+        await move.Within();
+        return left;
+    }
+
+    /// <summary>As a kill leaves it when the link leads to <see cref="Second"/>, and <see cref="First"/> is to go.</summary>
+    private static async Task<SimulatedDisk> CutOffBeforeRemovalAsync()
+    {
+        SimulatedDisk disk = WithFolders();
+        await using PitrDatabase database = await StartedAsync(disk);
+        await using var end = new ForcedEnd(database);
+        await database.MoveAsync(To(First)).Within();
+        FaultGate gate = disk.Faults.On(FileOp.Delete).Of(First).Hold();
+        Task<MoveResult> move = database.MoveAsync(To(Second));
+        using var held = new HeldSync(gate);
+        await held.Reached.Within();
+        SimulatedDisk left = disk.KillCopy();
+        held.Release();
+        await move.Within();
+        return left;
+    }
+}
