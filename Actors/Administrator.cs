@@ -253,6 +253,32 @@ internal sealed class Administrator : UntypedActor, IWithTimers
                         Progress = progress,
                     },
                     ended).ConfigureAwait(false));
+            case MoveDatafile move:
+                RequireAllowed(move.Path, _settings.PathIsAllowed);
+                return new DatafileMoved(id, await _engine.MoveAsync(
+                    new MoveRequest
+                    {
+                        Datafile = move.Datafile,
+                        Path = move.Path,
+                        WithoutLink = move.WithoutLink,
+                        BytesPerSecondMax = move.BytesPerSecondMax,
+                        Progress = new TellProgress(id, client),
+                    },
+                    ended).ConfigureAwait(false));
+            case DrainFolder drain:
+                RequireAllowed(drain.Folder, _settings.PathIsAllowed);
+                RequireAllowed(drain.To, _settings.PathIsAllowed);
+                IReadOnlyList<MoveResult> moved = await _engine.DrainAsync(
+                    new DrainRequest
+                    {
+                        Folder = drain.Folder,
+                        To = drain.To,
+                        BytesPerSecondMax = drain.BytesPerSecondMax,
+                        Progress = new TellProgress(id, client),
+                    },
+                    ended).ConfigureAwait(false);
+                return new FolderDrained(id, Page(
+                    moved, one => 200 + 6 * (one.Datafile.Length + one.From.Length + one.To.Length)).Page);
             default:
                 throw new BugException($"The administrator has no answer to '{request.GetType().Name}'.");
         }

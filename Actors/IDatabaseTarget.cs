@@ -55,6 +55,12 @@ internal interface IDatabaseTarget : IAsyncDisposable
     /// <summary>Makes a backup set.</summary>
     Task<BackupResult> BackupAsync(BackupRequest request, CancellationToken cancellationToken);
 
+    /// <summary>Moves a datafile while it is in use.</summary>
+    Task<MoveResult> MoveAsync(MoveRequest request, CancellationToken cancellationToken);
+
+    /// <summary>Moves every datafile of a folder.</summary>
+    Task<IReadOnlyList<MoveResult>> DrainAsync(DrainRequest request, CancellationToken cancellationToken);
+
     /// <summary>Puts one key; durable and visible when it completes.</summary>
     Task<CommitResult> PutAsync(
         string table, ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, CancellationToken cancellationToken);

@@ -115,6 +115,14 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
     public Task<BackupResult> BackupAsync(BackupRequest request, CancellationToken cancellationToken) =>
         database.BackupAsync(request, cancellationToken);
 
+    /// <inheritdoc/>
+    public Task<MoveResult> MoveAsync(MoveRequest request, CancellationToken cancellationToken) =>
+        database.MoveAsync(request, cancellationToken);
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyList<MoveResult>> DrainAsync(DrainRequest request, CancellationToken cancellationToken) =>
+        database.DrainAsync(request, cancellationToken);
+
     // ---- data ----------------------------------------------------------------------------------------
 
     /// <inheritdoc/>

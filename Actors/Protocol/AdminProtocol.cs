@@ -189,6 +189,32 @@ internal static class AdminProtocol
     /// <summary>The set is complete.</summary>
     internal sealed record BackupMade(long RequestId, BackupResult Result) : AdminAnswer(RequestId);
 
+    /// <summary>
+    /// Moves a datafile; given up, before its switch, if the session ends. Answers: <see cref="Progress"/>, then
+    /// <see cref="DatafileMoved"/>.
+    /// </summary>
+    /// <param name="RequestId">Chosen by the client.</param>
+    /// <param name="Datafile">Its name.</param>
+    /// <param name="Path">The file that it becomes, on the engine's machine.</param>
+    /// <param name="WithoutLink">The database notes the new path; no link is left.</param>
+    /// <param name="BytesPerSecondMax">Null: as fast as commits allow.</param>
+    internal sealed record MoveDatafile(
+        long RequestId, string Datafile, string Path, bool WithoutLink, long? BytesPerSecondMax)
+        : AdminRequest(RequestId);
+
+    /// <summary>The datafile lies in its new place.</summary>
+    internal sealed record DatafileMoved(long RequestId, MoveResult Result) : AdminAnswer(RequestId);
+
+    /// <summary>
+    /// Moves every datafile that lies in a folder to another one. Answers: <see cref="Progress"/>, then
+    /// <see cref="FolderDrained"/>.
+    /// </summary>
+    internal sealed record DrainFolder(long RequestId, string Folder, string To, long? BytesPerSecondMax)
+        : AdminRequest(RequestId);
+
+    /// <summary>No datafile lies in the folder any more. Of very many only the first are told.</summary>
+    internal sealed record FolderDrained(long RequestId, IReadOnlyList<MoveResult> Results) : AdminAnswer(RequestId);
+
     // ---- the administrator to itself ---------------------------------------------------------------
 
     /// <summary>A request's work has ended.</summary>

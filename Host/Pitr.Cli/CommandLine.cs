@@ -58,7 +58,8 @@ internal static class CommandLine
         {
             InitCommand.Create(cli), ServeCommand.Create(cli), StatusCommand.Create(cli), CheckpointCommand.Create(cli),
             SwitchWalCommand.Create(cli), RestorePointCommand.Create(cli), ShutdownCommand.Create(cli),
-            DatafileCommand.Create(cli), TableCommand.Create(cli), PutCommand.Create(cli), GetCommand.Create(cli),
+            DatafileCommand.Create(cli), DrainCommand.Create(cli), TableCommand.Create(cli), PutCommand.Create(cli),
+            GetCommand.Create(cli),
             DeleteCommand.Create(cli), ScanCommand.Create(cli), CountCommand.Create(cli), LoadCommand.Create(cli),
             DumpCommand.Create(cli), FenceCommand.Create(cli), UnfenceCommand.Create(cli), BackupCommand.Create(cli),
             BackupsCommand.Create(cli), VerifyCommand.Create(cli), RestoreCommand.Create(cli),

@@ -201,6 +201,19 @@ public sealed class PitrAdmin : IDatabaseTarget
             request.Progress)
             .ConfigureAwait(false)).Result;
 
+    /// <inheritdoc/>
+    public async Task<MoveResult> MoveAsync(MoveRequest request, CancellationToken cancellationToken) =>
+        (await RequestAsync<DatafileMoved>(
+            new MoveDatafile(0, request.Datafile, request.Path, request.WithoutLink, request.BytesPerSecondMax),
+            cancellationToken, request.Progress).ConfigureAwait(false)).Result;
+
+    /// <inheritdoc/>
+    public async Task<IReadOnlyList<MoveResult>> DrainAsync(
+        DrainRequest request, CancellationToken cancellationToken) =>
+        (await RequestAsync<FolderDrained>(
+            new DrainFolder(0, request.Folder, request.To, request.BytesPerSecondMax), cancellationToken,
+            request.Progress).ConfigureAwait(false)).Results;
+
     // ---- data ----------------------------------------------------------------------------------------
 
     /// <inheritdoc/>

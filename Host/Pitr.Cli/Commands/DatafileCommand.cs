@@ -4,14 +4,15 @@ using Spectre.Console;
 
 namespace Pitr.Cli;
 
-/// <summary><c>pitr datafile create|list|drop</c>.</summary>
+/// <summary><c>pitr datafile create|list|move|drop</c>.</summary>
 internal static class DatafileCommand
 {
     public static Command Create(CliContext cli)
     {
-        var command = new Command("datafile", "Create, list and drop datafiles.");
+        var command = new Command("datafile", "Create, list, move and drop datafiles.");
         command.Subcommands.Add(CreateVerb(cli));
         command.Subcommands.Add(ListVerb(cli));
+        command.Subcommands.Add(MoveVerb(cli));
         command.Subcommands.Add(DropVerb(cli));
         return command;
     }
@@ -43,6 +44,35 @@ internal static class DatafileCommand
                 console => console.Write(
                     TextShapes.Rows(["datafile", "path"], rows.Select(row => new[] { row.Name, row.Path }))));
         });
+
+    private static Command MoveVerb(CliContext cli)
+    {
+        Argument<string> name = CliContext.ArgumentOf("NAME", "The datafile's name.", TextForms.Name);
+        var file = new Argument<string>("FILE") { Description = "The file that it becomes; nothing may be there yet." };
+        Option<long?> rate =
+            CliContext.OptionOf<long?>("--rate", "SIZE", "Bytes a second at most.", text => TextForms.Size(text));
+        var noSymlink = new Option<bool>("--no-symlink")
+        {
+            Description = "Note the new path in the database; else a symbolic link under the former one leads there.",
+        };
+        return cli.TargetVerb(
+            "move", "Move a datafile while it is in use.", [name, file, rate, noSymlink],
+            async (target, parsed, cancellationToken) =>
+            {
+                using var progress = new ProgressLine(cli.Console);
+                MoveResult moved = await target.MoveAsync(
+                    new MoveRequest
+                    {
+                        Datafile = parsed.GetRequiredValue(name),
+                        Path = cli.Console.FullPath(parsed.GetRequiredValue(file)),
+                        WithoutLink = parsed.GetValue(noSymlink),
+                        BytesPerSecondMax = parsed.GetValue(rate),
+                        Progress = progress,
+                    },
+                    cancellationToken).ConfigureAwait(false);
+                return Answer.Line(json => JsonShapes.Move(json, moved), TextShapes.Moved(moved));
+            });
+    }
 
     private static Command DropVerb(CliContext cli)
     {

@@ -145,6 +145,18 @@ internal static class JsonShapes
         json.WriteEndObject();
     }
 
+    public static void Move(Utf8JsonWriter json, MoveResult move)
+    {
+        json.WriteStartObject();
+        json.WriteString("datafile", move.Datafile);
+        json.WriteString("from", move.From);
+        json.WriteString("to", move.To);
+        json.WriteNumber("bytes", move.Bytes);
+        json.WriteNumber("seconds", Seconds(move.Seconds));
+        json.WriteNumber("fencedSeconds", Seconds(move.FencedSeconds));
+        json.WriteEndObject();
+    }
+
     public static void Restore(Utf8JsonWriter json, RestoreResult result)
     {
         json.WriteStartObject();

@@ -9,6 +9,9 @@ internal sealed class ProgressLine(CliConsole console) : IProgress<JobProgress>,
 
     private readonly Lock _gate = new(); // protects the line: reports come from any thread
     private long _lastShown;
+    private string? _step;
+    private long _began;
+    private long _doneBytes;
     private int _shownCharacters;
 
     /// <inheritdoc/>
@@ -16,8 +19,25 @@ internal sealed class ProgressLine(CliConsole console) : IProgress<JobProgress>,
         ? string.Create(
             CultureInfo.InvariantCulture,
             $"{value.Step}  {100.0 * value.DoneBytes / value.TotalBytes:0} %  "
-            + $"{TextShapes.Bytes(value.DoneBytes)} of {TextShapes.Bytes(value.TotalBytes)}")
+            + $"{TextShapes.Bytes(value.DoneBytes)} of {TextShapes.Bytes(value.TotalBytes)}{Left(value)}")
         : $"{value.Step}  {TextShapes.Bytes(value.DoneBytes)}");
+
+    /// <summary>What is left of a step at its pace so far; nothing in its first second.</summary>
+    private string Left(JobProgress value)
+    {
+        lock (_gate)
+        {
+            long now = TimeProvider.System.GetTimestamp();
+            if (value.Step != _step || value.DoneBytes < _doneBytes)
+                (_step, _began) = (value.Step, now);
+            _doneBytes = value.DoneBytes;
+            TimeSpan took = TimeProvider.System.GetElapsedTime(_began, now);
+            if (took < TimeSpan.FromSeconds(1) || value.DoneBytes == 0)
+                return "";
+            double seconds = took.TotalSeconds * (value.TotalBytes - value.DoneBytes) / value.DoneBytes;
+            return string.Create(CultureInfo.InvariantCulture, $", about {seconds:0} s left");
+        }
+    }
 
     /// <summary>Shows a line in place of the one before, ten times a second at most.</summary>
     public void Show(string line)

@@ -21,6 +21,11 @@ internal static class TextShapes
     /// <summary>Seconds as people read them.</summary>
     public static string Seconds(double seconds) => string.Create(CultureInfo.InvariantCulture, $"{seconds:0.00} s");
 
+    /// <summary>A datafile that was moved.</summary>
+    public static string Moved(MoveResult move) =>
+        $"datafile {move.Datafile} moved from {move.From} to {move.To}: {Bytes(move.Bytes)} in {Seconds(move.Seconds)}, "
+        + $"fenced for {Seconds(move.FencedSeconds)}";
+
     /// <summary>A table of plain texts; the last column gives way where a terminal is too narrow.</summary>
     public static Spectre.Console.Table Rows(string[] columns, IEnumerable<string[]> rows)
     {

@@ -61,6 +61,13 @@ internal static class AdminSamples
             new MakeBackup(8, "/data/backups", 1024, 2),
             new MakeBackup(8, "/data/backups", null, 1),
             new BackupMade(8, await engine.BackupAsync(new BackupRequest { Store = "/data/backups" }, none)),
+            new MoveDatafile(10, "main", "/data/main.pitr", true, 1024),
+            new MoveDatafile(10, "main", "/data/main.pitr", false, null),
+            new DatafileMoved(10, new MoveResult("main", "/db/main.pitr", "/data/main.pitr", 81920, 1.5, 0.25)),
+            new DrainFolder(11, "/data/1", "/data/2", 1024),
+            new DrainFolder(11, "/data/1", "/data/2", null),
+            new FolderDrained(
+                11, [new MoveResult("main", "/data/1/main.pitr", "/data/2/main.pitr", 81920, 1.5, 0.25)]),
         ];
     }
 }

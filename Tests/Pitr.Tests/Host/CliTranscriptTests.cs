@@ -35,7 +35,9 @@ public sealed partial class CliTranscriptTests : IDisposable
             "table list", "put t k v", "get t k", "delete t k", "load lines in.jsonl --key id --batch 2 --acks acks",
             "count lines", "scan lines --limit 2", "dump lines", "checkpoint", "backup --to store",
             "restore-point good",
-            "fence orders --lease 1m --reason test", "status", "unfence orders", "table drop t", "datafile drop orders",
+            "fence orders --lease 1m --reason test", "status", "unfence orders",
+            "datafile move orders moved-orders --rate 100MiB", "datafile move orders moved-orders",
+            "datafile move nope elsewhere", "drain db --to elsewhere", "drain db --to .", "table drop t", "datafile drop orders",
             "get t k",
             "switch-wal", "archive status", "shutdown",
         ];
@@ -100,7 +102,7 @@ public sealed partial class CliTranscriptTests : IDisposable
     [GeneratedRegex(@"\b[0-9A-F]{1,8}/[0-9A-F]{1,8}\b")]
     private static partial Regex LsnText();
 
-    [GeneratedRegex(@"(""(?:seconds|lagSeconds)"":)[0-9.E-]+")]
+    [GeneratedRegex(@"(""(?:seconds|lagSeconds|fencedSeconds)"":)[0-9.E-]+")]
     private static partial Regex Float();
 
     [GeneratedRegex(

@@ -131,6 +131,24 @@ public sealed partial class DocumentationTests : IDisposable
     }
 
     [Fact]
+    public async Task The_guide_to_moving_goes_as_it_is_told()
+    {
+        string place = Directory.CreateDirectory(Path.Combine(_home, "big")).FullName;
+        Outcome outcome = await ShellAsync(
+            "pitr init shop\nserve shop\npitr table create t --host 127.0.0.1:$PORT\n"
+            + "pitr put t k v --host 127.0.0.1:$PORT\n" + string.Concat(Blocks("docs/guide/moving.md"))
+            + "pitr get t k\npitr shutdown; wait $engine; engine=\npitr check shop\n",
+            ("PITR_HOST=127.0.0.1:4053", "PITR_HOST=127.0.0.1:$PORT"),
+            ("/mnt/big", place));
+        Assert.True(outcome.ExitCode == 0, outcome.ToString());
+        Assert.Contains("\nv\n", outcome.Output, StringComparison.Ordinal);
+        Assert.Equal(["archive.pitr", "main.pitr"], Directory.GetFiles(place).Select(Path.GetFileName).Order());
+        Assert.Equal(Path.Combine(place, "main.pitr"), new FileInfo(Path.Combine(_home, "shop/main.pitr")).LinkTarget);
+        Assert.False(File.Exists(Path.Combine(_home, "shop/archive.pitr")));
+        Assert.Equal("v\n", await PitrProcess.MustAsync(_home, "get", "t", "k", "--database", "shop"));
+    }
+
+    [Fact]
     public async Task Every_verb_that_the_reference_and_the_contract_name_has_its_help()
     {
         string reference = SourceTree.Text("docs/reference/cli.md");

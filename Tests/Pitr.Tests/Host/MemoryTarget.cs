@@ -134,6 +134,28 @@ internal sealed class MemoryTarget : IDatabaseTarget
         return Task.FromResult(new BackupResult("20261122T140500Z", new Lsn(0x10), new Lsn(0x40), 123456, 2, 1.5));
     }
 
+    public MoveRequest? LastMove { get; private set; }
+
+    public DrainRequest? LastDrain { get; private set; }
+
+    public Task<MoveResult> MoveAsync(MoveRequest request, CancellationToken cancellationToken)
+    {
+        LastMove = request;
+        request.Progress?.Report(new JobProgress("copying", 1, 2));
+        string from = _datafiles.TryGetValue(request.Datafile, out string? path) ? path
+            : throw new NotFoundException(
+                ErrorCode.DatafileUnknown, $"There is no datafile '{request.Datafile}'.", "List them.");
+        _datafiles[request.Datafile] = request.Path;
+        return Task.FromResult(new MoveResult(request.Datafile, from, request.Path, 81920, 1.5, 0.25));
+    }
+
+    public async Task<IReadOnlyList<MoveResult>> DrainAsync(DrainRequest request, CancellationToken cancellationToken)
+    {
+        LastDrain = request;
+        return [await MoveAsync(
+            new MoveRequest { Datafile = "main", Path = request.To + "/main.pitr" }, cancellationToken)];
+    }
+
     public Task<CommitResult> PutAsync(
         string table, ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, CancellationToken cancellationToken)
     {

@@ -265,6 +265,35 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_move_and_a_drain_reach_the_engine_as_they_were_asked_for()
+    {
+        await using RemoteTarget remote = await ConnectAsync();
+        var reported = new List<JobProgress>();
+        MoveResult moved = await remote.MoveAsync(
+            new MoveRequest
+            {
+                Datafile = "main",
+                Path = "/data2/main.pitr",
+                WithoutLink = true,
+                BytesPerSecondMax = 7,
+                Progress = new Reports(reported),
+            },
+            None);
+        Assert.Equal(new MoveResult("main", "/db/main.pitr", "/data2/main.pitr", 81920, 1.5, 0.25), moved);
+        Assert.Equal([new JobProgress("copying", 1, 2)], reported);
+        Assert.Equal((true, 7L), (_engine.LastMove!.WithoutLink, _engine.LastMove.BytesPerSecondMax));
+        IReadOnlyList<MoveResult> drained = await remote.DrainAsync(
+            new DrainRequest { Folder = "/data2", To = "/data3", BytesPerSecondMax = 9 }, None);
+        Assert.Equal("/data3/main.pitr", Assert.Single(drained).To);
+        Assert.Equal(
+            ("/data2", "/data3", 9L),
+            (_engine.LastDrain!.Folder, _engine.LastDrain.To, _engine.LastDrain.BytesPerSecondMax));
+        NotFoundException unknown = await Assert.ThrowsAsync<NotFoundException>(
+            () => remote.MoveAsync(new MoveRequest { Datafile = "nope", Path = "/x" }, None));
+        Assert.Equal(ErrorCode.DatafileUnknown, unknown.Code);
+    }
+
+    [Fact]
     public async Task A_path_outside_the_roots_is_refused()
     {
         await _server.DisposeAsync();
@@ -278,6 +307,12 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
             Path.Combine(_folder, "root", "out", "x") })
         {
             var refused = await Assert.ThrowsAsync<RefusedException>(() => remote.CreateDatafileAsync("b", path, None));
+            Assert.Equal(ErrorCode.NotAuthorized, refused.Code);
+            refused = await Assert.ThrowsAsync<RefusedException>(
+                () => remote.MoveAsync(new MoveRequest { Datafile = "a", Path = path }, None));
+            Assert.Equal(ErrorCode.NotAuthorized, refused.Code);
+            refused = await Assert.ThrowsAsync<RefusedException>(() => remote.DrainAsync(
+                new DrainRequest { Folder = Path.Combine(_folder, "root"), To = path }, None));
             Assert.Equal(ErrorCode.NotAuthorized, refused.Code);
         }
     }
