@@ -48,6 +48,43 @@ public sealed class MoveSettlementTests
         Assert.Equal([Second, "/db/b.pitr -> /data3/b.pitr"], LayoutOfB(left));
     }
 
+    /// <summary>H17: not even if somebody makes it the datafile by hand.</summary>
+    [Fact]
+    public async Task An_unfinished_copy_never_opens_as_the_datafile()
+    {
+        SimulatedDisk left = await CutOffWhileCopyingAsync();
+        Assert.Equal(DatafileKind.UnfinishedCopy, Datafile.Inspect(left, First).Kind);
+        left.Rename("/db/b.pitr", "/db/aside");
+        left.Symlink(First, "/db/b.pitr");
+        await using (PitrDatabase database = await OpenAsync(left))
+            Assert.Contains(
+                (await database.GetStatusAsync().Within()).Datafiles,
+                file => file is { Name: "b", State: "needsRecovery" });
+        left.Rename("/db/aside", "/db/b.pitr");
+        await using (PitrDatabase database = await OpenAsync(left))
+            Assert.Equal(100, database.Count(database.GetTable("b")));
+        Assert.Equal(["/db/b.pitr"], LayoutOfB(left));
+    }
+
+    /// <summary>H19: without a durable note of the winner nothing is removed; the next opening makes up for it.</summary>
+    [Fact]
+    public async Task A_control_file_without_room_leaves_the_former_file_to_the_next_opening()
+    {
+        SimulatedDisk disk = WithFolders();
+        await using PitrDatabase database = await StartedAsync(disk);
+        await using var end = new ForcedEnd(database);
+        await database.MoveAsync(To(First)).Within();
+        disk.Faults.On(FileOp.Write).Of("pitr.control.new").Nth(2).Full(); // the first notes the move
+        Assert.Equal(Second, (await database.MoveAsync(To(Second)).Within()).To);
+        Assert.Equal([First, Second, "/db/b.pitr -> /data3/b.pitr"], LayoutOfB(disk));
+        await database.PutAsync("b", "k0001", "goes on");
+        await database.CheckpointAsync().Within();
+        SimulatedDisk left = disk.CrashCopy(4);
+        await using PitrDatabase after = await OpenAsync(left);
+        Assert.Equal("goes on", after.Get("b", "k0001"));
+        Assert.Equal([Second, "/db/b.pitr -> /data3/b.pitr"], LayoutOfB(left));
+    }
+
     /// <summary>H26: a copy of the folder, opened elsewhere, has the note of a move that is its source's.</summary>
     [Fact]
     public async Task A_copy_of_the_folder_elsewhere_removes_nothing_outside_of_it()

@@ -27,6 +27,8 @@ public sealed class MoveCrashTests
     [InlineData(MoveCase.ByRecord, false)]
     [InlineData(MoveCase.RecordFromLink, true)]
     [InlineData(MoveCase.RecordFromLink, false)]
+    [InlineData(MoveCase.FromOutside, true)]
+    [InlineData(MoveCase.FromOutside, false)]
     public async Task A_move_that_ends_at_any_operation_leaves_one_datafile_whole_and_no_stray(
         MoveCase move, bool isPowerLoss)
     {
@@ -116,7 +118,10 @@ public sealed class MoveCrashTests
         }
     }
 
-    /// <summary>One move, and what an end before each of its operations leaves; the last is what its end leaves.</summary>
+    /// <summary>
+    /// One move and a checkpoint after it, and what an end before each of their operations leaves; the last is what their
+    /// end leaves.
+    /// </summary>
     private static async Task<IReadOnlyList<Left>> EndsOfAsync(MoveCase move, bool isPowerLoss, int copiesEach)
     {
         await using MoveLab lab = await MoveLab.CreateAsync(move);
@@ -132,6 +137,7 @@ public sealed class MoveCrashTests
             }
         };
         await lab.MoveUnderLoadAsync(move);
+        await lab.Database.CheckpointAsync().WaitAsync(TestDatabase.Patience); // the WAL behind the move may go
         disk.BeforeOperation = null;
         Assert.Equal(MoveLab.After(move, lab.Before), MoveLab.Layout(disk).Order(StringComparer.Ordinal));
         Assert.Equal(MoveLab.TargetOf(move), (await lab.Database.GetStatusAsync().WaitAsync(TestDatabase.Patience))

@@ -21,6 +21,9 @@ public enum MoveCase
 
     /// <summary>It was moved before, and loses its link.</summary>
     RecordFromLink,
+
+    /// <summary>Its name lies outside the database's folder, where no other sync makes it durable.</summary>
+    FromOutside,
 }
 
 /// <summary>
@@ -51,7 +54,7 @@ internal sealed class MoveLab : IAsyncDisposable
 
     public static string TargetOf(MoveCase move) => move switch
     {
-        MoveCase.LinkAgain or MoveCase.RecordFromLink => Second,
+        MoveCase.LinkAgain or MoveCase.RecordFromLink or MoveCase.FromOutside => Second,
         MoveCase.Back => Name,
         _ => First,
     };
@@ -72,7 +75,8 @@ internal sealed class MoveLab : IAsyncDisposable
         disk.Mount("/data3");
         PitrDatabase database = await PitrDatabase.CreateAsync(TestDatabase.Folder, OptionsFor(disk))
             .WaitAsync(TestDatabase.Patience);
-        await database.CreateDatafileAsync("b").WaitAsync(TestDatabase.Patience);
+        await database.CreateDatafileAsync("b", move == MoveCase.FromOutside ? First : null)
+            .WaitAsync(TestDatabase.Patience);
         await database.CreateTableAsync("rows", "b").WaitAsync(TestDatabase.Patience);
         var lab = new MoveLab(disk, database);
         for (int i = 0; i < RowsBefore; i++)
@@ -164,6 +168,7 @@ internal sealed class MoveLab : IAsyncDisposable
             MoveCase.Back => [Name],
             MoveCase.ByRecord => [First],
             MoveCase.RecordFromLink => [Second],
+            MoveCase.FromOutside => [$"{First} -> {Second}", Second],
             _ => throw new ArgumentOutOfRangeException(nameof(move)),
         };
         return [.. others.Concat(own).Order(StringComparer.Ordinal)];
