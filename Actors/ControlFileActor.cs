@@ -414,22 +414,13 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
     }
 
     /// <summary>
-    /// Removes a file that nothing lists any more; of one that was moved first what its link leads to, since without
-    /// the link nobody would find that again. One that can't be removed is reported, and stays as a stray.
+    /// Removes a file that nothing lists any more. One that can't be removed is reported, and stays as a stray.
     /// </summary>
     private void Unlink(string path)
     {
         try
         {
-            if (LinkedName.Resolve(_engine.FileSystem, path) is var linked && linked != path
-                && _engine.FileSystem.Stat(linked) is not null)
-            {
-                _engine.FileSystem.Delete(linked);
-                _engine.FileSystem.SyncFolder(Path.GetDirectoryName(linked)!);
-            }
-
-            _engine.FileSystem.Delete(path);
-            _engine.FileSystem.SyncFolder(Path.GetDirectoryName(path)!);
+            LinkedName.Delete(_engine.FileSystem, path);
         }
         catch (StorageFailedException error)
         {

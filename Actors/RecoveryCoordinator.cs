@@ -263,10 +263,7 @@ internal sealed class RecoveryCoordinator : UntypedActor
             () =>
             {
                 if (path is not null && engine.FileSystem.Stat(path) is not null)
-                {
-                    engine.FileSystem.Delete(path);
-                    engine.FileSystem.SyncFolder(Path.GetDirectoryName(path)!);
-                }
+                    LinkedName.Delete(engine.FileSystem, path);
 
                 return new DropDone();
             },

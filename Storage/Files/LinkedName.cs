@@ -21,4 +21,21 @@ internal static class LinkedName
 
         return path;
     }
+
+    /// <summary>
+    /// Removes a datafile, and the link under its name if it was moved; what the link leads to goes first, since without
+    /// the link nobody would find it again. Durable when it returns.
+    /// </summary>
+    public static void Delete(IFileSystem files, string path)
+    {
+        string target = Resolve(files, path);
+        if (target != path && files.Stat(target) is not null)
+        {
+            files.Delete(target);
+            files.SyncFolder(DurableReplace.FolderOf(target));
+        }
+
+        files.Delete(path);
+        files.SyncFolder(DurableReplace.FolderOf(path));
+    }
 }

@@ -137,6 +137,24 @@ internal static class StepCheck
             throw new SimulationFailure($"Backup set {damaged.BackupId} has a manifest, and is not whole: {damaged.Why} (H39).");
     }
 
+    /// <summary>After an opening no move is under way, and each datafile has one file (H19).</summary>
+    public static void NothingIsLeftOfMoves(StepEngine engine)
+    {
+        if (!engine.Control.Moves.IsEmpty)
+            throw new SimulationFailure($"After the opening {engine.Control.Moves.Length} moves are under way (H19).");
+        IFileSystem disk = engine.Context.FileSystem;
+        HashSet<string> own = [.. engine.Control.Catalogue.Files
+            .Select(file => Catalogue.FullPath(engine.Folder, file.Path))
+            .SelectMany(path => (string[])[path, LinkedName.Resolve(disk, path)])];
+        foreach (string name in disk.List(engine.Folder))
+        {
+            bool isOfMove = name.EndsWith(StepMove.Ending, StringComparison.Ordinal)
+                || name.EndsWith(MovePlan.AsideSuffix, StringComparison.Ordinal);
+            if (isOfMove && !own.Contains($"{engine.Folder}/{name}"))
+                throw new SimulationFailure($"{name} is left over from a move (H19).");
+        }
+    }
+
     /// <summary>What is restored is a datafile of its own (H15).</summary>
     public static void IncarnationsDiffer(StepEngine restored, StepEngine source)
     {

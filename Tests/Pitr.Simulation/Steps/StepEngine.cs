@@ -552,10 +552,8 @@ internal sealed class StepEngine : IDisposable
 
     public void Unlink(string path)
     {
-        if (_engine.FileSystem.Stat(path) is null)
-            return;
-        _engine.FileSystem.Delete(path);
-        _engine.FileSystem.SyncFolder(Path.GetDirectoryName(path)!);
+        if (_engine.FileSystem.Stat(path) is not null)
+            LinkedName.Delete(_engine.FileSystem, path);
     }
 }
 

@@ -10,13 +10,13 @@ internal sealed class StepHazards
     public const int Last = 44;
 
     /// <summary>
-    /// Those whose schedules the steps can bring about. Of the others, H18 to H20, H38, H40 and H42 belong to what is
-    /// not built (spills, moves, incremental backups, recovering one file online, compacting).
+    /// Those whose schedules the steps can bring about. Of the others, H38, H40 and H42 belong to what is not built
+    /// (incremental backups, recovering one file online, compacting).
     /// </summary>
     public static readonly int[] Reachable =
     [
-        1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34,
-        35, 36, 37, 39, 41, 43, 44,
+        1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30,
+        31, 32, 33, 34, 35, 36, 37, 39, 41, 43, 44,
     ];
 
     /// <summary>What each count means, in words: for the table.</summary>
@@ -38,7 +38,10 @@ internal sealed class StepHazards
         [14] = "a datafile of another branch was put back",
         [15] = "datafiles were restored",
         [16] = "a datafile is ahead of the control file, or an older copy was put back",
-        [17] = "a spill or an unfinished copy has the name of a datafile",
+        [17] = "a move has made a copy, unfinished as yet, or such a file or a spill has the name of a datafile",
+        [18] = "a move changes the name",
+        [19] = "a move was noted",
+        [20] = "a move was switched, and its fence ends after it",
         [21] = "a replay flushes on its way",
         [22] = "a fence meets a meta page that lags behind",
         [23] = "a crash while a table or datafile is made or dropped",

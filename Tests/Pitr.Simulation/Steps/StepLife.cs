@@ -41,6 +41,7 @@ internal sealed class StepLife
             (1, () => new StepFullDisk(scene)),
             (3, () => new StepReader(scene)),
             (settings.FlushWeight, () => new StepFlush(scene, scene.AnyFile())),
+            (3, () => new StepMove(scene, scene.AnyFile())),
         ];
         if (settings.Without.Length > 0)
         {

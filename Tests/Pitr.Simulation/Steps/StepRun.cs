@@ -358,6 +358,7 @@ internal sealed class StepRun
     private void Check(StepEngine engine, StepModel model, bool isWithArchive)
     {
         Lsn end = StepCheck.Run(engine, model);
+        StepCheck.NothingIsLeftOfMoves(engine);
         if (model.CutAt(end) > 0)
             Hazards.Note(2);
         if (isWithArchive)

@@ -63,6 +63,17 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
             life.RunToEnd(new StepCheckpoint(scene));
             life.Settle();
         }),
+        new("move", Small, static (life, scene) =>
+        {
+            StepFile main = scene.Engine.File(FileId.Main)!;
+            Commits(life, scene, 3);
+            for (int i = 0; i < 4; i++)
+            {
+                life.RunToEnd(new StepMove(scene, main));
+                Commits(life, scene, 2);
+                life.RunToEnd(new StepCheckpoint(scene));
+            }
+        }),
         new("large", Small with { HugeValueBytes = 0, ValueBytes = 30_000 }, static (life, scene) => Commits(life, scene, 6)),
         new("shipping", Archived, static (life, scene) =>
         {
@@ -208,6 +219,7 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         {
             disk.BeforeOperation = null;
             model.CutAt(StepCheck.Run(engine, model));
+            StepCheck.NothingIsLeftOfMoves(engine);
             StepCheck.Archive(engine, model);
         }
 

@@ -112,7 +112,8 @@ internal sealed class StepDropDatafile(StepScene scene) : StepDdl(scene)
         Table[] tables = [.. Scene.Tables.Where(table => table.DatafileId == file.Id)];
         if (file.Id == FileId.Main || file.IsBusy || file.IsOffline || file.Fenced is not null
             || tables.Length == Scene.Tables.Count
-            || Engine.Control.Catalogue.Tables.Count(table => table.FileId == file.Id) != tables.Length)
+            || Engine.Control.Catalogue.Tables.Count(table => table.FileId == file.Id) != tables.Length
+            || Engine.Control.MoveOf(file.Id) is not null)
             yield break;
         file.IsBusy = true;
         foreach (Table table in tables)
@@ -121,7 +122,7 @@ internal sealed class StepDropDatafile(StepScene scene) : StepDdl(scene)
                 yield return turn;
         }
 
-        string path = file.File.Path;
+        string path = Catalogue.FullPath(Engine.Folder, Engine.Control.Catalogue.File(file.Id)!.Path);
         if (file.File.PinnedViews > 1)
             Scene.Hazards.Note(41);
         Lsn lsn = Engine.Log(new WalEvent.DropDatafile(file.Id, file.Name), Model);

@@ -1,0 +1,139 @@
+using Pitr.Actors;
+using Pitr.Recovery;
+using Pitr.Storage;
+using Pitr.Wal;
+
+namespace Pitr.Simulation;
+
+/// <summary>
+/// A datafile moves, comes back to its name, or gets another path in the control file, in the orders of DatafileMover
+/// and of the datafile's actor (H17 to H20). At each opening exactly one file is left of it.
+/// </summary>
+internal sealed class StepMove(StepScene scene, StepFile file) : StepActivity(scene)
+{
+    /// <summary>What files that were moved are called; nothing else is.</summary>
+    public const string Ending = ".moved";
+
+    private readonly StepFence _fence = new(scene, file, lasts: 0);
+    private MoveCopy? _copy;
+    private bool _isSwitched;
+    private SwitchOutcome.Switched? _switched;
+
+    public override IEnumerable<Turn> Run()
+    {
+        if (file.IsBusy || file.IsDropped || file.IsOffline || file.Fenced is not null
+            || Engine.Control.MoveOf(file.Id) is not null || Plan() is not { } plan)
+            yield break;
+        string place = MoveSettlement.PlaceOf(Scene.Disk, Engine.Folder, Engine.Context.Options.Process.Machine);
+        PlannedMove note = plan.Note(Engine.Folder, place);
+        Engine.Note(Engine.Control.WithMove(note));
+        Scene.Hazards.Note(19);
+        yield return default;
+        foreach (Turn turn in _fence.Take())
+            yield return turn;
+        if (!_fence.IsHeld)
+        {
+            Forget();
+            yield break;
+        }
+
+        _copy = MoveCopy.Of(
+            Scene.Disk, Engine.Context.PacedWriter, plan, file.File.Incarnation, file.File.Generation,
+            file.File.CheckpointLsn);
+        if (!StepScene.Try(_copy.Create))
+        {
+            Undo();
+            yield break;
+        }
+
+        Scene.Hazards.Note(17);
+        yield return default;
+        bool isCopied = StepScene.Try(() => _copy.CopyPages(null, static _ => { }, CancellationToken.None));
+        yield return default;
+        if (!isCopied || !StepScene.Try(() => _copy.Verify(
+            new ReachablePages(Engine.Context.Environment, CancellationToken.None), static _ => { },
+            CancellationToken.None)))
+        {
+            Undo();
+            yield break;
+        }
+
+        yield return default;
+        Engine.Log(new WalEvent.MoveDatafile(file.Id, note.Origin, note.To), Model);
+        yield return default;
+        foreach (Turn turn in Switch(plan))
+            yield return turn;
+        if (!_isSwitched)
+            yield break; // it was undone, or the file is held still for ever
+        yield return default;
+        var settlement = new MoveSettlement(Scene.Disk, Engine.Folder, place, Engine.Control.SystemId) { IsOwner = true };
+        if (settlement.Remove(Engine.Control.MoveOf(file.Id)!, Engine.Control.Catalogue))
+            Forget();
+    }
+
+    public override void LetGo()
+    {
+        _switched?.Handle.Dispose();
+        _switched?.Lock.Dispose();
+        _copy?.Dispose();
+        (_switched, _copy) = (null, null);
+    }
+
+    private IEnumerable<Turn> Switch(MovePlan plan)
+    {
+        Scene.Hazards.Note(18);
+        SwitchOutcome outcome = MoveSwitch.Run(Scene.Disk, _copy!);
+        if (outcome is SwitchOutcome.NotSwitched)
+        {
+            Undo();
+            yield break;
+        }
+
+        if (outcome is not SwitchOutcome.Switched switched)
+            yield break; // still: nothing is flushed into it in this life
+        _switched = switched;
+        yield return default;
+        Engine.Note(Engine.Control.WithWinner(file.Id, plan.Way == MoveWay.ByRecord));
+        yield return default;
+        Scene.Hazards.Note(20);
+        if (plan.Way != MoveWay.ByReturn && Scene.Disk.Stat(plan.Origin) is { IsSymlink: false }
+            && !file.Fenced.AsSpan().SequenceEqual(Scene.Disk.ReadAll(plan.Origin)))
+            throw new SimulationFailure($"Datafile {file.Name} changed while it was moved (D3, I6, H20).");
+        file.File.GoOnIn(switched.Handle, switched.Lock);
+        (_switched, _isSwitched) = (null, true);
+        _copy!.Dispose();
+        _copy = null;
+        file.Fenced = Scene.Disk.ReadAll(plan.To);
+        yield return default;
+        _fence.Leave();
+    }
+
+    private MovePlan? Plan()
+    {
+        CatalogueFile listed = Engine.Control.Catalogue.File(file.Id)!;
+        string name = Catalogue.FullPath(Engine.Folder, listed.Path);
+        bool isBack = file.File.Path != name && Scene.Chance(40);
+        string to = isBack ? name : $"{Engine.Folder}/{Scene.NewName('m')}-{Scene.Draw():x8}{Ending}";
+        try
+        {
+            return MovePlan.Make(Scene.Disk, Engine.Folder, listed, to, isRecorded: Scene.Chance(30));
+        }
+        catch (Exception refused) when (refused is RefusedException or StorageFailedException)
+        {
+            return null; // no room; or an earlier life's leftover could not be removed
+        }
+    }
+
+    private void Undo()
+    {
+        _fence.Leave();
+        MoveCopy copy = _copy!;
+        _copy = null;
+        bool isGone = StepScene.Try(copy.Remove);
+        copy.Dispose();
+        if (isGone)
+            Forget();
+    }
+
+    private void Forget() => Engine.Note(Engine.Control.WithoutMove(file.Id));
+}
