@@ -45,8 +45,13 @@ internal sealed class StepHand(
         }
     }
 
+    /// <summary>Also those that were moved, and what a crash left of moving them; links are no files.</summary>
     private string[] Datafiles(string folder) =>
-        [.. disk.List(folder).Where(static name => name.EndsWith(".pitr", StringComparison.Ordinal)).Select(name => $"{folder}/{name}")];
+        [.. disk.List(folder)
+            .Where(static name => name.EndsWith(".pitr", StringComparison.Ordinal)
+                || name.EndsWith(StepMove.Ending, StringComparison.Ordinal))
+            .Select(name => $"{folder}/{name}")
+            .Where(path => disk.Stat(path) is { IsSymlink: false })];
 
     private void DamageDatafile()
     {

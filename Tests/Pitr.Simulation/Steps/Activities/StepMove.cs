@@ -90,7 +90,11 @@ internal sealed class StepMove(StepScene scene, StepFile file) : StepActivity(sc
         }
 
         if (outcome is not SwitchOutcome.Switched switched)
+        {
+            LetGo();
             yield break; // still: nothing is flushed into it in this life
+        }
+
         _switched = switched;
         yield return default;
         Engine.Note(Engine.Control.WithWinner(file.Id, plan.Way == MoveWay.ByRecord));
