@@ -38,7 +38,7 @@ internal sealed class StepHazards
         [14] = "a datafile of another branch was put back",
         [15] = "datafiles were restored",
         [16] = "a datafile is ahead of the control file, or an older copy was put back",
-        [17] = "a move has made a copy, unfinished as yet, or such a file or a spill has the name of a datafile",
+        [17] = "a move has made a copy, unfinished as yet, or a hand gave such a file a datafile's name",
         [18] = "a move changes the name",
         [19] = "a move was noted",
         [20] = "a move was switched, and its fence ends after it",
