@@ -257,6 +257,7 @@ public sealed class MoveTests
         Assert.Equal("switching", switching.State);
         await database.PutAsync("b", "k", "while it is switched");
         BreakFences(database);
+        await FileAsync(database, "b"); // asked for after it
         Task<UnfenceResult> unfence = database.UnfenceAsync(Assert.Single(switching.Fences).FenceId);
         Task<FenceGrant> waiting = database.FenceAsync("b", Lease);
         Assert.Equal(["b"], (await database.CheckpointAsync().Within()).Skipped);
