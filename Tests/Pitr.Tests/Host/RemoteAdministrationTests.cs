@@ -267,7 +267,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     [Fact]
     public async Task A_move_and_a_drain_reach_the_engine_as_they_were_asked_for()
     {
-        await using RemoteTarget remote = await ConnectAsync();
+        await using PitrAdmin remote = await ConnectAsync();
         var reported = new List<JobProgress>();
         MoveResult moved = await remote.MoveAsync(
             new MoveRequest
