@@ -23,11 +23,8 @@ internal interface ITargets
     Task<RestoreResult> RecoverAsync(
         string folder, RecoveryTarget? target, bool promote, CancellationToken cancellationToken);
 
-    /// <summary>
-    /// Runs the engine until it is told to end, or fails; an address that is null comes from the settings.
-    /// </summary>
-    Task ServeAsync(
-        string folder, string? listen, string? http, string? tokenFile, CliConsole console, Interruption interruption);
+    /// <summary>Runs the engine until it is told to end, or fails.</summary>
+    Task ServeAsync(ServeRequest request, CliConsole console, Interruption interruption);
 
     /// <summary>
     /// Opens a session with a running engine.

@@ -3,9 +3,7 @@ using System.Text;
 using Pitr.Actors;
 using Pitr.Hosting;
 using Pitr.Recovery;
-using Serilog;
 using Serilog.Core;
-using Serilog.Events;
 
 namespace Pitr.Cli;
 
@@ -72,15 +70,15 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
                 PitrRecovery.RecoverAsync(folder, target, promote, options, cancellationToken));
 
     /// <inheritdoc/>
-    public async Task ServeAsync(
-        string folder, string? listen, string? http, string? tokenFile, CliConsole console, Interruption interruption)
+    public async Task ServeAsync(ServeRequest request, CliConsole console, Interruption interruption)
     {
+        string folder = request.Folder;
         LayeredSettings said = SettingsOf(folder);
-        listen ??= said.Listen ?? ListenDefault;
-        http ??= said.Http ?? HttpDefault;
+        string listen = request.Listen ?? said.Listen ?? ListenDefault;
+        string http = request.Http ?? said.Http ?? HttpDefault;
         TlsFiles? tls = EngineServerSettings.TlsOf(said);
         EngineServer.RequireServable(tls, listen, http);
-        Logger log = LogFrom(LogEventLevel.Information);
+        Logger log = ServeLog.Create(request.LogLevel, request.LogsJson);
         await using (log.ConfigureAwait(false))
         {
             LocalTarget target = await EngineHost
@@ -93,11 +91,14 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
                     Folder = folder,
                     Listen = listen,
                     Http = http,
-                    TokenFile = tokenFile,
+                    TokenFile = request.TokenFile,
                     Roots = said.Roots,
                     Tls = tls,
                     Tokens = EngineServerSettings.TokensOf(said),
                     Variable = console.Variable,
+                    Health = new HealthOfEngine(
+                        () => target.Database, () => interruption.Orderly.IsCancellationRequested, TimeSpan.FromMinutes(1)),
+                    HttpExtras = ServeTelemetry.Extras(log, console.Variable),
                 };
                 EngineServer server = await EngineServer
                     .StartAsync(target, settings, log, interruption.Orderly).ConfigureAwait(false);
@@ -144,13 +145,4 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
     private void TellWhatIsLeft(string left) =>
         console.Error.WriteLine(
             $"The archive is behind: {left}. It is in the WAL and will be shipped when the database is open next.");
-
-    /// <summary>A log to standard error: standard output is the answer's.</summary>
-    private static Logger LogFrom(LogEventLevel least) => new LoggerConfiguration()
-        .MinimumLevel.Is(least)
-        .WriteTo.Console(
-            standardErrorFromLevel: LogEventLevel.Verbose,
-            formatProvider: CultureInfo.InvariantCulture,
-            outputTemplate: "{Timestamp:yyyy-MM-dd HH:mm:ss.fff zzz} {Level:u3} {Message:lj}{NewLine}{Exception}")
-        .CreateLogger();
 }

@@ -35,6 +35,9 @@ internal sealed record EngineServerSettings
     /// <summary>What <c>/health</c> asks; null: there is no such answer.</summary>
     public HealthOfEngine? Health { get; init; }
 
+    /// <summary>What is answered at the HTTP address besides.</summary>
+    public HttpExtras? HttpExtras { get; init; }
+
     /// <summary>Environment variables.</summary>
     public Func<string, string?> Variable { get; init; } = Environment.GetEnvironmentVariable;
 
@@ -118,7 +121,8 @@ internal sealed class EngineServer : IAsyncDisposable
         try
         {
             http = await HttpEndpoint.StartAsync(
-                httpListen, httpListen.IsLoopback ? null : tls, engine, tokens, cancellationToken).ConfigureAwait(false);
+                httpListen, httpListen.IsLoopback ? null : tls, engine, tokens, settings.Health, settings.HttpExtras,
+                cancellationToken).ConfigureAwait(false);
             string file = Hosting.TokenFile.Write(settings.TokenFile, administration.Address, token, settings.Variable);
             Hosting.TokenFile.Write(
                 Hosting.TokenFile.ForViewers(file), administration.Address, viewerToken, settings.Variable);

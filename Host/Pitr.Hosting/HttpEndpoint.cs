@@ -29,6 +29,7 @@ namespace Pitr.Hosting;
 ///   GET /v1/tables/TABLE/rows?from&amp;to&amp;prefix&amp;limit&amp;reverse     frames of StreamFrames, chunked
 ///   GET /v1/tables/TABLE/count                        frames: the end alone
 ///   GET /v1/tables/TABLE/load                         WebSocket: transactions in, commits out, in the same order
+///   GET /health                                       without a token: see HealthEndpoint. So is what HttpExtras adds
 /// </code>
 /// A failure before the first byte is a status with a problem as JSON; after it, a problem frame. A stream that ends
 /// with neither end nor problem was cut off.
@@ -42,10 +43,13 @@ internal sealed class HttpEndpoint : IAsyncDisposable
     private readonly WebApplication _application;
     private readonly IDatabaseTarget _engine;
     private readonly AdmittedTokens _tokens;
+    private readonly HealthEndpoint? _health;
     private readonly CancellationTokenSource _stopping = new();
 
-    private HttpEndpoint(WebApplication application, IDatabaseTarget engine, AdmittedTokens tokens)
+    private HttpEndpoint(
+        WebApplication application, IDatabaseTarget engine, AdmittedTokens tokens, HealthOfEngine? health)
     {
+        _health = health is null ? null : new HealthEndpoint(health);
         _application = application;
         _engine = engine;
         _tokens = tokens;
@@ -57,8 +61,8 @@ internal sealed class HttpEndpoint : IAsyncDisposable
     /// <summary>Begins to listen and to answer.</summary>
     /// <exception cref="StorageFailedException">The address cannot be listened on.</exception>
     public static async Task<HttpEndpoint> StartAsync(
-        ListenAddress listen, TlsIdentity? tls, IDatabaseTarget engine, AdmittedTokens tokens,
-        CancellationToken cancellationToken)
+        ListenAddress listen, TlsIdentity? tls, IDatabaseTarget engine, AdmittedTokens tokens, HealthOfEngine? health,
+        HttpExtras? extras, CancellationToken cancellationToken)
     {
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Services.AddSingleton<IHostLifetime, NoLifetime>();
@@ -74,8 +78,10 @@ internal sealed class HttpEndpoint : IAsyncDisposable
                     endPoint.UseHttps(HttpsOf(tls));
             });
         });
+        extras?.Services(builder);
         WebApplication application = builder.Build();
-        var endpoint = new HttpEndpoint(application, engine, tokens);
+        var endpoint = new HttpEndpoint(application, engine, tokens, health);
+        extras?.Endpoints(application);
         application.UseWebSockets();
         application.Run(endpoint.AnswerAsync);
         try
@@ -117,6 +123,12 @@ internal sealed class HttpEndpoint : IAsyncDisposable
         try
         {
             AdminRole role = RoleOf(context.Request);
+            if (_health is not null && context.Request is { Method: "GET", Path.Value: HealthEndpoint.Path })
+            {
+                await _health.AnswerAsync(context, role != AdminRole.None, ended.Token).ConfigureAwait(false);
+                return;
+            }
+
             if (role == AdminRole.None)
                 throw AdminErrors.NotAuthorized();
             if (role < RoleNeeded(context.Request))

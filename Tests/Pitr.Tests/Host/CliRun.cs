@@ -57,7 +57,11 @@ internal sealed class CliRun(IDatabaseTarget target) : ITargets
         string folder, int walSegmentBytes, IReadOnlyList<string> stores, CancellationToken cancellationToken) =>
         Task.FromResult(new SystemIdentifier(1));
 
-    public Task ServeAsync(
-        string folder, string? listen, string? http, string? tokenFile, CliConsole console, Interruption interruption) =>
-        Task.CompletedTask;
+    public ServeRequest? Served { get; private set; }
+
+    public Task ServeAsync(ServeRequest request, CliConsole console, Interruption interruption)
+    {
+        Served = request;
+        return Task.CompletedTask;
+    }
 }

@@ -96,6 +96,7 @@ internal sealed class ServeProcess : IAsyncDisposable
 {
     private readonly Process _process;
     private readonly StringBuilder _log = new();
+    private readonly List<(string Text, TaskCompletionSource Seen)> _awaited = [];
     private readonly Task _reading;
 
     private ServeProcess(Process process)
@@ -109,6 +110,30 @@ internal sealed class ServeProcess : IAsyncDisposable
 
     /// <summary>Where clients find it.</summary>
     public string Host { get; private set; } = "";
+
+    /// <summary>Where it answers HTTP.</summary>
+    public string Http { get; private set; } = "";
+
+    /// <summary>Completes when a line of the log holds the text.</summary>
+    public async Task WhenLoggedAsync(string text)
+    {
+        var seen = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        lock (_log)
+        {
+            _awaited.Add((text, seen));
+            if (_log.ToString().Contains(text, StringComparison.Ordinal))
+                seen.TrySetResult();
+        }
+        await seen.Task.WaitAsync(PitrProcess.Patience);
+    }
+
+    /// <summary>SIGTERM; its end is not waited for.</summary>
+    public async Task SignalAsync()
+    {
+        using Process kill =
+            Process.Start("kill", ["-TERM", _process.Id.ToString(System.Globalization.CultureInfo.InvariantCulture)]);
+        await kill.WaitForExitAsync();
+    }
 
     /// <summary>What it logged so far.</summary>
     public string Log
@@ -124,10 +149,11 @@ internal sealed class ServeProcess : IAsyncDisposable
     public int ExitCode => _process.ExitCode;
 
     /// <summary>Starts an engine and waits until it takes commits.</summary>
-    public static async Task<ServeProcess> StartAsync(string home, string folder)
+    public static async Task<ServeProcess> StartAsync(string home, string folder, params string[] options)
     {
         var serve = new ServeProcess(
-            PitrProcess.Start(home, "serve", folder, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"));
+            PitrProcess.Start(
+                home, ["serve", folder, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", .. options]));
         string? line = await serve._process.StandardOutput.ReadLineAsync().WaitAsync(PitrProcess.Patience);
         string[] words = (line ?? "").Split(' ');
         int host = Array.IndexOf(words, "--host");
@@ -138,6 +164,7 @@ internal sealed class ServeProcess : IAsyncDisposable
         }
         serve.Ready = line!;
         serve.Host = words[host + 1];
+        serve.Http = words[Array.IndexOf(words, "--http") + 1];
         return serve;
     }
 
@@ -151,9 +178,7 @@ internal sealed class ServeProcess : IAsyncDisposable
     /// <summary>SIGTERM: the orderly end.</summary>
     public async Task<int> TerminateAsync()
     {
-        using Process kill =
-            Process.Start("kill", ["-TERM", _process.Id.ToString(System.Globalization.CultureInfo.InvariantCulture)]);
-        await kill.WaitForExitAsync();
+        await SignalAsync();
         return await EndAsync();
     }
 
@@ -179,7 +204,14 @@ internal sealed class ServeProcess : IAsyncDisposable
         while (await _process.StandardError.ReadLineAsync() is { } line)
         {
             lock (_log)
+            {
                 _log.AppendLine(line);
+                foreach ((string text, TaskCompletionSource seen) in _awaited)
+                {
+                    if (line.Contains(text, StringComparison.Ordinal))
+                        seen.TrySetResult();
+                }
+            }
         }
     }
 }
