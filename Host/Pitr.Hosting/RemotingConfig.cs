@@ -96,6 +96,7 @@ internal static class RemotingConfig
               public-hostname = "{{host}}"
               port = {{port}}
               batching.enabled = off
+              tcp-reuse-addr = off # on Linux .NET makes of it SO_REUSEPORT: two engines would share one port
               enable-ssl = {{(tls ? "on" : "off")}}
               ssl {
                 suppress-validation = off

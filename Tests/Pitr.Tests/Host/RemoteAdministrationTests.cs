@@ -148,47 +148,11 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     }
 
     [Fact]
-    public async Task What_cannot_be_understood_is_answered_and_the_engine_serves_on()
-    {
-        using ActorSystem system = ActorSystem.Create("other", RemotingConfig.ForClient(IPAddress.Loopback, "127.0.0.1", null));
-        var inbox = new Inbox(system);
-        ActorSelection administrator = system.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen, tls: false));
-        administrator.Tell(new Unintelligible(7, "sent as it is"), inbox.Ref); // no message of ours: not sent at all
-        administrator.Tell(new OpenSession(ProtocolVersion, Token, "first"), inbox.Ref);
-        Assert.IsType<SessionOpened>(await inbox.NextAsync());
-        await system.Terminate();
-
-        // A newer client: its serializer has a message more.
-        BootstrapSetup ours =
-            RemotingConfig.ForClient(IPAddress.Loopback, "127.0.0.1", null).Get<BootstrapSetup>().Value;
-        using ActorSystem newer = ActorSystem.Create("newer", ours.WithConfig(ConfigurationFactory.ParseString("""
-            akka.actor.serializers.pitr-admin = "Pitr.Tests.NewerAdminSerializer, Pitr.Tests"
-            akka.actor.serialization-bindings { "Pitr.Tests.FromTheFuture, Pitr.Tests" = pitr-admin }
-            """).WithFallback(ours.Config.Value)));
-        var client = new Inbox(newer);
-        ActorSelection from = newer.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen, tls: false));
-        from.Tell(new FromTheFuture(3, "checkpoint.2"), client.Ref);
-        Assert.Equal((int)ErrorCode.NotAuthorized, Assert.IsType<Failed>(await client.NextAsync()).Why.Code);
-        from.Tell(new OpenSession(ProtocolVersion, Token, "newer"), client.Ref);
-        Assert.IsType<SessionOpened>(await client.NextAsync());
-        foreach (string manifest in new[] { "checkpoint.2", "System.Diagnostics.Process, System.Diagnostics.Process" })
-        {
-            from.Tell(new FromTheFuture(9, manifest), client.Ref);
-            Failed failed = Assert.IsType<Failed>(await client.NextAsync());
-            Assert.Equal((9L, (int)ErrorCode.FormatVersion), (failed.RequestId, failed.Why.Code));
-            Assert.Contains(manifest, failed.Why.Message, StringComparison.Ordinal);
-        }
-        from.Tell(new SwitchWal(10), client.Ref);
-        Assert.Equal(10, Assert.IsType<WalSwitched>(await client.NextAsync()).RequestId);
-        await newer.Terminate();
-    }
-
-    [Fact]
     public async Task A_token_opens_the_door_for_the_reference_that_showed_it_only()
     {
         using ActorSystem system = ActorSystem.Create("other", RemotingConfig.ForClient(IPAddress.Loopback, "127.0.0.1", null));
-        var first = new Inbox(system);
-        var second = new Inbox(system);
+        var first = new RemoteInbox(system);
+        var second = new RemoteInbox(system);
         ActorSelection administrator = system.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen, tls: false));
         administrator.Tell(new OpenSession(ProtocolVersion, Token, "first"), first.Ref);
         Assert.IsType<SessionOpened>(await first.NextAsync());
@@ -197,42 +161,6 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         Assert.Equal((7, (int)ErrorCode.NotAuthorized), (failed.RequestId, failed.Why.Code));
         administrator.Tell(new OpenSession(99, Token, "second"), second.Ref);
         Assert.Equal((int)ErrorCode.FormatVersion, Assert.IsType<SessionRefused>(await second.NextAsync()).Why.Code);
-        await system.Terminate();
-    }
-
-    [Fact]
-    public async Task Messages_of_other_serializers_and_to_other_actors_do_not_arrive()
-    {
-        // An ordinary remoting system, as an attacker would have one, which can speak our protocol too.
-        using ActorSystem system = ActorSystem.Create("attacker", ConfigurationFactory.ParseString("""
-            akka {
-              loglevel = OFF
-              stdout-loglevel = OFF
-              actor.provider = remote
-              actor.serializers.pitr-admin = "Pitr.Actors.AdminSerializer, Pitr.Actors"
-              actor.serialization-bindings { "Pitr.Actors.AdminProtocol+IAdminMessage, Pitr.Actors" = pitr-admin }
-              remote.dot-netty.tcp { hostname = "127.0.0.1", port = 0 }
-            }
-            """));
-        var inbox = new Inbox(system);
-        string path = RemotingConfig.AdministratorPath(_server.Listen, tls: false);
-        ActorSelection administrator = system.ActorSelection(path);
-        administrator.Tell("text", inbox.Ref);
-        administrator.Tell(new UriBuilder("http://x"), inbox.Ref); // by the default serializer: type names on the wire
-        administrator.Tell(new Identify(1), inbox.Ref);
-        administrator.Tell(PoisonPill.Instance, inbox.Ref);
-        administrator.Tell(Kill.Instance, inbox.Ref);
-        system.ActorSelection(path.Replace("/user/admin", "/system", StringComparison.Ordinal))
-            .Tell(new Ping(), inbox.Ref);
-        system.ActorSelection(path.Replace("/user/admin", "/user", StringComparison.Ordinal))
-            .Tell(new Ping(), inbox.Ref);
-
-        // The Administrator lives and hears ours; nothing else has been answered.
-        administrator.Tell(new Ping(), inbox.Ref);
-        Assert.Equal(new Pong(SessionIsOpen: false), await inbox.NextAsync());
-        await using PitrAdmin remote = await ConnectAsync();
-        await remote.SwitchWalAsync(None);
-        Assert.Empty(inbox.Rest());
         await system.Terminate();
     }
 
@@ -521,35 +449,5 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     private sealed class Reports(List<JobProgress> reported) : IProgress<JobProgress>
     {
         public void Report(JobProgress value) => reported.Add(value);
-    }
-
-    /// <summary>A reference that keeps what it is sent.</summary>
-    private sealed class Inbox
-    {
-        private readonly System.Threading.Channels.Channel<object> _messages =
-            System.Threading.Channels.Channel.CreateUnbounded<object>();
-
-        public Inbox(ActorSystem system) => Ref = system.ActorOf(Props.Create(() => new Keeper(_messages.Writer)));
-
-        public IActorRef Ref { get; }
-
-        public async Task<object> NextAsync()
-        {
-            using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(30));
-            return await _messages.Reader.ReadAsync(patience.Token);
-        }
-
-        public List<object> Rest()
-        {
-            var rest = new List<object>();
-            while (_messages.Reader.TryRead(out object? message))
-                rest.Add(message);
-            return rest;
-        }
-    }
-
-    private sealed class Keeper(System.Threading.Channels.ChannelWriter<object> messages) : UntypedActor
-    {
-        protected override void OnReceive(object message) => messages.TryWrite(message);
     }
 }
