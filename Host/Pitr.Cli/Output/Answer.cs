@@ -40,11 +40,30 @@ internal sealed record Answer(Action<Utf8JsonWriter> Json, Action<IAnsiConsole> 
         else
         {
             using var writer = new StreamWriter(buffer, leaveOpen: true) { NewLine = "\n" };
-            Text(AnsiTo(writer, console.OutputIsTerminal));
+            Text(AnsiTo(writer, console));
         }
         buffer.Position = 0;
         buffer.CopyTo(console.Output);
         console.Output.Flush();
+    }
+
+    /// <summary>A console of Spectre's for what a terminal that can be drawn on shows; else as the other one.</summary>
+    public static IAnsiConsole AnsiTo(TextWriter writer, CliConsole console)
+    {
+        if (!console.IsScreen)
+            return AnsiTo(writer, console.OutputIsTerminal);
+        IAnsiConsole screen = AnsiConsole.Create(new AnsiConsoleSettings
+        {
+            Out = new AnsiConsoleOutput(writer),
+            Ansi = AnsiSupport.Yes,
+            ColorSystem = string.IsNullOrEmpty(console.Variable("NO_COLOR"))
+                ? ColorSystemSupport.Detect
+                : ColorSystemSupport.NoColors,
+            Interactive = InteractionSupport.No,
+        });
+        screen.Profile.Capabilities.Unicode = true;
+        screen.Profile.Width = console.ScreenWidth ?? (Console.WindowWidth > 0 ? Console.WindowWidth : 80);
+        return screen;
     }
 
     /// <summary>A console of Spectre's on a writer: colours only on a terminal, without a width elsewhere.</summary>

@@ -32,6 +32,12 @@ internal sealed record CliConsole(
         !Console.IsOutputRedirected,
         !Console.IsErrorRedirected);
 
+    /// <summary>True if standard output is a terminal that can be drawn on.</summary>
+    public bool IsScreen => OutputIsTerminal && Variable("TERM") is not (null or "" or "dumb");
+
+    /// <summary>Characters in a line of the terminal; null: ask it.</summary>
+    public int? ScreenWidth { get; init; }
+
     /// <summary>A path that was given on the command line, in full.</summary>
     public string FullPath(string path) => Path.GetFullPath(path, CurrentFolder);
 

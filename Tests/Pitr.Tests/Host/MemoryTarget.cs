@@ -14,6 +14,7 @@ internal sealed class MemoryTarget : IDatabaseTarget
     private readonly SortedDictionary<string, string> _datafiles =
         new(StringComparer.Ordinal) { ["main"] = "/db/main.pitr" };
     private ulong _transactions;
+    private int _looks;
 
     public static readonly Guid FenceId = new("01234567-89ab-cdef-0123-456789abcdef");
 
@@ -22,6 +23,9 @@ internal sealed class MemoryTarget : IDatabaseTarget
 
     /// <summary>The next transaction of a load fails from this one on; null: none.</summary>
     public int? LoadFailsAtTransaction { get; set; }
+
+    /// <summary>The status fails when it is asked for this often; null: it does not.</summary>
+    public int? StatusFailsAtLook { get; set; }
 
     /// <summary>Holds a checkpoint until it is set.</summary>
     public TaskCompletionSource? CheckpointGate { get; set; }
@@ -45,7 +49,10 @@ internal sealed class MemoryTarget : IDatabaseTarget
 
     public void AddDatafile(string name, string path) => _datafiles[name] = path;
 
-    public Task<EngineStatus> GetStatusAsync(CancellationToken cancellationToken) => Task.FromResult(new EngineStatus(
+    public Task<EngineStatus> GetStatusAsync(CancellationToken cancellationToken) => ++_looks == StatusFailsAtLook
+        ? Task.FromException<EngineStatus>(
+            new RefusedException(ErrorCode.ShuttingDown, "The engine is shutting down.", "Try later."))
+        : Task.FromResult(new EngineStatus(
         new SystemIdentifier(0x0123456789ABCDEF), "Running", new TimelineId(2), new Lsn(0x1_016B3F80),
         new Lsn(0x1_016B3F80),
         new Lsn(0x1_00000008),
