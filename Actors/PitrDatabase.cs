@@ -582,19 +582,29 @@ public sealed class PitrDatabase : IAsyncDisposable
         return moved;
     }
 
-    private async Task<MoveResult> MoveAsync(MoveRequest request, RateLimit? limit, CancellationToken cancellationToken)
+    private Task<MoveResult> MoveAsync(MoveRequest request, RateLimit? limit, CancellationToken cancellationToken) =>
+        Traces.RunAsync(
+            "pitr.move", Folder, () => CarryOutMoveAsync(request, limit, cancellationToken),
+            static (activity, moved) => activity.SetTag("pitr.datafile", moved.Datafile).SetTag("pitr.bytes", moved.Bytes));
+
+    private async Task<MoveResult> CarryOutMoveAsync(
+        MoveRequest request, RateLimit? limit, CancellationToken cancellationToken)
     {
         RequireWritable();
+        long began = _engine.Clock.GetTimestamp();
         using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         try
         {
             // The wait does not end with the caller's token: the answer tells whether it came too late.
-            return (await AskAsync<MoveEnded>(
+            MoveResult moved = (await AskAsync<MoveEnded>(
                 _actors.Supervisor, new RunMove(request, limit, cancel.Token), CancellationToken.None,
                 Timeout.InfiniteTimeSpan).ConfigureAwait(false)).Result;
+            _engine.Metrics.NoteMove(request.Datafile, _engine.Clock.GetElapsedTime(began), "ended");
+            return moved;
         }
         catch
         {
+            _engine.Metrics.NoteMove(request.Datafile, _engine.Clock.GetElapsedTime(began), "failed");
             cancel.Cancel();
             throw;
         }

@@ -31,6 +31,7 @@ internal sealed class EngineMetrics : IDisposable
     private Histogram<double>? _flushSeconds;
     private Histogram<double>? _checkpointSeconds;
     private Histogram<double>? _backupSeconds;
+    private Histogram<double>? _moveSeconds;
     private Histogram<double>? _shipSeconds;
     private Counter<long>? _refused;
     private Counter<long>? _fencesBroken;
@@ -55,6 +56,7 @@ internal sealed class EngineMetrics : IDisposable
         _flushSeconds = Seconds(meter, "pitr.flush.duration", "Flush of a datafile.");
         _checkpointSeconds = Seconds(meter, "pitr.checkpoint.duration", "Checkpoint, from its barrier to the control file.");
         _backupSeconds = Seconds(meter, "pitr.backup.duration", "Backup set.");
+        _moveSeconds = Seconds(meter, "pitr.move.duration", "Move of a datafile.");
         _shipSeconds = Seconds(meter, "pitr.archive.ship.duration", "Shipping of a segment, or of a tail, to a store.");
         _refused = meter.CreateCounter<long>(
             "pitr.commits.refused", "{commit}", "Commits that ended with an error; they are not in the WAL.");
@@ -103,6 +105,10 @@ internal sealed class EngineMetrics : IDisposable
     /// <summary>A backup came to its end.</summary>
     public void NoteBackup(TimeSpan elapsed, string outcome) =>
         _backupSeconds?.Record(elapsed.TotalSeconds, _database, new(OutcomeTag, outcome));
+
+    /// <summary>A move came to its end.</summary>
+    public void NoteMove(string datafile, TimeSpan elapsed, string outcome) =>
+        _moveSeconds?.Record(elapsed.TotalSeconds, _database, new(DatafileTag, datafile), new(OutcomeTag, outcome));
 
     /// <summary>A step of shipping to a store came to its end.</summary>
     public void NoteShip(string store, TimeSpan elapsed, string outcome) =>

@@ -47,11 +47,16 @@ public sealed partial class TelemetryTests : IDisposable
         await database.PutAsync(await database.CreateTableAsync("t"), "k"u8.ToArray(), "v"u8.ToArray());
         await database.CheckpointAsync();
         await database.BackupAsync(new BackupRequest { Store = Path.Combine(_home, "archive") });
+        await database.MoveAsync(new MoveRequest { Datafile = "main", Path = Path.Combine(_home, "moved.pitr") });
+        await Assert.ThrowsAnyAsync<PitrException>(() => database.MoveAsync(
+            new MoveRequest { Datafile = "main", Path = Path.Combine(_home, "moved.pitr") }));
         listener.RecordObservableInstruments();
 
         Assert.NotEmpty(Of("pitr.flush.duration", ("pitr.datafile", "main"), ("pitr.outcome", "ended")));
         Assert.NotEmpty(Of("pitr.checkpoint.duration", ("pitr.outcome", "ended")));
         Assert.NotEmpty(Of("pitr.backup.duration", ("pitr.outcome", "ended")));
+        Assert.Single(Of("pitr.move.duration", ("pitr.datafile", "main"), ("pitr.outcome", "ended")));
+        Assert.Single(Of("pitr.move.duration", ("pitr.datafile", "main"), ("pitr.outcome", "failed")));
         Assert.Contains(_seen, seen => seen.Name == "pitr.archive.lag" && seen.Has("pitr.store", Path.Combine(_home, "archive")));
         Assert.Equal(0, Last("pitr.archive.failing"));
         await database.ShutdownAsync(); // ships to the last record

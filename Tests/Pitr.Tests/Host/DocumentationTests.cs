@@ -170,6 +170,44 @@ public sealed partial class DocumentationTests : IDisposable
         Assert.Contains("needs the role of an operator", outcome.Error, StringComparison.Ordinal);
     }
 
+    /// <summary>The sample service, end to end.</summary>
+    [CurlFact]
+    public async Task The_guide_to_hosting_goes_as_it_is_told()
+    {
+        Outcome outcome = await ShellAsync(
+            string.Concat(Blocks("docs/guide/hosting.md")),
+            ("PITR__LISTEN=127.0.0.1:4053", "PITR__LISTEN=127.0.0.1:$PORT"),
+            ("dotnet run -c Release --project samples/Shop -- --urls http://127.0.0.1:8080 &", """
+                "$SHOP_EXE" --urls http://127.0.0.1:$PORT_AGAIN > shop.log 2>&1 &
+                engine=$!
+                for n in $(seq 600); do
+                    curl -fsS http://127.0.0.1:$PORT_AGAIN/health > /dev/null 2>&1 && break
+                    kill -0 $engine || { cat shop.log >&2; exit 1; }
+                    sleep 0.1
+                done
+                """),
+            ("shop=http://127.0.0.1:8080", "shop=http://127.0.0.1:$PORT_AGAIN"),
+            ("PITR_HOST=127.0.0.1:4053", "PITR_HOST=127.0.0.1:$PORT"),
+            ("kill -TERM %1; wait %1", "kill -TERM $engine; wait $engine; engine="));
+        Assert.True(outcome.ExitCode == 0, outcome.ToString());
+        const string ada = """{"number":1,"customer":"ada","item":"lamp","quantity":2}""";
+        const string all = $$"""
+            [{{ada}},{"number":2,"customer":"alan","item":"rug","quantity":5},{"number":3,"customer":"edsger","item":"vase","quantity":1}]
+            """;
+        Assert.StartsWith("Healthy" + ada, outcome.Output, StringComparison.Ordinal);
+        foreach (string answer in new[]
+        {
+            "There is not so much", """{"lamp":98,"rug":0,"vase":20}""", "3[]" + all, // removed, gone, and as it was
+            """{"broughtBack":3}""" + all, "pitr_commits_total{",
+        })
+            Assert.Contains(answer, outcome.Output, StringComparison.Ordinal);
+        Assert.True(File.Exists(Path.Combine(_home, "fast/orders.pitr")));
+        Assert.True(File.Exists(Path.Combine(_home, "shop-data/copies/orders.pitr")));
+        Assert.False(Directory.Exists(Path.Combine(_home, "shop-data/past")));
+        await PitrProcess.MustAsync(_home, "check", "shop-data/db");
+        Assert.Equal("4\n", await PitrProcess.MustAsync(_home, "count", "orders", "--database", "shop-data/db"));
+    }
+
     [Fact]
     public async Task Every_verb_that_the_reference_and_the_contract_name_has_its_help()
     {
@@ -315,6 +353,7 @@ public sealed partial class DocumentationTests : IDisposable
         start.Environment.Remove("PITR_DATABASE");
         start.Environment.Remove("PITR_HOST");
         start.Environment["PITR_EXE"] = PitrProcess.Executable;
+        start.Environment["SHOP_EXE"] = ShopProcess.Executable;
         start.Environment["PORT"] = FreePort();
         start.Environment["PORT_AGAIN"] = FreePort();
         using Process process = Process.Start(start)!;

@@ -456,7 +456,7 @@ internal sealed class HostLog : ILoggerProvider, ILogger
                 seen.TrySetResult();
         }
 
-        await seen.Task.Within();
+        await seen.Task.WaitAsync(PitrProcess.Patience);
     }
 
     public ILogger CreateLogger(string categoryName) => this;
@@ -472,7 +472,12 @@ internal sealed class HostLog : ILoggerProvider, ILogger
     public void Log<TState>(
         LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
     {
-        string line = formatter(state, exception);
+        Add(formatter(state, exception));
+    }
+
+    /// <summary>Takes a line that somebody else has written.</summary>
+    public void Add(string line)
+    {
         lock (_awaited)
         {
             _lines.Enqueue(line);
