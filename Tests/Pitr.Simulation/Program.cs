@@ -9,6 +9,7 @@ var scenarios = new Option<bool>("--scenarios")
 {
     Description = "The fixed scenarios first, each crashed before each of its operations; with --states some of each.",
 };
+var only = new Option<string?>("--only") { Description = "With --scenarios: those of these names alone, with commas." };
 var hazards = new Option<bool>("--hazards") { Description = "Prints how often the schedule of each hazard came about." };
 var lives = new Option<int?>("--lives") { Description = "Lives of a seed, as a minimised failure says." };
 var steps = new Option<int?>("--steps") { Description = "Steps of a life at most, as a minimised failure says." };
@@ -24,7 +25,7 @@ level.AcceptOnlyFromAmong("steps", "engine");
 var root = new RootCommand(
     "Runs the engine's parts in a simulation: a disk that crashes and fails, and an oracle that knows what must be there.")
 {
-    seed, seeds, minutes, states, scenarios, hazards, lives, steps, without, asItIs, failures, level,
+    seed, seeds, minutes, states, scenarios, only, hazards, lives, steps, without, asItIs, failures, level,
 };
 root.SetAction(parsed =>
 {
@@ -42,8 +43,11 @@ root.SetAction(parsed =>
             : drawn.Without,
     };
     var request = new ExplorationRequest(
-        first, count, time, parsed.GetValue(states) ?? long.MaxValue, Change, parsed.GetValue(scenarios),
-        parsed.GetValue(hazards), !parsed.GetValue(asItIs), parsed.GetValue(failures));
+        first, count, time, parsed.GetValue(states) ?? long.MaxValue, Change, parsed.GetValue(scenarios) || parsed.GetValue(only) is not null,
+        parsed.GetValue(hazards), !parsed.GetValue(asItIs), parsed.GetValue(failures))
+    {
+        Only = parsed.GetValue(only)?.Split(','),
+    };
     if (parsed.GetValue(level) == "steps")
         return new Exploration(request).Run();
     var limits = new EngineLimits(

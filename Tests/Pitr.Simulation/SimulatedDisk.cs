@@ -117,6 +117,12 @@ internal sealed class SimulatedDisk : IFileSystem
     /// </summary>
     public string? UsedAfterFailedSync { get; private set; }
 
+    /// <summary>
+    /// Who wrote to a datafile that was there before without its lock (H13): somebody else may own it already. The path,
+    /// or null if nobody did.
+    /// </summary>
+    public string? WrittenWithoutLock { get; private set; }
+
     /// <summary>Virtual time that slow operations took, all together.</summary>
     public TimeSpan Elapsed { get; private set; }
 
@@ -341,6 +347,25 @@ internal sealed class SimulatedDisk : IFileSystem
         };
     }
 
+    /// <summary>Looks before each counted operation of something.</summary>
+    public void DuringNext(Action look, Action something)
+    {
+        Action<long>? others = BeforeOperation;
+        BeforeOperation = operation =>
+        {
+            look();
+            others?.Invoke(operation);
+        };
+        try
+        {
+            something();
+        }
+        finally
+        {
+            BeforeOperation = others;
+        }
+    }
+
     // ---- IFileSystem -------------------------------------------------------------------------------
 
     public IFileHandle Open(string path, FileOpen mode)
@@ -364,7 +389,10 @@ internal sealed class SimulatedDisk : IFileSystem
                 file = FileAt(op, path);
             }
             file.Handles++;
-            var handle = new SimulatedHandle(this, file, path, isWritable: mode != FileOpen.Read);
+            var handle = new SimulatedHandle(this, file, path, isWritable: mode != FileOpen.Read)
+            {
+                IsOfCreator = mode == FileOpen.CreateNew,
+            };
             _handles.Add(handle);
             return handle;
         }
@@ -637,6 +665,8 @@ internal sealed class SimulatedDisk : IFileSystem
             handle.ThrowIfClosed();
             handle.ThrowIfReadOnly(FileOp.Write);
             NoteUse(handle);
+            if (!handle.IsOfCreator && !handle.File.IsLocked && handle.Path.EndsWith(".pitr", StringComparison.Ordinal))
+                WrittenWithoutLock ??= handle.Path;
             if (fault?.Kind == FaultKind.Tear)
                 bytes = bytes[..Math.Min(bytes.Length, fault.AtBytes)];
             if (fault?.Kind == FaultKind.Misdirect)
@@ -885,6 +915,8 @@ internal sealed class SimulatedDisk : IFileSystem
         public string Path { get; } = path;
 
         public bool HasFailedSync { get; set; }
+
+        public bool IsOfCreator { get; init; }
 
         public long LengthBytes
         {

@@ -65,6 +65,22 @@ internal static class EngineCheck
             throw Differs(table, at, wanted.Current.Key, "is missing");
     }
 
+    /// <summary>
+    /// Whatever a crash of a life leaves, the control file names no datafile that is gone: a dropped one is unlinked only
+    /// when the control file has forgotten it (H23).
+    /// </summary>
+    public static void RequireListedFiles(SimulatedDisk disk, string folder)
+    {
+        string path = $"{folder}/{ControlFileStore.FileName}";
+        ControlFile control = ControlFileStore.Decode(path, disk.ReadAll(path));
+        foreach (CatalogueFile file in control.Catalogue.Files)
+        {
+            string datafile = Catalogue.FullPath(folder, file.Path);
+            if (control.Recovery is null && disk.Stat(datafile) is null)
+                throw new SimulationFailure($"The control file names {datafile}, which is gone (H23).");
+        }
+    }
+
     /// <summary>Every page of every datafile has exactly one use and is what was written.</summary>
     public static void CheckPages(PitrDatabase database)
     {

@@ -147,7 +147,7 @@ internal sealed partial class EngineLife
             if (await IsGoneAsync(grant))
                 continue;
             byte[] after = _disk.Inner.ReadAll(grant.Path);
-            Lsn redo = new ControlFileStore(_disk.Inner, _database.Engine.Folder).ReadLive().RedoLsn;
+            Lsn redo = RedoOnDisk();
             (bool isGood, _) = await TryAsync($"unfence {file}", () => _database.UnfenceAsync(grant.FenceId));
             if (!isGood)
                 continue;
@@ -242,6 +242,12 @@ internal sealed partial class EngineLife
         }
     }
 
+    private Lsn RedoOnDisk()
+    {
+        string path = $"{_database.Engine.Folder}/{ControlFileStore.FileName}";
+        return ControlFileStore.Decode(path, _disk.Inner.ReadAll(path)).RedoLsn;
+    }
+
     private static readonly TimeSpan s_looksAtKeptWal = TimeSpan.FromSeconds(2.5);
     private bool _isTooMuchKept;
     private TimeSpan _refusesFrom = TimeSpan.MaxValue;
@@ -255,7 +261,7 @@ internal sealed partial class EngineLife
         FileSlot[] slots = [.. _database.Engine.Slots.All];
         _isTooMuchKept = slots.Any(static slot => slot.State == DatafileState.Offline)
             && slots.All(static slot => slot.State is not (DatafileState.Fenced or DatafileState.NeedsRecovery))
-            && _database.Engine.DurableLsn - new ControlFileStore(_disk.Inner, _database.Engine.Folder).ReadLive().RedoLsn
+            && _database.Engine.DurableLsn - RedoOnDisk()
                 > _stage.Settings.FencedWalBytesMax;
         if (!_isTooMuchKept)
             _refusesFrom = TimeSpan.MaxValue;
@@ -297,11 +303,11 @@ internal sealed partial class EngineLife
 
         if (random.Chance(30))
             _world.Clock.SetBy += TimeSpan.FromSeconds(random.Next(7200) - 3600); // H8
-        if (random.Chance(20))
+        if (random.Chance(30))
         {
             _mayFail = true;
             await _world.Delay(random.Time(600));
-            string of = ((string[])["", ".pitr", "/wal/", "control"])[random.Next(4)];
+            string of = ((string[])["", ".pitr", ".pitr", ".pitr", "/wal/", "control"])[random.Next(6)];
             _world.Note("the disk will fail", of);
             FileOp failing = s_failing[random.Next(s_failing.Length)];
             _disk.Inner.Faults.On(failing).Of(of).Nth(1 + random.Next(20)).Fail(Errno.EIO);

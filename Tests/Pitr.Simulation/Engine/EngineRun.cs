@@ -118,6 +118,8 @@ internal sealed class EngineRun
     {
         _where = crash.Where;
         Count(crash);
+        if (mayCrashAgain)
+            EngineCheck.RequireListedFiles(crash.Disk, _folder);
         var disk = new WorldDisk(_world, crash.Disk, _stage.Settings.Disk);
         SimulatedDisk? again = null;
         if (mayCrashAgain && _world.Draw(100) < 25)

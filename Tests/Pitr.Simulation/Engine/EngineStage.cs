@@ -64,6 +64,10 @@ internal sealed class EngineStage
 
     private string? IsSomethingLeft(SimulatedDisk disk)
     {
+        if (disk.WrittenWithoutLock is { } path)
+            return $"it is known that {path} was written without its lock (H13).";
+        if (disk.UsedAfterFailedSync is { } used)
+            return $"it is known that {used} was written or synced again after a sync of it had failed (H3, H11).";
         if (disk.OpenHandleCount > 0)
             return $"these are open: {string.Join(", ", disk.OpenHandlePaths)}.";
         if (disk.HeldLockCount > 0)

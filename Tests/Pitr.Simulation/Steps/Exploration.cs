@@ -17,7 +17,11 @@ namespace Pitr.Simulation;
 /// <param name="FailuresMax">Ends after so many.</param>
 internal sealed record ExplorationRequest(
     long First, long Count, TimeSpan? Time, long StatesMax, Func<StepSettings, StepSettings>? Change,
-    bool WithScenarios, bool WithHazards, bool Minimises, int FailuresMax);
+    bool WithScenarios, bool WithHazards, bool Minimises, int FailuresMax)
+{
+    /// <summary>Of the scenarios those of these names; null: all.</summary>
+    public IReadOnlyList<string>? Only { get; init; }
+}
 
 /// <summary>One seed after the other, until there are enough or the time is over.</summary>
 internal sealed class Exploration(ExplorationRequest request)
@@ -73,6 +77,8 @@ internal sealed class Exploration(ExplorationRequest request)
         {
             if (IsOver)
                 break;
+            if (request.Only?.Contains(scenario.Name) == false)
+                continue;
             Take(() => scenario.Run(request.First, _hazards, again: 5, share), scenario.Name, seed: null);
         }
     }

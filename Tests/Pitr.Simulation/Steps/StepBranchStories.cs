@@ -37,6 +37,7 @@ internal static class StepBranchStories
         ShipAll(scene);
         Lsn production = source.DurableLsn;
         string number;
+        TimelineHistory path;
         using (StepEngine engine = StepEngine.Open(
             drill.Folder, scene.Settings.OptionsFor(scene.Disk, scene.Seed + 31), scene.Memory))
         {
@@ -47,9 +48,15 @@ internal static class StepBranchStories
             Commit(lifeThere, there, 2);
             ShipAll(there);
             lifeThere.LetGo();
-            number = engine.History.Last.Timeline.ToString();
+            path = engine.History;
+            number = path.Last.Timeline.ToString();
         }
 
+        ArchivedRange range = ArchiveCatalog.Load(source.Stores[0]).Along(
+            path, source.History.Last.StartLsn, Lsn.MaxValue, source.Wal.Geometry.PayloadBytes);
+        Require(
+            range.Sources.All(one => one.Timeline == path.Last.Timeline || one.To <= fork),
+            $"On the drill's path production's WAL counts beyond the fork at {fork} (H33).");
         scene.Hazards.Note(28);
         MustBeRefused(scene, RecoveryTarget.Latest, "Two branches have transactions beyond the fork, and one is followed (H28).");
         MustBeRefused(
@@ -74,13 +81,12 @@ internal static class StepBranchStories
         StepEngine engine = scene.Engine;
         Commit(life, scene, 2);
         ShipAll(scene);
-        foreach (BackupSet set in BackupCatalog.Read(engine.Stores[0]).Sets)
-        {
-            foreach (string name in engine.Stores[0].List(BackupSet.PrefixOf(set.Id)))
-                engine.Stores[0].Delete(name);
-        }
+        BackupWriter given = Begin(scene, out _);
+        foreach (StepFile file in engine.Files.ToArray())
+            Copy(life, scene, given, file.Id);
+        Complete(scene, given, engine.DurableLsn);
+        given.Abandon(); // its manifest goes first, durably (H35, H36)
 
-        scene.Model.Sets.Clear();
         BackupWriter lacking = Begin(scene, out string lackingId);
         Require(
             engine.Stores[0].Stat(BackupSet.PrefixOf(lackingId) + BackupSet.IntentName) is not null,
@@ -104,6 +110,127 @@ internal static class StepBranchStories
             Copy(life, scene, early, file.Id);
         Lsn least = engine.Files.Min(static file => file.File.CheckpointLsn);
         MustFail(() => Complete(scene, early, least + -8), "A set ends before a file that it has (H29).");
+    }
+
+    /// <summary>
+    /// A database with the parent's WAL beside its own, as a recovery in place leaves it (H31): it is kept until a store has
+    /// it, not pushed while its owner lives, and pushed up to the fork afterwards.
+    /// </summary>
+    public static void Parents(StepLife life, StepScene scene)
+    {
+        StepEngine source = scene.Engine;
+        IArchiveStore store = source.Stores[0];
+        TimelineId parent = source.History.Last.Timeline;
+        Commit(life, scene, 1);
+        ShipAll(scene);
+        life.RunToEnd(new StepBackup(scene));
+        Commit(life, scene, 3);
+        Lsn fork = source.DurableLsn;
+        ShipAll(scene);
+        StepDatabase drill = Restore(scene, RecoveryTarget.Including(fork), timeline: null);
+        Commit(life, scene, 1);
+        scene.Disk.BeforeOperation = null; // what is done to folders from here on no crash leaves
+        var last = new SegmentName(parent, source.Wal.Geometry.NumberOf(fork + -8));
+        foreach (string name in scene.Disk.List($"{scene.Engine.Folder}/wal"))
+        {
+            using IFileHandle copy = scene.Disk.Open($"{drill.Folder}/wal/{name}", FileOpen.CreateNew);
+            copy.Write(0, scene.Disk.ReadAll($"{scene.Engine.Folder}/wal/{name}"));
+        }
+
+        foreach (string name in store.List(ObjectName.PartPrefix(parent, last.Number)))
+            store.Delete(name);
+        string[] before = [.. store.List(ObjectName.WalPrefix).Where(IsParents)];
+        for (int turn = 0; turn < 2; turn++)
+        {
+            using StepEngine engine = StepEngine.Open(
+                drill.Folder, scene.Settings.OptionsFor(scene.Disk, scene.Seed + 41 + turn), scene.Memory);
+            drill.Model.CutAt(StepCheck.Run(engine, drill.Model));
+            for (int i = 0; i < 30; i++)
+            {
+                engine.Shippers[0].Retry.TryNow();
+                engine.Ship(engine.Shippers[0], drill.Model);
+            }
+
+            scene.Hazards.Note(31);
+            bool mayGo = engine.Shippers[0].MayRecycle(last);
+            string[] now = [.. store.List(ObjectName.WalPrefix).Where(IsParents)];
+            if (turn == 0)
+            {
+                Require(!mayGo, $"Segment {last} of the parent may go, and no store has it (H31).");
+                Require(before.SequenceEqual(now), "WAL of a parent was pushed that another database owns (H31).");
+                source.Shippers[0].Release();
+                continue;
+            }
+
+            Lsn end = ArchiveCatalog.Load(store).HighestEnd(parent, source.Wal.Geometry.PayloadBytes);
+            Require(mayGo, $"Segment {last} of the parent stays, though its owner has gone.");
+            Require(end == fork, $"The parent's WAL was pushed to {end}, and the fork is at {fork} (H31).");
+        }
+
+        bool IsParents(string name) =>
+            (ObjectName.TryParseSegment(name, out TimelineId timeline, out _)
+                || ObjectName.TryParsePart(name, out timeline, out _, out _, out _)) && timeline == parent;
+    }
+
+    /// <summary>
+    /// Two restores at once take two numbers (H32); one whose WAL has gone, or which has a file from beyond its target, does
+    /// not end somewhere else (H34); and WAL of another lineage is none of the path (H33).
+    /// </summary>
+    public static void Promotions(StepLife life, StepScene scene)
+    {
+        StepEngine source = scene.Engine;
+        IArchiveStore store = source.Stores[0];
+        Commit(life, scene, 1);
+        ShipAll(scene);
+        life.RunToEnd(new StepBackup(scene));
+        Commit(life, scene, 2);
+        ShipAll(scene);
+        Commit(life, scene, 1);
+        ShipAll(scene);
+        StepDatabase one = Write(scene, RecoveryTarget.Latest), other = Write(scene, RecoveryTarget.Latest);
+        var control = new ControlFileStore(scene.Disk, one.Folder);
+        bool isMet = false;
+        scene.Disk.DuringNext(
+            () =>
+            {
+                if (isMet || control.ReadAny().PromotionIntent is null)
+                    return;
+                isMet = true;
+                Open(scene, other);
+            },
+            () => Open(scene, one));
+        Require(isMet, "No intent was met.");
+        StepCheck.Claims(scene.Disk, scene.Databases, source.Stores);
+        scene.Hazards.Note(32);
+
+        scene.Disk.BeforeOperation = null; // what is done to the store from here on no crash leaves
+        StepDatabase lost = Write(scene, RecoveryTarget.Latest), later = Write(scene, RecoveryTarget.Latest);
+        string newest = ArchiveCatalog.Load(store)
+            .Parts(source.History.Last.Timeline, source.Wal.Geometry.NumberOf(source.DurableLsn + -8)).MaxBy(static part => part.To)!.Name;
+        byte[] bytes = store.Get(newest).ToArray();
+        store.Delete(newest);
+        MustFail(() => Open(scene, lost), "WAL below the target has gone, and the restore ended before it (H34).");
+        store.TryPutIfAbsent(newest, bytes);
+        MetaPage meta = Datafile.Inspect(scene.Disk, $"{later.Folder}/main.pitr");
+        var page = new byte[PageLayout.PageBytes];
+        MetaPage forged = meta with { CheckpointLsn = source.DurableLsn + 8, Generation = meta.Generation + 2 };
+        forged.Write(page);
+        using (IFileHandle file = scene.Disk.Open($"{later.Folder}/main.pitr", FileOpen.ReadWrite))
+            file.Write(forged.Slot * (long)PageLayout.PageBytes, page);
+        MustFail(() => Open(scene, later), "A datafile lies above the target, and takes part (H34).");
+
+        ArchivedSegment part = ArchivedSegment.Decode(store.Name, newest, bytes);
+        store.Delete(newest);
+        store.TryPutIfAbsent(newest, ArchivedSegment.Part(
+            part.Identity with { Lineage = new Lineage(scene.Draw()) }, part.From, part.Stream, part.Times).Encode());
+        MustFail(() => Plan(scene, RecoveryTarget.Latest, "1"), "A part of another lineage was read as one of the path (H33).");
+        store.Delete(newest);
+        store.TryPutIfAbsent(newest, bytes);
+        foreach (StepDatabase gone in (StepDatabase[])[lost, later])
+        {
+            scene.Databases.Remove(gone);
+            scene.Disk.Vanish(gone.Folder);
+        }
     }
 
     private static BackupWriter Begin(StepScene scene, out string id)
@@ -147,6 +274,22 @@ internal static class StepBranchStories
     private static StepDatabase Restore(
         StepScene scene, RecoveryTarget target, string? timeline, StepModel? from = null)
     {
+        StepDatabase restored = Write(scene, target, timeline, from);
+        Open(scene, restored);
+        return restored;
+    }
+
+    private static void Open(StepScene scene, StepDatabase restored)
+    {
+        using (StepEngine engine = StepEngine.Open(
+            restored.Folder, scene.Settings.OptionsFor(scene.Disk, scene.Seed + scene.Next(1_000_000)), scene.Memory))
+            restored.Model.CutAt(StepCheck.Run(engine, restored.Model));
+        restored.IsUnfinished = false;
+    }
+
+    private static StepDatabase Write(
+        StepScene scene, RecoveryTarget target, string? timeline = null, StepModel? from = null)
+    {
         PlannedRecovery planned = Plan(scene, target, timeline);
         Lsn cut = planned.Plan.StopsAt.Lsn;
         string folder = $"/r{scene.Draw():x8}";
@@ -160,10 +303,6 @@ internal static class StepBranchStories
         new RestoreWriter(scene.Disk, folder).Restore(
             planned, isPaused: false, CancellationToken.None,
             (DatabaseSettings.FileName, () => settings.Write(scene.Disk, folder)));
-        using (StepEngine engine = StepEngine.Open(
-            folder, scene.Settings.OptionsFor(scene.Disk, scene.Seed + scene.Next(1_000_000)), scene.Memory))
-            restored.Model.CutAt(StepCheck.Run(engine, restored.Model));
-        restored.IsUnfinished = false;
         return restored;
     }
 

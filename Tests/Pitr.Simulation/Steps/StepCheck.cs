@@ -128,6 +128,15 @@ internal static class StepCheck
                 || one.PromotionIntent?.Lineage == claimed))
                 throw new SimulationFailure($"Timeline {history.Last.Timeline} is claimed, and is no database's (H32).");
         }
+
+        foreach (ControlFile control in controls.Where(static one => one.Recovery is null && one.History.Length > 1))
+        {
+            foreach (IArchiveStore store in stores)
+            {
+                if (ArchiveCatalog.Load(store).History(control.Timeline)?.Last.Lineage != control.Lineage)
+                    throw new SimulationFailure($"A database goes on with timeline {control.Timeline}, and has not claimed it (H32).");
+            }
+        }
     }
 
     /// <summary>Every set that has a manifest is whole (H39).</summary>

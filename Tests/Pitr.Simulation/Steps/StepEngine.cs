@@ -323,6 +323,22 @@ internal sealed class StepEngine : IDisposable
         return DurableLsn;
     }
 
+    /// <summary>A write or sync of the log failed: nothing is written to it any more (H3, H4).</summary>
+    public void RequireDead()
+    {
+        try
+        {
+            GroupTime time = _wal!.Clock.Next();
+            Appender.BeginGroup(time.CommitTime, time.RawClock);
+        }
+        catch (StorageFailedException)
+        {
+            return;
+        }
+
+        throw new SimulationFailure("A write of the WAL failed, and another group is begun (H3, H4).");
+    }
+
     /// <summary>
     /// A record for which no segment is ready: refused before its first byte (H4). The appender is in a group for ever
     /// then: it is the last thing that a life does.
@@ -427,7 +443,12 @@ internal sealed class StepEngine : IDisposable
 
     private void WriteGroup(StepModel model)
     {
-        Appender.WriteAndSync();
+        var disk = (SimulatedDisk)_engine.FileSystem;
+        Lsn before = DurableLsn;
+        Lsn? early = null;
+        disk.DuringNext(() => early ??= DurableLsn > before ? DurableLsn : null, Appender.WriteAndSync);
+        if (early is { } told)
+            throw new SimulationFailure($"The durable LSN was {told} before its group was synced (H4).");
         model.Acknowledge();
         if (model.Acknowledged != DurableLsn)
             throw new SimulationFailure($"A group was to end at {model.Acknowledged}, and ended at {DurableLsn}.");

@@ -122,6 +122,12 @@ internal sealed class StepHand(
     /// <summary>Something else has the name of a datafile, and is no use for it, however much it looks like it.</summary>
     private void ForgeMeta()
     {
+        if (_random.Chance(25))
+        {
+            ForgetFile();
+            return;
+        }
+
         if (new StepMetaHand(disk, database, hazards, seed).Touch() is not { } forged)
             return;
         try
@@ -134,6 +140,23 @@ internal sealed class StepHand(
         {
             // As it should be.
         }
+    }
+
+    /// <summary>Replay meets changes of a datafile that nobody knows: damage, and nothing to pass over (H23).</summary>
+    private void ForgetFile()
+    {
+        if (!new StepMetaHand(disk, database, hazards, seed).ForgetFile())
+            return;
+        try
+        {
+            using StepEngine engine = Fresh();
+        }
+        catch (PitrException told) when (told is not BugException)
+        {
+            return;
+        }
+
+        throw new SimulationFailure("Changes of a datafile that the control file has lost were passed over (H23).");
     }
 
     private void Put(byte[] bytes, string path)

@@ -30,6 +30,35 @@ internal sealed class StepMetaHand(SimulatedDisk disk, StepDatabase database, St
         return file.Id;
     }
 
+    /// <summary>
+    /// The control file lost a datafile and its tables, and the WAL has changes of them that replay will meet (H23): true if
+    /// there are some.
+    /// </summary>
+    public bool ForgetFile()
+    {
+        Catalogue catalogue = _control.Catalogue;
+        HashSet<TableId> changed = [.. database.Model.Records
+            .Where(record => record.End > _control.RedoLsn && record.End <= database.Model.Acknowledged)
+            .SelectMany(static record => record.Steps).OfType<ModelStep.Change>().Select(static change => change.Table)];
+        HashSet<TableId> dropped = [.. database.Model.Records.SelectMany(static record => record.Steps)
+            .OfType<ModelStep.Dropped>().Select(static drop => drop.Table)];
+        CatalogueFile? lost = catalogue.Files.FirstOrDefault(file => file.Id != FileId.Main
+            && catalogue.Tables.Any(table => table.FileId == file.Id && changed.Contains(table.Id) && !dropped.Contains(table.Id))
+            && file.CheckpointLsn <= _control.RedoLsn);
+        if (_control.Recovery is not null || lost is null)
+            return false;
+        hazards.Note(23);
+        new ControlFileStore(disk, database.Folder).Replace(_control with
+        {
+            Catalogue = catalogue with
+            {
+                Files = catalogue.Files.Remove(lost),
+                Tables = catalogue.Tables.RemoveAll(table => table.FileId == lost.Id),
+            },
+        });
+        return true;
+    }
+
     private MetaPage? Believed(string path)
     {
         try

@@ -77,7 +77,7 @@ internal sealed class StepRun
     {
         using var memory = new StepMemory(_settings);
         var disk = new SimulatedDisk(_seed);
-        disk.CreateFolders("/");
+        disk.CreateFolders(StepSettings.Outside);
         EngineCreation.Create(Folder, _settings.OptionsFor(disk, _seed));
         List<StepDatabase> databases = [];
         string folder = Folder;
@@ -111,13 +111,13 @@ internal sealed class StepRun
         _crashes.Clear();
         int percent = 1 + _random.Next(_settings.CrashPercentMax);
         var random = SeededRandom.For(_seed, 1000 + life);
-        disk.BeforeOperation = operation =>
-        {
-            if (random.Chance(percent))
-                Take(disk, databases, operation, ref random);
-        };
         var scene = new StepScene(
             disk, engine, database, databases, _settings, memory, Hazards, _seed * 31 + life);
+        disk.BeforeOperation = operation =>
+        {
+            if (random.Chance(scene.IsCritical ? 40 : percent))
+                Take(disk, databases, operation, ref random);
+        };
         var steps = new StepLife(scene);
         bool isFailing = life > 1 && _random.Chance(35);
         int count = 10 + _random.Next(_settings.StepsMax);
@@ -146,6 +146,8 @@ internal sealed class StepRun
             && (isFailing || (stopped as StorageFailedException)?.IsDiskFull == true || IsOfStore(stopped)))
         {
             // The engine stops: what was under way may be there or not.
+            if (engine.Appender.HasFailed || (stopped as StorageFailedException)?.Code == ErrorCode.WalFailed)
+                engine.RequireDead();
         }
         finally
         {
@@ -182,9 +184,14 @@ internal sealed class StepRun
         NoteHazards(disk, isPowerLoss);
         SimulatedDisk left = isPowerLoss ? disk.CrashCopy(seed) : disk.KillCopy();
         left.CapacityBytes = long.MaxValue; // somebody made room
-        if (!isPowerLoss && random.Chance(30))
+        bool hasLost = !isPowerLoss && random.Chance(40);
+        if (hasLost)
             left.LoseWriteback(ref random);
-        _crashes.Add(new Crash(left, [.. databases.Select(static one => one.Copy())], operation, isPowerLoss));
+        _crashes.Add(new Crash(left, [.. databases.Select(static one => one.Copy())], operation, isPowerLoss)
+        {
+            // Where what is read is not what is durable, what comes next shows it.
+            GoesOn = random.Chance(hasLost || (!isPowerLoss && disk.HasUnsynced(StepSettings.Store, names: true)) ? 60 : 8),
+        });
     }
 
     private void NoteHazards(SimulatedDisk disk, bool isPowerLoss)
@@ -259,19 +266,22 @@ internal sealed class StepRun
         ulong state = SparseContent.Mix(crash.Disk.Fingerprint(), database.Model.Acknowledged.Value);
         _seen.Add(state);
         _digest = SparseContent.Mix(_digest, state);
-        SimulatedDisk? again = null;
+        var again = new List<SimulatedDisk>();
         bool hasRemoved = false;
-        if (mayCrashAgain && _random.Chance(25))
+        bool isTorn = database.Model.Records.Count > 0 && database.Model.Records[^1].End > database.Model.Acknowledged;
+        if (mayCrashAgain && _random.Chance(isTorn ? 40 : 20))
         {
+            // What a torn group has reached goes in many steps.
+            int most = isTorn ? 6 : 1;
             long at = crash.Disk.OperationCount + 1 + _random.Next(_random.Chance(50) ? 10 : 40);
-            long seed = (long)(_random.NextBits() >> 8);
-            bool isPowerLoss = _random.Chance(75);
+            var random = SeededRandom.For(_seed, 3000 + (++_opened));
             crash.Disk.BeforeOperation = operation =>
             {
-                if (operation != at)
+                if (again.Count >= most || (isTorn ? random.Chance(70) : operation != at))
                     return;
-                again = isPowerLoss ? crash.Disk.CrashCopy(seed) : crash.Disk.KillCopy();
-                hasRemoved = crash.Disk.HasUnsynced("/wal", names: true);
+                long seed = (long)(random.NextBits() >> 8);
+                again.Add(random.Chance(75) ? crash.Disk.CrashCopy(seed) : crash.Disk.KillCopy());
+                hasRemoved |= crash.Disk.HasUnsynced("/wal", names: true);
             };
         }
 
@@ -289,9 +299,9 @@ internal sealed class StepRun
                 StepCheck.Sets(engine.Stores[0]);
             }
 
-            if (engine.HasRestored && again is not null)
+            if (engine.HasRestored && again.Count > 0)
                 Hazards.Note(32);
-            if (mayCrashAgain && _random.Chance(10))
+            if (mayCrashAgain && crash.GoesOn)
                 GoOn(engine, crash, database, after);
         }
 
@@ -315,12 +325,15 @@ internal sealed class StepRun
             _where = where;
         }
 
-        if (again is null)
-            return;
         if (hasRemoved)
             Hazards.Note(44);
-        _where += ", and again while it was opened";
-        Verify(crash with { Disk = again }, database with { Model = before }, mayCrashAgain: false, memory);
+        foreach (SimulatedDisk disk in again)
+        {
+            string where = _where;
+            _where += ", and again while it was opened";
+            Verify(crash with { Disk = disk }, database with { Model = before.Copy() }, mayCrashAgain: false, memory);
+            _where = where;
+        }
     }
 
     /// <summary>
@@ -337,7 +350,7 @@ internal sealed class StepRun
         SeededRandom random = SeededRandom.For(_seed, 2000 + _opened);
         disk.BeforeOperation = operation =>
         {
-            if (after.Count < 3 && random.Chance(8))
+            if (after.Count < 4 && random.Chance(8))
             {
                 after.Add(new Crash(
                     disk.CrashCopy((long)(random.NextBits() >> 8)), [.. databases.Select(static one => one.Copy())], operation, IsPowerLoss: true));
@@ -345,6 +358,8 @@ internal sealed class StepRun
         };
         for (int i = 1 + random.Next(3); i > 0; i--)
         {
+            if (engine.Shippers.Count > 0 && random.Chance(70))
+                life.RunToEnd(new StepShip(scene));
             life.RunToEnd(new StepCommit(scene));
             life.RunToEnd(new StepCheckpoint(scene));
         }
@@ -425,6 +440,9 @@ internal sealed class StepRun
 
     private sealed record Crash(SimulatedDisk Disk, List<StepDatabase> Databases, long Operation, bool IsPowerLoss)
     {
+        /// <summary>The database that is opened goes on for a while, and loses power.</summary>
+        public bool GoesOn { get; init; }
+
         public Crash Copy() => this with
         {
             Disk = Disk.KillCopy(),

@@ -91,18 +91,26 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
             Commits(life, scene, 2);
             life.RunToEnd(new StepBackup(scene));
         }),
-        new("restore", Archived with { BackupWeight = 1 }, static (life, scene) =>
+        new("restore", Archived with { BackupWeight = 1, HasFilesOutside = true }, static (life, scene) =>
         {
+            life.RunToEnd(new StepCreateDatafile(scene));
+            life.RunToEnd(new StepCreateDatafile(scene));
             Commits(life, scene, 3);
             for (int i = 0; i < 6; i++)
                 life.RunToEnd(new StepShip(scene));
             life.RunToEnd(new StepRestore(scene));
         }),
+        new("reader", Small, StepFileStories.Reader),
+        new("cache", Small with { HasTinyCache = true, Keys = 8, ValueBytes = 30_000 }, StepFileStories.Cache),
+        new("idle", Small, StepFileStories.Idle),
+        new("write-back", Archived, StepStoreStories.WriteBack),
         new("races", Archived, StepStoreStories.Races),
         new("owner", Archived, StepStoreStories.Owner),
         new("in the way", Archived, StepStoreStories.InTheWay),
         new("new start", Archived, StepStoreStories.NewStart),
         new("parts", Archived with { WalSegmentBytes = 64 << 10, ValueBytes = 30 }, StepStoreStories.Parts),
+        new("parents", Archived with { ValueBytes = 60 }, StepBranchStories.Parents),
+        new("promotions", Archived, StepBranchStories.Promotions),
         new("branches", Archived with { BackupWeight = 1 }, StepBranchStories.Branches),
         new("sets", Archived, StepBranchStories.Sets),
         new("close", Archived, static (life, scene) =>
@@ -128,7 +136,7 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         {
             using var memory = new StepMemory(Settings);
             var disk = new SimulatedDisk(seed);
-            disk.CreateFolders("/");
+            disk.CreateFolders(StepSettings.Outside);
             EngineCreation.Create(StepRun.Folder, Settings.OptionsFor(disk, seed));
             var crashes = new List<(SimulatedDisk Disk, List<StepDatabase> Databases, string Where)>();
             using (StepEngine engine = StepEngine.Open(StepRun.Folder, Settings.OptionsFor(disk, seed + 1), memory))
@@ -221,6 +229,8 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
             model.CutAt(StepCheck.Run(engine, model));
             StepCheck.NothingIsLeftOfMoves(engine);
             StepCheck.Archive(engine, model);
+            if (engine.Stores.Count > 0)
+                StepCheck.Sets(engine.Stores[0]);
         }
 
         if (disk.OpenHandleCount > 0 || disk.HeldLockCount > 0)

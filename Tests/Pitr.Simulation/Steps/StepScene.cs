@@ -69,6 +69,9 @@ internal sealed class StepScene
 
     public bool IsRestoring { get; set; }
 
+    /// <summary>Few operations, of which each might be the last one.</summary>
+    public bool IsCritical { get; set; }
+
     /// <summary>Readers inside an epoch.</summary>
     public int Readers { get; set; }
 
@@ -110,7 +113,7 @@ internal sealed class StepScene
 
     public byte[] NewValue()
     {
-        int length = Next(400) switch
+        int length = Chance(Settings.LargePercent) ? Next(40_000) : Next(400) switch
         {
             < 384 => Next(Settings.ValueBytes),
             < 397 => Next(5000),

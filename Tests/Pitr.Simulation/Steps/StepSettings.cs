@@ -12,6 +12,9 @@ internal sealed record StepSettings
     /// <summary>The archive, on the same disk.</summary>
     public const string Store = "/store";
 
+    /// <summary>Where datafiles lie that are not in their database's folder.</summary>
+    public const string Outside = "/outside";
+
     public required int WalSegmentBytes { get; init; }
 
     public required long WriteBufferBytesMax { get; init; }
@@ -39,6 +42,12 @@ internal sealed record StepSettings
     public int RestoreWeight { get; init; }
 
     public bool FillsDisk { get; init; }
+
+    /// <summary>Every second datafile lies outside of its database's folder (H30).</summary>
+    public bool HasFilesOutside { get; init; }
+
+    /// <summary>Of a hundred values, how many need several parts and segments.</summary>
+    public int LargePercent { get; init; }
 
     /// <summary>Of flushes that no checkpoint asks for: with many of them pages are reused soon.</summary>
     public int FlushWeight { get; init; }
@@ -75,6 +84,8 @@ internal sealed record StepSettings
             PartBytesMax = random.Chance(50) ? GroupParts.PartBytesMax : 60 + random.Next(1500),
             FlushWeight = random.Chance(30) ? 25 : 0,
             HasTinyCache = random.Chance(20),
+            HasFilesOutside = random.Chance(20),
+            LargePercent = random.Chance(20) ? 10 : 0,
         };
     }
 

@@ -185,6 +185,30 @@ internal static class StepStoreStories
         store.Delete(part.Name);
     }
 
+    /// <summary>After a failed write-back nothing goes through the handle any more (H11).</summary>
+    public static void WriteBack(StepLife life, StepScene scene)
+    {
+        Commit(life, scene, 1);
+        PacedWriter writer = scene.Engine.Context.Environment.Writer;
+        using IFileHandle handle = scene.Disk.Open("/db/scratch", FileOpen.CreateNew);
+        foreach (FileOp failing in (FileOp[])[FileOp.StartWriteback, FileOp.SyncData])
+        {
+            scene.Disk.Faults.On(failing).Of("scratch").Fail(Errno.EIO);
+            MustFail(
+                () =>
+                {
+                    writer.Write(handle, 0, new byte[100]);
+                    writer.Sync(handle);
+                },
+                "A failed write-back is told to nobody (H11).");
+            MustFail(() => writer.Sync(handle), "After a failed write-back a sync says that all is durable (H11).");
+            MustFail(() => writer.Write(handle, 0, new byte[100]), "After a failed write-back the handle is written again (H11).");
+            scene.Disk.Faults.Clear();
+        }
+
+        Require(scene.Disk.UsedAfterFailedSync is null, "After a failed write-back the handle was used again (H11).");
+    }
+
     private static TimelineHistory Fork(StepEngine engine, StepScene scene, uint number)
     {
         Lsn start = engine.Wal.Geometry.BoundaryAtOrAbove(engine.DurableLsn);

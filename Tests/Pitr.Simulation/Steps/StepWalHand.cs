@@ -48,7 +48,7 @@ internal sealed class StepWalHand(
                 FailReads(open);
                 break;
             case 6:
-                Forge(open);
+                Forge(fresh);
                 break;
             case 7:
                 PutAgain(fresh);
@@ -185,7 +185,17 @@ internal sealed class StepWalHand(
         string path = PathOf(_random.Chance(50) ? last : first + (ulong)_random.Next((int)(last - first) + 1));
         if (disk.Stat(path) is null)
             return;
-        disk.Faults.On(FileOp.Read).Of(path).From(1 + _random.Next(3)).Fail(Errno.EIO);
+        int nth = 1 + _random.Next(4);
+        if (_random.Chance(30))
+        {
+            disk.Faults.On(FileOp.Read).Of(path).From(nth).Fail(Errno.EIO);
+        }
+        else
+        {
+            for (int i = 2 + _random.Next(3); i > 0; i--) // the drive gets it right in the end
+                disk.Faults.On(FileOp.Read).Of(path).Nth(nth++).Fail(Errno.EIO);
+        }
+
         hazards.Note(6);
         open(null);
         disk.Faults.Clear();
@@ -195,7 +205,7 @@ internal sealed class StepWalHand(
     /// Behind the end stands a record that is right in all but one thing: of another place, group or lineage, or behind
     /// another record. It is none of this log (H2).
     /// </summary>
-    private void Forge(Action<Lsn?> open)
+    private void Forge(Func<StepEngine> fresh)
     {
         Lsn end = Model.Acknowledged;
         if (Model.Records.Count < 2 || Model.Records[^1].End != end || end <= _control.RedoLsn
@@ -235,7 +245,8 @@ internal sealed class StepWalHand(
         using (IFileHandle handle = disk.Open(PathOf(_geometry.NumberOf(end)), FileOpen.ReadWrite))
             handle.Write(_geometry.OffsetOf(end), last);
         hazards.Note(2);
-        open(null);
+        using StepEngine engine = fresh();
+        StepCheck.Run(engine, Model);
     }
 
     /// <summary>The bytes of the record that ends here; null if they are not in one segment, or not a transaction's.</summary>

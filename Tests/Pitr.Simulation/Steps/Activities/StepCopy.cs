@@ -13,6 +13,8 @@ internal sealed class StepCopy(StepScene scene) : StepActivity(scene)
 
     public override IEnumerable<Turn> Run()
     {
+        if (Engine.Control.Catalogue.Files.Any(static file => Path.IsPathRooted(file.Path)))
+            yield break; // the copy would have its source's files
         if (Engine.Shippers.Count == 0 || !Engine.Shippers[0].IsPrepared)
             yield break;
         string folder = $"/copy{Scene.Draw():x8}";

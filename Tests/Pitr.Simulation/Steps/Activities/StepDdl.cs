@@ -89,7 +89,8 @@ internal sealed class StepCreateDatafile(StepScene scene) : StepDdl(scene)
     {
         FileId id = Engine.Control.Catalogue.NextFileId;
         string name = Scene.NewName('f');
-        string path = $"{Engine.Folder}/{name}.pitr";
+        string path = Scene.Settings.HasFilesOutside && id.Value % 2 == 0
+            ? $"{StepSettings.Outside}/{Engine.Folder[1..]}-{name}.pitr" : $"{Engine.Folder}/{name}.pitr";
         var incarnation = new Incarnation(Engine.Context.Draw());
         Lsn born = Engine.VisibleLsn;
         Datafile made = Engine.Make(id, name, path, incarnation);

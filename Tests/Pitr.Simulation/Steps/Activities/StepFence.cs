@@ -93,5 +93,6 @@ internal sealed class StepFence(StepScene scene, StepFile file, int lasts) : Ste
     /// <summary>The answer of the fence, as a backup takes it.</summary>
     public FencedFile Answer() => new(
         file.Id, file.Name, file.File.Path, file.File.LengthBytes, file.File.CheckpointLsn, file.File.Incarnation,
-        file.File.Generation, file.File.Meta.Lineage);
+        file.File.Generation, file.File.Meta.Lineage,
+        Path.IsPathRooted(Catalogue.StoredPath(Engine.Folder, file.File.Path)) ? file.File.Path : null);
 }

@@ -45,6 +45,8 @@ internal sealed class StepFlush(StepScene scene, StepFile file) : StepActivity(s
         _waiting = null;
         if (Scene.Chance(5))
             Scene.Disk.BeforeNext(() => RequireKept(job, "while its worker was inside (H13)"));
+        if (Scene.Settings.FillsDisk && Scene.Chance(5)) // no room is found only when it is written back
+            Scene.Disk.Faults.On(FileOp.StartWriteback).Of(file.File.Path).Fail(Errno.ENOSPC);
         bool isWritten = StepScene.Try(() => job.WritePages());
         yield return default;
         if (!isWritten || Scene.Chance(10))

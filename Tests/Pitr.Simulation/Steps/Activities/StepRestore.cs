@@ -16,7 +16,7 @@ internal sealed class StepRestore(StepScene scene) : StepActivity(scene)
         if (Scene.IsRestoring || Scene.Databases.Count > 3 || Engine.Stores.Count == 0 || Model.Sets.Count == 0)
             yield break;
         Scene.IsRestoring = true;
-        for (int i = Scene.Next(5); i > 0; i--)
+        for (int i = Scene.Next(12); i > 0; i--)
             Plan(AnyTarget()); // looked at, and not carried out
         RecoveryTarget target = AnyTarget();
         yield return default;
@@ -35,7 +35,9 @@ internal sealed class StepRestore(StepScene scene) : StepActivity(scene)
             IsOfUnshippedWal = cut > Model.Shipped,
         };
         Scene.Databases.Add(restored);
+        Scene.IsCritical = true;
         bool isWritten = StepScene.Try(() => Write(planned, folder));
+        Scene.IsCritical = false;
         yield return default;
         foreach (Turn turn in Scene.AwaitReaders())
             yield return turn;
@@ -153,11 +155,11 @@ internal sealed class StepRestore(StepScene scene) : StepActivity(scene)
 
         bool isInclusive = Scene.Chance(50);
         var time = new DateTimeOffset(record.CommitTicks, TimeSpan.Zero);
-        return Scene.Next(7) switch
+        return Scene.Next(8) switch
         {
             0 => RecoveryTarget.Latest,
             1 => RecoveryTarget.Immediate,
-            2 or 3 when record.CommitTicks > 0 =>
+            2 or 3 or 7 when record.CommitTicks > 0 =>
                 isInclusive ? RecoveryTarget.Including(time) : RecoveryTarget.Before(time),
             4 when record.Transaction.Value > 0 => isInclusive
                 ? RecoveryTarget.Including(record.Transaction) : RecoveryTarget.Before(record.Transaction),
@@ -172,6 +174,6 @@ internal sealed class StepRestore(StepScene scene) : StepActivity(scene)
         var settings = new DatabaseSettings { Stores = [StepSettings.Store] };
         new RestoreWriter(Scene.Disk, folder).Restore(
             planned, isPaused: false, CancellationToken.None,
-            (DatabaseSettings.FileName, () => settings.Write(Scene.Disk, folder)));
+            Scene.Chance(50) ? null : (DatabaseSettings.FileName, () => settings.Write(Scene.Disk, folder)));
     }
 }

@@ -95,6 +95,8 @@ internal sealed class StepTransaction(StepScene scene) : StepActivity(scene)
         ReadSet reads, List<(Table Table, byte[] Key, byte[]? Value)> keys,
         (Table Table, ScanRange Range, KeyValue[] Rows)? range)
     {
+        if (Scene.Chance(10))
+            RequireLateRefused();
         if (Scene.Tables.Count == 0 || !Engine.Validation.TryValidate(reads, _ticket!, out _))
             return;
         Lsn now = Engine.DurableLsn;
@@ -123,6 +125,21 @@ internal sealed class StepTransaction(StepScene scene) : StepActivity(scene)
         {
             Scene.Hazards.Note(4);
         }
+    }
+
+    /// <summary>A snapshot from before the registration: whatever came between is in no table of keys (H37).</summary>
+    private void RequireLateRefused()
+    {
+        try
+        {
+            Engine.Validation.TryValidate(new ReadSet { SnapshotLsn = _ticket!.Begin + -8 }, _ticket, out _);
+        }
+        catch (BugException)
+        {
+            return;
+        }
+
+        throw new SimulationFailure("A transaction that read before its registration was validated (H37).");
     }
 
     private void RequireSame(Table table, ScanRange range, KeyValue[] rows, Lsn now)
