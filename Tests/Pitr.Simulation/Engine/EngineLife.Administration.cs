@@ -103,6 +103,7 @@ internal sealed partial class EngineLife
         }
 
         (bool isDone, _) = await TryAsync($"drop file {file.Name}", () => Done(_database.DropDatafileAsync(file.Name)));
+        EngineCheck.RequireListedFiles(_disk.Inner, _database.Engine.Folder);
         if (isDone)
             Acknowledge(name.Dropped = Changed);
     }

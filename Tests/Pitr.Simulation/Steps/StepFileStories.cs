@@ -35,7 +35,9 @@ internal static class StepFileStories
     public static void Cache(StepLife life, StepScene scene)
     {
         StepEngine engine = scene.Engine;
-        scene.Disk.BeforeOperation = null; // its files are large, and crashes of flushes are others' matter
+        Commit(life, scene, 2);
+        Flush(life, scene, 1);
+        scene.Disk.BeforeOperation = null; // the files are large, and crashes of more flushes are others' matter
         for (int i = 0; i < 4; i++)
         {
             Commit(life, scene, 2);
@@ -84,6 +86,61 @@ internal static class StepFileStories
         life.RunToEnd(new StepFence(scene, idle, lasts: 2));
         Put(engine, scene, its);
         life.RunToEnd(new StepCheckpoint(scene));
+    }
+
+    /// <summary>
+    /// A process is killed in a flush, and what it had written is lost behind its back: an opening that believes a meta page
+    /// of the cache makes it durable, before the flush that comes next writes over older pages (H10).
+    /// </summary>
+    public static void LostMeta(StepLife life, StepScene scene)
+    {
+        Commit(life, scene, 3);
+        Flush(life, scene, 2);
+        Commit(life, scene, 2);
+        StepDatabase database = scene.Databases[0];
+        List<(SimulatedDisk Disk, StepDatabase Database)> killed = [];
+        scene.Disk.DuringNext(() => killed.Add((scene.Disk.KillCopy(), database.Copy())), () => Flush(life, scene, 1));
+        scene.Hazards.Note(10);
+        var random = SeededRandom.For(scene.Seed, 8);
+        foreach ((SimulatedDisk disk, StepDatabase left) in killed)
+        {
+            for (int i = 0; i < 3; i++)
+            {
+                SimulatedDisk lost = disk.KillCopy();
+                lost.LoseWriteback(ref random);
+                GoOn(scene, lost, left.Copy(), ref random);
+            }
+        }
+    }
+
+    /// <summary>Opens, commits, checkpoints, and loses power before each operation of that.</summary>
+    private static void GoOn(StepScene scene, SimulatedDisk disk, StepDatabase database, ref SeededRandom random)
+    {
+        List<(SimulatedDisk Disk, StepDatabase Database)> ends = [];
+        long seed = (long)(random.NextBits() >> 8);
+        using (StepEngine engine = StepEngine.Open(
+            database.Folder, scene.Settings.OptionsFor(disk, scene.Seed + 51), scene.Memory))
+        {
+            database.Model.CutAt(StepCheck.Run(engine, database.Model));
+            var next = new StepScene(
+                disk, engine, database, [database], scene.Settings, scene.Memory, scene.Hazards, scene.Seed + 52);
+            var life = new StepLife(next);
+            disk.DuringNext(
+                () => ends.Add((disk.CrashCopy(++seed), database.Copy())),
+                () =>
+                {
+                    Commit(life, next, 2);
+                    life.RunToEnd(new StepCheckpoint(next));
+                });
+            life.LetGo();
+        }
+
+        foreach ((SimulatedDisk end, StepDatabase left) in ends)
+        {
+            using StepEngine engine = StepEngine.Open(
+                left.Folder, scene.Settings.OptionsFor(end, scene.Seed + 53), scene.Memory);
+            StepCheck.Run(engine, left.Model);
+        }
     }
 
     private static void Put(StepEngine engine, StepScene scene, Table table)

@@ -103,6 +103,8 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         new("reader", Small, StepFileStories.Reader),
         new("cache", Small with { HasTinyCache = true, Keys = 8, ValueBytes = 30_000 }, StepFileStories.Cache),
         new("idle", Small, StepFileStories.Idle),
+        new("lost meta", Small with { Keys = 8, ValueBytes = 2000 }, StepFileStories.LostMeta),
+        new("clock", Archived, StepStoreStories.Clock),
         new("write-back", Archived, StepStoreStories.WriteBack),
         new("races", Archived, StepStoreStories.Races),
         new("owner", Archived, StepStoreStories.Owner),

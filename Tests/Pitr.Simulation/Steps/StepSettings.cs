@@ -138,6 +138,13 @@ internal sealed class StepClock(SimulatedDisk disk, long seed) : TimeProvider
 
     public override long TimestampFrequency => 1000;
 
+    /// <summary>Somebody sets it back.</summary>
+    public void StepBack(TimeSpan by)
+    {
+        StepsBack++;
+        _now -= by;
+    }
+
     public override DateTimeOffset GetUtcNow()
     {
         int chance = _random.Next(4000);

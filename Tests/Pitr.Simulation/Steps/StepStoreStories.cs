@@ -185,10 +185,39 @@ internal static class StepStoreStories
         store.Delete(part.Name);
     }
 
+    /// <summary>The clock steps back far behind a time: to go back to that time is ambiguous (H8).</summary>
+    public static void Clock(StepLife life, StepScene scene)
+    {
+        StepEngine engine = scene.Engine;
+        life.RunToEnd(new StepBackup(scene));
+        Commit(life, scene, 2);
+        var time = new DateTimeOffset(scene.Model.Records[^1].CommitTicks, TimeSpan.Zero);
+        for (int i = 0; i < 4; i++)
+        {
+            Commit(life, scene, 1);
+            engine.Switch(scene.Model);
+        }
+
+        ((StepClock)engine.Context.Clock).StepBack(TimeSpan.FromHours(1));
+        Commit(life, scene, 2);
+        ShipAll(engine, scene);
+        scene.Hazards.Note(8);
+        MustFail(
+            () => RecoveryPlanner.Plan(new PlanRequest
+            {
+                Target = RecoveryTarget.Including(time),
+                SetStore = engine.Stores[0],
+                Archives = [engine.Stores[0]],
+                LookBehindCutBytes = 64,
+                Random = engine.Context.Draw,
+            }),
+            "The clock had stepped back behind a time, and a recovery to it is planned (H8).");
+    }
+
     /// <summary>After a failed write-back nothing goes through the handle any more (H11).</summary>
     public static void WriteBack(StepLife life, StepScene scene)
     {
-        Commit(life, scene, 1);
+        Commit(life, scene, 5);
         PacedWriter writer = scene.Engine.Context.Environment.Writer;
         using IFileHandle handle = scene.Disk.Open("/db/scratch", FileOpen.CreateNew);
         foreach (FileOp failing in (FileOp[])[FileOp.StartWriteback, FileOp.SyncData])

@@ -138,8 +138,9 @@ internal sealed class StepRestore(StepScene scene) : StepActivity(scene)
             return false; // what the parent has not shipped yet is in the sets alone
         if (last is null || !Model.Sets.Exists(set => set.Stop < last.End))
             return false;
-        if (target.Kind == RecoveryTarget.Form.Time && IsAmbiguous(target, last.End, Lsn.MaxValue))
-            return false;
+        if (target.Kind == RecoveryTarget.Form.Time && (IsAmbiguous(target, last.End, Lsn.MaxValue)
+            || Model.Records.Any(record => record.End > last.End && record.RawTicks == 0)))
+            return false; // of a timeline's first record the oracle does not know when it was made
         bool isBeyond = Model.Records.Any(record => record.End > last.End && record.End <= Model.Shipped);
         return last.End < Model.Shipped && isBeyond && target.Kind != RecoveryTarget.Form.Immediate;
     }
