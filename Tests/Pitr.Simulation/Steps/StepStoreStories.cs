@@ -217,7 +217,7 @@ internal static class StepStoreStories
     /// <summary>After a failed write-back nothing goes through the handle any more (H11).</summary>
     public static void WriteBack(StepLife life, StepScene scene)
     {
-        Commit(life, scene, 5);
+        Commit(life, scene, 30);
         PacedWriter writer = scene.Engine.Context.Environment.Writer;
         using IFileHandle handle = scene.Disk.Open("/db/scratch", FileOpen.CreateNew);
         foreach (FileOp failing in (FileOp[])[FileOp.StartWriteback, FileOp.SyncData])
