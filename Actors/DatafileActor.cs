@@ -18,7 +18,7 @@ namespace Pitr.Actors;
 ///   F6  A new root is published only once visible LSN has reached what it holds.
 ///   F7  Fenced is answered only after the control file noted the generation (H16) and a lagging meta page was brought
 ///       up to date (H22).
-///   F8  Switching is entered from Fenced, with one fence; it ends in Fenced or Offline. What would end the fence
+///   F8  Switching is entered from Fenced, with one fence and no spill under way; it ends in Fenced or Offline. What would end the fence
 ///       waits meanwhile, and nothing is flushed (H20).
 /// A crash of this actor means that its buffers are lost: it is stopped, not restarted, and the file needs recovery. So
 /// does damage that a read or a flush meets; then the actor stays, to say so. Its parts: <see cref="Datafile"/> (all
@@ -331,6 +331,12 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
             case SwitchEnded ended: // the file was closed, or needs recovery, meanwhile
                 LetSwitchGo(ended);
                 CloseIfIdle();
+                break;
+            case SpillEnded ended:
+                TakeSpillsEnd(ended);
+                break;
+            case SpillVisible visible:
+                TakeSpill(visible.Run);
                 break;
             case Deferred deferred:
                 BehaviourOf(_state)(deferred.Message);

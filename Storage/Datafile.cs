@@ -12,13 +12,13 @@ namespace Pitr.Storage;
 ///  | meta, even gen | meta, odd gen  | branch · leaf · overflow · free chain · free, mixed |
 ///  +----------------+----------------+------------------------------------------------+
 /// </code>
-/// STATE  in memory: the active write buffer, at most two sealed ones, the published read view over them and the tree,
-/// the free pages (read by the first flush), at most one flush in the making.
+/// STATE  in memory: the active write buffer, at most two sealed ones, what was spilled into a scratch file while the
+/// file was held still, the published read view over them and the tree, the free pages (read by the first flush), at most one flush in the making.
 ///
 /// INVARIANTS
 ///   D1  No page that the current root, a pinned view or a running epoch reaches is written.   (I4; FreePages,
 ///       FlushSink)
-///   D2  CheckpointLsn is below the LSN of every change in a write buffer.                     (asserted in Apply,
+///   D2  CheckpointLsn is below the LSN of every change in a write buffer or spill.            (asserted in Apply,
 ///       PrepareFlush)
 ///   D3  While <see cref="IsStill"/>, neither a byte nor the length of the file changes.       (asserted before each
 ///       write)
@@ -48,7 +48,13 @@ internal sealed class Datafile : IDisposable
     private IDisposable _fileLock;
     private WriteBuffer _active;
     private volatile MetaPage _meta;
+    private readonly List<SpillFile> _spillFiles = []; // open, the present one among them
     private FlushJob? _job;
+    private SpillJob? _spillJob;
+    private Spilled? _spilled;
+    private bool _cannotSpill;
+    private int _closingSpills;
+    private Action<DamageException>? _whenDamaged;
     private Lsn _sealedUpTo;
     private Lsn _cleanUpTo;
     private bool _keepVersions;
@@ -98,13 +104,27 @@ internal sealed class Datafile : IDisposable
     /// while what was changed after that waits for its flush. Owner only.
     /// </summary>
     public Lsn CleanUpTo => Lsn.Max(
-        _sealed.Count == 0 && _job is null && !_dropped.Exists(IsDue) ? _sealedUpTo : CheckpointLsn, _cleanUpTo);
+        _sealed.Count == 0 && _spilled is null && _job is null && !_dropped.Exists(IsDue) ? _sealedUpTo : CheckpointLsn,
+        _cleanUpTo);
 
     /// <summary>True if there is something that the file lacks, sealed or not. Owner only.</summary>
-    public bool HasChanges => _active.Keys > 0 || _sealed.Count > 0 || _dropped.Count > 0;
+    public bool HasChanges => _active.Keys > 0 || _sealed.Count > 0 || _spilled is not null || _dropped.Count > 0;
 
     /// <summary>True if the next flush has something to write. Owner only.</summary>
-    public bool HasSealed => _sealed.Count > 0 || _dropped.Exists(IsDue);
+    public bool HasSealed => _sealed.Count > 0 || _spilled is not null || _dropped.Exists(IsDue);
+
+    /// <summary>True if a flush now would leave changes behind that no seal has reached. Owner only.</summary>
+    public bool NeedsSeal =>
+        _sealed.Count == 0 && !_dropped.Exists(IsDue) && (_active.Keys > 0 || _dropped.Count > 0);
+
+    /// <summary>
+    /// True if what is buffered can be spilled: the file is held still, and no spill has failed since its last flush.
+    /// Owner only.
+    /// </summary>
+    public bool CanSpill => _isStill && !_cannotSpill && _spillJob is null && _job is null && CanSeal;
+
+    /// <summary>Bytes of the scratch file beside the file; 0 if there is none. Owner only.</summary>
+    public long SpilledBytes => (long)(_spilled?.File.Free.PageCount ?? 0) * PageLayout.PageBytes;
 
     /// <summary>The LSN of the last seal. Owner only.</summary>
     public Lsn SealedUpTo => _sealedUpTo;
@@ -185,7 +205,7 @@ internal sealed class Datafile : IDisposable
     /// </summary>
     public Action<DamageException>? WhenDamaged
     {
-        set => Pages.WhenDamaged = value;
+        set => _whenDamaged = Pages.WhenDamaged = value;
     }
 
     internal DatafileEnvironment Environment { get; }
@@ -355,7 +375,7 @@ internal sealed class Datafile : IDisposable
     public FlushJob? PrepareFlush(Lineage lineage)
     {
         List<DroppedTable> due = _dropped.FindAll(IsDue);
-        if (_sealed.Count == 0 && due.Count == 0)
+        if (_sealed.Count == 0 && _spilled is null && due.Count == 0)
             return null;
         ReadView view = View;
         BeginJob();
@@ -364,6 +384,7 @@ internal sealed class Datafile : IDisposable
         {
             View = view,
             Buffers = [.. _sealed],
+            Spilled = _spilled,
             Dropped = due,
         };
         return _job;
@@ -411,6 +432,12 @@ internal sealed class Datafile : IDisposable
         }
         foreach (DroppedTable dropped in job.Dropped)
             _dropped.Remove(dropped);
+        if (job.Spilled is { } spilled)
+        {
+            _spilled = null;
+            _views.WaitToDispose(spilled.File, () => Environment.Epochs.Threads.Queue(new SpillEnd(this, spilled.File)));
+        }
+        _cannotSpill = false;
         _views.WaitToReuse(job.Generation, _free.Complete(job.Chain));
         _views.Publish(ViewOf(job.Meta));
         view.Unpin();
@@ -429,6 +456,56 @@ internal sealed class Datafile : IDisposable
             return;
         Pages.Forget(_free.Drop());
         view.Unpin();
+    }
+
+    /// <summary>
+    /// Begins to spill everything that is sealed into a scratch file beside the file, which is held still. Null if there
+    /// is nothing. The job is given to a worker, and then to <see cref="CompleteSpill"/> or <see cref="DropSpill"/>.
+    /// </summary>
+    public SpillJob? PrepareSpill()
+    {
+        Invariant.Require(_isStill && _spillJob is null && _job is null, "D3", "a spill begins beside another job.");
+        if (_sealed.Count == 0)
+            return null;
+        ReadView view = View;
+        Invariant.Require(view.TryPin(), "D1", "the published view cannot be pinned.");
+        _spillJob = new SpillJob(this, _spilled, view, [.. _sealed], _sealed[0].SealedAt);
+        return _spillJob;
+    }
+
+    /// <summary>
+    /// Publishes what was spilled in the place of the buffers. To be called once the visible LSN is at or above its LSN.
+    /// </summary>
+    public void CompleteSpill(SpillJob job)
+    {
+        RequireOwn(job);
+        Spilled result = job.Result ?? throw new BugException("A spill is completed before it has run.");
+        _spillJob = null;
+        _spilled = result;
+        foreach (WriteBuffer buffer in job.Buffers)
+        {
+            _sealed.Remove(buffer);
+            _views.WaitToDispose(buffer);
+        }
+        _views.WaitToReuse(result.File, result.Generation, result.File.Free.Complete(job.Chain));
+        _views.Publish(ViewOf(_meta));
+        job.View.Unpin();
+        Environment.Epochs.CollectSoon();
+    }
+
+    /// <summary>Gives a spill up: the buffers stand, and no other one is tried before the next flush.</summary>
+    public void DropSpill(SpillJob job)
+    {
+        RequireOwn(job);
+        _spillJob = null;
+        _cannotSpill = true;
+        if (job.File is { } file)
+        {
+            file.Pages.Forget(file.Free.Drop());
+            if (_spilled is null) // its first: nobody has seen it
+                Environment.Epochs.Threads.Queue(new SpillEnd(this, file));
+        }
+        job.View.Unpin();
     }
 
     /// <summary>
@@ -468,9 +545,12 @@ internal sealed class Datafile : IDisposable
         _closing.Cancel();
         Environment.Epochs.Threads.Wait(_idle);
         _job?.View?.Unpin();
-        _job = null;
+        _spillJob?.View.Unpin();
+        (_job, _spillJob) = (null, null);
         _views.End();
         Pages.Dispose();
+        foreach (SpillFile file in _spillFiles)
+            file.Dispose();
         Environment.Writer.Forget(Handle);
         Handle.Dispose();
         _fileLock.Dispose();
@@ -486,10 +566,20 @@ internal sealed class Datafile : IDisposable
         {
             if (_disposed)
                 throw DatafileErrors.Closed(Name);
-            if (_workers++ == 0)
-                _idle.Reset();
+            _workers++;
+            _idle.Reset();
         }
         return new Work(this);
+    }
+
+    /// <summary>On the worker of a spill.</summary>
+    internal SpillFile MakeSpillFile()
+    {
+        SpillFile file = SpillFile.Create(Environment, Path, Name);
+        file.Pages.WhenDamaged = _whenDamaged;
+        lock (_lock)
+            _spillFiles.Add(file);
+        return file;
     }
 
     /// <summary>The free pages, read from the file by the first flush.</summary>
@@ -556,8 +646,33 @@ internal sealed class Datafile : IDisposable
     {
         lock (_lock)
         {
-            if (--_workers == 0)
+            if (--_workers == 0 && _closingSpills == 0)
                 _idle.Set();
+        }
+    }
+
+    /// <summary>Closes a spill's file that nobody reads any more, unless whoever closes the datafile does.</summary>
+    private void CloseSpill(SpillFile file)
+    {
+        lock (_lock)
+        {
+            if (_disposed || !_spillFiles.Remove(file))
+                return;
+            _closingSpills++;
+            _idle.Reset();
+        }
+
+        try
+        {
+            file.Close();
+        }
+        finally
+        {
+            lock (_lock)
+            {
+                if (--_closingSpills == 0 && _workers == 0)
+                    _idle.Set();
+            }
         }
     }
 
@@ -565,7 +680,8 @@ internal sealed class Datafile : IDisposable
     {
         if (_hasFailed)
             throw DatafileErrors.Offline(Name);
-        Invariant.Require(_job is null, "J1", "a flush is prepared while another one is in the making.");
+        Invariant.Require(
+            _job is null && _spillJob is null, "J1", "a flush is prepared while another job is in the making.");
         Invariant.Require(!_isStill, "D3", "a flush of a file that is held still is prepared.");
     }
 
@@ -573,6 +689,11 @@ internal sealed class Datafile : IDisposable
         Invariant.Require(
             ReferenceEquals(job, _job) && !IsWorking, "J1",
             "a flush ends that is not this file's, or whose worker runs (H13).");
+
+    private void RequireOwn(SpillJob job) =>
+        Invariant.Require(
+            ReferenceEquals(job, _spillJob) && !IsWorking, "J1",
+            "a spill ends that is not this file's, or whose worker runs (H13).");
 
     private MetaPage NextMeta(Lsn checkpointLsn, Lineage lineage) => _meta with
     {
@@ -582,7 +703,7 @@ internal sealed class Datafile : IDisposable
     };
 
     private ReadView ViewOf(MetaPage meta) =>
-        new(Pages, meta.Root, meta.CheckpointLsn, _active, _sealed.ToArray(), _dropped.ToArray());
+        new(Pages, meta.Root, meta.CheckpointLsn, _active, _sealed.ToArray(), _dropped.ToArray(), _spilled);
 
     private void BeginBuffer()
     {
@@ -605,6 +726,12 @@ internal sealed class Datafile : IDisposable
         byte[] page = new byte[PageLayout.PageBytes];
         meta.Write(page);
         handle.Write(meta.Slot * (long)PageLayout.PageBytes, page);
+    }
+
+    /// <summary>Closes a spill's file beside whoever let go of it: giving gigabytes back takes its time.</summary>
+    private sealed class SpillEnd(Datafile datafile, SpillFile file) : IThreadPoolWorkItem
+    {
+        public void Execute() => datafile.CloseSpill(file);
     }
 
     /// <summary>A worker inside a job; closing waits for it.</summary>

@@ -11,7 +11,8 @@ namespace Pitr.Storage;
 /// INVARIANTS
 ///   R1  Pages freed by generation g are released after every view with a root below g was, and after the epochs that
 ///       ran then have ended (H12). A reader without a pin found the view inside such an epoch.
-///   R2  The same holds for a buffer and the views that name it.
+///   R2  The same holds for a buffer and the views that name it, for a page that a spill freed and the views that name
+///       an older generation of that spill, and for a spill's file.
 ///
 /// THREADS  <see cref="Current"/>: any. Publish, Wait…: the owner. Views are released on the thread of their last pin:
 /// the lock protects the lists against it.
@@ -24,6 +25,8 @@ internal sealed class DatafileViews
     private readonly List<ReadView> _live = [];
     private readonly List<(ulong Generation, uint[] Pages)> _pages = [];
     private readonly List<WriteBuffer> _buffers = [];
+    private readonly List<(SpillFile File, ulong Generation, uint[] Pages)> _spilledPages = [];
+    private readonly List<(SpillFile File, Action LetGo)> _spillFiles = [];
     private ReadView _current;
     private bool _ended;
 
@@ -85,6 +88,24 @@ internal sealed class DatafileViews
     }
 
     /// <summary>
+    /// Says what a generation of a spill does not reach any more. Before that generation's view is published.
+    /// </summary>
+    public void WaitToReuse(SpillFile file, ulong generation, uint[] pages)
+    {
+        if (pages.Length == 0)
+            return;
+        lock (_lock)
+            _spilledPages.Add((file, generation, pages));
+    }
+
+    /// <summary>Says that a spill's changes are in the tree. Before the view without it is published.</summary>
+    public void WaitToDispose(SpillFile file, Action letGo)
+    {
+        lock (_lock)
+            _spillFiles.Add((file, letGo));
+    }
+
+    /// <summary>
     /// The file is closed: nothing is published any more, and buffers go when their last view is released.
     /// </summary>
     public void End()
@@ -95,6 +116,8 @@ internal sealed class DatafileViews
             foreach (WriteBuffer buffer in _current.Buffers)
                 _buffers.Add(buffer);
             _pages.Clear();
+            _spilledPages.Clear();
+            _spillFiles.Clear(); // whoever closes the file closes them
         }
         _current.Supersede(WhenReleased);
     }
@@ -123,8 +146,31 @@ internal sealed class DatafileViews
                 _buffers.RemoveAt(i);
                 _epochs.Retire(buffer.Dispose);
             }
+            ReleaseSpilled();
         }
         if (Volatile.Read(ref _ended))
             _epochs.Collect(); // nobody else may come to do it
+    }
+
+    private void ReleaseSpilled()
+    {
+        for (int i = _spilledPages.Count - 1; i >= 0; i--)
+        {
+            (SpillFile file, ulong generation, uint[] pages) = _spilledPages[i];
+            if (_live.Exists(live => live.Spilled is { } named && named.File == file && named.Generation < generation))
+                continue;
+            _spilledPages.RemoveAt(i);
+            _epochs.Retire(() => file.Release(pages));
+        }
+
+        for (int i = _spillFiles.Count - 1; i >= 0; i--)
+        {
+            (SpillFile file, Action letGo) = _spillFiles[i];
+            if (_live.Exists(live => live.Spilled?.File == file))
+                continue;
+            _spillFiles.RemoveAt(i);
+            _spilledPages.RemoveAll(waiting => waiting.File == file);
+            _epochs.Retire(letGo);
+        }
     }
 }

@@ -60,6 +60,9 @@ internal sealed class FlushJob
     /// <summary>What is merged, newest first.</summary>
     internal IReadOnlyList<WriteBuffer> Buffers { get; init; } = [];
 
+    /// <summary>What was spilled and is merged with them; older than they.</summary>
+    internal Spilled? Spilled { get; init; }
+
     internal IReadOnlyList<DroppedTable> Dropped { get; init; } = [];
 
     internal IReadOnlyList<uint> Chain { get; private set; } = [];
@@ -99,8 +102,10 @@ internal sealed class FlushJob
         using var epoch = new FlushEpoch(_datafile.Environment.Epochs);
         using var sink = new FlushSink(
             free, _datafile.Pages, _datafile.Handle, _datafile.Environment.Writer, Generation, epoch, cancellation);
+        using SpilledChanges? spilled = Spilled is null ? null : new SpilledChanges(Spilled);
+        IChangeStream changes = spilled is null ? Changes() : new LayeredChanges(Changes(), spilled);
         TreeRoot root = TreeMerge.Run(
-            _datafile.Pages, view.Root, Changes(), DroppedIds(), sink, cancellation, epoch.Renew);
+            _datafile.Pages, view.Root, changes, DroppedIds(), sink, cancellation, epoch.Renew);
         List<uint> chain = sink.Finish();
         epoch.Dispose();
         _datafile.Environment.Writer.Sync(_datafile.Handle);

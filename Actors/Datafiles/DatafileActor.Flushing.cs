@@ -27,7 +27,7 @@ internal sealed partial class DatafileActor
     {
         long limit = _engine.WriteBufferBytesMax;
         if (_state == DatafileState.Fenced)
-            KeepFencedWithin(limit / 4 * 3);
+            KeepFencedWithin(limit);
         if (_file.BufferedBytes < limit / 4)
         {
             _isFlushAsked = false;
@@ -39,19 +39,6 @@ internal sealed partial class DatafileActor
         _isFlushAsked = true;
         Context.Parent.Tell(new CheckpointProtocol.CheckpointWanted(
             $"datafile {_slot.Name} buffers {_file.BufferedBytes} bytes"));
-    }
-
-    /// <summary>
-    /// What all fenced files buffer is bounded (promise 8), since nothing spills: before commits would have to wait for
-    /// the end of a fence (promise 2), the file that buffers most loses its own.
-    /// </summary>
-    private void KeepFencedWithin(long bytesMax)
-    {
-        if (_engine.Slots.FencedBytes > bytesMax && _engine.Slots.LargestFenced is { } largest)
-        {
-            Context.Parent.Tell(new BreakFencesOf(largest.Id, Problem.From(
-                EngineErrors.FenceMemory(largest.Name, largest.File?.BufferedBytes ?? 0))));
-        }
     }
 
     // ---- sealing and flushing --------------------------------------------------------------------
@@ -89,7 +76,9 @@ internal sealed partial class DatafileActor
 
     private void StartFlush(string why)
     {
-        if (!_file.HasSealed && _file.HasChanges)
+        if (WaitsForSpill(why))
+            return;
+        if (_file.NeedsSeal)
         {
             if (_progress.IsInGroup)
             {

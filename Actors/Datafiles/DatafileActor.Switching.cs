@@ -81,7 +81,7 @@ internal sealed partial class DatafileActor
             return;
         }
 
-        if (_fences.Book.Count > 1)
+        if (_fences.Book.Count > 1 || _spill is not null)
             return;
         MovePlan plan = run.Request.Copy.Plan;
         Enter(DatafileState.Switching, $"moves to {plan.To}");

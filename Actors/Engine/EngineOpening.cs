@@ -177,12 +177,26 @@ internal static class EngineOpening
                     + "which is not on this database's path there.");
             }
 
+            RemoveLeftOverOfSpill(engine.FileSystem, path);
             return new OpenedDatafile(
                 file.Id, file.Name, path, opened, Lsn.Max(file.CleanUpTo, opened.CheckpointLsn), null);
         }
         catch (PitrException error) when (error.Code is not (ErrorCode.DatabaseLocked or ErrorCode.FormatVersion))
         {
             return new OpenedDatafile(file.Id, file.Name, path, null, file.CleanUpTo, Problem.From(error));
+        }
+    }
+
+    /// <summary>At most an empty file, which keeps nothing from opening.</summary>
+    private static void RemoveLeftOverOfSpill(IFileSystem files, string datafile)
+    {
+        try
+        {
+            SpillFile.RemoveLeftOver(files, datafile);
+        }
+        catch (StorageFailedException)
+        {
+            // the next spill tries again, and tells it
         }
     }
 

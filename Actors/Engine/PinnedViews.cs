@@ -55,7 +55,7 @@ internal sealed class PinnedViews
     /// True if a reader of the view at the LSN, which was visible before the view was read, misses nothing.
     /// </summary>
     public static bool Shows(ReadView view, Lsn lsn) =>
-        view.RootLsn <= lsn && (!view.Active.IsSealed || view.Active.SealedAt >= lsn);
+        view.ReadableFrom <= lsn && (!view.Active.IsSealed || view.Active.SealedAt >= lsn);
 
     private static PinnedViews? TryTake(EngineContext engine, Lsn lsn)
     {

@@ -3,11 +3,12 @@ using System.Buffers.Binary;
 namespace Pitr.Storage;
 
 /// <summary>
-/// Walks a read view in key order, both ways, as of one LSN: the buffers over the tree, deleted keys and dropped tables
-/// left out.
+/// Walks a read view in key order, both ways, as of one LSN: the buffers over what was spilled over the tree, deleted
+/// keys and dropped tables left out.
 /// </summary>
 /// <remarks>
-/// STATE  one cursor a place (buffers from new to old, then the tree), all at or beyond the current key in the
+/// STATE  one cursor a place (buffers from new to old, then trees: the spill's deletes and puts, the datafile's; an empty
+/// one is no place), all at or beyond the current key in the
 /// direction of the walk; which one holds the current key; and which of the others is nearest: while the current one
 /// stays before it, a step compares one pair of keys, and with one place none.
 ///
@@ -27,7 +28,8 @@ internal sealed class MergedCursor
     private readonly ReadView _view;
     private readonly Lsn _at;
     private readonly WriteBufferCursor[] _buffers;
-    private readonly TreeCursor? _tree;
+    private readonly TreeCursor[] _trees;
+    private readonly int _deletes = None; // the place whose keys are deleted ones
     private readonly byte[] _bound = new byte[OperationCodec.TableIdBytes + Limits.KeyBytesMax + 1];
     private int _current = None;
     private int _nearest = None;
@@ -46,8 +48,22 @@ internal sealed class MergedCursor
                 buffers.Add(new WriteBufferCursor(buffer, at));
         }
         _buffers = [.. buffers];
+        var trees = new List<TreeCursor>(3);
+        if (view.Spilled is { } spilled)
+        {
+            if (spilled.Deletes.Height != 0)
+            {
+                _deletes = _buffers.Length;
+                trees.Add(new TreeCursor(spilled.File.Pages, spilled.Deletes));
+            }
+
+            if (spilled.Puts.Height != 0)
+                trees.Add(new TreeCursor(spilled.File.Pages, spilled.Puts));
+        }
+
         if (view.Root.Height != 0)
-            _tree = new TreeCursor(view.Pages, view.Root);
+            trees.Add(new TreeCursor(view.Pages, view.Root));
+        _trees = [.. trees];
     }
 
     /// <summary>True if the cursor stands on a key.</summary>
@@ -57,18 +73,33 @@ internal sealed class MergedCursor
     public ReadOnlySpan<byte> Key => KeyOf(_current);
 
     /// <summary>The current value; valid until the epoch ends.</summary>
-    public ValueRef Value => _current < _buffers.Length ? _buffers[_current].ValueRef : _tree!.Value;
+    public ValueRef Value => _current < _buffers.Length ? _buffers[_current].ValueRef : Tree(_current).Value;
 
-    /// <summary>True if the next move may leave the tree's leaf: the place to end a long epoch at the latest.</summary>
-    public bool IsLastOfLeaf => _tree is { HasRow: true, IsLastOfLeaf: true };
+    /// <summary>True if the next move may leave a tree's leaf: the place to end a long epoch at the latest.</summary>
+    public bool IsLastOfLeaf
+    {
+        get
+        {
+            foreach (TreeCursor tree in _trees)
+            {
+                if (tree is { HasRow: true, IsLastOfLeaf: true })
+                    return true;
+            }
+
+            return false;
+        }
+    }
 
     /// <summary>
-    /// Lets go of the tree's page; the current key stays. The next move or value takes it up in a new epoch.
+    /// Lets go of the trees' pages; the current key stays. The next move or value takes it up in a new epoch.
     /// </summary>
     public void Suspend()
     {
-        if (_tree is { HasRow: true })
-            _tree.Suspend();
+        foreach (TreeCursor tree in _trees)
+        {
+            if (tree.HasRow)
+                tree.Suspend();
+        }
     }
 
     /// <summary>To the first key.</summary>
@@ -76,7 +107,8 @@ internal sealed class MergedCursor
     {
         foreach (WriteBufferCursor buffer in _buffers)
             buffer.SeekFirst();
-        _tree?.SeekFirst();
+        foreach (TreeCursor tree in _trees)
+            tree.SeekFirst();
         return Begin(forward: true);
     }
 
@@ -85,7 +117,8 @@ internal sealed class MergedCursor
     {
         foreach (WriteBufferCursor buffer in _buffers)
             buffer.SeekLast();
-        _tree?.SeekLast();
+        foreach (TreeCursor tree in _trees)
+            tree.SeekLast();
         return Begin(forward: false);
     }
 
@@ -161,7 +194,7 @@ internal sealed class MergedCursor
     {
         _current = None;
         _nearest = None;
-        int places = _tree is null ? _buffers.Length : _buffers.Length + 1;
+        int places = _buffers.Length + _trees.Length;
         for (int place = 0; place < places; place++)
         {
             if (!HasKey(place))
@@ -212,24 +245,26 @@ internal sealed class MergedCursor
     {
         foreach (WriteBufferCursor buffer in _buffers)
             _ = forward ? buffer.Seek(key) : buffer.SeekBefore(key);
-        if (_tree is not null)
-            _ = forward ? _tree.Seek(key) : _tree.SeekBefore(key);
+        foreach (TreeCursor tree in _trees)
+            _ = forward ? tree.Seek(key) : tree.SeekBefore(key);
     }
 
     private bool IsCurrentHidden() =>
-        (_current < _buffers.Length && _buffers[_current].IsDelete)
+        (_current < _buffers.Length ? _buffers[_current].IsDelete : _current == _deletes)
         || (_view.Dropped.Length != 0 && _view.IsHidden(Key, _at));
 
     private bool Move(int place)
     {
         if (place < _buffers.Length)
             return _isForward ? _buffers[place].Next() : _buffers[place].Prev();
-        return _isForward ? _tree!.Next() : _tree!.Prev();
+        return _isForward ? Tree(place).Next() : Tree(place).Prev();
     }
 
-    private bool HasKey(int place) => place < _buffers.Length ? _buffers[place].IsValid : _tree!.HasRow;
+    private bool HasKey(int place) => place < _buffers.Length ? _buffers[place].IsValid : Tree(place).HasRow;
 
-    private ReadOnlySpan<byte> KeyOf(int place) => place < _buffers.Length ? _buffers[place].Key : _tree!.Key;
+    private ReadOnlySpan<byte> KeyOf(int place) => place < _buffers.Length ? _buffers[place].Key : Tree(place).Key;
+
+    private TreeCursor Tree(int place) => _trees[place - _buffers.Length];
 
     private int Compare(int place, int other) => KeyOf(place).SequenceCompareTo(KeyOf(other));
 

@@ -4,14 +4,15 @@ namespace Pitr.Storage;
 
 /// <summary>What a reader of a datafile holds: one root of the tree and the write buffers above it.</summary>
 /// <remarks>
-/// STATE  immutable, but for the pins. From new to old: the active buffer, at most two sealed ones (newest first), the
-/// tree with every change at or below <see cref="RootLsn"/>. The owner publishes another view when it seals, when a
-/// flush is complete, and when a table is dropped; until then it goes on writing into the active buffer of this one.
+/// STATE  immutable, but for the pins. From new to old: the active buffer, at most two sealed ones (newest first), what
+/// was spilled while the file was held still, the tree with every change at or below <see cref="RootLsn"/>. The owner
+/// publishes another view when it seals, when a flush or a spill is complete, and when a table is dropped; until then it
+/// goes on writing into the active buffer of this one.
 ///
 /// INVARIANTS
 ///   V1  A change is in the newest place of those that have the key; so the first place that knows a key at or below
 ///       the read's LSN answers for it.
-///   V2  Reads are at or above RootLsn: the tree has one version a key.                    (asserted in every read)
+///   V2  Reads are at or above ReadableFrom: tree and spill have one version a key.        (asserted in every read)
 ///   V3  Once superseded and not pinned any more, the view is released: once, and never pinned again.
 ///
 /// THREADS  any. A short read is inside an epoch from before it takes the view from where it is published; a longer one
@@ -35,14 +36,17 @@ internal sealed class ReadView
     /// <param name="active">The buffer that is being written.</param>
     /// <param name="sealed">At most two, newest first.</param>
     /// <param name="dropped">Tables that buffers and tree still hold.</param>
+    /// <param name="spilled">What was spilled; null if nothing was.</param>
     public ReadView(
         IPageSource pages, TreeRoot root, Lsn rootLsn, WriteBuffer active, ReadOnlySpan<WriteBuffer> @sealed,
-        ReadOnlySpan<DroppedTable> dropped)
+        ReadOnlySpan<DroppedTable> dropped, Spilled? spilled = null)
     {
         Invariant.Require(@sealed.Length <= SealedMax, "V1", "A read view has more than two sealed buffers.");
         Pages = pages;
         Root = root;
         RootLsn = rootLsn;
+        Spilled = spilled;
+        ReadableFrom = spilled is null ? rootLsn : Lsn.Max(rootLsn, spilled.UpTo);
         _buffers = [active, .. @sealed];
         _dropped = dropped.ToArray();
     }
@@ -52,6 +56,12 @@ internal sealed class ReadView
 
     /// <summary>Every change at or below it is in the tree.</summary>
     public Lsn RootLsn { get; }
+
+    /// <summary>Between buffers and tree; null if nothing was spilled.</summary>
+    public Spilled? Spilled { get; }
+
+    /// <summary>The least LSN of a read: tree and spill hold every change at or below it that the buffers lack.</summary>
+    public Lsn ReadableFrom { get; }
 
     public WriteBuffer Active => _buffers[0];
 
@@ -95,6 +105,8 @@ internal sealed class ReadView
             if (hit != BufferHit.None)
                 return hit == BufferHit.Put;
         }
+        if (Spilled is { } spilled && spilled.TryGet(key, out value) is var found && found != BufferHit.None)
+            return found == BufferHit.Put;
         return BTree.TryGet(Pages, Root, key, out value);
     }
 
@@ -112,7 +124,7 @@ internal sealed class ReadView
 
     /// <summary>Refuses a read that the view can't answer.</summary>
     public void RequireReadable(Lsn at) =>
-        Invariant.Require(at >= RootLsn, "V2", "A read is older than the root of its read view.");
+        Invariant.Require(at >= ReadableFrom, "V2", "A read is older than the root of its read view.");
 
     // ---- pins ------------------------------------------------------------------------------------
 

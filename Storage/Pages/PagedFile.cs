@@ -155,6 +155,22 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
     }
 
     /// <summary>
+    /// The same without waiting, when no reader is in the file or can enter it. The handle may be closed after it.
+    /// </summary>
+    public void CloseUnread()
+    {
+        lock (_lock)
+        {
+            if (_closed)
+                return;
+            _closed = true;
+        }
+        nint[] root = _root;
+        Volatile.Write(ref _root, []);
+        _cache.Epochs.Retire(() => _cache.Close(this, root)); // whoever forgets pages may still look at the table
+    }
+
+    /// <summary>
     /// Reads from another file with the same pages from now on. Who looked before may read the former one until the
     /// epochs of now have ended; nothing may be written to either before this returns, so both say the same of every
     /// page that such a reader can reach.

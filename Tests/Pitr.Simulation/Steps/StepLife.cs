@@ -42,6 +42,7 @@ internal sealed class StepLife
             (3, () => new StepReader(scene)),
             (settings.FlushWeight, () => new StepFlush(scene, scene.AnyFile())),
             (3, () => new StepMove(scene, scene.AnyFile())),
+            (4, () => scene.FencedFile() is { } fenced ? new StepSpill(scene, fenced) : null),
         ];
         if (settings.Without.Length > 0)
         {

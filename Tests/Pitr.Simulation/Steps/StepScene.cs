@@ -98,6 +98,13 @@ internal sealed class StepScene
         return files[Next(files.Length)];
     }
 
+    /// <summary>One of those that are held still; null if there is none.</summary>
+    public StepFile? FencedFile()
+    {
+        StepFile[] files = [.. Engine.Files.Where(static file => file.Fenced is not null)];
+        return files.Length == 0 ? null : files[Next(files.Length)];
+    }
+
     public Table? AnyTable() => Tables.Count == 0 ? null : Tables[Next(Tables.Count)];
 
     public byte[] AnyKey()

@@ -19,7 +19,7 @@ internal sealed class StepFlush(StepScene scene, StepFile file) : StepActivity(s
     {
         if (file.IsBusy || file.IsDropped || file.Fenced is not null)
             yield break;
-        if (!file.File.HasSealed && file.File.HasChanges && file.Progress.CanSeal)
+        if (file.File.NeedsSeal && file.Progress.CanSeal)
             file.Progress.Seal();
         foreach (Turn turn in Sealed())
             yield return turn;

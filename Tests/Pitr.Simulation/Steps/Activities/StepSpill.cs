@@ -1,0 +1,38 @@
+using Pitr.Storage;
+
+namespace Pitr.Simulation;
+
+/// <summary>
+/// What a fenced file buffers goes into a scratch file beside it, in the order of its actor: sealed between two groups,
+/// written, published when the visible LSN is there. A crash loses nothing by it, since it says nothing (H17, promise 8).
+/// </summary>
+internal sealed class StepSpill(StepScene scene, StepFile file) : StepActivity(scene)
+{
+    public override IEnumerable<Turn> Run()
+    {
+        if (file.IsBusy || file.IsDropped || file.Fenced is null || !file.Progress.CanSeal || !file.File.CanSpill)
+            yield break;
+        file.Progress.Seal();
+        if (file.File.PrepareSpill() is not { } job)
+            yield break;
+        file.IsBusy = true;
+        yield return default;
+        bool isWritten = StepScene.Try(() => job.Run());
+        yield return default;
+        if (isWritten && !Scene.Chance(10))
+        {
+            while (Engine.VisibleLsn < job.UpTo)
+                yield return default;
+            Scene.Hazards.Note(17);
+            file.File.CompleteSpill(job);
+        }
+        else
+        {
+            file.File.DropSpill(job);
+        }
+
+        file.IsBusy = false;
+        if (file.Fenced is { } fenced && !fenced.AsSpan().SequenceEqual(Scene.Disk.ReadAll(file.File.Path)))
+            throw new SimulationFailure($"Datafile {file.Name} changed while it spilled (D3, I6).");
+    }
+}
