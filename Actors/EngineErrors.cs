@@ -85,8 +85,8 @@ internal static class EngineErrors
 
     public static RefusedException FenceMemory(string datafile, long bufferedBytes) => new(
         ErrorCode.FenceBroken,
-        $"The fence on datafile '{datafile}' was broken: {bufferedBytes} bytes of changes waited for it in memory.",
-        "Throw the copy away; fence for a shorter time, or give the engine more memory.");
+        $"The fence on datafile '{datafile}' was broken: {bufferedBytes} bytes of changes waited for it in memory, and could not be spilled.",
+        "Throw the copy away; make room on the datafile's disk, or fence for a shorter time.");
 
     public static RefusedException FenceWal(string datafile, long walBytes) => new(
         ErrorCode.FenceBroken,

@@ -124,6 +124,9 @@ public sealed record PitrOptions
     /// <summary>Disk and memory that are there already; none of another engine may be in it.</summary>
     internal Storage.DatafileEnvironment? Environment { get; init; }
 
+    /// <summary>Bytes from which on a fenced datafile spills; null: a share of the write buffers.</summary>
+    internal long? SpillBytesMin { get; init; }
+
     /// <summary>How a worker pauses between paced writes.</summary>
     internal Action<TimeSpan>? Delay { get; init; }
 }

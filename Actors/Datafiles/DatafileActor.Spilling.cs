@@ -26,7 +26,7 @@ internal sealed partial class DatafileActor
     private void KeepFencedWithin(long limit)
     {
         long own = _file.BufferedBytes;
-        if (own >= limit / 4 || (own >= limit / 64 && _engine.Slots.FencedBytes >= limit / 2))
+        if (own >= (_engine.Options.SpillBytesMin ?? limit / 4) || (own >= limit / 64 && _engine.Slots.FencedBytes >= limit / 2))
             StartSpill();
         if (_engine.Slots.FencedBytes > limit / 4 * 3 && _engine.Slots.LargestFenced is { } largest)
         {

@@ -85,7 +85,8 @@ internal static class EngineCheck
     public static void CheckPages(PitrDatabase database)
     {
         foreach (DatafileInfo file in database.Datafiles)
-            CheckPages(database.Engine.Environment, file.Path);
+            CheckPages(
+                database.Engine.Environment, LinkedName.Resolve(database.Engine.FileSystem, file.Path));
     }
 
     public static void CheckPages(DatafileEnvironment environment, string path)

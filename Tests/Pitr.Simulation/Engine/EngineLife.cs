@@ -98,6 +98,7 @@ internal sealed partial class EngineLife
             "reader" => ReadAsync,
             "ddl" => ChangeCatalogueAsync,
             "fences" => FenceAsync,
+            "moves" => MoveAsync,
             "maintenance" => MaintainAsync,
             "backups" => BackUpAsync,
             _ => MakeTroubleAsync,
@@ -144,7 +145,8 @@ internal sealed partial class EngineLife
         || _isInTheWay
         || (_stage.Settings.Disk.SlowPercent > 0 && refused.Code == ErrorCode.TimedOut)
         || refused.Code is ErrorCode.TableUnknown or ErrorCode.DatafileUnknown or ErrorCode.SnapshotTooOld
-            or ErrorCode.FenceBroken or ErrorCode.FenceUnknown or ErrorCode.DatafileFenced;
+            or ErrorCode.FenceBroken or ErrorCode.FenceUnknown or ErrorCode.DatafileFenced
+            or ErrorCode.MoveRefused or ErrorCode.MoveUnderWay or ErrorCode.MoveCancelled;
 
     // ---- the end ---------------------------------------------------------------------------------------
 

@@ -180,7 +180,7 @@ internal sealed class EngineRun
         await _world.On(database.ShutdownAsync());
         await _stage.RequireNothingLeftAsync(disk.Inner);
         foreach (DatafileInfo file in files)
-            EngineCheck.CheckPages(_stage.EnvironmentOn(disk.Inner), file.Path);
+            EngineCheck.CheckPages(_stage.EnvironmentOn(disk.Inner), LinkedName.Resolve(disk.Inner, file.Path));
     }
 
     private async Task AbandonAsync(PitrDatabase database, WorldDisk disk)

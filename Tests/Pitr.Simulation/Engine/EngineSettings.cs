@@ -47,6 +47,7 @@ internal sealed record EngineSettings
             FileSystem = disk,
             CheckpointWalBytes = CheckpointWalBytes,
             FencedWalBytesMax = FencedWalBytesMax,
+            SpillBytesMin = CrashesPerMille % 2 == 0 ? 3 << 10 : null,
             ArchiveStores = Archives ? [EngineLife.Store] : [],
             ArchiveShutdownWait = TimeSpan.FromSeconds(200),
             Clock = world.Clock,

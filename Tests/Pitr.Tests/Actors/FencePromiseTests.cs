@@ -217,7 +217,7 @@ public sealed class FencePromiseTests
         Assert.Equal(300, database.Count(database.GetTable("t")));
     }
 
-    /// <summary>Promises 2 and 8: what memory has no room for is spilled beside the files, and read from there.</summary>
+    /// <summary>H45, promises 2 and 8: what memory has no room for is spilled beside the files, and read from there.</summary>
     [Fact]
     public async Task Commits_go_on_far_beyond_what_memory_holds_of_fenced_files()
     {
@@ -280,7 +280,7 @@ public sealed class FencePromiseTests
         Assert.Equal(0, (await database.UnfenceAsync(main.FenceId).Within()).HoldersRemaining);
     }
 
-    /// <summary>H13: the flush after a fence waits for the worker of a spill; who asked for it is answered.</summary>
+    /// <summary>H13, H45: the flush after a fence waits for the worker of a spill; who asked for it is answered.</summary>
     [Fact]
     public async Task An_unfence_while_changes_are_being_spilled_is_answered_when_the_flush_is_durable()
     {

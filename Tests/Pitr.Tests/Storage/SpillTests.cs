@@ -34,7 +34,7 @@ public sealed class SpillTests : IDisposable
         Assert.Null(_it.Disk.Stat(Spill));
     }
 
-    /// <summary>V1, M1: what was put over a deleted key, and deleted over a put one, counts once.</summary>
+    /// <summary>H45, V1, M1: what was put over a deleted key, and deleted over a put one, counts once.</summary>
     [Fact]
     public void One_spill_over_another_has_the_newest_of_each_key_and_the_flush_brings_all_into_the_file()
     {
@@ -47,6 +47,7 @@ public sealed class SpillTests : IDisposable
             _it.DeleteMany(round * 15, 20);
             _it.Put($"large{round % 2}", new byte[20_000 + round]);
             SpillAll();
+            Assert.True(_it.File.CleanUpTo < _it.Lsn, "What was spilled counts as if it were in the file (D2).");
             _it.Check();
         }
 
@@ -63,7 +64,7 @@ public sealed class SpillTests : IDisposable
         after.Check();
     }
 
-    /// <summary>SF3, R1: a view that names an older generation reads it as it was, also after the flush.</summary>
+    /// <summary>H12, H45, SF3, R1: a view that names an older generation reads it as it was, also after the flush.</summary>
     [Fact]
     public void A_pinned_view_reads_what_it_names_while_the_spill_goes_on_and_after_it()
     {
@@ -119,7 +120,7 @@ public sealed class SpillTests : IDisposable
         Assert.Throws<BugException>(() => new MergedCursor(_it.File.View, before));
     }
 
-    /// <summary>SF2: nothing that may not be on the disk takes the place of the buffers.</summary>
+    /// <summary>H45, SF2: nothing that may not be on the disk takes the place of the buffers.</summary>
     [Theory]
     [InlineData("Create")]
     [InlineData("Write")]
@@ -164,7 +165,7 @@ public sealed class SpillTests : IDisposable
         _it.Check();
     }
 
-    /// <summary>SF1, H17: at any end nothing has the name, or an empty file that the next spill removes.</summary>
+    /// <summary>H17, H45, SF1: at any end nothing has the name, or an empty file that the next spill removes.</summary>
     [Fact]
     public void A_crash_at_any_operation_leaves_at_most_an_empty_file_under_the_spills_name()
     {

@@ -1,10 +1,11 @@
+using Pitr.Actors;
 using Pitr.Storage;
 
 namespace Pitr.Simulation;
 
 /// <summary>
 /// What a fenced file buffers goes into a scratch file beside it, in the order of its actor: sealed between two groups,
-/// written, published when the visible LSN is there. A crash loses nothing by it, since it says nothing (H17, promise 8).
+/// written, published when the visible LSN is there. A crash loses nothing by it, since it says nothing (H45, promise 8).
 /// </summary>
 internal sealed class StepSpill(StepScene scene, StepFile file) : StepActivity(scene)
 {
@@ -23,7 +24,7 @@ internal sealed class StepSpill(StepScene scene, StepFile file) : StepActivity(s
         {
             while (Engine.VisibleLsn < job.UpTo)
                 yield return default;
-            Scene.Hazards.Note(17);
+            Scene.Hazards.Note(45);
             file.File.CompleteSpill(job);
         }
         else
@@ -32,7 +33,8 @@ internal sealed class StepSpill(StepScene scene, StepFile file) : StepActivity(s
         }
 
         file.IsBusy = false;
-        if (file.Fenced is { } fenced && !fenced.AsSpan().SequenceEqual(Scene.Disk.ReadAll(file.File.Path)))
+        if (Engine.Control.MoveOf(file.Id) is null && file.Fenced is { } fenced
+            && !fenced.AsSpan().SequenceEqual(Scene.Disk.ReadAll(file.File.Path)))
             throw new SimulationFailure($"Datafile {file.Name} changed while it spilled (D3, I6).");
     }
 }
