@@ -77,7 +77,7 @@ internal sealed class Administrator : UntypedActor, IWithTimers
     protected override void PostStop()
     {
         foreach (Session session in _sessions.Values)
-            session.Ended.Cancel();
+            session.End();
     }
 
     /// <inheritdoc/>
@@ -170,7 +170,7 @@ internal sealed class Administrator : UntypedActor, IWithTimers
         if (!_sessions.Remove(client, out Session? session))
             return;
         Context.Unwatch(client);
-        session.Ended.Cancel(); // A3
+        session.End(); // A3
         _log.Debug("Session of {0} ended: {1}", client.Path, why);
     }
 
@@ -188,16 +188,19 @@ internal sealed class Administrator : UntypedActor, IWithTimers
     private void Start(AdminRequest request, Session session, IActorRef client)
     {
         IActorRef self = Self;
-        CarryOutAsync(request, client, session.Ended.Token).PipeTo(
+        CarryOutAsync(request, session, client).PipeTo(
             self,
             success: answer => new RequestEnded(client, answer),
             failure: cause => new RequestEnded(client, new Failed(request.RequestId, AdminProblems.Of(cause)))); // A2
     }
 
-    private async Task<AdminAnswer> CarryOutAsync(AdminRequest request, IActorRef client, CancellationToken ended)
+    private async Task<AdminAnswer> CarryOutAsync(AdminRequest request, Session session, IActorRef client)
     {
+        CancellationToken ended = session.Ended.Token;
         await Task.Yield(); // never on this actor's thread: a synchronous part of the engine must not delay a Pong
         long id = request.RequestId;
+        if (SessionSets.Takes(request))
+            return await session.Sets.CarryOutAsync(request, _engine, ended).ConfigureAwait(false);
         switch (request)
         {
             case ReadStatus:
@@ -345,9 +348,17 @@ internal sealed class Administrator : UntypedActor, IWithTimers
     {
         public CancellationTokenSource Ended { get; } = new();
 
+        public SessionSets Sets { get; } = new();
+
         public long LastHeard { get; set; } = openedAt;
 
         public AdminRole Role { get; set; }
+
+        public void End()
+        {
+            Ended.Cancel();
+            Sets.Close();
+        }
     }
 
     /// <summary>Passes a job's progress on to its client, on whichever thread it is reported.</summary>

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Akka.Actor;
 using Akka.Event;
 using LogEvent = Pitr.Actors.WalProtocol.LogEvent;
@@ -188,8 +187,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
             _todo.Enqueue(file);
         EngineContext engine = _engine;
         BackupRequest request = _request.Request;
-        string id = engine.Clock.GetUtcNow().ToString("yyyyMMdd'T'HHmmss'Z'", CultureInfo.InvariantCulture)
-            + "-" + engine.Draw().ToString("x16", CultureInfo.InvariantCulture)[..6];
+        string id = BackupSet.NewId(engine.Clock.GetUtcNow(), engine.Draw());
         _backupId = id;
         var start = new BackupStart(
             id, control, Lsn.Max(control.RedoLsn, control.Catalogue.Lsn), // C: what was created since is above it (H29)
@@ -281,10 +279,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
         });
     }
 
-    private FencedFile FileOf(Fenced fenced) => new(
-        fenced.File, fenced.Datafile, fenced.Path, fenced.LengthBytes, fenced.CheckpointLsn, fenced.Incarnation,
-        fenced.Generation, fenced.Lineage,
-        Path.IsPathRooted(Catalogue.StoredPath(_engine.Folder, fenced.Path)) ? fenced.Path : null);
+    private FencedFile FileOf(Fenced fenced) => SetKeeper.FencedFileOf(_engine.Folder, fenced);
 
     private void EndFence()
     {

@@ -136,6 +136,26 @@ internal static class EngineErrors
         ErrorCode.BackupVoid, "The backup was cancelled; nothing of it is left.",
         "Run it again: pitr backup --to STORE");
 
+    public static RefusedException SetLetGo(string reason) => new(
+        ErrorCode.BackupVoid, $"The engine has let go of the backup set of {reason}: it was not renewed, or has ended.",
+        "Throw away what was written, and run it again.");
+
+    public static RefusedException SetIsBusy(string reason) => new(
+        ErrorCode.StillInUse, $"Another request of the backup set of {reason} is under way, or has to come before.",
+        "Wait for its answer.");
+
+    public static RefusedException SetElsewhere(string folder, string machine, string here) => new(
+        ErrorCode.NeedsRunningEngine,
+        $"The database's folder '{folder}' on machine {machine} is not the one of that path here, on {here}: pgtar reads "
+        + "the datafiles from the local disk.",
+        "Run pgtar on the engine's machine, as `ssh MACHINE pgtar --host 127.0.0.1:4053 > FILE`, or take a set over the "
+        + "network: pitr backup --to STORE");
+
+    public static RefusedException SetWithoutWal() => new(
+        ErrorCode.WalGap,
+        "The database has no archive, so the WAL that the set needs would be nowhere.",
+        "Leave out --no-wal, or set up an archive and open the database again.");
+
     public static RefusedException BuffersFull(long bytes, long bytesMax) => new(
         ErrorCode.BuffersFull, $"{bytes} bytes of changes wait to be flushed; at most {bytesMax} may.",
         "See with pitr status which datafile does not flush: it may be fenced, offline, or its disk full.");

@@ -10,6 +10,7 @@ using static Pitr.Actors.DatafileProtocol;
 using static Pitr.Actors.EngineProtocol;
 using static Pitr.Actors.MoveProtocol;
 using static Pitr.Actors.RecoveryProtocol;
+using static Pitr.Actors.SetProtocol;
 using static Pitr.Actors.WalProtocol;
 
 namespace Pitr.Actors;
@@ -181,6 +182,9 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
             case Fence fence:
                 _datafiles.Route(fence, Sender);
                 break;
+            case BeginSet begin:
+                Context.ActorOf(SetKeeper.PropsFor(_engine, _opened!, _wal!, Routes())).Forward(begin);
+                break;
             case RunBackup run:
                 Context.ActorOf(BackupRunner.PropsFor(_engine, _opened!, _wal!, Routes())).Forward(run);
                 break;
@@ -267,7 +271,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
             case Fence fence:
                 Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
                 break;
-            case RunBackup or RunMove:
+            case RunBackup or RunMove or BeginSet:
                 Sender.Tell(new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
                 break;
             default:
@@ -291,7 +295,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
             case Fence fence:
                 Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
                 break;
-            case RunBackup or RunMove or GetStatus or RunCheckpoint:
+            case RunBackup or RunMove or BeginSet or GetStatus or RunCheckpoint:
                 Sender.Tell(new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
                 break;
             default:

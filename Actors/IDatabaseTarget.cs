@@ -61,6 +61,12 @@ internal interface IDatabaseTarget : IAsyncDisposable
     /// <summary>Moves every datafile of a folder.</summary>
     Task<IReadOnlyList<MoveResult>> DrainAsync(DrainRequest request, CancellationToken cancellationToken);
 
+    /// <summary>
+    /// Begins a backup set that the caller makes by itself, from the engine's disk (pgtar); <paramref name="reason"/>
+    /// is for status and log.
+    /// </summary>
+    Task<IKeptSet> KeepSetAsync(string reason, CancellationToken cancellationToken);
+
     /// <summary>Puts one key; durable and visible when it completes.</summary>
     Task<CommitResult> PutAsync(
         string table, ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, CancellationToken cancellationToken);

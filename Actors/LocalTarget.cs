@@ -123,6 +123,10 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
     public Task<IReadOnlyList<MoveResult>> DrainAsync(DrainRequest request, CancellationToken cancellationToken) =>
         database.DrainAsync(request, cancellationToken);
 
+    /// <inheritdoc/>
+    public Task<IKeptSet> KeepSetAsync(string reason, CancellationToken cancellationToken) =>
+        database.KeepSetAsync(reason, cancellationToken);
+
     // ---- data ----------------------------------------------------------------------------------------
 
     /// <inheritdoc/>

@@ -11,6 +11,7 @@ using static Pitr.Actors.ControlFileProtocol;
 using static Pitr.Actors.DatafileProtocol;
 using static Pitr.Actors.EngineProtocol;
 using static Pitr.Actors.MoveProtocol;
+using static Pitr.Actors.SetProtocol;
 using static Pitr.Actors.WalProtocol;
 
 namespace Pitr;
@@ -616,6 +617,21 @@ public sealed class PitrDatabase : IAsyncDisposable
     private RateLimit? LimitOf(long? bytesPerSecond) =>
         bytesPerSecond is { } most ? new RateLimit(_engine.Clock, most) : null;
 
+    /// <summary>Keeps still what a backup set needs that is made outside of the engine.</summary>
+    internal async Task<IKeptSet> KeepSetAsync(string reason, CancellationToken cancellationToken)
+    {
+        RequireWritable();
+        ulong inode = await _engine.Workers.RunAsync(
+            () => _engine.FileSystem.Stat(Folder)?.Inode ?? 0, cancellationToken).ConfigureAwait(false);
+        SetBegun begun = await AskAsync<SetBegun>(
+            _actors.Supervisor, new BeginSet(reason), cancellationToken, Timeout.InfiniteTimeSpan)
+            .ConfigureAwait(false);
+        return new KeptSet(
+            begun,
+            new KeptSetStart(begun.Start, Folder, _engine.Options.Process.Machine, inode, begun.HasArchive),
+            AskKeeperAsync);
+    }
+
     /// <summary>What the engine is doing.</summary>
     public async Task<EngineStatus> GetStatusAsync(CancellationToken cancellationToken = default) =>
         (await AskAsync<StatusReported>(_actors.Supervisor, new GetStatus(), cancellationToken)
@@ -674,6 +690,23 @@ public sealed class PitrDatabase : IAsyncDisposable
             && !cancellationToken.IsCancellationRequested)
         {
             throw await WhyStoppedAsync().ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>A keeper that is no more answers nobody: its end does.</summary>
+    private async Task<object> AskKeeperAsync(
+        IActorRef keeper, object request, CancellationToken ended, CancellationToken cancellationToken)
+    {
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, ended);
+        try
+        {
+            return await AskAsync<ILocalMessage>(keeper, request, either.Token, Timeout.InfiniteTimeSpan)
+                .ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+            when (ended.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        {
+            throw EngineErrors.SetLetGo("this caller");
         }
     }
 

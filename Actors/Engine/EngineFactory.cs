@@ -12,6 +12,9 @@ internal static class EngineFactory
 
     public static IFileSystem FileSystemOf(PitrOptions options) => options.FileSystem ?? new PosixFileSystem();
 
+    /// <summary>How a worker waits.</summary>
+    public static Action<TimeSpan> PauseOf(PitrOptions options) => options.Delay ?? DelayWith(options.Clock);
+
     public static IWorkers WorkersOf(PitrOptions options) => options.Workers ?? ThreadWorkers.Instance;
 
     public static Func<ulong> DrawOf(PitrOptions options)
@@ -43,7 +46,7 @@ internal static class EngineFactory
             Clock = options.Clock,
             Draw = DrawOf(options),
             WriteBufferBytesMax = environment.Arenas.BudgetBytes,
-            Pause = options.Delay ?? DelayWith(options.Clock),
+            Pause = PauseOf(options),
             Environment = environment,
             Visibility = new VisibilityTracker(environment.Epochs.Threads, options.Clock, metrics),
             Metrics = metrics,
@@ -63,7 +66,7 @@ internal static class EngineFactory
     }
 
     public static PacedWriter WriterFor(PitrOptions options, ArenaPool arenas) => new(
-        options.Clock, options.Delay ?? DelayWith(options.Clock), () =>
+        options.Clock, PauseOf(options), () =>
             (double)arenas.RentedBytes / arenas.BudgetBytes);
 
     /// <summary>

@@ -215,6 +215,69 @@ internal static class AdminProtocol
     /// <summary>No datafile lies in the folder any more. Of very many only the first are told.</summary>
     internal sealed record FolderDrained(long RequestId, IReadOnlyList<MoveResult> Results) : AdminAnswer(RequestId);
 
+    // ---- backup sets that a client makes by itself (pgtar) --------------------------------------------
+
+    /// <summary>
+    /// The engine keeps still what a set needs; let go with the session. Renew it within 60 s, each time. Answer:
+    /// <see cref="SetBegun"/>.
+    /// </summary>
+    internal sealed record BeginSet(long RequestId, string Reason) : AdminRequest(RequestId);
+
+    /// <param name="RequestId">Of the request.</param>
+    /// <param name="Set">Its number in this session.</param>
+    /// <param name="BackupId">The set's id.</param>
+    /// <param name="CatalogueLsn">C.</param>
+    /// <param name="BeganAt">When.</param>
+    /// <param name="ControlBytes">How long the control file at C is: it comes by <see cref="ReadSetControl"/>.</param>
+    /// <param name="Machine">The engine's.</param>
+    /// <param name="FolderInode">Of the database's folder there.</param>
+    /// <param name="HasArchive">The database has an archive.</param>
+    internal sealed record SetBegun(
+        long RequestId, long Set, string BackupId, Lsn CatalogueLsn, DateTimeOffset BeganAt, int ControlBytes,
+        string Machine, ulong FolderInode, bool HasArchive) : AdminAnswer(RequestId);
+
+    /// <summary>A piece of the set's control file. Answer: <see cref="SetControlRead"/>.</summary>
+    internal sealed record ReadSetControl(long RequestId, long Set, int From) : AdminRequest(RequestId);
+
+    /// <summary>From where it was asked, as much as fits into a message.</summary>
+    internal sealed record SetControlRead(long RequestId, ReadOnlyMemory<byte> Content) : AdminAnswer(RequestId);
+
+    /// <summary>The set is still being made. Answers: <see cref="Done"/>; Failed with FenceBroken: the copy is
+    /// void.</summary>
+    internal sealed record RenewSet(long RequestId, long Set) : AdminRequest(RequestId);
+
+    /// <summary>Holds one datafile still. Answer: <see cref="SetFileFenced"/>.</summary>
+    internal sealed record FenceForSet(long RequestId, long Set, FileId File) : AdminRequest(RequestId);
+
+    /// <param name="RequestId">Of the request.</param>
+    /// <param name="File">What is fenced; null: it was dropped since the set began.</param>
+    internal sealed record SetFileFenced(long RequestId, Pitr.Recovery.FencedFile? File) : AdminAnswer(RequestId);
+
+    /// <summary>Answers: <see cref="Done"/>, the copy is good; Failed with FenceBroken: it is void.</summary>
+    internal sealed record UnfenceForSet(long RequestId, long Set) : AdminRequest(RequestId);
+
+    /// <summary>Every file is copied. Answer: <see cref="SetEnded"/>.</summary>
+    internal sealed record EndSet(long RequestId, long Set) : AdminRequest(RequestId);
+
+    /// <param name="RequestId">Of the request.</param>
+    /// <param name="StartLsn">min(C, the files' checkpoint LSNs).</param>
+    /// <param name="StopLsn">Of BackupEnd.</param>
+    /// <param name="StopTime">Its commit time.</param>
+    /// <param name="LastTransaction">The last one at or below it.</param>
+    /// <param name="Dropped">Files of the catalogue at C that are no more.</param>
+    internal sealed record SetEnded(
+        long RequestId, Lsn StartLsn, Lsn StopLsn, DateTimeOffset StopTime, TransactionId LastTransaction,
+        IReadOnlyList<FileId> Dropped) : AdminAnswer(RequestId);
+
+    /// <summary>Before the manifest. Answer: <see cref="SetConfirmed"/>.</summary>
+    internal sealed record ConfirmSet(long RequestId, long Set, bool NeedsArchive) : AdminRequest(RequestId);
+
+    /// <summary>Nothing was taken away meanwhile; IsArchived: every store has the WAL, if that was asked.</summary>
+    internal sealed record SetConfirmed(long RequestId, bool IsArchived) : AdminAnswer(RequestId);
+
+    /// <summary>The set is made, or given up. Answer: <see cref="Done"/>.</summary>
+    internal sealed record ReleaseSet(long RequestId, long Set) : AdminRequest(RequestId);
+
     // ---- the administrator to itself ---------------------------------------------------------------
 
     /// <summary>A request's work has ended.</summary>

@@ -164,7 +164,8 @@ internal sealed class CliContext(CliConsole console, ITargets targets, Interrupt
     /// </summary>
     public string? DatabaseFolder(ParseResult parsed) => Where(parsed).Folder;
 
-    private Task<IDatabaseTarget> OpenTargetAsync(ParseResult parsed, CancellationToken cancellationToken)
+    /// <summary>Opens what the options and variables name.</summary>
+    public Task<IDatabaseTarget> OpenTargetAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         (string? folder, string? host) = Where(parsed);
         return folder is not null

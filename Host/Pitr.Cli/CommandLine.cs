@@ -8,12 +8,20 @@ namespace Pitr.Cli;
 /// <summary>The whole command line: verbs, global options, failures as two lines and an exit code.</summary>
 internal static class CommandLine
 {
-    /// <summary>Parses and runs one command line; returns the exit code.</summary>
-    public static async Task<int> RunAsync(
-        string[] args, CliConsole console, ITargets targets, Interruption interruption)
+    /// <summary>Parses and runs one command line of `pitr`; returns the exit code.</summary>
+    public static Task<int> RunAsync(
+        string[] args, CliConsole console, ITargets targets, Interruption interruption) =>
+        RunAsync("pitr", args, console, Root(new CliContext(console, targets, interruption)), interruption);
+
+    /// <summary>The same of `pgtar`.</summary>
+    public static Task<int> RunPgtarAsync(
+        string[] args, CliConsole console, ITargets targets, Interruption interruption) =>
+        RunAsync(
+            "pgtar", args, console, PgtarCommand.Create(new CliContext(console, targets, interruption)), interruption);
+
+    private static async Task<int> RunAsync(
+        string program, string[] args, CliConsole console, RootCommand root, Interruption interruption)
     {
-        var cli = new CliContext(console, targets, interruption);
-        RootCommand root = Root(cli);
         ParseResult parsed = root.Parse(args, new ParserConfiguration
         {
             ResponseFileTokenReplacer = null, // a key may begin with @
@@ -21,11 +29,11 @@ internal static class CommandLine
         });
         if (parsed.Errors.Count > 0 && parsed.Action is not HelpAction)
         {
-            string verb = VerbPath(parsed.CommandResult.Command, root);
+            string verb = VerbPath(program, parsed.CommandResult.Command, root);
             string message = args.Length == 0 ? "A verb is missing."
                 : parsed.UnmatchedTokens.Count > 0 ? $"'{parsed.UnmatchedTokens[0]}' is not understood here."
                 : parsed.Errors[0].Message;
-            return Report(console, Sentence(message), $"See `{verb} --help`.", ExitCodes.Usage);
+            return Report(program, console, Sentence(message), $"See `{verb} --help`.", ExitCodes.Usage);
         }
         try
         {
@@ -42,9 +50,9 @@ internal static class CommandLine
                 await console.Output.WriteAsync(Encoding.UTF8.GetBytes(text.ToString())).ConfigureAwait(false);
             return exitCode;
         }
-        catch (Exception failure) when (Describe(failure, interruption) is { } description)
+        catch (Exception failure) when (Describe(program, failure, interruption) is { } description)
         {
-            return Report(console, description.Message, description.Hint, description.ExitCode);
+            return Report(program, console, description.Message, description.Hint, description.ExitCode);
         }
     }
 
@@ -74,7 +82,7 @@ internal static class CommandLine
     /// What is said of a failure; null for one that nobody foresaw while a debugger would like to see it.
     /// </summary>
     private static (string Message, string Hint, int ExitCode)? Describe(
-        Exception failure, Interruption interruption) =>
+        string program, Exception failure, Interruption interruption) =>
         (failure is AggregateException { InnerExceptions.Count: 1 } only ? only.InnerException : failure) switch
         {
             PitrException known => (known.Message, known.Hint, known.ExitCode),
@@ -83,23 +91,23 @@ internal static class CommandLine
             OperationCanceledException when interruption.Orderly.IsCancellationRequested =>
                 ("Interrupted.", "What was acknowledged is durable; look at the data before doing it again.",
                     ExitCodes.Failed),
-            ArgumentException wrong => (WithoutParameter(wrong), "See `pitr --help`.", ExitCodes.Usage),
-            FormatException wrong => (wrong.Message, "See `pitr --help`.", ExitCodes.Usage),
+            ArgumentException wrong => (WithoutParameter(wrong), $"See `{program} --help`.", ExitCodes.Usage),
+            FormatException wrong => (wrong.Message, $"See `{program} --help`.", ExitCodes.Usage),
             UnauthorizedAccessException denied =>
                 (denied.Message, "Run it as the user that owns the files.", ExitCodes.Failed),
             IOException io =>
                 (io.Message, "See whether the file or the pipe is there, has room and may be used.", ExitCodes.Failed),
             { } unforeseen => (
                 $"{unforeseen.GetType().Name}: {unforeseen.Message}",
-                "This is a bug of pitr: report this text and what was run.",
+                $"This is a bug of {program}: report this text and what was run.",
                 ExitCodes.Failed),
             _ => null,
         };
 
     /// <summary>Two lines on standard error, whatever the texts hold.</summary>
-    private static int Report(CliConsole console, string message, string hint, int exitCode)
+    private static int Report(string program, CliConsole console, string message, string hint, int exitCode)
     {
-        console.Error.WriteLine($"pitr: {OneLine(message)}");
+        console.Error.WriteLine($"{program}: {OneLine(message)}");
         console.Error.WriteLine($"hint: {OneLine(hint)}");
         console.Error.Flush();
         return exitCode;
@@ -116,12 +124,12 @@ internal static class CommandLine
 
     private static string Sentence(string text) => text.EndsWith('.') ? text : text + ".";
 
-    private static string VerbPath(Command command, RootCommand root)
+    private static string VerbPath(string program, Command command, RootCommand root)
     {
         var names = new List<string>();
         for (Command? at = command; at is not null && at != root; at = at.Parents.OfType<Command>().FirstOrDefault())
             names.Insert(0, at.Name);
-        names.Insert(0, "pitr");
+        names.Insert(0, program);
         return string.Join(' ', names);
     }
 }

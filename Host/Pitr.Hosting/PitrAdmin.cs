@@ -214,6 +214,12 @@ public sealed class PitrAdmin : IDatabaseTarget
             new DrainFolder(0, request.Folder, request.To, request.BytesPerSecondMax), cancellationToken,
             request.Progress).ConfigureAwait(false)).Results;
 
+    /// <inheritdoc/>
+    async Task<IKeptSet> IDatabaseTarget.KeepSetAsync(string reason, CancellationToken cancellationToken) =>
+        await RemoteKeptSet.BeginAsync(
+            Folder, reason, (request, cancel) => RequestAsync<AdminAnswer>(request, cancel), cancellationToken)
+            .ConfigureAwait(false);
+
     // ---- data ----------------------------------------------------------------------------------------
 
     /// <inheritdoc/>

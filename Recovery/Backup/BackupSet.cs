@@ -42,7 +42,7 @@ internal sealed record BackupSet(IArchiveStore Store, string Prefix, BackupLabel
 
     /// <summary>A new id: when, and a random tail.</summary>
     public static string NewId(DateTimeOffset now, ulong random) => string.Create(
-        CultureInfo.InvariantCulture, $"{now.UtcDateTime:yyyyMMdd'T'HHmmss'Z'}-{(ushort)random:x4}");
+        CultureInfo.InvariantCulture, $"{now.UtcDateTime:yyyyMMdd'T'HHmmss'Z'}-{random >> 40:x6}");
 
     /// <summary>The set as a store of its own: its WAL lies there as in an archive.</summary>
     public IArchiveStore AsStore() => Prefix.Length == 0 ? Store : new PrefixedStore(Store, Prefix);

@@ -64,6 +64,9 @@ internal sealed class TarSetWriter
     /// <summary>Bytes of the tar so far.</summary>
     public long BytesWritten => _output.Written;
 
+    /// <summary>The destination has failed: the tar ends here.</summary>
+    public bool HasFailed => _output.HasFailed;
+
     /// <summary>Where the set's WAL begins, as far as it is known.</summary>
     public Lsn StartLsn => _contents.StartLsn;
 

@@ -62,6 +62,7 @@ internal static unsafe partial class PosixCalls
     {
         public bool IsFolder => (Mode & 0xF000) == 0x4000;
         public bool IsSymlink => (Mode & 0xF000) == 0xA000;
+        public bool IsRegular => (Mode & 0xF000) == 0x8000;
     }
 
     /// <summary>The number of the last call that failed on this thread, in Linux's numbering.</summary>

@@ -32,6 +32,13 @@ internal sealed class PosixFileSystem : IFileSystem
         return new FileEntry(target.IsFolder, true, target.IsFolder ? 0 : target.LengthBytes, target.Inode);
     }
 
+    /// <summary>
+    /// True if the name leads to a pipe, a device or the like: something that is written to, and never replaced.
+    /// </summary>
+    public static bool IsSpecial(string path) =>
+        PosixCalls.Status(path, followLink: true, out PosixCalls.NameStatus status) == 0
+        && !status.IsRegular && !status.IsFolder;
+
     public IReadOnlyList<string> List(string folder)
     {
         List<string> names = PosixCalls.Names(Checked("list", folder)) ?? throw Failed("list", folder);

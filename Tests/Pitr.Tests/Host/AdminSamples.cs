@@ -6,6 +6,8 @@ namespace Pitr.Tests;
 /// <summary>One of each administration message, with each of its members set; and some with the optional ones absent.</summary>
 internal static class AdminSamples
 {
+    private static readonly DateTimeOffset Time = new(2026, 11, 22, 14, 5, 0, TimeSpan.Zero);
+
     public static async Task<object[]> AllAsync()
     {
         var engine = new MemoryTarget();
@@ -68,6 +70,26 @@ internal static class AdminSamples
             new DrainFolder(11, "/data/1", "/data/2", null),
             new FolderDrained(
                 11, [new MoveResult("main", "/data/1/main.pitr", "/data/2/main.pitr", 81920, 1.5, 0.25)]),
+            new BeginSet(10, "pgtar 4711"),
+            new SetBegun(
+                10, 1, "20261122T140500Z-1f3a5c", new Lsn(0x2000), Time, 4096, "shop", 0x1234, HasArchive: true),
+            new ReadSetControl(11, 1, 65536),
+            new SetControlRead(11, new byte[] { 1, 2, 3 }),
+            new RenewSet(12, 1),
+            new FenceForSet(13, 1, new FileId(2)),
+            new SetFileFenced(13, new Pitr.Recovery.FencedFile(
+                new FileId(2), "orders", "/data/orders.pitr", 24576, new Lsn(0x1F00), new Incarnation(7), 4,
+                new Lineage(9), "/data/orders.pitr")),
+            new SetFileFenced(13, new Pitr.Recovery.FencedFile(
+                new FileId(1), "main", "/db/main.pitr", 24576, new Lsn(0x1F00), new Incarnation(7), 4, new Lineage(9))),
+            new SetFileFenced(13, null),
+            new UnfenceForSet(14, 1),
+            new EndSet(15, 1),
+            new SetEnded(
+                15, new Lsn(0x1F00), new Lsn(0x2F00), Time, new TransactionId(77), [new FileId(3), new FileId(4)]),
+            new ConfirmSet(16, 1, NeedsArchive: true),
+            new SetConfirmed(16, true),
+            new ReleaseSet(17, 1),
         ];
     }
 }

@@ -17,6 +17,7 @@ public sealed partial class DocumentationTests : IDisposable
         set -euo pipefail
         engine=
         pitr() { "$PITR_EXE" "$@"; }
+        pgtar() { "$PGTAR_EXE" "$@"; }
         serve() { serve_as_it_says "$1" --listen 127.0.0.1:$PORT --http 127.0.0.1:0; }
         serve_as_it_says() {
             mkfifo "ready-$PORT"
@@ -209,6 +210,24 @@ public sealed partial class DocumentationTests : IDisposable
     }
 
     [Fact]
+    public async Task The_guide_to_pgtar_goes_as_it_is_told()
+    {
+        string archive = Path.Combine(_home, "archive");
+        File.WriteAllText(Path.Combine(_home, "in.jsonl"), "{\"id\":1}\n{\"id\":2}\n{\"id\":3}\n");
+        Outcome outcome = await ShellAsync(
+            $"pitr init shop --archive {archive}\nserve shop\n" + string.Concat(Blocks("docs/guide/pgtar.md")),
+            ("PITR_HOST=127.0.0.1:4053",
+                "PITR_HOST=127.0.0.1:$PORT; pitr table create orders; pitr load orders in.jsonl --key id"),
+            ("/mnt/copies", _home),
+            ("/mnt/archive", archive),
+            ("ssh backup@vault 'cat > shop.tar'", "cat > piped.tar; pitr verify piped.tar"),
+            ("mkdir set", "pitr put orders 4 4; pitr restore-point before-release-42; shipped; mkdir set"));
+        Assert.True(outcome.ExitCode == 0, outcome.ToString());
+        foreach ((string folder, string rows) in new[] { ("copy", "3\n"), ("copy-of-set", "3\n"), ("then", "4\n") })
+            Assert.Equal(rows, await PitrProcess.MustAsync(_home, "count", "orders", "--database", folder));
+    }
+
+    [Fact]
     public async Task Every_verb_that_the_reference_and_the_contract_name_has_its_help()
     {
         string reference = SourceTree.Text("docs/reference/cli.md");
@@ -354,6 +373,7 @@ public sealed partial class DocumentationTests : IDisposable
         start.Environment.Remove("PITR_HOST");
         start.Environment["PITR_EXE"] = PitrProcess.Executable;
         start.Environment["SHOP_EXE"] = ShopProcess.Executable;
+        start.Environment["PGTAR_EXE"] = PgtarTests.Executable;
         start.Environment["PORT"] = FreePort();
         start.Environment["PORT_AGAIN"] = FreePort();
         using Process process = Process.Start(start)!;

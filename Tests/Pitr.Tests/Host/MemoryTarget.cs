@@ -134,6 +134,9 @@ internal sealed class MemoryTarget : IDatabaseTarget
     public Task<UnfenceResult> UnfenceAsync(string? datafile, Guid? fenceId, CancellationToken cancellationToken) =>
         Task.FromResult(new UnfenceResult(datafile ?? "main", new Lsn(0x30), 0));
 
+    public Task<IKeptSet> KeepSetAsync(string reason, CancellationToken cancellationToken) =>
+        throw EngineErrors.SetIsBusy(reason);
+
     public Task<BackupResult> BackupAsync(BackupRequest request, CancellationToken cancellationToken)
     {
         LastBackup = request;
