@@ -129,7 +129,7 @@ internal sealed class HostedEngine : IHostedLifecycleService, IAsyncDisposable, 
 
     private async Task<LocalTarget> OpenOnceAsync(CancellationToken cancellationToken)
     {
-        LayeredSettings said = LayeredSettings.Read(_folder, _variables(), _inCode, FileSystemInCode());
+        LayeredSettings said = LayeredSettings.Read(_folder, _variables(), _inCode);
         if (said.Options.ActorSystem is not null)
         {
             throw new ArgumentException(
@@ -271,7 +271,4 @@ internal sealed class HostedEngine : IHostedLifecycleService, IAsyncDisposable, 
             // Best effort: it is being closed, or has failed.
         }
     }
-
-    /// <summary>A test's disk, on which pitr.json is then, too.</summary>
-    private Storage.IFileSystem? FileSystemInCode() => _inCode?.Invoke(new PitrOptions()).FileSystem;
 }

@@ -100,12 +100,17 @@ public sealed class HostingTests : IDisposable
         }
 
         File.WriteAllText(Path.Combine(Folder, "pitr.json"), """{ "memoryBudgetBytes": "32MiB", "requestTimeout": "7s" }""");
-        PitrOptions? given = null;
+        var asked = new List<PitrOptions>();
         HostApplicationBuilder builder = Builder();
-        builder.Services.AddPitr(Folder, options => given = options with { RequestTimeout = TimeSpan.FromSeconds(9) });
+        builder.Services.AddPitr(Folder, options =>
+        {
+            asked.Add(options);
+            return options with { RequestTimeout = TimeSpan.FromSeconds(9) };
+        });
         using IHost host = builder.Build();
         await host.StartAsync().Within();
-        Assert.Equal((32L << 20, TimeSpan.FromSeconds(9)), (given!.MemoryBudgetBytes, given.RequestTimeout));
+        PitrOptions given = Assert.Single(asked);
+        Assert.Equal((32L << 20, TimeSpan.FromSeconds(7)), (given.MemoryBudgetBytes, given.RequestTimeout));
         Assert.Equal(
             TimeSpan.FromSeconds(9), host.Services.GetRequiredService<PitrDatabase>().Engine.Options.RequestTimeout);
         await host.StopAsync().Within();
