@@ -68,6 +68,9 @@ internal sealed class StepEngine : IDisposable
     /// <summary>WAL from here on is kept for a backup (H39).</summary>
     public Dictionary<string, Lsn> Holds { get; } = [];
 
+    /// <summary>A write or sync of a group threw.</summary>
+    public bool HasWalThrown { get; private set; }
+
     /// <summary>The end of what is synced.</summary>
     public Lsn DurableLsn => Appender.DurableLsn;
 
@@ -446,7 +449,9 @@ internal sealed class StepEngine : IDisposable
         var disk = (SimulatedDisk)_engine.FileSystem;
         Lsn before = DurableLsn;
         Lsn? early = null;
+        HasWalThrown = true;
         disk.DuringNext(() => early ??= DurableLsn > before ? DurableLsn : null, Appender.WriteAndSync);
+        HasWalThrown = false;
         if (early is { } told)
             throw new SimulationFailure($"The durable LSN was {told} before its group was synced (H4).");
         model.Acknowledge();

@@ -146,7 +146,7 @@ internal sealed class StepRun
             && (isFailing || (stopped as StorageFailedException)?.IsDiskFull == true || IsOfStore(stopped)))
         {
             // The engine stops: what was under way may be there or not.
-            if (engine.Appender.HasFailed || (stopped as StorageFailedException)?.Code == ErrorCode.WalFailed)
+            if (engine.HasWalThrown)
                 engine.RequireDead();
         }
         finally
