@@ -40,7 +40,7 @@ public sealed class PitrDatabase : IAsyncDisposable
     {
         _engine = engine;
         _actors = actors;
-        _delay = new CommitDelay(engine, actors.WalWriter, actors.Stopped);
+        _delay = new CommitDelay(engine, actors.WalWriter);
         System = system;
         _ownSystem = ownsSystem ? system : null;
     }

@@ -11,11 +11,10 @@ namespace Pitr.Actors;
 /// ORDER  a queue: while a commit is delayed those behind it wait too, so that the commits of one thread get their LSNs
 /// in the order of its calls. Delays run beside each other: a commit is due when its own delay is over, and not before
 /// the one ahead of it. A delayed commit is one that WalWriter has not taken: a cancellation withdraws it. When the
-/// engine stops, what is delayed goes to the closed intake, which fails it.
+/// engine stops, what is delayed goes to the closed intake, which fails it, at the latest after <see cref="LongestDelay"/>.
 /// THREADS  any number of callers; one pump, a task that runs while something is delayed.
 /// </remarks>
-internal sealed class CommitDelay(EngineContext engine, IActorRef walWriter, CancellationToken stopped)
-    : IThreadPoolWorkItem
+internal sealed class CommitDelay(EngineContext engine, IActorRef walWriter) : IThreadPoolWorkItem
 {
     private static readonly TimeSpan LongestDelay = TimeSpan.FromMilliseconds(10);
     private static readonly TimeSpan ShortestWait = TimeSpan.FromMilliseconds(1);
@@ -86,10 +85,9 @@ internal sealed class CommitDelay(EngineContext engine, IActorRef walWriter, Can
                         (LongestDelay, engine.Clock.GetElapsedTime(first.Since) > engine.Options.RequestTimeout);
             }
 
-            if (wait > TimeSpan.Zero && !isRefused && !stopped.IsCancellationRequested)
+            if (wait > TimeSpan.Zero && !isRefused)
             {
-                await Task.Delay(wait < ShortestWait ? ShortestWait : wait, engine.Clock, stopped)
-                    .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                await Task.Delay(wait < ShortestWait ? ShortestWait : wait, engine.Clock).ConfigureAwait(false);
                 continue;
             }
 

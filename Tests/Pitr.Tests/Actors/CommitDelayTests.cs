@@ -21,7 +21,7 @@ public sealed class CommitDelayTests
         _engine = EngineFactory.ContextFor(
             TestEngine.Folder,
             TestEngine.OptionsFor(TestEngine.NewDisk()) with { Clock = _clock, WriteBufferBytesMax = Limit });
-        _delay = new CommitDelay(_engine, ActorRefs.Nobody, CancellationToken.None);
+        _delay = new CommitDelay(_engine, ActorRefs.Nobody);
     }
 
     [Fact]
