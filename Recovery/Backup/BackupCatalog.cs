@@ -38,6 +38,8 @@ internal sealed class BackupCatalog
             others.Add(new VoidSet(Top, "it has no manifest", RecoveryErrors.SetUnfinished(store.Name)));
         foreach (string backupId in Ids(store))
             Add(store, BackupSet.PrefixOf(backupId), backupId, sets, others);
+        if (store is TarStore && sets.Count + others.Count == 0) // cut off before its first object was whole
+            others.Add(new VoidSet(Top, "it has no manifest", RecoveryErrors.SetUnfinished(store.Name)));
         sets.Sort((left, right) => left.Label.StopTime != right.Label.StopTime
             ? left.Label.StopTime.CompareTo(right.Label.StopTime)
             : string.CompareOrdinal(left.Id, right.Id));
