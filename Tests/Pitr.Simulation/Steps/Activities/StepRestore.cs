@@ -128,8 +128,12 @@ internal sealed class StepRestore(StepScene scene) : StepActivity(scene)
 
     /// <summary>A record beyond the cut was made at or before the time, if the clock is to be believed.</summary>
     private bool IsAmbiguous(RecoveryTarget target, Lsn cut, Lsn to) => Model.Records.Any(record =>
-        record.End > cut && record.End <= to && record.RawTicks != 0 && (target.IsInclusive
+        record.End > cut && record.End <= to && (to == Lsn.MaxValue || IsListed(record.End)) && record.RawTicks != 0 && (target.IsInclusive
             ? record.RawTicks <= target.Time.UtcTicks : record.RawTicks < target.Time.UtcTicks));
+
+    /// <summary>Of a parent's WAL the stores may have less than up to the fork: what they lack nobody can look at.</summary>
+    private bool IsListed(Lsn end) => Engine.History.Path.Count == 1 || end > Engine.History.Last.StartLsn
+        || end <= StepCheck.ListedInStore(Scene.Disk, Engine.History.Path[^2].Timeline, Engine.Wal.Geometry);
 
     /// <summary>The archive has what it takes: a set that is whole before the target, and the WAL behind it.</summary>
     private bool MustBeReached(RecoveryTarget target, ModelRecord? last)
