@@ -26,6 +26,12 @@ switch (options.Question)
     case "stall":
         StallBench.Run(options);
         return 0;
+    case "fence":
+        FenceBench.RunFence(options);
+        return 0;
+    case "move":
+        FenceBench.RunMove(options);
+        return 0;
     case "memory":
         MemoryBench.Run(options);
         return 0;
