@@ -66,6 +66,7 @@ internal sealed class TarBackup
     private readonly RateLimit? _limit;
     private readonly Action<TimeSpan> _pause;
     private CancellationTokenSource? _copying;
+    private Task _renewing = Task.CompletedTask;
     private Exception? _lost;
     private volatile bool _isEnding;
     private long _doneBytes;
@@ -102,10 +103,12 @@ internal sealed class TarBackup
     {
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         using CancellationTokenRegistration ending = ended.Token.Register(() => _isEnding = true);
-        Task renewing = RenewAsync(ended);
+        CancellationToken until = ended.Token;
+        ITimer timer = _options.Clock.CreateTimer(
+            _ => Renew(ended, until), state: null, RenewEvery, RenewEvery);
         try
         {
-            return await MakeAsync(ended.Token).ConfigureAwait(false);
+            return await MakeAsync(until).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (_lost is not null && !cancellationToken.IsCancellationRequested)
         {
@@ -113,8 +116,10 @@ internal sealed class TarBackup
         }
         finally
         {
+            _isEnding = true;
+            timer.Dispose();
             ended.Cancel();
-            await renewing.ConfigureAwait(false);
+            await _renewing.ConfigureAwait(false);
         }
     }
 
@@ -253,42 +258,44 @@ internal sealed class TarBackup
 
     // ---- beside the copying ------------------------------------------------------------------------
 
+    /// <summary>Called by the timer; one at a time.</summary>
+    private void Renew(CancellationTokenSource ended, CancellationToken until)
+    {
+        if (!_isEnding && _renewing.IsCompleted)
+            _renewing = RenewAsync(ended, until);
+    }
+
     /// <summary>
     /// A fence that broke ends the copying, whose unfence tells the rest; anything else that goes wrong ends it all.
     /// </summary>
-    private async Task RenewAsync(CancellationTokenSource ended)
+    private async Task RenewAsync(CancellationTokenSource ended, CancellationToken until)
     {
         try
         {
-            while (true)
-            {
-                await Task.Delay(RenewEvery, _options.Clock, ended.Token).ConfigureAwait(false);
-                try
-                {
-                    await _set.RenewAsync(ended.Token).ConfigureAwait(false);
-                }
-                catch (RefusedException broken) when (broken.Code == ErrorCode.FenceBroken)
-                {
-                    EndCopying();
-                }
-            }
+            await _set.RenewAsync(until).ConfigureAwait(false);
         }
-        catch (OperationCanceledException)
+        catch (RefusedException broken) when (broken.Code == ErrorCode.FenceBroken)
+        {
+            EndCopying();
+        }
+        catch (OperationCanceledException) when (_isEnding)
         {
             // It is over.
         }
         catch (Exception lost)
         {
             _lost = lost;
-            ended.Cancel();
+            Cancel(ended);
         }
     }
 
-    private void EndCopying()
+    private void EndCopying() => Cancel(_copying);
+
+    private static void Cancel(CancellationTokenSource? source)
     {
         try
         {
-            _copying?.Cancel();
+            source?.Cancel();
         }
         catch (ObjectDisposedException)
         {

@@ -88,7 +88,7 @@ internal sealed partial class EngineLife
 
     private void StartOf(string kind, int commits, List<Task> all)
     {
-        if (kind == "backups" && !_stage.Settings.Archives)
+        if ((kind == "backups" && !_stage.Settings.Archives) || (kind == "tars" && !MakesTars))
             return;
         if (kind == "transactions")
             _writersLeft++;
@@ -101,6 +101,7 @@ internal sealed partial class EngineLife
             "moves" => MoveAsync,
             "maintenance" => MaintainAsync,
             "backups" => BackUpAsync,
+            "tars" => MakeTarsAsync,
             _ => MakeTroubleAsync,
         }));
     }

@@ -96,6 +96,8 @@ internal sealed class EngineRun
         crashes.End();
         crashes.Take(_where);
         SimulatedDisk next = await ExploreAsync(crashes, history);
+        if (life.Tars.Count > 0)
+            await RequireTarRestoresAsync(life.Tars[_world.Draw(life.Tars.Count)], history, number);
         if (life.Backups.Count == 0)
             return (next, history);
         return await RestoreAsync(worldDisk.Inner.KillCopy(), life, history, number) ?? (next, history);
@@ -270,6 +272,33 @@ internal sealed class EngineRun
         EngineCheck.Compare(database, history, target);
         await _world.On(database.ShutdownAsync());
         await _stage.RequireNothingLeftAsync(disk.Inner);
+    }
+
+    /// <summary>A tar that passes for whole restores by itself, on another machine, to exactly its stop.</summary>
+    private async Task RequireTarRestoresAsync(MadeTar tar, EngineHistory history, int number)
+    {
+        string into = $"/t{number}";
+        _where = $"restoring a tar of {tar.Stop} after life {number}";
+        var disk = new SimulatedDisk(_seed);
+        disk.CreateFolders("/tars");
+        using (IFileHandle file = disk.Open("/tars/set.tar", FileOpen.CreateNew))
+            file.Write(0, tar.Bytes);
+        var worldDisk = new WorldDisk(_world, disk, _stage.Settings.Disk);
+        await _world.Start("restore of a tar", async () => await _world.On(PitrRecovery.RestoreAsync(
+            new RestoreRequest
+            {
+                Store = "/tars/set.tar",
+                Into = into,
+                Target = RecoveryTarget.Immediate,
+                Detached = true,
+            },
+            _stage.OptionsFor(worldDisk) with { ArchiveStores = [] })));
+        PitrDatabase database = await _world.On(
+            PitrDatabase.OpenAsync(into, _stage.OptionsFor(worldDisk) with { ArchiveStores = [] }));
+        EngineCheck.Compare(database, history, tar.Stop);
+        await _world.On(database.ShutdownAsync());
+        await _stage.RequireNothingLeftAsync(disk);
+        _states++;
     }
 
     private static void Remove(SimulatedDisk disk, string folder)
