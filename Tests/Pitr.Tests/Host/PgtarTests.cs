@@ -260,7 +260,8 @@ public sealed class PgtarTests : IDisposable
 
     private Process StartProgram(string program, params string[] args)
     {
-        var start = new ProcessStartInfo(program, args)
+        // Who runs the tests in the background ignores SIGINT, and so would every process that is started here.
+        var start = new ProcessStartInfo("env", ["--default-signal=INT", program, .. args])
         {
             WorkingDirectory = _home,
             RedirectStandardOutput = true,
