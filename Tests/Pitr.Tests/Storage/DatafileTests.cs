@@ -263,6 +263,7 @@ public sealed class DatafileTests : IDisposable
         {
             _it.PutMany(0, 3000, fill: round);
             _it.Flush();
+            _it.Epochs.AwaitAll(); // a thread of the pool may be about to release the pages of the flush before
         }
         _it.Check();
         Assert.True(
