@@ -74,11 +74,12 @@ internal sealed class EngineServer : IAsyncDisposable
     private readonly string _token;
     private readonly string _viewerToken;
     private readonly string _tokenFile;
+    private readonly TlsIdentity? _tls;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private EngineServer(
         IDatabaseTarget engine, RemoteAdministration administration, HttpEndpoint http, string token,
-        string viewerToken, string tokenFile)
+        string viewerToken, string tokenFile, TlsIdentity? tls)
     {
         _engine = engine;
         _administration = administration;
@@ -86,6 +87,7 @@ internal sealed class EngineServer : IAsyncDisposable
         _token = token;
         _viewerToken = viewerToken;
         _tokenFile = tokenFile;
+        _tls = tls;
     }
 
     /// <summary>HOST:PORT of the administration.</summary>
@@ -126,7 +128,7 @@ internal sealed class EngineServer : IAsyncDisposable
             string file = Hosting.TokenFile.Write(settings.TokenFile, administration.Address, token, settings.Variable);
             Hosting.TokenFile.Write(
                 Hosting.TokenFile.ForViewers(file), administration.Address, viewerToken, settings.Variable);
-            var server = new EngineServer(engine, administration, http, token, viewerToken, file);
+            var server = new EngineServer(engine, administration, http, token, viewerToken, file, tls);
             var roots = new AllowedRoots(
                 settings.Roots.Count == 0 && !listen.IsLoopback ? [settings.Folder] : settings.Roots);
             administration.Admit(engine, new AdministratorSettings(
@@ -139,6 +141,7 @@ internal sealed class EngineServer : IAsyncDisposable
             if (http is not null)
                 await http.DisposeAsync().ConfigureAwait(false);
             await administration.DisposeAsync().ConfigureAwait(false);
+            tls?.Dispose();
             throw;
         }
     }
@@ -159,6 +162,7 @@ internal sealed class EngineServer : IAsyncDisposable
         Hosting.TokenFile.Remove(Hosting.TokenFile.ForViewers(_tokenFile), _viewerToken);
         await _http.DisposeAsync().ConfigureAwait(false);
         await _administration.DisposeAsync().ConfigureAwait(false);
+        _tls?.Dispose();
     }
 
     private static TlsIdentity? IdentityFor(TlsFiles? files, params string[] addresses)
