@@ -16,6 +16,12 @@ internal sealed record ListenAddress(string Host, int Port)
         Host.Equals("localhost", StringComparison.OrdinalIgnoreCase)
         || (IPAddress.TryParse(Host, out IPAddress? address) && IPAddress.IsLoopback(address));
 
+    /// <summary>
+    /// The same with <c>localhost</c> as 127.0.0.1: an engine there hears only what is sent to its address by its number.
+    /// </summary>
+    public ListenAddress Numeric =>
+        Host.Equals("localhost", StringComparison.OrdinalIgnoreCase) ? this with { Host = "127.0.0.1" } : this;
+
     /// <summary>As in an address of a URL.</summary>
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture, $"{(Host.Contains(':', StringComparison.Ordinal) ? $"[{Host}]" : Host)}:{Port}");

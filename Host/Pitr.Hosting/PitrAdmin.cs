@@ -66,7 +66,8 @@ public sealed class PitrAdmin : IDatabaseTarget
         string address, PitrAdminOptions? options = null, CancellationToken cancellationToken = default)
     {
         options ??= new PitrAdminOptions();
-        ListenAddress engine = ListenAddress.Parse(address);
+        ListenAddress engine = ListenAddress.Parse(address).Numeric;
+        address = engine.ToString();
         TlsIdentity? tls = engine.IsLoopback
             ? null
             : TlsIdentity.Load(options.Tls ?? throw AdminErrors.ClientNeedsTls(address), TimeProvider.System);
@@ -76,7 +77,7 @@ public sealed class PitrAdmin : IDatabaseTarget
         var opened = new TaskCompletionSource<SessionOpened>(TaskCreationOptions.RunContinuationsAsynchronously);
         var lost = new CancellationTokenSource();
         Exception? why = null;
-        IActorRef client = system.ActorOf(AdminClient.PropsFor(engine.ToString(), tls is not null, shown, opened, cause =>
+        IActorRef client = system.ActorOf(AdminClient.PropsFor(address, tls is not null, shown, opened, cause =>
         {
             Volatile.Write(ref why, cause);
             ThreadPool.UnsafeQueueUserWorkItem(static source => Cancel(source), lost, preferLocal: false);

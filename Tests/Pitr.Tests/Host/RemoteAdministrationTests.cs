@@ -282,6 +282,15 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_program_may_say_localhost()
+    {
+        string address = _server.Listen.Replace("127.0.0.1", "localhost", StringComparison.Ordinal);
+        await using PitrAdmin admin = await PitrAdmin.ConnectAsync(
+            address, new PitrAdminOptions { Variable = Settings().Variable }, None);
+        Assert.Equal(AdminRole.Operator, admin.Role);
+    }
+
+    [Fact]
     public async Task Nobody_listening_is_said_at_once()
     {
         using var probe = new TcpListener(IPAddress.Loopback, 0);
