@@ -44,7 +44,7 @@ internal sealed class Archiver : UntypedActor, IWithTimers
             new StoreShipper(
                 store, wal.Folder, wal.History, opened.Start, engine.Clock, opened.Wal?.End ?? wal.Appender.DurableLsn),
             new RecoveryWindowScan(
-                store, wal.History, _geometry.PayloadBytes, name => EngineFactory.TryOpenStore(engine, name),
+                store, wal.History, _geometry.PayloadBytes, name => engine.Stores.TryOpen(name, engine.Folder),
                 engine.Clock)))];
         StoreShipper[] shippers = [.. _lines.Select(line => line.Shipper)];
         _shipper = new ArchiveShipper(shippers);

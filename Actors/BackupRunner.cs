@@ -196,7 +196,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
         Work(_ =>
         {
             var limit = request.BytesPerSecondMax is { } most ? new RateLimit(engine.Clock, most) : null;
-            FolderStore store = OpenStore(engine, request, control.SystemId);
+            IArchiveStore store = OpenStore(engine, request, control.SystemId);
             var writer = new BackupWriter(
                 engine.FileSystem, store, _opened.Stores, start, new ReachablePages(engine.Environment, cancel),
                 bytes => Pace(bytes, limit));
@@ -210,13 +210,12 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
     /// The set's store, as an object of its own. If it is one of the database's archives it goes by that one's name,
     /// however it was written, and has to be that archive: the empty folder of a disk that is not mounted is not.
     /// </summary>
-    private FolderStore OpenStore(EngineContext engine, BackupRequest request, SystemIdentifier system)
+    private IArchiveStore OpenStore(EngineContext engine, BackupRequest request, SystemIdentifier system)
     {
         StoreAddress address = StoreAddress.Parse(request.Store, Environment.CurrentDirectory);
-        FolderStore? archive = _opened.Stores.OfType<FolderStore>().FirstOrDefault(one => one.Folder == address.Folder);
-        FolderStore store = EngineFactory.OpenStore(
-            engine.FileSystem, engine.Draw, archive is null ? address : address with { Text = archive.Name },
-            (file, offset, bytes) => engine.PacedWriter.Write(file, offset, bytes));
+        IArchiveStore? archive = _opened.Stores.FirstOrDefault(one => one.Place == address.Place);
+        IArchiveStore store = engine.Stores.Open(
+            archive is null ? address : address with { Text = archive.Name }, (file, offset, bytes) => engine.PacedWriter.Write(file, offset, bytes));
         if (archive is null)
             store.CreateRoot();
         else

@@ -210,7 +210,7 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
             : Path.GetFullPath(Path.Combine(_engine.Folder, create.Path));
         DatafilePlace.Require(
             _engine.FileSystem, _engine.Folder,
-            EngineFactory.StoresOf(_engine).Select(store => store.Folder), path);
+            EngineFactory.StoreFoldersOf(_engine), path);
         string stored = Catalogue.StoredPath(_engine.Folder, path);
         if (_now.IsNameOfMove(stored))
             throw EngineErrors.PlaceReserved(path, "a datafile that is being moved uses that path");

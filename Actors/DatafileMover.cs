@@ -168,7 +168,7 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
             throw slot?.Why?.ToException() ?? EngineErrors.DatafileRecovering(request.Datafile);
         string to = Path.GetFullPath(Path.Combine(engine.Folder, request.Path));
         DatafilePlace.Require(
-            engine.FileSystem, engine.Folder, EngineFactory.StoresOf(engine).Select(store => store.Folder), to);
+            engine.FileSystem, engine.Folder, EngineFactory.StoreFoldersOf(engine), to);
         MovePlan plan = MovePlan.Make(engine.FileSystem, engine.Folder, file, to, request.WithoutLink);
         return new Planned(plan, plan.Note(engine.Folder, PlaceOf(engine)));
     }

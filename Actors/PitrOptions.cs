@@ -84,6 +84,11 @@ public sealed record PitrOptions
     public IReadOnlyList<string> ArchiveStores { get; init; } = [];
 
     /// <summary>
+    /// Kinds of stores besides folders that addresses may name, each from a package of its own. Default: none.
+    /// </summary>
+    public IReadOnlyList<ArchiveStoreKind> ArchiveStoreKinds { get; init; } = [];
+
+    /// <summary>
     /// How long administrative requests wait for an answer before they fail with TimedOut. Default 60 s.
     /// </summary>
     public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromSeconds(60);

@@ -123,7 +123,7 @@ public static class PitrRecovery
             request.Progress?.Report(new JobProgress("copying", done, planned.Plan.BytesToCopy));
         });
         string[] stores = request.Detached ? [] : [Absolute(request.Archive ?? request.Store)];
-        bool isArchive = !request.Detached && ArchiveIdentity.Read(StoreOf(files, options, stores[0])) is not null;
+        bool isArchive = !request.Detached && ArchiveIdentity.Read(StoreOf(options, stores[0])) is not null;
         var restored = new DatabaseSettings { Stores = isArchive ? stores : [] };
         writer.Restore(
             planned, request.Pause, cancellation,
@@ -135,8 +135,8 @@ public static class PitrRecovery
         RestoreRequest request, PitrOptions options, bool verifiesFiles, CancellationToken cancellation)
     {
         IFileSystem files = EngineFactory.FileSystemOf(options);
-        IArchiveStore sets = StoreOf(files, options, Absolute(request.Store));
-        IArchiveStore archive = request.Archive is null ? sets : StoreOf(files, options, Absolute(request.Archive));
+        IArchiveStore sets = StoreOf(options, Absolute(request.Store));
+        IArchiveStore archive = request.Archive is null ? sets : StoreOf(options, Absolute(request.Archive));
         PlannedRecovery planned = RecoveryPlanner.Plan(
             new PlanRequest
             {
@@ -154,12 +154,11 @@ public static class PitrRecovery
         return planned;
     }
 
-    private static IArchiveStore StoreOf(IFileSystem files, PitrOptions options, string address) =>
-        EngineFactory.OpenToRead(
-            files, EngineFactory.DrawOf(options), StoreAddress.Parse(address, Environment.CurrentDirectory));
+    private static IArchiveStore StoreOf(PitrOptions options, string address) =>
+        StoreFactory.Of(options).OpenToRead(StoreAddress.Parse(address, Environment.CurrentDirectory));
 
     /// <summary>
     /// A relative path is taken from where the caller runs; what the control file keeps must mean the same everywhere.
     /// </summary>
-    private static string Absolute(string store) => StoreAddress.Parse(store, Environment.CurrentDirectory).Folder;
+    private static string Absolute(string store) => StoreAddress.Parse(store, Environment.CurrentDirectory).Place;
 }

@@ -34,6 +34,9 @@ internal sealed class EngineContext
     public required CommitIntake Intake { get; init; }
     public required IWorkers Workers { get; init; }
 
+    /// <summary>Opens archive stores by their addresses.</summary>
+    public required StoreFactory Stores { get; init; }
+
     /// <summary>How a worker waits.</summary>
     public required Action<TimeSpan> Pause { get; init; }
     public required VisibilityTracker Visibility { get; init; }

@@ -79,7 +79,7 @@ internal static class EngineCreation
     /// </summary>
     private static void SetUpStores(EngineContext engine, SystemIdentifier system)
     {
-        foreach (FolderStore store in EngineFactory.StoresOf(engine))
+        foreach (IArchiveStore store in EngineFactory.StoresOf(engine))
         {
             store.CreateRoot();
             ArchiveIdentity.SetUp(store, system, engine.Draw, engine.Clock.GetUtcNow());

@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using Pitr.Recovery;
 using Pitr.Storage;
 using Pitr.Wal;
 
@@ -52,6 +51,7 @@ internal static class EngineFactory
             Metrics = metrics,
             Intake = new CommitIntake(IntakeBytesMax),
             Workers = WorkersOf(options),
+            Stores = new StoreFactory(environment.Files, DrawOf(options), options.ArchiveStoreKinds),
         };
     }
 
@@ -80,40 +80,16 @@ internal static class EngineFactory
     }
 
     /// <summary>The archive stores of a database: those of the options and of <c>pitr.json</c>.</summary>
-    public static IReadOnlyList<FolderStore> StoresOf(EngineContext engine) =>
+    public static IReadOnlyList<IArchiveStore> StoresOf(EngineContext engine) =>
         StoresOf(engine, DatabaseSettings.Read(engine.FileSystem, engine.Folder));
 
+    /// <summary>The folders of this machine among them.</summary>
+    public static IReadOnlyList<string> StoreFoldersOf(EngineContext engine) =>
+        [.. StoresOf(engine).Select(static store => store.Place).Where(Path.IsPathRooted)];
+
     /// <summary>The archive stores of a database: those of the options and of <c>pitr.json</c>.</summary>
-    public static IReadOnlyList<FolderStore> StoresOf(EngineContext engine, DatabaseSettings settings)
-    {
-        return [.. (settings.Stores ?? []).Concat(engine.Options.ArchiveStores)
-            .Select(text => StoreAddress.Parse(text, engine.Folder))
-            .DistinctBy(address => address.Folder)
-            .Select(address => OpenStore(engine.FileSystem, engine.Draw, address))];
-    }
-
-    /// <summary>A store by the name that an intent gives it; null if this program can't reach such a store.</summary>
-    public static IArchiveStore? TryOpenStore(EngineContext engine, string name)
-    {
-        try
-        {
-            return OpenStore(engine.FileSystem, engine.Draw, StoreAddress.Parse(name, engine.Folder));
-        }
-        catch (RefusedException)
-        {
-            return null;
-        }
-    }
-
-    public static FolderStore OpenStore(
-        IFileSystem files, Func<ulong> draw, StoreAddress address, ChunkWrite? write = null) =>
-        new(files, address.Folder, draw, address.Text, write);
-
-    /// <summary>A store that is only read: a folder, or a tar of a backup set.</summary>
-    public static IArchiveStore OpenToRead(IFileSystem files, Func<ulong> draw, StoreAddress address) =>
-        TarStore.IsOne(files, address.Folder)
-            ? new TarStore(files, address.Folder, address.Text)
-            : OpenStore(files, draw, address);
+    public static IReadOnlyList<IArchiveStore> StoresOf(EngineContext engine, DatabaseSettings settings) =>
+        engine.Stores.OpenAll((settings.Stores ?? []).Concat(engine.Options.ArchiveStores), engine.Folder);
 
 #pragma warning disable RS0030 // the one source of chance
     private static ulong DrawFromSystem() => BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));

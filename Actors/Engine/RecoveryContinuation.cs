@@ -52,7 +52,7 @@ internal static class RecoveryContinuation
         if (control.PromotionIntent is not null)
             throw RecoveryErrors.PromotionHasBegun(folder);
         RecoveryTarget later = target ?? RecoveryTarget.Latest;
-        PlannedRecovery planned = PlanOn(files, folder, plan, later, options, cancellation);
+        PlannedRecovery planned = PlanOn(folder, plan, later, options, cancellation);
         if (planned.Plan.StopsAt.Lsn < plan.StopsAt.Lsn
             || !planned.History.PathContains(control.Lineage, plan.StopsAt.Lsn))
             throw RecoveryErrors.TargetBehind(later, plan.StopsAt.Lsn);
@@ -63,12 +63,11 @@ internal static class RecoveryContinuation
 
     /// <summary>From the same set along the same timeline, out of the places that the present plan names.</summary>
     private static PlannedRecovery PlanOn(
-        IFileSystem files, string folder, RecoveryPlan plan, RecoveryTarget target, PitrOptions options,
+        string folder, RecoveryPlan plan, RecoveryTarget target, PitrOptions options,
         CancellationToken cancellation)
     {
-        Func<ulong> draw = EngineFactory.DrawOf(options);
-        IArchiveStore[] places = [.. plan.Places.Select(name => EngineFactory.OpenToRead(
-            files, draw, StoreAddress.Parse(name, folder)))];
+        StoreFactory stores = StoreFactory.Of(options);
+        IArchiveStore[] places = [.. plan.Places.Select(name => stores.OpenToRead(StoreAddress.Parse(name, folder)))];
         IArchiveStore sets = places.FirstOrDefault(
             place => BackupCatalog.Read(place).Sets.Any(set => set.Id == plan.BackupId))
             ?? throw RecoveryErrors.BackupUnknown(string.Join(", ", plan.Places), plan.BackupId ?? "");
@@ -82,7 +81,7 @@ internal static class RecoveryContinuation
                 Timeline = plan.Timeline.ToString(),
                 Map = plan.Map,
                 VerifiesFiles = false, // they were copied already
-                Random = draw,
+                Random = EngineFactory.DrawOf(options),
             },
             cancellation);
     }

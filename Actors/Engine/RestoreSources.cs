@@ -16,8 +16,7 @@ internal static class RestoreSources
         var places = new List<IWalSource>();
         foreach (string name in plan.Places)
         {
-            IArchiveStore store = EngineFactory.OpenToRead(
-                engine.FileSystem, engine.Draw, StoreAddress.Parse(name, engine.Folder));
+            IArchiveStore store = engine.Stores.OpenToRead(StoreAddress.Parse(name, engine.Folder));
             places.Add(new ArchiveWalSource(store, ArchiveCatalog.Load(store), geometry));
             if (BackupCatalog.Read(store).Sets.FirstOrDefault(found => found.Label.BackupId == plan.BackupId)
                 is { Label.IncludesWal: true } set)

@@ -1,4 +1,5 @@
 using Pitr.Storage;
+using Pitr.Wal;
 
 namespace Pitr.Actors;
 
@@ -77,7 +78,7 @@ internal sealed record LayeredSettings
         return new LayeredSettings
         {
             Options = options,
-            Roots = [.. roots.Select(root => Path.GetFullPath(root, full))],
+            Roots = [.. roots.Select(root => StoreAddress.HasScheme(root) ? root : Path.GetFullPath(root, full))],
             Listen = listen,
             Http = http,
             TlsCertificate = FullPath(certificate),

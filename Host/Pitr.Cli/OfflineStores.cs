@@ -7,10 +7,6 @@ namespace Pitr.Cli;
 internal static class OfflineStores
 {
     /// <summary>The store at an address that is full already; the tar of a set, too.</summary>
-    public static IArchiveStore Open(string address)
-    {
-        var options = new PitrOptions();
-        return EngineFactory.OpenToRead(
-            EngineFactory.FileSystemOf(options), EngineFactory.DrawOf(options), StoreAddress.Parse(address, "/"));
-    }
+    public static IArchiveStore Open(string address) =>
+        StoreFactory.Of(StoreKinds.Options).OpenToRead(StoreAddress.Parse(address, "/"));
 }

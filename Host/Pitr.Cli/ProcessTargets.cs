@@ -16,7 +16,7 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
     /// </summary>
     private static readonly TimeSpan ShutdownWaitOfOneVerb = TimeSpan.FromSeconds(5);
 
-    private static PitrOptions ForOneVerb { get; } = new() { ArchiveShutdownWait = ShutdownWaitOfOneVerb };
+    private static PitrOptions ForOneVerb { get; } = StoreKinds.Options with { ArchiveShutdownWait = ShutdownWaitOfOneVerb };
 
     /// <summary>Where <c>serve</c> listens for administration unless something else is said.</summary>
     public const string ListenDefault = "127.0.0.1:4053";
@@ -140,7 +140,8 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
     }
 
     private LayeredSettings SettingsOf(string folder, Func<PitrOptions, PitrOptions>? inCode = null) =>
-        LayeredSettings.Read(folder, console.Settings(), inCode);
+        LayeredSettings.Read(folder, console.Settings(), options =>
+            (inCode is null ? options : inCode(options)) with { ArchiveStoreKinds = StoreKinds.All });
 
     private void TellWhatIsLeft(string left) =>
         console.Error.WriteLine(

@@ -160,6 +160,10 @@ internal sealed class PrefixedStore(IArchiveStore inner, string prefix) : IArchi
 {
     public string Name => $"{inner.Name}/{prefix.TrimEnd('/')}";
 
+    public string Place => $"{inner.Place}/{prefix.TrimEnd('/')}";
+
+    public void CreateRoot() => inner.CreateRoot();
+
     public void Put(string name, ReadOnlyMemory<byte> content) => inner.Put(prefix + name, content);
 
     public void Put(string name, Stream content) => inner.Put(prefix + name, content);

@@ -28,6 +28,12 @@ internal sealed class TarStore : IArchiveStore
     /// <inheritdoc/>
     public string Name { get; }
 
+    /// <inheritdoc/>
+    public string Place => _path;
+
+    /// <inheritdoc/>
+    public void CreateRoot() => throw IsReadOnly("");
+
     /// <summary>True if a path is that of a file: then it can only be a tar.</summary>
     public static bool IsOne(IFileSystem disk, string path) => disk.Stat(path) is { IsFolder: false };
 

@@ -116,7 +116,7 @@ public enum ErrorCode
     NeedsRunningEngine = 4506,
     /// <summary>The caller has not shown the token.</summary>
     NotAuthorized = 4507,
-    /// <summary>The text is not the address of an archive store, or of a kind that is not available.</summary>
+    /// <summary>The text is not the address of an archive store.</summary>
     StoreAddressInvalid = 4511,
     /// <summary>The store does not honour conditional creates, so no timeline can be claimed in it.</summary>
     StoreWithoutClaims = 4512,
@@ -124,6 +124,8 @@ public enum ErrorCode
     ArchiveBehind = 4513,
     /// <summary>A datafile that can't be flushed keeps more WAL than it may, and commits are refused.</summary>
     WalKept = 4514,
+    /// <summary>The address is of a kind of archive store that this program was not given.</summary>
+    StoreKindUnavailable = 4531,
 
     // 5xxx  damage: bytes are not what was written
     /// <summary>A page's checksum does not match its content.</summary>

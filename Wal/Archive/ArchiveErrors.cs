@@ -67,13 +67,13 @@ internal static class ArchiveErrors
     public static RefusedException AddressInvalid(string text, string why) =>
         new(ErrorCode.StoreAddressInvalid,
             $"'{text}' is not the address of an archive store: {why}.",
-            "Give a folder, such as /backup/orders or file:///backup/orders.");
+            "Give a folder, such as /backup/orders, or s3://BUCKET/PREFIX, azblob://CONTAINER/PREFIX, command:NAME.");
 
-    /// <summary>The kind of store is known, but cannot be used yet.</summary>
+    /// <summary>The kind of store is known, but this program was not given it.</summary>
     public static RefusedException KindUnavailable(string text, string kind) =>
-        new(ErrorCode.StoreAddressInvalid,
-            $"Archive stores of kind '{kind}' are not yet available, so '{text}' cannot be used.",
-            "Use a folder, such as file:///backup/orders; a mounted network file system is a folder too.");
+        new(ErrorCode.StoreKindUnavailable,
+            $"This program has no archive stores of kind '{kind}', so '{text}' cannot be used.",
+            "Give it the kind of the package that has it, in PitrOptions.ArchiveStoreKinds; the command pitr has all.");
 
     /// <summary>A name of an object would leave the store's folder or is not made of the allowed characters.</summary>
     public static BugException NameInvalid(string name) =>

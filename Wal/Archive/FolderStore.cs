@@ -56,10 +56,10 @@ internal sealed class FolderStore : IArchiveStore
     /// <inheritdoc/>
     public string Name { get; }
 
-    /// <summary>The root; absolute.</summary>
-    public string Folder => _root;
+    /// <inheritdoc/>
+    public string Place => _root;
 
-    /// <summary>Creates the root, if its parent exists and it does not: only when a store is set up.</summary>
+    /// <inheritdoc/>
     public void CreateRoot() => Guard("create", "", () =>
     {
         if (_files.Stat(_root) is null)
@@ -154,8 +154,9 @@ internal sealed class FolderStore : IArchiveStore
     /// <inheritdoc/>
     public StoredObject? Stat(string name) => Guard("look at", name, () =>
     {
+        string path = PathOf(name);
         RequireRoot();
-        return FolderIsThere(FolderOf(name)) && _files.Stat(PathOf(name)) is { IsFolder: false, IsSymlink: false } entry
+        return FolderIsThere(FolderOf(name)) && _files.Stat(path) is { IsFolder: false, IsSymlink: false } entry
             ? new StoredObject(name, entry.LengthBytes)
             : null;
     });

@@ -28,6 +28,18 @@ internal interface IArchiveStore
     /// <summary>The address, as the operator wrote it: for messages and status.</summary>
     string Name { get; }
 
+    /// <summary>
+    /// The address in the one form that tells two stores apart, however they were written
+    /// (<see cref="StoreAddress.Place"/>).
+    /// </summary>
+    string Place { get; }
+
+    /// <summary>
+    /// Only when a store is set up: makes the place where its objects go if only its last part is missing, and otherwise
+    /// sees that it is there. Writes never make it: a folder whose file system is not mounted must not be filled.
+    /// </summary>
+    void CreateRoot();
+
     /// <summary>Writes an object, over whatever is there.</summary>
     void Put(string name, ReadOnlyMemory<byte> content);
 

@@ -57,7 +57,8 @@ internal static class RestoreCommand
                 };
                 if (parsed.GetValue(plan))
                 {
-                    RecoveryPlan planned = await PitrRecovery.PlanAsync(request, cancellationToken: cancellationToken)
+                    RecoveryPlan planned = await PitrRecovery
+                        .PlanAsync(request, StoreKinds.Options, cancellationToken)
                         .ConfigureAwait(false);
                     return new Answer(json => json.WriteRawValue(planned.ToJson()), console =>
                         console.Write(planned.ToText()));

@@ -1,4 +1,5 @@
 using Pitr.Actors;
+using Pitr.Wal;
 
 namespace Pitr.Cli;
 
@@ -46,7 +47,5 @@ internal sealed record CliConsole(
     /// so that an engine elsewhere understands the same; an address with a scheme stays as it is.
     /// </summary>
     public string FullStore(string store) =>
-        store.Contains("://", StringComparison.Ordinal) || store.StartsWith("command:", StringComparison.Ordinal)
-            ? store
-            : FullPath(store);
+        StoreAddress.HasScheme(store) ? store : FullPath(store);
 }

@@ -34,7 +34,7 @@ internal sealed record SegmentPieces(IEnumerable<StreamPiece> Pieces, string? Da
             path = Path.Combine(path, WalFolder);
         if (Directory.Exists(path) && RawSegments(path) is { Length: > 0 } segments)
             return new SegmentPieces(segments.Select(ReadRaw), DatabaseAround(path), OnlyFirst: false);
-        if (!Directory.Exists(path) && !path.Contains("://", StringComparison.Ordinal))
+        if (!Directory.Exists(path) && !StoreAddress.HasScheme(path))
         {
             throw new VerbFailedException(
                 $"There is no segment or store '{path}'.",

@@ -18,6 +18,10 @@ internal sealed class MeddledStore(
 
     public string Name => inner.Name;
 
+    public string Place => inner.Place;
+
+    public void CreateRoot() => inner.CreateRoot();
+
     public void Put(string name, ReadOnlyMemory<byte> content)
     {
         Do(ref _before);

@@ -150,6 +150,10 @@ public sealed class ArchiveFuzzTests
 
         public string Name => "store";
 
+        public string Place => "store";
+
+        public void CreateRoot() => throw new NotSupportedException();
+
         public ReadOnlyMemory<byte> Get(string wanted) =>
             TryGet(wanted) ?? throw new InvalidOperationException($"There is no '{wanted}' here.");
 

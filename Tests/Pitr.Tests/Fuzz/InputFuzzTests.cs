@@ -28,9 +28,9 @@ public sealed class InputFuzzTests
                 file.Write(0, bytes);
             DatabaseSettings settings = DatabaseSettings.Read(disk, "/db");
             foreach (string store in settings.Stores ?? [])
-                steps.Take(StoreAddress.Parse(store, "/db").Folder.Length);
+                steps.Take(StoreAddress.Parse(store, "/db").Place.Length);
             foreach (string root in settings.Roots ?? [])
-                steps.Take(Path.GetFullPath(root, "/db").Length);
+                steps.Take(StoreAddress.HasScheme(root) ? 1 : Path.GetFullPath(root, "/db").Length);
             return null;
         },
         FuzzTarget.Only<RefusedException>())
@@ -117,20 +117,23 @@ public sealed class InputFuzzTests
         [
             .. new[]
             {
-                "/archive", "archive/here", "file:///archive/a%20b",
+                "/archive", "archive/here", "file:///archive/a%20b", "s3://bucket/a/b?endpoint=http://h:1&region=x",
+                "azblob://a/b", "command:x",
             }.Select(Encoding.UTF8.GetBytes),
         ],
         static (bytes, _) =>
         {
             StoreAddress address = StoreAddress.Parse(Encoding.UTF8.GetString(bytes), "/base");
-            Assert.StartsWith("/", address.Folder, StringComparison.Ordinal);
+            if (address.IsFolder)
+                Assert.StartsWith("/", address.Folder, StringComparison.Ordinal);
+            Assert.Equal(address.Place, StoreAddress.Parse(address.Place, "/elsewhere").Place);
             return null;
         },
         FuzzTarget.Only<RefusedException>())
     {
         Others =
         [
-            .. new[] { "s3://bucket/prefix", "azblob://a/b", "command:x", "file://host/a", "a+b:c" }
+            .. new[] { "s3:/bucket", "azblob://a/../b", "command:X", "file://host/a", "a+b:c", "s3://b?c" }
                 .Select(Encoding.UTF8.GetBytes),
         ],
         Rounds = 3_000,

@@ -48,6 +48,19 @@ public sealed class AllowedRootsTests : IDisposable
         Assert.True(new AllowedRoots([]).AllowsStore(named));
     }
 
+    [Theory]
+    [InlineData("s3://bucket/backups", true)]
+    [InlineData("s3://bucket/backups/orders", true)]
+    [InlineData("s3://bucket/backups-of-others", false)]
+    [InlineData("s3://bucket", false)]
+    [InlineData("s3://bucket/backups?endpoint=http://elsewhere", false)]
+    [InlineData("s3://bucket/backups/../x", false)]
+    [InlineData("azblob://bucket/backups", false)]
+    [InlineData("command:push", false)]
+    [InlineData("/backups", false)]
+    public void A_store_that_is_no_folder_lies_under_a_root_that_is_an_address(string store, bool isAllowed) =>
+        Assert.Equal(isAllowed, new AllowedRoots(["s3://bucket/backups"]).AllowsStore(store));
+
     private void MakeLink()
     {
         Directory.CreateDirectory(Path.Combine(_home, "allowed"));

@@ -24,40 +24,6 @@ public sealed class FolderStoreTests
     }
 
     [Fact]
-    public void Put_replaces_and_a_stream_gives_the_same_object()
-    {
-        byte[] large = new byte[(3 << 20) + 17];
-        new Random(5).NextBytes(large);
-        _store.Put("backup/x/big", Bytes(3, 1));
-        _store.Put("backup/x/big", new MemoryStream(large));
-        Assert.Equal(large, _store.Get("backup/x/big").ToArray());
-        Assert.Equal(large.Length, _store.Stat("backup/x/big")!.LengthBytes);
-        using Stream content = _store.OpenRead("backup/x/big");
-        var copy = new MemoryStream();
-        content.CopyTo(copy);
-        Assert.Equal(large, copy.ToArray());
-    }
-
-    [Fact]
-    public void A_taken_name_keeps_its_content()
-    {
-        Assert.True(_store.TryPutIfAbsent("a", Bytes(3, 1)));
-        Assert.False(_store.TryPutIfAbsent("a", Bytes(3, 2)));
-        Assert.Equal(Bytes(3, 1), _store.Get("a").ToArray());
-    }
-
-    [Fact]
-    public void Missing_objects_are_not_there_and_deleting_them_is_nothing()
-    {
-        Assert.Null(_store.TryGet("no/such"));
-        Assert.Null(_store.Stat("no/such"));
-        _store.Delete("no/such");
-        Assert.Equal(
-            ErrorCode.ArchiveObjectUnknown, Assert.Throws<NotFoundException>(() => _store.Get("no/such")).Code);
-        Assert.Empty(_store.List("no/"));
-    }
-
-    [Fact]
     public void Listing_gives_every_depth_in_ordinal_order_and_only_objects()
     {
         foreach (string name in new[] { "b/2", "b/1", "b/10/x", "a", "c" })
@@ -66,25 +32,6 @@ public sealed class FolderStoreTests
         Assert.Equal(["a", "b/1", "b/10/x", "b/2", "c"], _store.List(""));
         Assert.Equal(["b/1", "b/10/x", "b/2"], _store.List("b/"));
         Assert.Equal(["b/1", "b/10/x"], _store.List("b/1"));
-    }
-
-    [Theory]
-    [InlineData("../x")]
-    [InlineData("/etc/passwd")]
-    [InlineData("a/../b")]
-    [InlineData("a//b")]
-    [InlineData("a/")]
-    [InlineData(".hidden")]
-    [InlineData("a/.tmp-1")]
-    [InlineData("a b")]
-    [InlineData("a\0b")]
-    [InlineData("")]
-    public void A_name_that_could_leave_the_folder_is_refused(string name)
-    {
-        Assert.Throws<BugException>(() => _store.Put(name, Bytes(1, 1)));
-        Assert.Throws<BugException>(() => _store.TryPutIfAbsent(name, Bytes(1, 1)));
-        Assert.Throws<BugException>(() => _store.TryGet(name));
-        Assert.Throws<BugException>(() => _store.Delete(name));
     }
 
     [Fact]
@@ -289,25 +236,6 @@ public sealed class FolderStoreTests
         Assert.Equal(60, files.List($"{folder}/wal").Count);
         Directory.Delete(folder, recursive: true);
     }
-
-    [Theory]
-    [InlineData("/backup/orders/", "/backup/orders")]
-    [InlineData("backup", "/home/db/backup")]
-    [InlineData("../backup", "/home/backup")]
-    [InlineData("file:///backup/my%20orders", "/backup/my orders")]
-    public void Addresses_of_folders_are_read(string text, string folder) =>
-        Assert.Equal(folder, StoreAddress.Parse(text, "/home/db").Folder);
-
-    [Theory]
-    [InlineData("")]
-    [InlineData("file://host/x")]
-    [InlineData("ftp://x")]
-    [InlineData("s3://bucket/prefix")]
-    [InlineData("azblob://account/container")]
-    [InlineData("command:/usr/bin/push")]
-    public void Addresses_of_other_kinds_are_refused(string text) =>
-        Assert.Equal(ErrorCode.StoreAddressInvalid,
-            Assert.Throws<RefusedException>(() => StoreAddress.Parse(text, "/home/db")).Code);
 
     private static void Write(FolderStore store, bool conditional)
     {

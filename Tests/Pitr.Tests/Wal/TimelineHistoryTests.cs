@@ -171,6 +171,8 @@ public sealed class TimelineHistoryTests
         public Action<string>? Then { get; init; }
 
         public string Name => inner.Name;
+        public string Place => inner.Place;
+        public void CreateRoot() => inner.CreateRoot();
         public void Put(string name, ReadOnlyMemory<byte> content) => inner.Put(name, content);
         public void Put(string name, Stream content) => inner.Put(name, content);
 

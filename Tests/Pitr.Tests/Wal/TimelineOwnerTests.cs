@@ -116,6 +116,8 @@ public sealed class TimelineOwnerTests
     private sealed class RacingStore(IArchiveStore inner, Action before) : IArchiveStore
     {
         public string Name => inner.Name;
+        public string Place => inner.Place;
+        public void CreateRoot() => inner.CreateRoot();
         public void Put(string name, ReadOnlyMemory<byte> content) => inner.Put(name, content);
         public void Put(string name, Stream content) => inner.Put(name, content);
 
