@@ -8,6 +8,7 @@ using static Pitr.Actors.BackupProtocol;
 using static Pitr.Actors.CheckpointProtocol;
 using static Pitr.Actors.ControlFileProtocol;
 using static Pitr.Actors.DatafileProtocol;
+using static Pitr.Actors.EngineProtocol;
 using static Pitr.Actors.WalFolderProtocol;
 using static Pitr.Actors.WalProtocol;
 
@@ -26,10 +27,13 @@ namespace Pitr.Actors;
 ///   K1  One worker at a time: the next step, also Discard and Abandon, begins after the one before has told its end.
 ///   K2  A copy counts only if its fence was held from before its first byte until Unfence was answered with Unfenced.
 ///   K3  A set that lacks a datafile alive at its stop is not made: the backup fails and says which (H29).
+///   K4  A fence that is being given back is not renewed: its token is void until Unfenced comes, so that the answer
+///       would be FenceBroken, for a copy that is good.
 ///
 /// A fence that broke while its file was copied makes that copy void: it is made again, whole, under a new fence, once
 /// for each file. The fence is renewed while the copying goes on.
-/// Any failure, or the caller's cancellation, ends the fence it holds, removes the unfinished set and lets the WAL go.
+/// Any failure, the caller's cancellation, or the engine's end ends the fence it holds, removes the unfinished set and
+/// lets the WAL go. What of the set can't be removed is told in the log; it has no manifest.
 /// A crash of it: its fences end with it (death watch), and the set has no manifest, so there is none.
 /// </remarks>
 [System.Diagnostics.CodeAnalysis.SuppressMessage(
@@ -101,6 +105,9 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
                 break;
             case CancelAsked:
                 Fail(Problem.From(EngineErrors.BackupCancelled()));
+                break;
+            case EndJob:
+                Fail(Problem.From(EngineErrors.ShuttingDown()));
                 break;
             case RequestRefused refused:
                 Fail(refused.Why);
@@ -364,6 +371,13 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
         _step = null;
         if (ended.Result is Abandoned abandoned)
         {
+            if (abandoned.Left is not null)
+            {
+                _log.Warning(
+                    "What the backup {0} wrote into {1} could not be removed; it is no set: {2}", _backupId,
+                    _request.Request.Store, abandoned.Left.Message);
+            }
+
             _engine.Metrics.NoteBackup(_engine.Clock.GetElapsedTime(_began), "failed");
             _asker.Tell(new RequestRefused(abandoned.Why));
             Context.Stop(Self);
@@ -393,6 +407,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
         }
         else if (ended.Result is Copied)
         {
+            Timers.Cancel(nameof(RenewDue)); // K4
             Context.Parent.Tell(new Unfence(_fence!.Token));
         }
         else
@@ -407,6 +422,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
             return;
         _failure = why;
         _log.Warning("The backup failed: {0}", why.Message);
+        Timers.Cancel(nameof(RenewDue)); // K4
         if (_fence is not null)
             Context.Parent.Tell(new Unfence(_fence.Token));
         if (_step is null)
@@ -428,7 +444,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
                 writer?.Abandon();
                 return new Abandoned(why);
             },
-            _ => new Abandoned(why)); // what is left has no manifest, so it is no set; expire removes it
+            error => new Abandoned(why, error)); // what is left has no manifest, so it is no set
     }
 
     private void Pace(long bytes, RateLimit? limit)
@@ -468,5 +484,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
 
     private sealed record StepFailed(Exception Error);
 
-    private sealed record Abandoned(Problem Why);
+    /// <param name="Why">Of the backup's failure.</param>
+    /// <param name="Left">Why something of it is left in a store; null: nothing is.</param>
+    private sealed record Abandoned(Problem Why, Exception? Left = null);
 }

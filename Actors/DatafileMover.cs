@@ -5,6 +5,7 @@ using Pitr.Storage;
 using static Pitr.Actors.BackupProtocol;
 using static Pitr.Actors.ControlFileProtocol;
 using static Pitr.Actors.DatafileProtocol;
+using static Pitr.Actors.EngineProtocol;
 using static Pitr.Actors.MoveProtocol;
 
 namespace Pitr.Actors;
@@ -87,6 +88,9 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
                 break;
             case CancelAsked:
                 Fail(Problem.From(MoveErrors.Cancelled(_run.Request.Datafile)));
+                break;
+            case EndJob:
+                Fail(Problem.From(EngineErrors.ShuttingDown()));
                 break;
             case WorkerEnded ended:
                 _step!.Dispose();
@@ -328,13 +332,14 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
         if (_isFenceGivenBack)
             return;
         _isFenceGivenBack = true;
+        Timers.Cancel(nameof(RenewDue)); // until Unfenced comes the token is void: the answer would be FenceBroken
         _owner.Tell(new Unfence(_fence!.Token));
     }
 
     /// <summary>The fence was given back, or broken: after the switch it has done what it was for.</summary>
     private void TakeEndOfFence(Problem? why)
     {
-        Timers.Cancel(nameof(RenewDue));
+        Timers.Cancel(nameof(RenewDue)); // also of one that was broken
         _fencedSeconds = _engine.Clock.GetElapsedTime(_fencedAt).TotalSeconds;
         _fence = null;
         if (_isSwitched)

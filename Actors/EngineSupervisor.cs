@@ -27,11 +27,12 @@ namespace Pitr.Actors;
 /// Supervision (design §8): no child is ever restarted with its state. WalWriter, control file, segment folder: the
 /// engine stops. A datafile's actor: its buffers are lost, so the file needs recovery; the others go on. The
 /// Checkpointer and the Archiver hold nothing: new ones are made.
-/// The database lock is released only after every datafile is closed, which waits for its workers (H13).
+/// The database lock is released only after every datafile is closed, which waits for its workers (H13), and after every
+/// backup, set and move has ended or has had <see cref="PitrOptions.ArchiveShutdownWait"/> to remove what it began.
 /// </remarks>
 [System.Diagnostics.CodeAnalysis.SuppressMessage(
     "Design", "CA1001", Justification = "An actor's end is PostStop; the token source outlives it in its readers.")]
-internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
+internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWithTimers
 {
     private readonly EngineContext _engine;
     private readonly TaskCompletionSource<EngineStarted> _started;
@@ -40,6 +41,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     private readonly DatafileOwners _datafiles;
     private readonly HashSet<FileId> _replaying = [];
     private readonly CheckpointAsks _checkpoints = new();
+    private readonly EngineJobs _jobs = new();
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly long _began;
     private OpenedEngine? _opened;
@@ -72,6 +74,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     }
 
     public IStash Stash { get; set; } = null!;
+
+    public ITimerScheduler Timers { get; set; } = null!;
 
     public static Props PropsFor(EngineContext engine, TaskCompletionSource<EngineStarted> started) =>
         ActorProps.Of(() => new EngineSupervisor(engine, started));
@@ -182,14 +186,15 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
             case Fence fence:
                 _datafiles.Route(fence, Sender);
                 break;
-            case BeginSet begin:
-                Context.ActorOf(SetKeeper.PropsFor(_engine, _opened!, _wal!, Routes())).Forward(begin);
+            case BeginSet:
+                _jobs.Start(SetKeeper.PropsFor(_engine, _opened!, _wal!, Routes()), message, Context, Sender);
                 break;
-            case RunBackup run:
-                Context.ActorOf(BackupRunner.PropsFor(_engine, _opened!, _wal!, Routes())).Forward(run);
+            case RunBackup:
+                _jobs.Start(BackupRunner.PropsFor(_engine, _opened!, _wal!, Routes()), message, Context, Sender);
                 break;
-            case RunMove run:
-                Context.ActorOf(DatafileMover.PropsFor(_engine, _opened!.ControlFile.SystemId, Routes())).Forward(run);
+            case RunMove:
+                _jobs.Start(
+                    DatafileMover.PropsFor(_engine, _opened!.ControlFile.SystemId, Routes()), message, Context, Sender);
                 break;
             case ShutDown shutDown:
                 BeginShutdown(shutDown.Force);
@@ -289,8 +294,15 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
                 EndIfClosed();
                 break;
             case Terminated dead:
-                if (_datafiles.Remove(dead.ActorRef, out _))
+                if (_jobs.NoteEnd(dead.ActorRef) || _datafiles.Remove(dead.ActorRef, out _))
                     EndIfClosed();
+                break;
+            case JobsTimeIsUp:
+                _log.Warning("A backup, a set or a move has not removed what it began: its store or disk does not answer.");
+                Context.Stop(Self);
+                break;
+            case FindDatafile find:
+                Sender.Tell(new DatafileFound(find.File, Owner: null));
                 break;
             case Fence fence:
                 Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
@@ -518,6 +530,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
 
     private void ChildDied(IActorRef dead)
     {
+        if (_jobs.NoteEnd(dead))
+            return;
         if (_datafiles.Remove(dead, out FileId file))
         {
             FileSlot slot = _engine.Slots.Of(file);
@@ -584,12 +598,14 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
         }
 
         Become(WhenClosing);
+        _jobs.End();
         _checkpoints.Ask(Self, _checkpointer, Self);
     }
 
     private void CloseDatafiles()
     {
         Become(WhenClosingDatafiles);
+        _jobs.End();
         foreach (IActorRef owner in _datafiles.All.Values)
             owner.Tell(new CloseDatafile());
         EndIfClosed();
@@ -597,8 +613,12 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
 
     private void EndIfClosed()
     {
-        if (_datafiles.All.Count == 0)
+        if (_datafiles.All.Count > 0)
+            return;
+        if (_jobs.HaveEnded)
             Context.Stop(Self);
+        else if (!Timers.IsTimerActive(nameof(JobsTimeIsUp)))
+            Timers.StartSingleTimer(nameof(JobsTimeIsUp), new JobsTimeIsUp(), _engine.Options.ArchiveShutdownWait);
     }
 
     /// <summary>
@@ -639,6 +659,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash
     // ---- messages to self ------------------------------------------------------------------------
 
     private sealed record OpeningFailed(Exception Error) : ILocalMessage;
+
+    private sealed record JobsTimeIsUp : ILocalMessage;
 
     private sealed record DroppedClosed(FileId File, IActorRef Asker) : ILocalMessage;
 }

@@ -41,7 +41,10 @@ public sealed record PitrOptions
     /// </summary>
     public TimeSpan SegmentAgeMax { get; init; } = TimeSpan.FromHours(1);
 
-    /// <summary>The longest an orderly shutdown waits for the archive. Default 60 s.</summary>
+    /// <summary>
+    /// The longest that the end of the engine waits for the archive, and then for backups and moves which it has ended to
+    /// remove what they had begun. Default 60 s.
+    /// </summary>
     public TimeSpan ArchiveShutdownWait { get; init; } = TimeSpan.FromSeconds(60);
 
     /// <summary>

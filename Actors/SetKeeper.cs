@@ -8,6 +8,7 @@ using static Pitr.Actors.BackupProtocol;
 using static Pitr.Actors.CheckpointProtocol;
 using static Pitr.Actors.ControlFileProtocol;
 using static Pitr.Actors.DatafileProtocol;
+using static Pitr.Actors.EngineProtocol;
 using static Pitr.Actors.SetProtocol;
 using static Pitr.Actors.WalFolderProtocol;
 using static Pitr.Actors.WalProtocol;
@@ -23,7 +24,8 @@ namespace Pitr.Actors;
 ///   SK1  One request at a time: another one meanwhile is refused. RenewSet is none of them.
 ///   SK2  A copy is certified only if its fence was held from SetFenced until Unfenced was answered (K2).
 ///   SK3  From SetBegun until the end, WAL from the redo point of that moment on is kept.
-///   SK4  Its end ends its fence, lets the WAL go, and makes <see cref="SetBegun.Ended"/> tell so: nobody waits for it.
+///   SK4  Its end ends its fence, removes its intents, lets the WAL go, and makes <see cref="SetBegun.Ended"/> tell so:
+///        nobody waits for it.
 ///
 /// It ends when it is released, when nobody has renewed it for <see cref="Lease"/>, or with the engine.
 /// A crash of it: its fence ends with it (death watch), its intents stay in the archives, and expire will have more.
@@ -58,6 +60,7 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
     private bool _isLeaving; // the fence is being given back: its token is no longer to be renewed
     private bool _isWorking;
     private bool _isReleased;
+    private bool _isEngineEnding;
 
     public SetKeeper(EngineContext engine, OpenedEngine opened, WalStart wal, EngineRoutes routes)
     {
@@ -91,6 +94,11 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
             case ReleaseSet:
                 _asker.Tell(new RequestRefused(WhyEnded()));
                 _asker = Sender;
+                Release();
+                break;
+            case EndJob:
+                _isEngineEnding = true;
+                Answer(new RequestRefused(WhyEnded()));
                 Release();
                 break;
             case LeaseOver:
@@ -380,7 +388,8 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
         Context.Stop(Self);
     }
 
-    private Problem WhyEnded() => Problem.From(EngineErrors.SetLetGo(_reason));
+    private Problem WhyEnded() =>
+        Problem.From(_isEngineEnding ? EngineErrors.ShuttingDown() : EngineErrors.SetLetGo(_reason));
 
     // ---- workers ---------------------------------------------------------------------------------
 

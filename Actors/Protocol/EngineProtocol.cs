@@ -32,6 +32,11 @@ internal static class EngineProtocol
     /// Begins the orderly shutdown; with Force, held fences are broken. Its end is the engine's Completion.
     /// </summary>
     public sealed record ShutDown(bool Force) : IWireMessage;
+
+    /// <summary>
+    /// To a backup, a set or a move: the engine is about to end. It gives up, removes what it has begun, and stops.
+    /// </summary>
+    public sealed record EndJob : ILocalMessage;
 }
 
 /// <summary>What a <see cref="BackupRunner"/> is told, and what it answers.</summary>

@@ -61,6 +61,35 @@ public sealed class BackupRunnerTests
         PitrException error = await Assert.ThrowsAnyAsync<PitrException>(
             () => database.BackupAsync(new BackupRequest { Store = "/backups" }).WaitAsync(Patience));
         Assert.Equal(ErrorCode.PageChecksum, error.Code);
+        Assert.Empty(new FolderStore(disk, "/backups", () => 1).List("")); // neither the copy nor an intent
+    }
+
+    /// <summary>K4: what it says of the fence's token while the flush runs would void a copy that is good.</summary>
+    [Fact]
+    public async Task A_fence_that_a_backup_gives_back_is_not_renewed_and_its_copy_counts()
+    {
+        SimulatedDisk disk = TestEngine.NewDisk();
+        await using var time = new VirtualTime();
+        await using PitrDatabase database = await FencePromiseTests.StartedAsync(disk, time.In);
+        await using var end = new ForcedEnd(database);
+        FaultGate copying = disk.Faults.On(FileOp.Write).Of(CopiesFolder).Hold();
+        disk.Log.Start();
+        Task<BackupResult> backup = database.BackupAsync(new BackupRequest { Store = "/backups" });
+        await copying.Reached.WaitAsync(Patience);
+        await database.PutAsync("t", "k", "what is flushed when it is unfenced");
+        using HeldSync flushing = FencePromiseTests.HoldSync(disk);
+        copying.Release();
+        await flushing.Reached.WaitAsync(Patience);
+        for (int n = 0; n < 50; n++)
+        {
+            time.Advance(TimeSpan.FromMinutes(1));
+            await database.GetStatusAsync().WaitAsync(Patience);
+        }
+
+        flushing.Release();
+        Assert.Equal(1, (await backup.WaitAsync(Patience)).Files);
+        Assert.Single(disk.Log.Operations, operation =>
+            operation.Op == FileOp.Create && operation.Path.Contains(CopiesFolder, StringComparison.Ordinal));
     }
 
     [Fact]

@@ -274,6 +274,35 @@ public sealed class MoveTests
         Assert.Equal("while it is switched", after.Get("b", "k"));
     }
 
+    /// <summary>Its fence is given back, not renewed: the end of it is the end of the flush, not the void token's.</summary>
+    [Fact]
+    public async Task A_move_ends_when_what_was_committed_meanwhile_is_in_the_file_in_its_new_place()
+    {
+        SimulatedDisk disk = WithFolders();
+        await using var time = new VirtualTime();
+        await using PitrDatabase database = await StartedAsync(disk, time.In);
+        await using var end = new ForcedEnd(database);
+        FaultGate switching = disk.Faults.On(FileOp.Rename).Of("b.pitr.moving").Hold();
+        using var held = new HeldSync(switching);
+        Task<MoveResult> move = database.MoveAsync(To(Target));
+        await held.Reached.Within();
+        CommitResult last = await database.PutAsync("b", "k", "while it is switched");
+        FaultGate flushing = disk.Faults.On(FileOp.SyncData).Of(Target).Hold();
+        using var flush = new HeldSync(flushing);
+        held.Release();
+        await flush.Reached.Within();
+        for (int n = 0; n < 50; n++)
+        {
+            time.Advance(TimeSpan.FromMinutes(1));
+            await database.GetStatusAsync().Within();
+        }
+
+        Assert.False(move.IsCompleted);
+        flush.Release();
+        Assert.Equal(Target, (await move.Within()).To);
+        Assert.True((await FileAsync(database, "b")).CheckpointLsn >= last.Lsn);
+    }
+
     /// <summary>H20: the switch needs the only fence; who holds another one is waited for, a newcomer waits.</summary>
     [Fact]
     public async Task A_switch_waits_for_the_other_holders_and_lets_no_new_one_in()
@@ -414,9 +443,10 @@ public sealed class MoveTests
     }
 
     /// <summary>Table t in main; table b, with 100 keys that are in the file, in datafile b.</summary>
-    internal static async Task<PitrDatabase> StartedAsync(SimulatedDisk disk)
+    internal static async Task<PitrDatabase> StartedAsync(
+        SimulatedDisk disk, Func<PitrOptions, PitrOptions>? with = null)
     {
-        PitrDatabase database = await CreateAsync(disk);
+        PitrDatabase database = await CreateAsync(disk, with);
         await database.CreateTableAsync("t").Within();
         await database.CreateDatafileAsync("b").Within();
         await database.CreateTableAsync("b", "b").Within();

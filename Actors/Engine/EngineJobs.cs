@@ -1,0 +1,39 @@
+using Akka.Actor;
+using static Pitr.Actors.EngineProtocol;
+
+namespace Pitr.Actors;
+
+/// <summary>
+/// The backups, sets and moves that an engine has under way. It ends only when they have: what they began in a store or
+/// beside a datafile is removed by them, or by nobody.
+/// </summary>
+/// <remarks>THREADS  the supervisor's, within its handlers.</remarks>
+internal sealed class EngineJobs
+{
+    private readonly HashSet<IActorRef> _running = [];
+    private bool _isEnding;
+
+    /// <summary>True if none is under way.</summary>
+    public bool HaveEnded => _running.Count == 0;
+
+    /// <summary>A job of its own for this request, watched by the supervisor.</summary>
+    public void Start(Props props, object request, IActorContext supervisor, IActorRef asker)
+    {
+        IActorRef job = supervisor.Watch(supervisor.ActorOf(props));
+        _running.Add(job);
+        job.Tell(request, asker);
+    }
+
+    /// <summary>Each is told, once, to give up.</summary>
+    public void End()
+    {
+        if (_isEnding)
+            return;
+        _isEnding = true;
+        foreach (IActorRef job in _running)
+            job.Tell(new EndJob());
+    }
+
+    /// <summary>True if the actor that ended was a job.</summary>
+    public bool NoteEnd(IActorRef dead) => _running.Remove(dead);
+}
