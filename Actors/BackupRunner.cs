@@ -60,6 +60,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
     private IActorRef _owner = ActorRefs.Nobody;
     private Fenced? _fence;
     private CancellationTokenSource? _step; // of the worker that runs; null if none does (K1)
+    private volatile bool _isStepOver; // for that worker, where it waits
     private Problem? _void;
     private Problem? _failure;
     private bool _isAbandoning;
@@ -86,7 +87,8 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
     protected override void PostStop()
     {
         _whenCancelled.Unregister();
-        _step?.Cancel();
+        if (_step is not null)
+            EndStep();
         _routes.Folder.Tell(new ReleaseWal(_hold), ActorRefs.NoSender);
         _asker.Tell(new RequestRefused(Problem.From(EngineErrors.BackupCancelled())));
     }
@@ -302,7 +304,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
         if (_step is null)
             Discard();
         else
-            _step.Cancel();
+            EndStep();
     }
 
     private void Discard()
@@ -428,7 +430,14 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
         if (_step is null)
             Abandon();
         else
-            _step.Cancel();
+            EndStep();
+    }
+
+    /// <summary>The worker that runs comes to its end soon, and tells of it.</summary>
+    private void EndStep()
+    {
+        _isStepOver = true;
+        _step!.Cancel();
     }
 
     private void Abandon()
@@ -449,8 +458,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
 
     private void Pace(long bytes, RateLimit? limit)
     {
-        if (limit?.Book((int)bytes) is { } wait && wait > TimeSpan.Zero)
-            _engine.Pause(wait);
+        limit?.Wait((int)bytes, _engine.Pause, () => _isStepOver);
         long done = Interlocked.Add(ref _bytesDone, bytes);
         _request.Request.Progress?.Report(new JobProgress("copying", done, Interlocked.Read(ref _bytesTotal)));
     }
@@ -460,6 +468,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
     {
         Invariant.Require(_step is null, "K1", "a worker of this backup still runs.");
         _step = new CancellationTokenSource();
+        _isStepOver = false;
         CancellationToken cancel = _step.Token;
         _engine.Workers.Start(
             Self,

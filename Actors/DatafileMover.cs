@@ -300,8 +300,9 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
             static copy => copy.Dispose());
         _copy = copy; // before its first byte, so that a failure finds what there is to remove
         copy.Create();
-        RateLimit? limit = _run.Limit;
-        copy.CopyPages(limit, bytes => Report("copying", copy, bytes), cancel);
+        copy.CopyPages(
+            bytes => _run.Limit?.Wait(bytes, engine.Pause, () => cancel.IsCancellationRequested),
+            bytes => Report("copying", copy, bytes), cancel);
         _doneBytes = 0;
         copy.Verify(new ReachablePages(engine.Environment, cancel), bytes => Report("verifying", copy, bytes), cancel);
         return new Copied();

@@ -53,8 +53,6 @@ internal sealed class TarBackup
     /// <summary>How often the set is renewed: a fence that broke is heard of within it.</summary>
     public static readonly TimeSpan RenewEvery = TimeSpan.FromSeconds(5);
 
-    private static readonly TimeSpan PauseMax = TimeSpan.FromMilliseconds(100); // then it looks whether it is wanted
-
     private static readonly TimeSpan LookAtArchiveEvery = TimeSpan.FromSeconds(1);
 
     private readonly IKeptSet _set;
@@ -305,9 +303,7 @@ internal sealed class TarBackup
 
     private void Pace(long bytes)
     {
-        TimeSpan wait = _limit?.Book((int)bytes) ?? TimeSpan.Zero;
-        for (; wait > TimeSpan.Zero && !_isEnding; wait -= PauseMax)
-            _pause(wait < PauseMax ? wait : PauseMax);
+        _limit?.Wait((int)bytes, _pause, () => _isEnding);
         _doneBytes += bytes;
         _request.Progress?.Report(new JobProgress(_step, _doneBytes, Math.Max(_totalBytes, _doneBytes)));
     }

@@ -94,10 +94,10 @@ internal sealed class MoveCopy : IDisposable
     }
 
     /// <summary>Copies every page but the meta pages; durable when it returns.</summary>
-    /// <param name="limit">The caller's own; null: none.</param>
+    /// <param name="wait">Called with the bytes of each block before it is written; waits as long as a limit asks.</param>
     /// <param name="copied">Called with the bytes of each block.</param>
-    /// <param name="cancellation">Ends it between two blocks.</param>
-    public void CopyPages(RateLimit? limit, Action<int> copied, CancellationToken cancellation)
+    /// <param name="cancellation">Ends it before a block is written.</param>
+    public void CopyPages(Action<int> wait, Action<int> copied, CancellationToken cancellation)
     {
         var sum = new XxHash128();
         using (IFileHandle origin = _files.Open(_plan.Origin, FileOpen.Read))
@@ -106,8 +106,10 @@ internal sealed class MoveCopy : IDisposable
                 origin,
                 (offset, block) =>
                 {
+                    wait(block.Length);
+                    cancellation.ThrowIfCancellationRequested();
                     sum.Append(block);
-                    _writer.Write(_handle!, offset, block, limit);
+                    _writer.Write(_handle!, offset, block);
                     copied(block.Length);
                 },
                 cancellation);

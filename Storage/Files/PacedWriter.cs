@@ -83,18 +83,17 @@ internal sealed class PacedWriter
     /// <summary>The present limit in bytes per second; infinity is none.</summary>
     public double BytesPerSecond => _limit.BytesPerSecond;
 
-    /// <summary>Writes bytes in chunks, at the pace that the WAL allows and, if given, at the caller's own.</summary>
-    public void Write(IFileHandle handle, long offset, ReadOnlySpan<byte> bytes, RateLimit? callersLimit = null) =>
-        Write(handle, offset, bytes, callersLimit, isUrgent: false);
+    /// <summary>Writes bytes in chunks, at the pace that the WAL allows.</summary>
+    public void Write(IFileHandle handle, long offset, ReadOnlySpan<byte> bytes) =>
+        Write(handle, offset, bytes, isUrgent: false);
 
     /// <summary>
     /// Writes what commits will wait for: in chunks, but before all that is paced, which waits for it.
     /// </summary>
     public void WriteUrgent(IFileHandle handle, long offset, ReadOnlySpan<byte> bytes) =>
-        Write(handle, offset, bytes, null, isUrgent: true);
+        Write(handle, offset, bytes, isUrgent: true);
 
-    private void Write(
-        IFileHandle handle, long offset, ReadOnlySpan<byte> bytes, RateLimit? callersLimit, bool isUrgent)
+    private void Write(IFileHandle handle, long offset, ReadOnlySpan<byte> bytes, bool isUrgent)
     {
         HandleState state = StateOf(handle);
         while (!bytes.IsEmpty)
@@ -103,8 +102,6 @@ internal sealed class PacedWriter
             TimeSpan wait = _limit.Book(length);
             if (!isUrgent)
                 Wait(wait);
-            if (callersLimit is not null)
-                Wait(callersLimit.Book(length));
             RequireUsable(handle, state);
             handle.Write(offset, bytes[..length]);
             RunSync(state, () => handle.StartWriteback(offset, length));

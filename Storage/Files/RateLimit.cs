@@ -5,11 +5,14 @@ namespace Pitr.Storage;
 /// </summary>
 /// <remarks>
 /// STATE  the instant from which the next bytes may go. Time that passed unused is not saved up, so there are no
-/// bursts.
+/// bursts. A long wait is made of short ones, so that whoever ends the work does not wait for the rate.
 /// THREADS  any.
 /// </remarks>
 internal sealed class RateLimit
 {
+    /// <summary>The longest piece of a wait.</summary>
+    public static readonly TimeSpan PieceMax = TimeSpan.FromMilliseconds(100);
+
     private readonly TimeProvider _clock;
     private readonly Lock _lock = new();
     private double _bytesPerSecond;
@@ -22,6 +25,16 @@ internal sealed class RateLimit
     {
         get => Volatile.Read(ref _bytesPerSecond);
         set => Volatile.Write(ref _bytesPerSecond, value);
+    }
+
+    /// <summary>Books bytes and waits until they may go, or until it is over.</summary>
+    /// <param name="bytes">How many.</param>
+    /// <param name="pause">Waits; called without locks, for <see cref="PieceMax"/> at most.</param>
+    /// <param name="isOver">True if nobody wants the bytes any more.</param>
+    public void Wait(int bytes, Action<TimeSpan> pause, Func<bool> isOver)
+    {
+        for (TimeSpan left = Book(bytes); left > TimeSpan.Zero && !isOver(); left -= PieceMax)
+            pause(left < PieceMax ? left : PieceMax);
     }
 
     /// <summary>Books bytes; returns how long the caller has to wait before it writes them.</summary>

@@ -183,14 +183,6 @@ public sealed class PacedWriterTests : IDisposable
         Assert.Equal(PacedWriter.BytesPerSecondMax, _writer.BytesPerSecond, 1.0);
     }
 
-    [Fact]
-    public void A_callers_own_limit_is_kept()
-    {
-        var limit = new RateLimit(_clock, 10.0 * Mebi);
-        _writer.Write(_file, 0, new byte[20 * Mebi], limit);
-        Assert.InRange(_delayed.TotalSeconds, 1.85, 2.0);
-    }
-
     private void Delay(TimeSpan delay)
     {
         _delayed += delay;

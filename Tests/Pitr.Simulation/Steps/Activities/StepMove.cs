@@ -48,7 +48,7 @@ internal sealed class StepMove(StepScene scene, StepFile file) : StepActivity(sc
 
         Scene.Hazards.Note(17);
         yield return default;
-        bool isCopied = StepScene.Try(() => _copy.CopyPages(null, static _ => { }, CancellationToken.None));
+        bool isCopied = StepScene.Try(() => _copy.CopyPages(static _ => { }, static _ => { }, CancellationToken.None));
         yield return default;
         if (!isCopied || !StepScene.Try(() => _copy.Verify(
             new ReachablePages(Engine.Context.Environment, CancellationToken.None), static _ => { },
