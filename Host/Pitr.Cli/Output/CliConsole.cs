@@ -23,6 +23,9 @@ internal sealed record CliConsole(
     /// <summary>The environment as a source of settings.</summary>
     public Func<IEnumerable<KeyValuePair<string, string>>> Settings { get; init; } = LayeredSettings.OfProcess;
 
+    /// <summary>For estimates.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+
     /// <summary>Those of this process.</summary>
     public static CliConsole OfProcess() => new(
         Console.OpenStandardOutput(),

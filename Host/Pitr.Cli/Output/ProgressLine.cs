@@ -27,11 +27,11 @@ internal sealed class ProgressLine(CliConsole console) : IProgress<JobProgress>,
     {
         lock (_gate)
         {
-            long now = TimeProvider.System.GetTimestamp();
+            long now = console.Clock.GetTimestamp();
             if (value.Step != _step || value.DoneBytes < _doneBytes)
                 (_step, _began) = (value.Step, now);
             _doneBytes = value.DoneBytes;
-            TimeSpan took = TimeProvider.System.GetElapsedTime(_began, now);
+            TimeSpan took = console.Clock.GetElapsedTime(_began, now);
             if (took < TimeSpan.FromSeconds(1) || value.DoneBytes == 0)
                 return "";
             double seconds = took.TotalSeconds * (value.TotalBytes - value.DoneBytes) / value.DoneBytes;
@@ -46,9 +46,9 @@ internal sealed class ProgressLine(CliConsole console) : IProgress<JobProgress>,
             return;
         lock (_gate)
         {
-            if (_lastShown != 0 && TimeProvider.System.GetElapsedTime(_lastShown) < Interval)
+            if (_lastShown != 0 && console.Clock.GetElapsedTime(_lastShown) < Interval)
                 return;
-            _lastShown = TimeProvider.System.GetTimestamp();
+            _lastShown = console.Clock.GetTimestamp();
             console.Error.Write('\r' + line.PadRight(_shownCharacters));
             _shownCharacters = line.Length;
         }
