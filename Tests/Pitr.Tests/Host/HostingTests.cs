@@ -117,11 +117,54 @@ public sealed class HostingTests : IDisposable
     }
 
     [Fact]
-    public void A_host_keeps_one_database()
+    public void A_name_is_given_to_one_database_and_none_to_one()
     {
         var services = new ServiceCollection();
         services.AddPitr(Folder);
-        Assert.Throws<InvalidOperationException>(() => services.AddPitr(Folder));
+        services.AddKeyedPitr("orders", Folder + "2");
+        services.AddKeyedPitr("stock", Folder + "3");
+        Assert.Throws<InvalidOperationException>(() => services.AddPitr(Folder + "4"));
+        Assert.Throws<InvalidOperationException>(() => services.AddKeyedPitr("orders", Folder + "4"));
+        Assert.Throws<ArgumentException>(() => services.AddKeyedPitr("No Name", Folder + "4"));
+    }
+
+    [Fact]
+    public async Task A_host_keeps_several_databases_each_injected_by_its_name()
+    {
+        HostApplicationBuilder builder = Builder();
+        builder.Services.AddSingleton<Copier>();
+        builder.Services.AddHostedService(static provider => provider.GetRequiredService<Copier>());
+        builder.Services.AddPitr(Folder, Small);
+        builder.Services.AddKeyedPitr("orders", Folder + "2", Small, static host => host.Listen = "127.0.0.1:0");
+        builder.Services.AddKeyedPitr("stock", Folder + "3", Small);
+        using IHost host = builder.Build();
+        await host.StartAsync().Within();
+        PitrDatabase[] all =
+        [
+            host.Services.GetRequiredService<PitrDatabase>(),
+            host.Services.GetRequiredKeyedService<PitrDatabase>("orders"),
+            host.Services.GetRequiredKeyedService<PitrDatabase>("stock"),
+        ];
+        Assert.Equal([Folder, Folder + "2", Folder + "3"], all.Select(database => database.Folder));
+        Assert.Equal("v"u8.ToArray(), all[2].Get(all[2].GetTable("copies"), "k"u8));
+        HealthReport health = await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync().Within();
+        Assert.Equal(9, health.Entries.Count);
+        Assert.Equal(HealthStatus.Healthy, health.Entries["pitr-datafiles-stock"].Status);
+        Assert.NotNull(host.Services.GetRequiredKeyedService<HostedEngine>("orders").Listen);
+
+        await host.StopAsync().Within();
+        Assert.All(all, database => Assert.True(database.Completion.IsCompletedSuccessfully));
+    }
+
+    [Fact]
+    public async Task Two_names_for_one_folder_are_a_host_that_does_not_start()
+    {
+        HostApplicationBuilder builder = Builder();
+        builder.Services.AddKeyedPitr("one", Folder, Small);
+        builder.Services.AddKeyedPitr("two", Folder, Small);
+        using IHost host = builder.Build();
+        RefusedException refused = await Assert.ThrowsAsync<RefusedException>(() => host.StartAsync().Within());
+        Assert.Equal(ErrorCode.DatabaseLocked, refused.Code);
     }
 
     [Fact]
@@ -390,6 +433,22 @@ public sealed class HostingTests : IDisposable
         IHost host = builder.Build();
         await host.StartAsync().Within();
         return host;
+    }
+
+    /// <summary>Gets its databases by their names.</summary>
+    private sealed class Copier(
+        [FromKeyedServices("orders")] PitrDatabase orders, [FromKeyedServices("stock")] PitrDatabase stock)
+        : IHostedService
+    {
+        public async Task StartAsync(CancellationToken cancellationToken)
+        {
+            Table from = await orders.CreateTableAsync("orders", cancellationToken: cancellationToken);
+            await orders.PutAsync(from, "k"u8.ToArray(), "v"u8.ToArray(), cancellationToken);
+            Table to = await stock.CreateTableAsync("copies", cancellationToken: cancellationToken);
+            await stock.PutAsync(to, "k"u8.ToArray(), orders.Get(from, "k"u8)!, cancellationToken);
+        }
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 
     private sealed class Reader(IServiceProvider provider) : IHostedService
