@@ -16,8 +16,6 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
     /// </summary>
     private static readonly TimeSpan ShutdownWaitOfOneVerb = TimeSpan.FromSeconds(5);
 
-    private static PitrOptions ForOneVerb { get; } = StoreKinds.Options with { ArchiveShutdownWait = ShutdownWaitOfOneVerb };
-
     /// <summary>Where <c>serve</c> listens for administration unless something else is said.</summary>
     public const string ListenDefault = "127.0.0.1:4053";
 
@@ -27,10 +25,8 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
     /// <inheritdoc/>
     public async Task<IDatabaseTarget> OpenLocalAsync(string folder, CancellationToken cancellationToken)
     {
-        PitrOptions options = SettingsOf(
-            folder, static options => options with { ArchiveShutdownWait = ShutdownWaitOfOneVerb }).Options;
         LocalTarget target = await EngineHost
-            .OpenAsync(folder, Logger.None, options, cancellationToken).ConfigureAwait(false);
+            .OpenAsync(folder, Logger.None, ForOneVerb(folder), cancellationToken).ConfigureAwait(false);
         target.WhenArchiveLeft = TellWhatIsLeft;
         return target;
     }
@@ -58,15 +54,17 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
     }
 
     /// <inheritdoc/>
+    /// <remarks>Into which stores it archives the request says, and not the environment: it may be a drill.</remarks>
     public Task<RestoreResult> RestoreAsync(RestoreRequest request, CancellationToken cancellationToken) =>
-        EngineHost.WithSystemAsync(Logger.None, ForOneVerb, options =>
-            PitrRecovery.RestoreAsync(request, options, cancellationToken));
+        EngineHost.WithSystemAsync(
+            Logger.None, ForOneVerb(request.Into) with { ArchiveStores = [] }, options =>
+                PitrRecovery.RestoreAsync(request, options, cancellationToken));
 
     /// <inheritdoc/>
     public Task<RestoreResult> RecoverAsync(
         string folder, RecoveryTarget? target, bool promote, CancellationToken cancellationToken) =>
         EngineHost.WithSystemAsync(
-            Logger.None, ForOneVerb, options =>
+            Logger.None, ForOneVerb(folder), options =>
                 PitrRecovery.RecoverAsync(folder, target, promote, options, cancellationToken));
 
     /// <inheritdoc/>
@@ -138,6 +136,9 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
             interruption.Forced.Register(() => _ = server.ShutdownAsync(force: true));
         await shutdown.ConfigureAwait(false);
     }
+
+    private PitrOptions ForOneVerb(string folder) => SettingsOf(
+        folder, static options => options with { ArchiveShutdownWait = ShutdownWaitOfOneVerb }).Options;
 
     private LayeredSettings SettingsOf(string folder, Func<PitrOptions, PitrOptions>? inCode = null) =>
         LayeredSettings.Read(folder, console.Settings(), options =>
