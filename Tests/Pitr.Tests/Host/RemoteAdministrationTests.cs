@@ -18,25 +18,21 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
 {
     private static readonly CancellationToken None = CancellationToken.None;
 
-    private readonly string _folder = Directory.CreateTempSubdirectory("pitr-remote-").FullName;
     private readonly MemoryTarget _engine = new();
-    private EngineServer _server = null!;
+    private readonly RemoteServer _server;
 
-    public async Task InitializeAsync() => _server = await StartAsync();
+    public RemoteAdministrationTests() => _server = new RemoteServer(_engine);
+
+    public Task InitializeAsync() => _server.StartAsync();
 
     Task IAsyncLifetime.DisposeAsync() => DisposeAsync().AsTask();
 
-    public async ValueTask DisposeAsync()
-    {
-        await _server.DisposeAsync();
-        await _engine.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
-    }
+    public ValueTask DisposeAsync() => _server.DisposeAsync();
 
     [Fact]
     public async Task A_remote_target_answers_like_the_engine_behind_it()
     {
-        await using PitrAdmin remote = await ConnectAsync();
+        await using PitrAdmin remote = await _server.ConnectAsync();
         _engine.AddTable("t", ("a", "1"), ("b", "2"), ("c", "3"));
 
         EngineStatus here = await _engine.GetStatusAsync(None);
@@ -77,7 +73,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     [Fact]
     public async Task A_failure_keeps_its_kind_its_number_and_its_hint()
     {
-        await using PitrAdmin remote = await ConnectAsync();
+        await using PitrAdmin remote = await _server.ConnectAsync();
         var unknown = await Assert.ThrowsAsync<NotFoundException>(() => remote.CountAsync("nope", None));
         Assert.Equal(ErrorCode.TableUnknown, unknown.Code);
         Assert.Equal("List them with `pitr table list`.", unknown.Hint);
@@ -91,7 +87,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     public async Task Without_the_token_nobody_is_admitted()
     {
         var refused = await Assert.ThrowsAsync<RefusedException>(
-            () => PitrAdmin.ConnectAsync(_server.Listen, new PitrAdminOptions { Token = "another" }, None));
+            () => _server.ConnectAsync("another"));
         Assert.Equal(ErrorCode.NotAuthorized, refused.Code);
 
         _engine.AddTable("t");
@@ -109,9 +105,9 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     public async Task A_viewer_looks_and_changes_nothing()
     {
         _engine.AddTable("t", ("a", "1"));
-        string viewer = File.ReadAllText(TokenFile.ForViewers(_server.TokenFilePath)).Trim();
-        Assert.NotEqual(Token, viewer);
-        await using PitrAdmin remote = await PitrAdmin.ConnectAsync(_server.Listen, new PitrAdminOptions { Token = viewer }, None);
+        string viewer = _server.ViewerToken;
+        Assert.NotEqual(_server.Token, viewer);
+        await using PitrAdmin remote = await _server.ConnectAsync(viewer);
         Assert.Equal("Running", (await remote.GetStatusAsync(None)).State);
         Assert.Equal([new TableEntry("t", "main")], await remote.ListTablesAsync(None));
         Assert.Equal("1"u8.ToArray(), (await remote.GetAsync("t", "a"u8.ToArray(), None))!.Value);
@@ -154,12 +150,12 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         var first = new RemoteInbox(system);
         var second = new RemoteInbox(system);
         ActorSelection administrator = system.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen, tls: false));
-        administrator.Tell(new OpenSession(ProtocolVersion, Token, "first"), first.Ref);
+        administrator.Tell(new OpenSession(ProtocolVersion, _server.Token, "first"), first.Ref);
         Assert.IsType<SessionOpened>(await first.NextAsync());
         administrator.Tell(new SwitchWal(7), second.Ref);
         Failed failed = Assert.IsType<Failed>(await second.NextAsync());
         Assert.Equal((7, (int)ErrorCode.NotAuthorized), (failed.RequestId, failed.Why.Code));
-        administrator.Tell(new OpenSession(99, Token, "second"), second.Ref);
+        administrator.Tell(new OpenSession(99, _server.Token, "second"), second.Ref);
         Assert.Equal((int)ErrorCode.FormatVersion, Assert.IsType<SessionRefused>(await second.NextAsync()).Why.Code);
         await system.Terminate();
     }
@@ -172,7 +168,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
             _engine.AddDatafile($"f{n:0000}", $"/data/{new string('ä', 200)}/{n}");
             _engine.AddTable($"t{n:0000}");
         }
-        await using PitrAdmin remote = await ConnectAsync();
+        await using PitrAdmin remote = await _server.ConnectAsync();
         Assert.Equal(1501, (await remote.GetStatusAsync(None)).Datafiles.Count);
         Assert.Equal(
             await _engine.ListTablesAsync(None),
@@ -182,7 +178,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     [Fact]
     public async Task Progress_of_a_backup_reaches_the_client()
     {
-        await using PitrAdmin remote = await ConnectAsync();
+        await using PitrAdmin remote = await _server.ConnectAsync();
         var reported = new List<JobProgress>();
         BackupResult backup = await remote.BackupAsync(
             new BackupRequest { Store = "/backups", Jobs = 3, BytesPerSecondMax = 5, Progress = new Reports(reported) },
@@ -195,7 +191,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     [Fact]
     public async Task A_move_and_a_drain_reach_the_engine_as_they_were_asked_for()
     {
-        await using PitrAdmin remote = await ConnectAsync();
+        await using PitrAdmin remote = await _server.ConnectAsync();
         var reported = new List<JobProgress>();
         MoveResult moved = await remote.MoveAsync(
             new MoveRequest
@@ -224,15 +220,15 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     [Fact]
     public async Task A_path_outside_the_roots_is_refused()
     {
-        await _server.DisposeAsync();
-        Directory.CreateDirectory(Path.Combine(_folder, "root"));
-        File.CreateSymbolicLink(Path.Combine(_folder, "root", "out"), "/tmp");
-        _server = await StartAsync(Path.Combine(_folder, "root"));
-        await using PitrAdmin remote = await ConnectAsync();
-        await remote.CreateDatafileAsync("a", Path.Combine(_folder, "root", "a.pitr"), None);
-        await remote.BackupAsync(new BackupRequest { Store = "file://" + Path.Combine(_folder, "root", "sets") }, None);
-        foreach (string path in new[] { "/etc/x", Path.Combine(_folder, "root", "..", "x"),
-            Path.Combine(_folder, "root", "out", "x") })
+        string root = Path.Combine(_server.Folder, "root");
+        Directory.CreateDirectory(root);
+        File.CreateSymbolicLink(Path.Combine(root, "out"), "/tmp");
+        await _server.StartAsync(_server.Settings with { Roots = [root] });
+        await using PitrAdmin remote = await _server.ConnectAsync();
+        await remote.CreateDatafileAsync("a", Path.Combine(root, "a.pitr"), None);
+        await remote.BackupAsync(new BackupRequest { Store = "file://" + Path.Combine(root, "sets") }, None);
+        foreach (string path in new[] { "/etc/x", Path.Combine(root, "..", "x"),
+            Path.Combine(root, "out", "x") })
         {
             var refused = await Assert.ThrowsAsync<RefusedException>(() => remote.CreateDatafileAsync("b", path, None));
             Assert.Equal(ErrorCode.NotAuthorized, refused.Code);
@@ -240,7 +236,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
                 () => remote.MoveAsync(new MoveRequest { Datafile = "a", Path = path }, None));
             Assert.Equal(ErrorCode.NotAuthorized, refused.Code);
             refused = await Assert.ThrowsAsync<RefusedException>(() => remote.DrainAsync(
-                new DrainRequest { Folder = Path.Combine(_folder, "root"), To = path }, None));
+                new DrainRequest { Folder = root, To = path }, None));
             Assert.Equal(ErrorCode.NotAuthorized, refused.Code);
         }
     }
@@ -249,7 +245,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     public async Task What_a_session_had_running_is_given_up_when_it_ends()
     {
         _engine.CheckpointGate = new TaskCompletionSource();
-        PitrAdmin remote = await ConnectAsync();
+        PitrAdmin remote = await _server.ConnectAsync();
         Task<CheckpointResult> checkpoint = remote.CheckpointAsync(None);
         await remote.SwitchWalAsync(None); // the checkpoint was taken up before
         await remote.DisposeAsync();
@@ -262,23 +258,23 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     public async Task A_client_whose_engine_ends_is_told()
     {
         _engine.CheckpointGate = new TaskCompletionSource();
-        await using PitrAdmin remote = await ConnectAsync();
+        await using PitrAdmin remote = await _server.ConnectAsync();
         Task<CheckpointResult> checkpoint = remote.CheckpointAsync(None);
-        await _server.DisposeAsync();
+        string tokenFile = _server.Server.TokenFilePath;
+        await _server.StopAsync();
         var lost =
             await Assert.ThrowsAsync<StorageFailedException>(() => checkpoint.WaitAsync(TimeSpan.FromSeconds(30)));
         Assert.Equal(ErrorCode.ConnectionLost, lost.Code);
-        Assert.False(File.Exists(_server.TokenFilePath));
-        _server = await StartAsync();
+        Assert.False(File.Exists(tokenFile));
     }
 
     [Fact]
     public async Task A_shutdown_is_answered_when_the_engine_has_stopped()
     {
-        await using PitrAdmin remote = await ConnectAsync();
+        await using PitrAdmin remote = await _server.ConnectAsync();
         await remote.ShutdownAsync(force: true, None);
         Assert.True(_engine.ShutdownForced);
-        await _server.Ended.WaitAsync(TimeSpan.FromSeconds(30));
+        await _server.Server.Ended.WaitAsync(TimeSpan.FromSeconds(30));
     }
 
     [Fact]
@@ -286,7 +282,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     {
         string address = _server.Listen.Replace("127.0.0.1", "localhost", StringComparison.Ordinal);
         await using PitrAdmin admin = await PitrAdmin.ConnectAsync(
-            address, new PitrAdminOptions { Variable = Settings().Variable }, None);
+            address, new PitrAdminOptions { Variable = _server.Settings.Variable }, None);
         Assert.Equal(AdminRole.Operator, admin.Role);
     }
 
@@ -306,13 +302,12 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     [Fact]
     public async Task Without_certificates_only_loopback_addresses_are_listened_on()
     {
-        await Assert.ThrowsAsync<ArgumentException>(() => EngineServer.StartAsync(
-            _engine, Settings() with { Listen = "0.0.0.0:0" }, Serilog.Core.Logger.None, None));
+        await Assert.ThrowsAsync<ArgumentException>(() => _server.OtherAsync(
+            _server.Settings with { Listen = "0.0.0.0:0" }));
         foreach (EngineServerSettings outside in new[]
-            { Settings() with { Listen = "192.0.2.1:0" }, Settings() with { Http = "host.example:0" } })
+            { _server.Settings with { Listen = "192.0.2.1:0" }, _server.Settings with { Http = "host.example:0" } })
         {
-            var refused = await Assert.ThrowsAsync<RefusedException>(() => EngineServer.StartAsync(
-                _engine, outside, Serilog.Core.Logger.None, None));
+            var refused = await Assert.ThrowsAsync<RefusedException>(() => _server.OtherAsync(outside));
             Assert.Equal(ErrorCode.SettingsInvalid, refused.Code);
             Assert.Contains("needs TLS", refused.Message, StringComparison.Ordinal);
         }
@@ -323,12 +318,12 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     {
         if (OperatingSystem.IsWindows())
             return;
-        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(_server.TokenFilePath));
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(_server.Server.TokenFilePath));
         Assert.Equal(
             UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute,
-            File.GetUnixFileMode(Path.GetDirectoryName(_server.TokenFilePath)!));
-        Assert.Equal($"{_server.Listen.Replace(':', '_')}.token", Path.GetFileName(_server.TokenFilePath));
-        Assert.Equal(64, Token.Length);
+            File.GetUnixFileMode(Path.GetDirectoryName(_server.Server.TokenFilePath)!));
+        Assert.Equal($"{_server.Listen.Replace(':', '_')}.token", Path.GetFileName(_server.Server.TokenFilePath));
+        Assert.Equal(64, _server.Token.Length);
     }
 
     // ---- streams -----------------------------------------------------------------------------------
@@ -338,7 +333,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     {
         _engine.AddTable("t", [.. Enumerable.Range(0, 5000).Select(n => ($"{n:0000}", new string('v', 100)))]);
         _engine.ScanFailsAfterRows = 4000;
-        await using PitrAdmin remote = await ConnectAsync();
+        await using PitrAdmin remote = await _server.ConnectAsync();
         var damage = await Assert.ThrowsAsync<DamageException>(() => RowsAsync(remote, ScanRange.All));
         Assert.Equal(ErrorCode.PageChecksum, damage.Code);
     }
@@ -367,7 +362,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     public async Task A_scan_is_written_as_fast_as_it_is_read()
     {
         _engine.AddTable("t", [.. Enumerable.Range(0, 20_000).Select(n => ($"{n:00000}", new string('v', 1000)))]);
-        await using PitrAdmin remote = await ConnectAsync();
+        await using PitrAdmin remote = await _server.ConnectAsync();
         Assert.Equal(20_000, (await RowsAsync(remote, ScanRange.All)).Count);
     }
 
@@ -375,7 +370,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     public async Task A_load_gives_a_commit_for_each_transaction_in_order()
     {
         _engine.AddTable("t");
-        await using PitrAdmin remote = await ConnectAsync();
+        await using PitrAdmin remote = await _server.ConnectAsync();
         var commits = new List<ulong>();
         await foreach (CommitResult commit in remote.LoadAsync("t", Transactions(300), None))
             commits.Add(commit.TransactionId.Value);
@@ -387,7 +382,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     public async Task A_load_whose_source_fails_answers_what_was_sent_first()
     {
         _engine.AddTable("t");
-        await using PitrAdmin remote = await ConnectAsync();
+        await using PitrAdmin remote = await _server.ConnectAsync();
         int commits = 0;
         await Assert.ThrowsAsync<TimeZoneNotFoundException>(async () =>
         {
@@ -400,7 +395,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     [Fact]
     public async Task A_load_that_the_engine_refuses_ends_with_its_failure()
     {
-        await using PitrAdmin remote = await ConnectAsync();
+        await using PitrAdmin remote = await _server.ConnectAsync();
         await Assert.ThrowsAsync<NotFoundException>(() => DrainAsync(remote.LoadAsync("nope", Transactions(10), None)));
         _engine.AddTable("t");
         _engine.LoadFailsAtTransaction = 5;
@@ -410,23 +405,6 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     }
 
     // ---- parts -------------------------------------------------------------------------------------
-
-    private string Token => File.ReadAllText(_server.TokenFilePath).Trim();
-
-    private EngineServerSettings Settings(params string[] roots) => new()
-    {
-        SystemId = new SystemIdentifier(0x0123456789ABCDEF),
-        Folder = "/db",
-        Listen = "127.0.0.1:0",
-        Http = "127.0.0.1:0",
-        Roots = roots,
-        Variable = name => name == "XDG_RUNTIME_DIR" ? Path.Combine(_folder, "run") : null,
-    };
-
-    private Task<EngineServer> StartAsync(params string[] roots) =>
-        EngineServer.StartAsync(_engine, Settings(roots), Serilog.Core.Logger.None, None);
-
-    private Task<PitrAdmin> ConnectAsync() => PitrAdmin.ConnectAsync(_server.Listen, new PitrAdminOptions { Token = Token }, None);
 
     private static async IAsyncEnumerable<IReadOnlyList<KeyValue>> Transactions(int count, int? failAt = null)
     {

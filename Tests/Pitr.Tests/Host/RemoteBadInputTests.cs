@@ -18,20 +18,16 @@ public sealed class RemoteBadInputTests : IAsyncLifetime, IAsyncDisposable
 {
     private static readonly CancellationToken None = CancellationToken.None;
 
-    private readonly string _folder = Directory.CreateTempSubdirectory("pitr-remote-").FullName;
     private readonly MemoryTarget _engine = new();
-    private EngineServer _server = null!;
+    private readonly RemoteServer _server;
 
-    public async Task InitializeAsync() => _server = await StartAsync("127.0.0.1:0", "127.0.0.1:0");
+    public RemoteBadInputTests() => _server = new RemoteServer(_engine);
+
+    public Task InitializeAsync() => _server.StartAsync();
 
     Task IAsyncLifetime.DisposeAsync() => DisposeAsync().AsTask();
 
-    public async ValueTask DisposeAsync()
-    {
-        await _server.DisposeAsync();
-        await _engine.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
-    }
+    public ValueTask DisposeAsync() => _server.DisposeAsync();
 
     [Fact]
     public async Task What_cannot_be_understood_is_answered_and_the_engine_serves_on()
@@ -40,7 +36,7 @@ public sealed class RemoteBadInputTests : IAsyncLifetime, IAsyncDisposable
         var inbox = new RemoteInbox(system);
         ActorSelection administrator = system.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen, tls: false));
         administrator.Tell(new Unintelligible(7, "sent as it is"), inbox.Ref); // no message of ours: not sent at all
-        administrator.Tell(new OpenSession(ProtocolVersion, Token, "first"), inbox.Ref);
+        administrator.Tell(new OpenSession(ProtocolVersion, _server.Token, "first"), inbox.Ref);
         Assert.IsType<SessionOpened>(await inbox.NextAsync());
         await system.Terminate();
 
@@ -55,7 +51,7 @@ public sealed class RemoteBadInputTests : IAsyncLifetime, IAsyncDisposable
         ActorSelection from = newer.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen, tls: false));
         from.Tell(new FromTheFuture(3, "checkpoint.2"), client.Ref);
         Assert.Equal((int)ErrorCode.NotAuthorized, Assert.IsType<Failed>(await client.NextAsync()).Why.Code);
-        from.Tell(new OpenSession(ProtocolVersion, Token, "newer"), client.Ref);
+        from.Tell(new OpenSession(ProtocolVersion, _server.Token, "newer"), client.Ref);
         Assert.IsType<SessionOpened>(await client.NextAsync());
         foreach (string manifest in new[] { "checkpoint.2", "System.Diagnostics.Process, System.Diagnostics.Process" })
         {
@@ -90,7 +86,7 @@ public sealed class RemoteBadInputTests : IAsyncLifetime, IAsyncDisposable
         // The Administrator lives and hears ours; nothing else has been answered.
         administrator.Tell(new Ping(), inbox.Ref);
         Assert.Equal(new Pong(SessionIsOpen: false), await inbox.NextAsync());
-        await using PitrAdmin remote = await ConnectAsync();
+        await using PitrAdmin remote = await _server.ConnectAsync();
         await remote.SwitchWalAsync(None);
         Assert.Empty(inbox.Rest());
         await system.Terminate();
@@ -119,14 +115,14 @@ public sealed class RemoteBadInputTests : IAsyncLifetime, IAsyncDisposable
         Assert.Equal((2L, (int)ErrorCode.NotAuthorized), (failed.RequestId, failed.Why.Code));
         Assert.Empty(inbox.Rest());
         Assert.Null(_engine.ShutdownForced);
-        await RequireServesAsync();
+        await _server.RequireServesAsync();
         await system.Terminate();
     }
 
     [Fact]
     public async Task A_frame_that_is_too_large_and_bytes_that_are_none_end_their_own_connection_only()
     {
-        await using PitrAdmin before = await ConnectAsync();
+        await using PitrAdmin before = await _server.ConnectAsync();
         using ActorSystem system = Attacker("remote.dot-netty.tcp { maximum-frame-size = 10MiB, send-buffer-size = 10MiB }");
         var inbox = new RemoteInbox(system);
         system.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen, tls: false))
@@ -153,7 +149,7 @@ public sealed class RemoteBadInputTests : IAsyncLifetime, IAsyncDisposable
         }
         Assert.Empty(inbox.Rest());
         await before.SwitchWalAsync(None);
-        await RequireServesAsync();
+        await _server.RequireServesAsync();
         await system.Terminate();
     }
 
@@ -163,17 +159,16 @@ public sealed class RemoteBadInputTests : IAsyncLifetime, IAsyncDisposable
         foreach ((string listen, string http) in new[]
             { (_server.Listen, "127.0.0.1:0"), ("127.0.0.1:0", _server.Http) })
         {
-            var failed = await Assert.ThrowsAsync<StorageFailedException>(() => StartAsync(listen, http));
+            var failed = await Assert.ThrowsAsync<StorageFailedException>(() => _server.OtherAsync(
+                _server.Settings with { Listen = listen, Http = http }));
             Assert.Equal(ErrorCode.FileOperationFailed, failed.Code);
             Assert.Contains(listen == _server.Listen ? listen : http, failed.Message, StringComparison.Ordinal);
             Assert.Contains("another port", failed.Hint, StringComparison.Ordinal);
         }
-        await RequireServesAsync();
+        await _server.RequireServesAsync();
     }
 
     // ---- parts -------------------------------------------------------------------------------------
-
-    private string Token => File.ReadAllText(_server.TokenFilePath).Trim();
 
     private static ActorSystem Attacker(string more = "") => ActorSystem.Create(
         "attacker", ConfigurationFactory.ParseString($"akka {{ {more} }}").WithFallback(ConfigurationFactory.ParseString("""
@@ -186,25 +181,4 @@ public sealed class RemoteBadInputTests : IAsyncLifetime, IAsyncDisposable
               remote.dot-netty.tcp { hostname = "127.0.0.1", port = 0 }
             }
             """)));
-
-    private Task<EngineServer> StartAsync(string listen, string http) => EngineServer.StartAsync(
-        _engine,
-        new EngineServerSettings
-        {
-            SystemId = new SystemIdentifier(0x0123456789ABCDEF),
-            Folder = "/db",
-            Listen = listen,
-            Http = http,
-            Variable = name => name == "XDG_RUNTIME_DIR" ? Path.Combine(_folder, "run") : null,
-        },
-        Serilog.Core.Logger.None, None);
-
-    private Task<PitrAdmin> ConnectAsync() =>
-        PitrAdmin.ConnectAsync(_server.Listen, new PitrAdminOptions { Token = Token }, None);
-
-    private async Task RequireServesAsync()
-    {
-        await using PitrAdmin admin = await ConnectAsync();
-        await admin.SwitchWalAsync(None);
-    }
 }

@@ -15,27 +15,24 @@ public sealed class RemoteTlsTests : IAsyncLifetime, IAsyncDisposable
 {
     private static readonly CancellationToken None = CancellationToken.None;
 
-    private readonly string _folder = Directory.CreateTempSubdirectory("pitr-tls-").FullName;
     private readonly MemoryTarget _engine = new();
-    private readonly IPAddress? _address = NetworkFactAttribute.OwnAddress;
-    private TestAuthority _authority = null!;
-    private EngineServer? _server;
+    private readonly RemoteServer _server;
+    private readonly TestAuthority _authority;
 
-    public Task InitializeAsync()
+    public RemoteTlsTests()
     {
-        _authority = new TestAuthority(_folder);
-        return Task.CompletedTask;
+        _server = new RemoteServer(_engine);
+        _authority = new TestAuthority(_server.Folder);
     }
+
+    public Task InitializeAsync() => Task.CompletedTask;
 
     Task IAsyncLifetime.DisposeAsync() => DisposeAsync().AsTask();
 
     public async ValueTask DisposeAsync()
     {
-        if (_server is not null)
-            await _server.DisposeAsync();
-        await _engine.DisposeAsync();
+        await _server.DisposeAsync();
         _authority.Dispose();
-        Directory.Delete(_folder, recursive: true);
     }
 
     [NetworkFact]
@@ -73,7 +70,7 @@ public sealed class RemoteTlsTests : IAsyncLifetime, IAsyncDisposable
     public async Task Whom_the_authority_does_not_know_does_not_get_in()
     {
         await StartAsync(_authority.Server("engine", Address));
-        using var other = new TestAuthority(_folder, "other");
+        using var other = new TestAuthority(_server.Folder, "other");
         TlsFiles stranger = other.Client("stranger") with { AuthorityPath = _authority.AuthorityPath };
         await RequireNotConnectedAsync(stranger);
         await RequireNotConnectedAsync(_authority.Server("server-as-client", Address)); // meant for the other side
@@ -83,11 +80,11 @@ public sealed class RemoteTlsTests : IAsyncLifetime, IAsyncDisposable
         {
             SslOptions = { RemoteCertificateValidationCallback = static (_, peer, _, _) => peer is not null },
         });
-        bare.DefaultRequestHeaders.Authorization = new("Bearer", Token);
+        bare.DefaultRequestHeaders.Authorization = new("Bearer", _server.Token);
         await Assert.ThrowsAsync<HttpRequestException>(
-            () => bare.GetAsync(new Uri($"https://{_server!.Http}/v1/tables/t/count")));
+            () => bare.GetAsync(new Uri($"https://{_server.Http}/v1/tables/t/count")));
         await Assert.ThrowsAsync<HttpRequestException>(
-            () => bare.GetAsync(new Uri($"http://{_server!.Http}/v1/tables/t/count")));
+            () => bare.GetAsync(new Uri($"http://{_server.Http}/v1/tables/t/count")));
 
         // The engine serves on.
         await using PitrAdmin admin = await ConnectAsync(_authority.Client("client"));
@@ -104,7 +101,7 @@ public sealed class RemoteTlsTests : IAsyncLifetime, IAsyncDisposable
     [NetworkFact]
     public async Task An_engine_of_another_authority_is_not_believed()
     {
-        using var other = new TestAuthority(_folder, "other");
+        using var other = new TestAuthority(_server.Folder, "other");
         await StartAsync(other.Server("engine", Address) with { AuthorityPath = _authority.AuthorityPath });
         await RequireNotConnectedAsync(_authority.Client("client"));
     }
@@ -114,7 +111,7 @@ public sealed class RemoteTlsTests : IAsyncLifetime, IAsyncDisposable
     {
         await StartAsync(_authority.Server("engine", Address));
         var refused = await Assert.ThrowsAsync<RefusedException>(() => PitrAdmin.ConnectAsync(
-            _server!.Listen, new PitrAdminOptions { Token = Token }, None));
+            _server.Listen, new PitrAdminOptions { Token = _server.Token }, None));
         Assert.Equal(ErrorCode.NotAuthorized, refused.Code);
         Assert.Contains("--tls-certificate", refused.Hint, StringComparison.Ordinal);
     }
@@ -124,9 +121,9 @@ public sealed class RemoteTlsTests : IAsyncLifetime, IAsyncDisposable
     {
         await StartAsync(_authority.Server("engine", Address));
         await using PitrAdmin admin = await ConnectAsync(_authority.Client("client"));
-        await admin.CreateDatafileAsync("a", Path.Combine(_folder, "db", "a.pitr"), None);
+        await admin.CreateDatafileAsync("a", Path.Combine(_server.Folder, "db", "a.pitr"), None);
         var refused = await Assert.ThrowsAsync<RefusedException>(
-            () => admin.CreateDatafileAsync("b", Path.Combine(_folder, "b.pitr"), None));
+            () => admin.CreateDatafileAsync("b", Path.Combine(_server.Folder, "b.pitr"), None));
         Assert.Equal(ErrorCode.NotAuthorized, refused.Code);
     }
 
@@ -146,8 +143,8 @@ public sealed class RemoteTlsTests : IAsyncLifetime, IAsyncDisposable
     {
         TlsFiles good = _authority.Client("good");
         TlsIdentity.Load(good, TimeProvider.System).Dispose();
-        string nothing = Path.Combine(_folder, "nothing.pem");
-        string text = Path.Combine(_folder, "text.pem");
+        string nothing = Path.Combine(_server.Folder, "nothing.pem");
+        string text = Path.Combine(_server.Folder, "text.pem");
         File.WriteAllText(text, "no certificate");
         RequireRefused(good with { CertificatePath = nothing }, nothing);
         RequireRefused(good with { CertificatePath = text }, text);
@@ -190,9 +187,7 @@ public sealed class RemoteTlsTests : IAsyncLifetime, IAsyncDisposable
 
     // ---- parts -------------------------------------------------------------------------------------
 
-    private string Token => File.ReadAllText(_server!.TokenFilePath).Trim();
-
-    private IPAddress Address => _address!;
+    private static IPAddress Address => NetworkFactAttribute.OwnAddress!;
 
     private static void RequireRefused(TlsFiles files, string named)
     {
@@ -207,24 +202,15 @@ public sealed class RemoteTlsTests : IAsyncLifetime, IAsyncDisposable
         Assert.Equal(ErrorCode.ConnectionLost, failed.Code);
     }
 
-    private async Task StartAsync(TlsFiles tls, string? http = null)
+    private Task StartAsync(TlsFiles tls, string? http = null) => _server.StartAsync(_server.Settings with
     {
-        _server = await EngineServer.StartAsync(
-            _engine,
-            new EngineServerSettings
-            {
-                SystemId = new SystemIdentifier(0x0123456789ABCDEF),
-                Folder = Path.Combine(_folder, "db"),
-                Listen = $"{Address}:0",
-                Http = http ?? $"{Address}:0",
-                Tls = tls,
-                Variable = name => name == "XDG_RUNTIME_DIR" ? Path.Combine(_folder, "run") : null,
-            },
-            Serilog.Core.Logger.None, None);
-    }
+        Folder = Path.Combine(_server.Folder, "db"),
+        Listen = $"{Address}:0",
+        Http = http ?? $"{Address}:0",
+        Tls = tls,
+    });
 
-    private Task<PitrAdmin> ConnectAsync(TlsFiles tls, string? token = null) => PitrAdmin.ConnectAsync(
-        _server!.Listen, new PitrAdminOptions { Token = token ?? Token, Tls = tls }, None);
+    private Task<PitrAdmin> ConnectAsync(TlsFiles tls, string? token = null) => _server.ConnectAsync(token, tls);
 
     private static async IAsyncEnumerable<IReadOnlyList<KeyValue>> Transactions()
     {
