@@ -32,7 +32,8 @@ internal sealed record AdministratorSettings(
 ///   A1  Nothing reaches the engine for a client without an open session, or whose role is too low.
 ///   A2  Every request of an open session is answered exactly once.
 ///   A3  A session ends with CloseSession, its client's death, or <see cref="SilenceMax"/> without a message; what it
-///       had running is cancelled then. A fence is not: it ends with its lease or an unfence.
+///       had running is cancelled then, and the fences of FenceForSession break: the death watch on the client is
+///       theirs. Those of FenceDatafile live on, to their lease or an unfence.
 /// FAILURE  a request's failure is its answer. A crash of this actor ends the sessions, never the engine.
 /// </remarks>
 internal sealed class Administrator : UntypedActor, IWithTimers
@@ -142,7 +143,8 @@ internal sealed class Administrator : UntypedActor, IWithTimers
         }
         if (!_sessions.TryGetValue(client, out Session? session))
         {
-            _sessions.Add(client, session = new Session(_clock.GetTimestamp()));
+            _sessions.Add(client, session = new Session(
+                _clock.GetTimestamp(), new SessionFences(_engine, NameOf(open, client))));
             Context.Watch(client);
             _log.Debug("Session opened for {0} ({1}) as {2}", client.Path, open.Client, role);
         }
@@ -238,9 +240,16 @@ internal sealed class Administrator : UntypedActor, IWithTimers
                 await _engine.DropTableAsync(drop.Name, ended).ConfigureAwait(false);
                 return new Done(id);
             case FenceDatafile fence:
-                string reason = fence.Reason[..Math.Min(fence.Reason.Length, ReasonCharactersMax)];
                 return new DatafileFenced(id, await _engine
-                    .FenceAsync(fence.Datafile, LeaseOf(fence.LeaseSeconds), reason, ended).ConfigureAwait(false));
+                    .FenceAsync(fence.Datafile, LeaseOf(fence.LeaseSeconds), Shown(fence.Reason), ended)
+                    .ConfigureAwait(false));
+            case FenceForSession fence:
+                return new DatafileFenced(id, await session.Fences
+                    .FenceAsync(fence.Datafile, LeaseOf(fence.LeaseSeconds), Shown(fence.Reason), ended)
+                    .ConfigureAwait(false));
+            case RenewFence renew:
+                return new FenceRenewed(id, await _engine
+                    .RenewFenceAsync(renew.FenceId, LeaseOf(renew.LeaseSeconds), ended).ConfigureAwait(false));
             case UnfenceDatafile unfence:
                 return new DatafileUnfenced(
                     id, await _engine.UnfenceAsync(unfence.Datafile, unfence.FenceId, ended).ConfigureAwait(false));
@@ -330,6 +339,13 @@ internal sealed class Administrator : UntypedActor, IWithTimers
     private static TimeSpan LeaseOf(double seconds) =>
         double.IsNaN(seconds) ? TimeSpan.Zero : TimeSpan.FromSeconds(Math.Clamp(seconds, -1, 1e9));
 
+    /// <summary>Text of a client as others see it: not too much of it, on one line, with no control characters.</summary>
+    private static string Shown(string text) => new(
+        [.. text.Take(ReasonCharactersMax).Select(one => char.IsControl(one) ? ' ' : one)]);
+
+    private static string NameOf(OpenSession open, IActorRef client) =>
+        Shown($"{open.Client} at {client.Path.Address.Host ?? "this machine"}");
+
     private static void RequireName(string name)
     {
         if (!Limits.IsName(name))
@@ -344,8 +360,10 @@ internal sealed class Administrator : UntypedActor, IWithTimers
 
     // ---- parts -------------------------------------------------------------------------------------
 
-    private sealed class Session(long openedAt)
+    private sealed class Session(long openedAt, SessionFences fences)
     {
+        public SessionFences Fences { get; } = fences;
+
         public CancellationTokenSource Ended { get; } = new();
 
         public SessionSets Sets { get; } = new();
@@ -357,6 +375,7 @@ internal sealed class Administrator : UntypedActor, IWithTimers
         public void End()
         {
             Ended.Cancel();
+            Fences.Close();
             Sets.Close();
         }
     }

@@ -65,6 +65,26 @@ public sealed record RestorePoint(string Name, Lsn Lsn, DateTimeOffset Time);
 public sealed record FenceGrant(
     Guid FenceId, string Datafile, string Path, long LengthBytes, Lsn CheckpointLsn, DateTimeOffset Until);
 
+/// <summary>
+/// Told to the actor that holds a fence, when it was broken: whatever was copied under it is void, throw it away.
+/// </summary>
+/// <param name="FenceId">Which fence.</param>
+/// <param name="Datafile">Of which datafile.</param>
+/// <param name="Why">What broke it: FenceBroken.</param>
+public sealed record BrokenFence(Guid FenceId, string Datafile, PitrException Why);
+
+/// <summary>What a fence that was taken from afar ends with.</summary>
+public enum FenceBond
+{
+    /// <summary>Its lease or an unfence; it outlives the session and the program that took it.</summary>
+    Lease,
+
+    /// <summary>
+    /// Also the session's end: the program has disposed of it, has died, or is not heard any more. The copy is void then.
+    /// </summary>
+    Session,
+}
+
 /// <summary>A fence that ended well: the copy is good.</summary>
 /// <param name="Datafile">Name of the datafile.</param>
 /// <param name="FlushedLsn">Every change at or below it is in the file and durable.</param>

@@ -49,6 +49,15 @@ internal interface IDatabaseTarget : IAsyncDisposable
     /// <summary>Holds a datafile still until its lease ends or it is unfenced.</summary>
     Task<FenceGrant> FenceAsync(string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken);
 
+    /// <summary>
+    /// A holder of fences that this program ends: they are broken then, also by the program's own death. The name is for
+    /// status and log.
+    /// </summary>
+    IFenceHolder HoldFences(string name);
+
+    /// <summary>Prolongs a fence's lease, from now on; returns until when.</summary>
+    Task<DateTimeOffset> RenewFenceAsync(Guid fenceId, TimeSpan lease, CancellationToken cancellationToken);
+
     /// <summary>Ends the only fence of a datafile, or the one with this id; exactly one of the two is given.</summary>
     Task<UnfenceResult> UnfenceAsync(string? datafile, Guid? fenceId, CancellationToken cancellationToken);
 

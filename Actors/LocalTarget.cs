@@ -104,6 +104,13 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
         database.FenceAsync(datafile, lease, reason, cancellationToken);
 
     /// <inheritdoc/>
+    public IFenceHolder HoldFences(string name) => new FenceHolder(database, name);
+
+    /// <inheritdoc/>
+    public Task<DateTimeOffset> RenewFenceAsync(Guid fenceId, TimeSpan lease, CancellationToken cancellationToken) =>
+        database.RenewFenceAsync(fenceId, lease, cancellationToken);
+
+    /// <inheritdoc/>
     public Task<UnfenceResult> UnfenceAsync(string? datafile, Guid? fenceId, CancellationToken cancellationToken) =>
         fenceId is { } id
             ? database.UnfenceAsync(id, cancellationToken)

@@ -446,16 +446,39 @@ public sealed class PitrDatabase : IAsyncDisposable
     /// <param name="cancellationToken">Ends the wait.</param>
     public Task<FenceGrant> FenceAsync(
         string datafile, TimeSpan lease, string reason = "", CancellationToken cancellationToken = default) =>
+        FenceForAsync(null, _engine.Options.Process.Machine, datafile, lease, reason, cancellationToken);
+
+    /// <summary>
+    /// The same for an actor: its death breaks the fence as well. When the fence breaks, of whatever cause, the actor is
+    /// told by a <see cref="BrokenFence"/>: its copy is void.
+    /// </summary>
+    /// <param name="datafile">Its name.</param>
+    /// <param name="lease">More than zero, at most 24 hours.</param>
+    /// <param name="reason">For status and log.</param>
+    /// <param name="holder">An actor of the engine's actor system, or of one that can be reached from it.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    public Task<FenceGrant> FenceAsync(
+        string datafile, TimeSpan lease, string reason, IActorRef holder,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(holder);
+        return FenceForAsync(holder, holder.Path.ToString(), datafile, lease, reason, cancellationToken);
+    }
+
+    /// <summary>The same for a holder that bears a name.</summary>
+    internal Task<FenceGrant> FenceForAsync(
+        IActorRef? holder, string name, string datafile, TimeSpan lease, string reason,
+        CancellationToken cancellationToken) =>
         Traces.RunAsync(
-            "pitr.fence", Folder, () => TakeFenceAsync(datafile, lease, reason, cancellationToken),
+            "pitr.fence", Folder,
+            () => TakeFenceAsync(
+                new Fence(datafile, holder, name, reason, lease) { IsOfApplication = true }, cancellationToken),
             static (activity, grant) => activity.SetTag("pitr.datafile", grant.Datafile));
 
-    private async Task<FenceGrant> TakeFenceAsync(
-        string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken)
+    private async Task<FenceGrant> TakeFenceAsync(Fence fence, CancellationToken cancellationToken)
     {
         Task<Fenced> asked = AskAsync<Fenced>(
-            _actors.Supervisor, new Fence(datafile, null, _engine.Options.Process.Machine, reason, lease),
-            CancellationToken.None, Timeout.InfiniteTimeSpan);
+            _actors.Supervisor, fence, CancellationToken.None, Timeout.InfiniteTimeSpan);
         Fenced fenced;
         try
         {

@@ -5,7 +5,11 @@ namespace Pitr.Actors;
 
 /// <summary>One fence that is held.</summary>
 internal sealed record FenceHold(
-    Guid Token, IActorRef? Holder, string HolderName, string Reason, DateTimeOffset Since, DateTimeOffset Until);
+    Guid Token, IActorRef? Holder, string HolderName, string Reason, DateTimeOffset Since, DateTimeOffset Until)
+{
+    /// <summary>As <see cref="Fence.IsOfApplication"/>.</summary>
+    public bool IsOfApplication { get; init; }
+}
 
 /// <summary>Who asks for a fence.</summary>
 internal readonly record struct WaitingFence(Fence Request, IActorRef From);
@@ -69,7 +73,10 @@ internal sealed class FenceBook(FileId file, string name, Func<ulong> draw)
     public FenceHold Grant(Fence request, DateTimeOffset now)
     {
         var hold = new FenceHold(
-            FenceToken.Draw(file, draw), request.Holder, request.HolderName, request.Reason, now, now + request.Lease);
+            FenceToken.Draw(file, draw), request.Holder, request.HolderName, request.Reason, now, now + request.Lease)
+        {
+            IsOfApplication = request.IsOfApplication,
+        };
         _holds.Add(hold.Token, hold);
         return hold;
     }

@@ -80,7 +80,9 @@ internal sealed class FenceDesk(
             _log.Warning(
                 "Datafile {0}: the fence of {1} ({2}) is broken: {3}", slot.Name, hold.HolderName,
                 hold.Reason, why.Message);
-            hold.Holder?.Tell(new FenceBroken(token, why));
+            hold.Holder?.Tell(hold.IsOfApplication
+                ? new BrokenFence(token, slot.Name, why.ToException())
+                : new FenceBroken(token, why));
             _book.NoteBroken(token, why);
             Release(token);
         }

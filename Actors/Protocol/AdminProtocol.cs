@@ -170,6 +170,18 @@ internal static class AdminProtocol
     internal sealed record FenceDatafile(long RequestId, string Datafile, double LeaseSeconds, string Reason)
         : AdminRequest(RequestId);
 
+    /// <summary>
+    /// A fence that breaks with this session, whatever ends that, besides its lease. Answer: <see cref="DatafileFenced"/>.
+    /// </summary>
+    internal sealed record FenceForSession(long RequestId, string Datafile, double LeaseSeconds, string Reason)
+        : AdminRequest(RequestId);
+
+    /// <summary>Prolongs a fence's lease, from now on. Answer: <see cref="FenceRenewed"/>.</summary>
+    internal sealed record RenewFence(long RequestId, Guid FenceId, double LeaseSeconds) : AdminRequest(RequestId);
+
+    /// <summary>It holds until then.</summary>
+    internal sealed record FenceRenewed(long RequestId, DateTimeOffset Until) : AdminAnswer(RequestId);
+
     /// <summary>The file is still.</summary>
     internal sealed record DatafileFenced(long RequestId, FenceGrant Fence) : AdminAnswer(RequestId);
 

@@ -29,7 +29,11 @@ internal static class DatafileProtocol
     /// <param name="Lease">How long the fence lives without RenewFence: more than zero, at most 24 h.</param>
     /// <remarks>Answers: <see cref="Fenced"/>, <see cref="FenceRefused"/>. Sent twice, it makes two fences.</remarks>
     public sealed record Fence(string Datafile, IActorRef? Holder, string HolderName, string Reason, TimeSpan Lease)
-        : IWireMessage;
+        : IWireMessage
+    {
+        /// <summary>The holder is an actor of the application, which is told by a <see cref="BrokenFence"/>.</summary>
+        public bool IsOfApplication { get; init; }
+    }
 
     /// <summary>From here to Unfenced any tool may copy the file.</summary>
     /// <param name="Token">Proves it.</param>

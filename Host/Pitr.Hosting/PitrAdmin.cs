@@ -14,7 +14,8 @@ namespace Pitr.Hosting;
 /// <remarks>
 /// A session: it is open from <see cref="ConnectAsync"/> on, until it is disposed of or lost; then everything that is
 /// under way fails with ConnectionLost, and what of it the engine has done is not known. Failures are those of the
-/// engine, with their code, text and hint. Fences that were taken live on: they end with their lease or an unfence.
+/// engine, with their code, text and hint. Fences that were taken live on, to their lease or an unfence, unless they are
+/// bound to the session (<see cref="FenceBond"/>).
 /// Any number of threads may use one. `pitr --host` is built on this.
 /// </remarks>
 public sealed class PitrAdmin : IDatabaseTarget
@@ -184,10 +185,32 @@ public sealed class PitrAdmin : IDatabaseTarget
         RequestAsync<Done>(new DropTable(0, name), cancellationToken);
 
     /// <inheritdoc/>
-    public async Task<FenceGrant> FenceAsync(
+    public Task<FenceGrant> FenceAsync(
         string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken) =>
+        FenceAsync(datafile, lease, reason, FenceBond.Lease, cancellationToken);
+
+    /// <summary>Holds a datafile still until its lease ends, it is unfenced, or what it is bound to ends.</summary>
+    /// <param name="datafile">Its name.</param>
+    /// <param name="lease">More than zero, at most 24 hours; <see cref="RenewFenceAsync"/> prolongs it.</param>
+    /// <param name="reason">For status and log.</param>
+    /// <param name="bond">Whether this session's end breaks it.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    public async Task<FenceGrant> FenceAsync(
+        string datafile, TimeSpan lease, string reason, FenceBond bond, CancellationToken cancellationToken) =>
         (await RequestAsync<DatafileFenced>(
-            new FenceDatafile(0, datafile, lease.TotalSeconds, reason), cancellationToken).ConfigureAwait(false)).Fence;
+            bond == FenceBond.Session
+                ? new FenceForSession(0, datafile, lease.TotalSeconds, reason)
+                : new FenceDatafile(0, datafile, lease.TotalSeconds, reason),
+            cancellationToken).ConfigureAwait(false)).Fence;
+
+    /// <inheritdoc/>
+    public async Task<DateTimeOffset> RenewFenceAsync(
+        Guid fenceId, TimeSpan lease, CancellationToken cancellationToken) =>
+        (await RequestAsync<FenceRenewed>(new RenewFence(0, fenceId, lease.TotalSeconds), cancellationToken)
+            .ConfigureAwait(false)).Until;
+
+    /// <inheritdoc/>
+    IFenceHolder IDatabaseTarget.HoldFences(string name) => new SessionHolder(this);
 
     /// <inheritdoc/>
     public async Task<UnfenceResult> UnfenceAsync(
@@ -251,6 +274,18 @@ public sealed class PitrAdmin : IDatabaseTarget
         WhileSessionAsync(token => _data.LoadAsync(table, transactions, token), cancellationToken);
 
     // ---- parts ---------------------------------------------------------------------------------------
+
+    /// <summary>The session itself: its fences are broken when it is disposed of, and not before.</summary>
+    private sealed class SessionHolder(PitrAdmin session) : IFenceHolder
+    {
+        public Task<FenceGrant> FenceAsync(
+            string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken) =>
+            session.FenceAsync(datafile, lease, reason, FenceBond.Session, cancellationToken);
+
+        public void Dispose()
+        {
+        }
+    }
 
     /// <summary>Something must listen there; the answer is the address by which this machine reaches it.</summary>
     private static async Task<IPAddress> ProbeAsync(ListenAddress engine, CancellationToken cancellationToken)

@@ -19,6 +19,29 @@ internal static class FenceWire
                 Reason = m.Reason,
             },
             w => new FenceDatafile(w.RequestId, w.Datafile, w.LeaseSeconds, w.Reason)),
+        WireEntry.Of<FenceForSession, W.FenceForSession>(
+            "fence-for-session.1",
+            m => new W.FenceForSession
+            {
+                RequestId = m.RequestId,
+                Datafile = m.Datafile,
+                LeaseSeconds = m.LeaseSeconds,
+                Reason = m.Reason,
+            },
+            w => new FenceForSession(w.RequestId, w.Datafile, w.LeaseSeconds, w.Reason)),
+        WireEntry.Of<RenewFence, W.RenewFence>(
+            "renew-fence.1",
+            m => new W.RenewFence
+            {
+                RequestId = m.RequestId,
+                FenceId = WireForms.Of(m.FenceId),
+                LeaseSeconds = m.LeaseSeconds,
+            },
+            w => new RenewFence(w.RequestId, WireForms.ToFence(w.FenceId), w.LeaseSeconds)),
+        WireEntry.Of<FenceRenewed, W.FenceRenewed>(
+            "fence-renewed.1",
+            m => new W.FenceRenewed { RequestId = m.RequestId, Until = WireForms.Of(m.Until) },
+            w => new FenceRenewed(w.RequestId, WireForms.ToTime(w.Until))),
         WireEntry.Of<DatafileFenced, W.DatafileFenced>(
             "datafile-fenced.1",
             m => new W.DatafileFenced

@@ -76,6 +76,33 @@ public sealed class FenceLifeTests
         Assert.Equal(0, (await database.UnfenceAsync(other.FenceId).Within()).HoldersRemaining);
     }
 
+    /// <summary>Promise 6, as an application's actor sees it.</summary>
+    [Fact]
+    public async Task A_fence_that_is_taken_for_an_actor_ends_with_it_and_it_is_told_of_any_other_end()
+    {
+        await using var time = new VirtualTime();
+        await using PitrDatabase database = await StartedAsync(NewDisk(), time.In);
+        await using var end = new ForcedEnd(database);
+        var mine = new RemoteInbox(time.System);
+        var other = new RemoteInbox(time.System);
+        FenceGrant first = await database.FenceAsync("main", Lease, "a copy", mine.Ref).Within();
+        FenceGrant second = await database.FenceAsync("main", Lease * 2, "another", other.Ref).Within();
+        Assert.Contains(
+            (await FileAsync(database, "main")).Fences, fence => fence.Holder == mine.Ref.Path.ToString());
+
+        time.Advance(Lease);
+        var broken = Assert.IsType<BrokenFence>(await mine.NextAsync());
+        Assert.Equal(
+            (first.FenceId, "main", ErrorCode.FenceBroken), (broken.FenceId, broken.Datafile, broken.Why.Code));
+        Assert.Equal("fenced", (await FileAsync(database, "main")).State);
+
+        time.System.Stop(other.Ref);
+        await UntilAsync(database, "main", file => file.Fences.Count == 0);
+        Assert.Equal(
+            ErrorCode.FenceBroken,
+            (await Assert.ThrowsAsync<RefusedException>(() => database.UnfenceAsync(second.FenceId).Within())).Code);
+    }
+
     /// <summary>Promise 5.</summary>
     [Fact]
     public async Task Shutdown_waits_for_a_held_fence_and_refuses_new_ones()

@@ -130,9 +130,12 @@ public sealed partial class DocumentationTests : IDisposable
         Outcome outcome = await ShellAsync(
             "pitr init shop\nserve shop\n" + string.Concat(Blocks("docs/guide/fencing.md")),
             ("PITR_HOST=127.0.0.1:4053", "PITR_HOST=127.0.0.1:$PORT"),
+            ("coproc pitr", "coproc exec \"$PITR_EXE\""),
             ("/mnt/copies", _home));
         Assert.True(outcome.ExitCode == 0, outcome.ToString());
         Assert.True(File.Exists(Path.Combine(_home, "main.pitr")));
+        Assert.Contains("the copy is good", outcome.Error, StringComparison.Ordinal); // of the one that was held
+        Assert.True(File.Exists(Path.Combine(_home, "main-held.pitr")));
     }
 
     [Fact]

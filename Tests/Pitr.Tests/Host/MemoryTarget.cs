@@ -35,6 +35,8 @@ internal sealed class MemoryTarget : IDatabaseTarget
 
     public bool IsDisposed { get; private set; }
 
+    public string? LastHolder { get; private set; }
+
     public bool? ShutdownForced { get; private set; }
 
     public BackupRequest? LastBackup { get; private set; }
@@ -130,6 +132,14 @@ internal sealed class MemoryTarget : IDatabaseTarget
     public Task<FenceGrant> FenceAsync(
         string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken) =>
         Task.FromResult(new FenceGrant(FenceId, datafile, $"/db/{datafile}.pitr", 81920, new Lsn(0x20), Start + lease));
+
+    /// <summary>Fences that end with their holder, and have not.</summary>
+    public int FencesOfHolders => _fencesOfHolders;
+
+    public IFenceHolder HoldFences(string name) => new Holder(this, name);
+
+    public Task<DateTimeOffset> RenewFenceAsync(Guid fenceId, TimeSpan lease, CancellationToken cancellationToken) =>
+        Task.FromResult(Start + lease);
 
     public Task<UnfenceResult> UnfenceAsync(string? datafile, Guid? fenceId, CancellationToken cancellationToken) =>
         Task.FromResult(new UnfenceResult(datafile ?? "main", new Lsn(0x30), 0));
@@ -239,6 +249,24 @@ internal sealed class MemoryTarget : IDatabaseTarget
     {
         IsDisposed = true;
         return ValueTask.CompletedTask;
+    }
+
+    private int _fencesOfHolders;
+
+    private sealed class Holder(MemoryTarget engine, string name) : IFenceHolder
+    {
+        private int _fences;
+
+        public Task<FenceGrant> FenceAsync(
+            string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken)
+        {
+            _fences++;
+            Interlocked.Increment(ref engine._fencesOfHolders);
+            engine.LastHolder = name;
+            return engine.FenceAsync(datafile, lease, reason, cancellationToken);
+        }
+
+        public void Dispose() => Interlocked.Add(ref engine._fencesOfHolders, -_fences);
     }
 
     private static System.Text.Encoding Encoding => System.Text.Encoding.UTF8;

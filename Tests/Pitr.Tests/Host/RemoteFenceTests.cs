@@ -1,0 +1,166 @@
+using Akka.Actor;
+using Pitr.Actors;
+using Pitr.Hosting;
+using static Pitr.Actors.AdminProtocol;
+using static Pitr.Tests.FenceLifeTests;
+using static Pitr.Tests.TestEngine;
+
+namespace Pitr.Tests;
+
+/// <summary>
+/// Fences whose holder is far away (design §5, promise 6): the Administrator's watch on the client ends those that are
+/// bound to its session; leases end the others.
+/// </summary>
+public sealed class RemoteFenceTests
+{
+    private static readonly CancellationToken None = CancellationToken.None;
+    private static readonly TimeSpan Lease = TimeSpan.FromHours(1);
+
+    [Fact]
+    public async Task A_fence_that_is_bound_to_a_session_breaks_with_it_and_the_others_live_on()
+    {
+        await using PitrDatabase database = await FencePromiseTests.StartedAsync(NewDisk());
+        await using var server = new RemoteServer(new LocalTarget(database));
+        await using var end = new ForcedEnd(database); // before the server, which ends in order
+        await server.StartAsync();
+        PitrAdmin admin = await server.ConnectAsync();
+        FenceGrant bound = await admin.FenceAsync("main", Lease, "a copy", FenceBond.Session, None).Within();
+        FenceGrant free = await admin.FenceAsync("main", Lease, "another", FenceBond.Lease, None).Within();
+        IReadOnlyList<FenceStatus> held = (await FileAsync(database, "main")).Fences;
+        Assert.StartsWith(
+            "pitr ", held.Single(fence => fence.FenceId == bound.FenceId).Holder, StringComparison.Ordinal);
+
+        await admin.DisposeAsync();
+
+        await UntilAsync(database, "main", file => file.Fences.Count == 1);
+        RefusedException broken =
+            await Assert.ThrowsAsync<RefusedException>(() => database.UnfenceAsync(bound.FenceId).Within());
+        Assert.Equal(ErrorCode.FenceBroken, broken.Code);
+        await using PitrAdmin later = await server.ConnectAsync();
+        Assert.Equal(0, (await later.UnfenceAsync(null, free.FenceId, None).Within()).HoldersRemaining);
+    }
+
+    [Fact]
+    public async Task A_session_that_unfences_in_time_has_a_good_copy_and_may_fence_again()
+    {
+        await using PitrDatabase database = await FencePromiseTests.StartedAsync(NewDisk());
+        await using var server = new RemoteServer(new LocalTarget(database));
+        await using var end = new ForcedEnd(database); // before the server, which ends in order
+        await server.StartAsync();
+        await using PitrAdmin admin = await server.ConnectAsync();
+        for (int n = 0; n < 3; n++)
+        {
+            FenceGrant fence = await admin.FenceAsync("main", Lease, "", FenceBond.Session, None).Within();
+            CommitResult last = await database.PutAsync("t", "k", $"{n}");
+            Assert.True((await admin.UnfenceAsync(null, fence.FenceId, None).Within()).FlushedLsn >= last.Lsn);
+        }
+    }
+
+    [Fact]
+    public async Task A_lease_is_renewed_from_afar_and_one_out_of_range_or_of_a_stale_token_is_refused()
+    {
+        await using PitrDatabase database = await FencePromiseTests.StartedAsync(NewDisk());
+        await using var server = new RemoteServer(new LocalTarget(database));
+        await using var end = new ForcedEnd(database); // before the server, which ends in order
+        await server.StartAsync();
+        await using PitrAdmin admin = await server.ConnectAsync();
+        FenceGrant fence = await admin.FenceAsync("main", TimeSpan.FromMinutes(1), "", None).Within();
+
+        DateTimeOffset until = await admin.RenewFenceAsync(fence.FenceId, Lease, None).Within();
+
+        Assert.True(until > fence.Until + TimeSpan.FromMinutes(30), $"{until} is not an hour from now.");
+        Assert.Equal(until, Assert.Single((await FileAsync(database, "main")).Fences).Until);
+        foreach (double hours in new[] { 0, -1, 24.001, 1_000_000 })
+            Assert.Equal(ErrorCode.LeaseOutOfRange, await RefusedAsync(fence.FenceId, TimeSpan.FromHours(hours)));
+        await admin.UnfenceAsync("main", null, None).Within();
+        Assert.Equal(ErrorCode.FenceUnknown, await RefusedAsync(fence.FenceId, Lease));
+        Assert.Equal(ErrorCode.FenceUnknown, await RefusedAsync(Guid.NewGuid(), Lease));
+
+        async Task<ErrorCode> RefusedAsync(Guid id, TimeSpan lease) => (await Assert.ThrowsAsync<RefusedException>(
+            () => admin.RenewFenceAsync(id, lease, None).Within())).Code;
+    }
+
+    /// <summary>A client that hangs, or a network that lets nothing through: nobody tells of its death.</summary>
+    [Fact]
+    public async Task A_fence_that_is_bound_to_a_session_breaks_when_its_client_is_silent_for_a_minute()
+    {
+        await using var time = new VirtualTime();
+        await using PitrDatabase database = await FencePromiseTests.StartedAsync(NewDisk(), time.In);
+        await using var end = new ForcedEnd(database);
+        IActorRef administrator = AdministratorOf(database, time);
+        var client = new RemoteInbox(time.System);
+        await FencedAsync(administrator, client);
+
+        for (int n = 0; n < 10; n++) // heard in time
+        {
+            time.Advance(Administrator.SilenceMax / 2);
+            administrator.Tell(new Ping(), client.Ref);
+            Assert.True(Assert.IsType<Pong>(await client.NextAsync()).SessionIsOpen);
+        }
+
+        Assert.Single((await FileAsync(database, "main")).Fences);
+        time.Advance(Administrator.SilenceMax * 2);
+        await UntilAsync(database, "main", file => file.Fences.Count == 0);
+    }
+
+    [Fact]
+    public async Task A_fence_that_is_bound_to_a_session_breaks_when_its_client_dies()
+    {
+        await using var time = new VirtualTime();
+        await using PitrDatabase database = await FencePromiseTests.StartedAsync(NewDisk(), time.In);
+        await using var end = new ForcedEnd(database);
+        IActorRef administrator = AdministratorOf(database, time);
+        var client = new RemoteInbox(time.System);
+        FenceGrant fence = await FencedAsync(administrator, client);
+
+        time.System.Stop(client.Ref);
+
+        await UntilAsync(database, "main", file => file.Fences.Count == 0);
+        Assert.Equal(
+            ErrorCode.FenceBroken,
+            (await Assert.ThrowsAsync<RefusedException>(() => database.UnfenceAsync(fence.FenceId).Within())).Code);
+    }
+
+    /// <summary>One that waits behind a flush is not granted to a session that is no more.</summary>
+    [Fact]
+    public async Task A_fence_that_was_asked_for_by_a_session_that_ended_meanwhile_is_not_left_behind()
+    {
+        await using var time = new VirtualTime();
+        Pitr.Simulation.SimulatedDisk disk = NewDisk();
+        await using PitrDatabase database = await FencePromiseTests.StartedAsync(disk, time.In);
+        await using var end = new ForcedEnd(database);
+        IActorRef administrator = AdministratorOf(database, time);
+        var client = new RemoteInbox(time.System);
+        administrator.Tell(new OpenSession(ProtocolVersion, "token", "test"), client.Ref);
+        Assert.IsType<SessionOpened>(await client.NextAsync());
+        using HeldSync flushing = FencePromiseTests.HoldSync(disk);
+        Task<CheckpointResult> checkpoint = database.CheckpointAsync();
+        await flushing.Reached.Within();
+        administrator.Tell(new FenceForSession(1, "main", Lease.TotalSeconds, ""), client.Ref);
+        administrator.Tell(new CloseSession(), client.Ref);
+        administrator.Tell(new Ping(), client.Ref);
+        while (await client.NextAsync() is not Pong)
+        {
+        }
+
+        flushing.Release();
+        await checkpoint.Within();
+        await database.ShutdownAsync().Within(); // it would wait for the fence
+    }
+
+    private static IActorRef AdministratorOf(PitrDatabase database, VirtualTime time) => time.System.ActorOf(
+        Administrator.PropsFor(
+            new LocalTarget(database),
+            new AdministratorSettings(
+                database.SystemId, Folder, "127.0.0.1:0", _ => AdminRole.Operator, _ => true, _ => true,
+                _ => Task.CompletedTask),
+            time.Clock));
+
+    private static async Task<FenceGrant> FencedAsync(IActorRef administrator, RemoteInbox client)
+    {
+        administrator.Tell(new OpenSession(ProtocolVersion, "token", "test"), client.Ref);
+        Assert.IsType<SessionOpened>(await client.NextAsync());
+        administrator.Tell(new FenceForSession(1, "main", Lease.TotalSeconds, "a copy"), client.Ref);
+        return Assert.IsType<DatafileFenced>(await client.NextAsync()).Fence;
+    }
+}
