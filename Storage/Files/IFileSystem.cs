@@ -103,10 +103,16 @@ internal interface IFileHandle : IDisposable
     void SyncData();
 
     /// <summary>
-    /// sync_file_range(WAIT_BEFORE|WRITE|WAIT_AFTER) where the platform has it, else nothing: paces dirty pages, makes
-    /// nothing durable. An error from it is a failed sync (H11).
+    /// sync_file_range(WRITE) where the platform has it, else nothing: the disk begins to write a range, and nobody waits
+    /// for it. Makes nothing durable. An error from it is a failed sync (H11).
     /// </summary>
     void StartWriteback(long offset, long lengthBytes);
+
+    /// <summary>
+    /// sync_file_range(WAIT_BEFORE|WRITE|WAIT_AFTER) where the platform has it, else nothing: nothing of a range is dirty
+    /// or on its way to the disk when it returns. Makes nothing durable. An error from it is a failed sync (H11).
+    /// </summary>
+    void AwaitWriteback(long offset, long lengthBytes);
 
     /// <summary>ftruncate.</summary>
     void SetLength(long lengthBytes);

@@ -44,7 +44,8 @@ internal static unsafe partial class PosixCalls
     private const int FullSync = 51; // F_FULLFSYNC
     private const int WillNeed = 3; // POSIX_FADV_WILLNEED
 
-    // SYNC_FILE_RANGE_WAIT_BEFORE | WRITE | WAIT_AFTER
+    // SYNC_FILE_RANGE_WRITE; WAIT_BEFORE | WRITE | WAIT_AFTER
+    private const uint Writeback = 2;
     private const uint WritebackAndWait = 1 | 2 | 4;
 
     private static readonly bool IsApple = OperatingSystem.IsMacOS();
@@ -109,12 +110,14 @@ internal static unsafe partial class PosixCalls
     public static int SyncNames(DescriptorHandle folder) =>
         !IsApple ? SyncFile(folder) : FileControl(folder, FullSync) != -1 ? 0 : SyncFile(folder);
 
-    /// <summary>Writes a range back and waits; 0 where the system has no such call.</summary>
-    public static int WriteBack(DescriptorHandle file, long offset, long lengthBytes)
+    /// <summary>
+    /// Begins to write a range back, and waits for it if asked to; 0 where the system has no such call.
+    /// </summary>
+    public static int WriteBack(DescriptorHandle file, long offset, long lengthBytes, bool waits)
     {
         if (IsApple)
             return 0;
-        int result = SyncFileRange(file, offset, lengthBytes, WritebackAndWait);
+        int result = SyncFileRange(file, offset, lengthBytes, waits ? WritebackAndWait : Writeback);
         return result != 0 && LastErrno() is Errno.ENOSYS or Errno.EOPNOTSUPP ? 0 : result;
     }
 

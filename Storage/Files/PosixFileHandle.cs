@@ -67,8 +67,14 @@ internal sealed unsafe class PosixFileHandle(DescriptorHandle file, string path)
 
     public void StartWriteback(long offset, long lengthBytes)
     {
-        if (PosixCalls.WriteBack(file, offset, lengthBytes) != 0)
+        if (PosixCalls.WriteBack(file, offset, lengthBytes, waits: false) != 0)
             throw Failed("start writing back");
+    }
+
+    public void AwaitWriteback(long offset, long lengthBytes)
+    {
+        if (PosixCalls.WriteBack(file, offset, lengthBytes, waits: true) != 0)
+            throw Failed("write back");
     }
 
     public void SetLength(long lengthBytes)

@@ -944,6 +944,9 @@ internal sealed class SimulatedDisk : IFileSystem
         public void StartWriteback(long offset, long lengthBytes) =>
             disk.Sync(this, FileOp.StartWriteback, offset, lengthBytes);
 
+        /// <summary>What fails has failed when it was started.</summary>
+        public void AwaitWriteback(long offset, long lengthBytes) => ThrowIfClosed();
+
         public void SetLength(long lengthBytes) => disk.SetLength(this, lengthBytes);
 
         public void Dispose()

@@ -142,6 +142,8 @@ internal sealed class WorldDisk(World world, SimulatedDisk disk, DiskManners man
             handle.StartWriteback(offset, lengthBytes);
         }
 
+        public void AwaitWriteback(long offset, long lengthBytes) => handle.AwaitWriteback(offset, lengthBytes);
+
         public void SetLength(long lengthBytes)
         {
             owner.Before(FileOp.SetLength, Path, lengthBytes);

@@ -260,6 +260,8 @@ public sealed class StorageFuzzTests
 
         public void StartWriteback(long offset, long lengthBytes) => throw new NotSupportedException();
 
+        public void AwaitWriteback(long offset, long lengthBytes) => throw new NotSupportedException();
+
         public void StartRead(long offset, long lengthBytes)
         {
         }

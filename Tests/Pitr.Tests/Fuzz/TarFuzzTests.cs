@@ -143,6 +143,8 @@ public sealed class TarFuzzTests
 
         public void StartWriteback(long offset, long lengthBytes) => throw new NotSupportedException();
 
+        public void AwaitWriteback(long offset, long lengthBytes) => throw new NotSupportedException();
+
         public void SetLength(long lengthBytes) => throw new NotSupportedException();
 
         public void Dispose()

@@ -46,6 +46,7 @@ public abstract class FileSystemContractTests
         Assert.Equal(10, file.Read(100, before));
         Assert.All(before, b => Assert.Equal(0, b));
         file.StartWriteback(0, 112_345);
+        file.AwaitWriteback(0, 112_345);
         file.SyncData();
         file.Write(3, []);
         Assert.Equal(0, file.Read(0, []));

@@ -16,9 +16,11 @@ internal sealed class MemoryFile : IFileHandle
     public int Syncs { get; private set; }
     public List<(long Offset, int LengthBytes)> Writes { get; } = [];
     public List<(long Offset, long LengthBytes)> Writebacks { get; } = [];
+    public List<(long Offset, long LengthBytes)> AwaitedWritebacks { get; } = [];
     public List<(long Offset, long LengthBytes)> StartedReads { get; } = [];
     public Action? OnRead { get; set; }
     public Action? OnWriteback { get; set; }
+    public Action? OnAwaitedWriteback { get; set; }
     public Action? OnSync { get; set; }
 
     public static StorageFailedException InputOutputError() =>
@@ -60,6 +62,12 @@ internal sealed class MemoryFile : IFileHandle
     {
         OnWriteback?.Invoke();
         Writebacks.Add((offset, lengthBytes));
+    }
+
+    public void AwaitWriteback(long offset, long lengthBytes)
+    {
+        OnAwaitedWriteback?.Invoke();
+        AwaitedWritebacks.Add((offset, lengthBytes));
     }
 
     public void SetLength(long lengthBytes)

@@ -12,10 +12,10 @@ public sealed class PacedWriterTests : IDisposable
     private readonly MemoryFile _file = new();
     private readonly PacedWriter _writer;
     private TimeSpan _delayed;
+    private TimeSpan _longestDelay;
+    private Action? _onDelay;
 
-    private double _fillOfBuffers;
-
-    public PacedWriterTests() => _writer = new PacedWriter(_clock, Delay, () => _fillOfBuffers);
+    public PacedWriterTests() => _writer = new PacedWriter(_clock, Delay);
 
     public void Dispose() => _file.Dispose();
 
@@ -25,6 +25,24 @@ public sealed class PacedWriterTests : IDisposable
         _writer.Write(_file, 4096, new byte[2 * Mebi + 5]);
         Assert.Equal([(4096L, Mebi), (4096L + Mebi, Mebi), (4096L + 2 * Mebi, 5)], _file.Writes);
         Assert.Equal([(4096L, Mebi), (4096L + Mebi, Mebi), (4096L + 2 * Mebi, 5L)], _file.Writebacks);
+    }
+
+    /// <summary>The disk writes one while the next is copied to it.</summary>
+    [Fact]
+    public void A_chunk_is_awaited_when_the_next_one_is_on_its_way()
+    {
+        _file.OnWriteback = () => Assert.True(_file.Writebacks.Count - _file.AwaitedWritebacks.Count <= 1);
+        _writer.Write(_file, 0, new byte[3 * Mebi]);
+        Assert.Equal([(0L, (long)Mebi), (Mebi, (long)Mebi)], _file.AwaitedWritebacks);
+    }
+
+    [Fact]
+    public void Nothing_is_in_flight_while_it_waits_for_its_rate()
+    {
+        SlowDown();
+        _onDelay = () => Assert.Equal(_file.Writebacks.Count, _file.AwaitedWritebacks.Count);
+        _writer.Write(_file, 0, new byte[2 * Mebi]);
+        Assert.True(_delayed > TimeSpan.Zero);
     }
 
     [Fact]
@@ -72,6 +90,18 @@ public sealed class PacedWriterTests : IDisposable
         Assert.Equal(0, _file.Syncs);
     }
 
+    /// <summary>H11.</summary>
+    [Fact]
+    public void After_a_writeback_that_failed_when_it_was_awaited_the_handle_is_not_used_again()
+    {
+        _file.OnAwaitedWriteback = () => throw MemoryFile.InputOutputError();
+        Assert.Throws<StorageFailedException>(() => _writer.Write(_file, 0, new byte[2 * Mebi]));
+        _file.OnAwaitedWriteback = null;
+        Assert.Throws<StorageFailedException>(() => _writer.Sync(_file));
+        Assert.Throws<StorageFailedException>(() => _writer.Write(_file, 0, new byte[10]));
+        Assert.Equal(0, _file.Syncs);
+    }
+
     [Fact]
     public void After_a_failed_sync_the_handle_is_not_used_again()
     {
@@ -89,115 +119,78 @@ public sealed class PacedWriterTests : IDisposable
         Assert.Equal(double.PositiveInfinity, _writer.BytesPerSecond);
     }
 
-    [Fact]
-    public void The_rate_halves_while_wal_syncs_are_slow_and_recovers_after()
-    {
-        for (int i = 0; i < 64; i++)
-            Commit(0.15);
-        for (int i = 0; i < 20; i++)
-            WriteAndCommit(1.0);
-        double slow = _writer.BytesPerSecond;
-        Assert.True(slow < 64.0 * Mebi, $"{slow} bytes per second.");
-        Assert.True(slow >= PacedWriter.BytesPerSecondMin);
-        for (int i = 0; i < 40; i++)
-            WriteAndCommit(0.15);
-        Assert.True(_writer.BytesPerSecond > slow);
-        _clock.Advance(TimeSpan.FromSeconds(2));
-        _writer.Write(_file, 0, new byte[10]);
-        Assert.Equal(double.PositiveInfinity, _writer.BytesPerSecond);
-    }
-
     /// <summary>Commits wait for a new WAL segment: the pace of a flush must not hold it back.</summary>
     [Fact]
     public void What_is_urgent_never_waits()
     {
-        for (int i = 0; i < 64; i++)
-            Commit(0.15);
-        for (int i = 0; i < 40; i++)
-            WriteAndCommit(1.0);
-        Assert.Equal(PacedWriter.BytesPerSecondMin, _writer.BytesPerSecond);
-        _delayed = TimeSpan.Zero;
+        SlowDown();
         _writer.WriteUrgent(_file, 0, new byte[16 * Mebi]);
         Assert.Equal(TimeSpan.Zero, _delayed);
-        _writer.Write(_file, 0, new byte[10]); // comes after what was urgent
-        Assert.True(_delayed > TimeSpan.FromSeconds(1));
+    }
+
+    /// <summary>
+    /// The WAL's own bandwidth comes as new segments: what is paced would never be written if it waited for that to be
+    /// paid off at a low rate.
+    /// </summary>
+    [Fact]
+    public void What_is_urgent_does_not_hold_back_what_is_paced()
+    {
+        SlowDown();
+        for (int i = 0; i < 16; i++)
+            _writer.WriteUrgent(_file, 0, new byte[16 * Mebi]);
+        _writer.Write(_file, 0, new byte[10]);
+        Assert.InRange(_delayed, TimeSpan.Zero, TimeSpan.FromMilliseconds(63)); // of the chunk before
+    }
+
+    /// <summary>A wait is decided by the rate when it began: a long one would outlast the load that it was for.</summary>
+    [Fact]
+    public void At_the_least_rate_no_single_wait_is_longer_than_that_of_a_chunk()
+    {
+        SlowDown();
+        _longestDelay = TimeSpan.Zero;
+        _writer.Write(_file, 0, new byte[2 * Mebi]);
+        Assert.InRange(_longestDelay, TimeSpan.FromMilliseconds(20), TimeSpan.FromMilliseconds(63));
     }
 
     [Fact]
-    public void Wal_syncs_of_the_usual_length_do_not_slow_it_down()
+    public void Syncs_of_the_wal_that_are_slow_beside_its_chunks_slow_it_down()
     {
-        for (int i = 0; i < 64; i++)
+        SlowDown();
+        Assert.Equal(BulkRate.BytesPerSecondMin, _writer.BytesPerSecond);
+        _writer.Write(_file, 0, new byte[10]); // after it nothing is left to be decided
+        for (int i = 0; i < 20; i++)
             Commit(0.15);
-        for (int i = 0; i < 400; i++)
-        {
-            double before = _writer.BytesPerSecond;
-            WriteAndCommit(0.2);
-            Assert.True(i == 0 || _writer.BytesPerSecond >= before);
-        }
-        Assert.Equal(double.PositiveInfinity, _writer.BytesPerSecond);
-    }
-
-    /// <summary>A burst before the first look at the WAL's syncs would be the longest wait of all.</summary>
-    [Fact]
-    public void Beside_commits_the_first_write_is_paced()
-    {
-        for (int i = 0; i < 64; i++)
-            Commit(0.15);
-        _writer.Write(_file, 0, new byte[Mebi]);
-        Assert.Equal(PacedWriter.BytesPerSecondAtFirst, _writer.BytesPerSecond);
-    }
-
-    [Fact]
-    public void One_slow_sync_alone_does_not_halve_the_rate()
-    {
-        for (int i = 0; i < 64; i++)
-            Commit(0.15);
-        for (int i = 0; i < 10; i++)
-            WriteAndCommit(0.15);
-        double before = _writer.BytesPerSecond;
-        WriteAndCommit(100);
-        WriteAndCommit(0.15);
-        WriteAndCommit(0.15);
-        Assert.True(_writer.BytesPerSecond > before);
-    }
-
-    /// <summary>Commits that wait for room in the write buffers wait for the flush.</summary>
-    [Fact]
-    public void The_fuller_the_write_buffers_the_higher_is_the_least_rate()
-    {
-        for (int i = 0; i < 64; i++)
-            Commit(0.15);
-        for (int i = 0; i < 40; i++)
-            WriteAndCommit(1.0);
-        Assert.Equal(PacedWriter.BytesPerSecondMin, _writer.BytesPerSecond);
-        foreach ((double fill, double floor) in new[] { (0.25, 1.0), (0.35, 16), (0.4, 64) })
-        {
-            _fillOfBuffers = fill;
-            for (int i = 0; i < 10; i++)
-                WriteAndCommit(1.0);
-            Assert.Equal(PacedWriter.BytesPerSecondMin * floor, _writer.BytesPerSecond, 1.0);
-        }
-        _fillOfBuffers = 0.5; // commits are held back
-        for (int i = 0; i < 10; i++)
-            WriteAndCommit(1.0);
-        Assert.Equal(PacedWriter.BytesPerSecondMax, _writer.BytesPerSecond, 1.0);
+        _writer.Write(_file, 0, new byte[10]);
+        Assert.True(_writer.BytesPerSecond > BulkRate.BytesPerSecondMin);
     }
 
     private void Delay(TimeSpan delay)
     {
         _delayed += delay;
+        _onDelay?.Invoke();
+        _longestDelay = delay > _longestDelay ? delay : _longestDelay;
         _clock.Advance(delay);
     }
 
-    private void WriteAndCommit(double syncMilliseconds)
+    /// <summary>To the least rate, by syncs that are slow while a chunk is in flight.</summary>
+    private void SlowDown()
     {
-        _writer.Write(_file, 0, new byte[2 * Mebi]);
-        Commit(syncMilliseconds);
+        for (int i = 0; i < 64; i++)
+            Commit(0.15);
+        _file.OnWriteback = () =>
+        {
+            for (int i = 0; i < 8; i++)
+                Commit(10);
+        };
+        for (int i = 0; i < 20; i++)
+            _writer.Write(_file, 0, new byte[10]);
+        _file.OnWriteback = null;
+        _delayed = TimeSpan.Zero;
     }
 
     private void Commit(double syncMilliseconds)
     {
-        _clock.Advance(TimeSpan.FromMilliseconds(20));
+        _clock.Advance(TimeSpan.FromMilliseconds(syncMilliseconds + 5));
         _writer.ReportWalSync(TimeSpan.FromMilliseconds(syncMilliseconds));
     }
 }
