@@ -29,12 +29,15 @@ internal sealed class ReachablePages(DatafileEnvironment environment, Cancellati
 /// <remarks>
 /// A page that fails is only a suspect: one that no root reaches may be the rest of a flush that died. Who copies asks
 /// <see cref="RequireSound"/> at the end.
-/// STATE  two blocks in turn: while one is read or written, the one before may still be examined by another thread.
-/// THREADS  one; with <see cref="IThreads"/> a second one that examines blocks, one at a time, in order.
+/// The digest is what takes longest, so it is made beside the rest: pages are checked by the thread that has just read
+/// them, while they are in its cache.
+/// STATE  blocks in turn: while one is read or written, those before it may still be hashed by another thread.
+/// THREADS  one; with <see cref="IThreads"/> a second one that hashes blocks, one at a time, in order.
 /// </remarks>
 internal sealed class PageCopyStream : Stream
 {
     private const int BlockBytes = 128 * PageLayout.PageBytes;
+    private const int Blocks = 4; // so that neither thread waits for the other's bad moments
 
     private readonly IFileHandle _handle;
     private readonly FencedFile _file;
@@ -44,7 +47,9 @@ internal sealed class PageCopyStream : Stream
     private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private readonly Block[] _blocks;
     private readonly List<uint> _suspects = [];
+    private readonly Queue<Block> _toHash = []; // its own lock
     private Block _block;
+    private int _turn;
     private long _read;
     private int _given;
     private MetaPage? _newest;
@@ -54,7 +59,7 @@ internal sealed class PageCopyStream : Stream
     {
         (_handle, _file, _pace, _cancellation, _threads) = (handle, file, pace, cancellation, threads);
         int blockBytes = (int)Math.Min(BlockBytes, file.LengthBytes);
-        _blocks = [new Block(this, blockBytes), new Block(this, threads is null ? 0 : blockBytes)];
+        _blocks = [.. Enumerable.Range(0, threads is null ? 1 : Blocks).Select(_ => new Block(this, blockBytes))];
         _block = _blocks[0];
     }
 
@@ -98,7 +103,7 @@ internal sealed class PageCopyStream : Stream
     /// <summary>SHA-256 of everything read; once, at the end.</summary>
     public string Sha256()
     {
-        AwaitExamined();
+        AwaitHashed();
         return Convert.ToHexString(_hash.GetHashAndReset());
     }
 
@@ -109,7 +114,7 @@ internal sealed class PageCopyStream : Stream
     /// generation.</exception>
     public void RequireSound(IReachablePages reachable)
     {
-        AwaitExamined();
+        AwaitHashed();
         RequireFenced();
         if (_suspects.Count == 0)
             return;
@@ -147,9 +152,9 @@ internal sealed class PageCopyStream : Stream
     {
         if (disposing)
         {
-            AwaitExamined(); // nobody works on what goes now
+            AwaitHashed(); // nobody works on what goes now
             foreach (Block block in _blocks)
-                block.Examined.Dispose();
+                block.Hashed.Dispose();
             _hash.Dispose();
         }
         base.Dispose(disposing);
@@ -161,29 +166,52 @@ internal sealed class PageCopyStream : Stream
         int want = (int)Math.Min(BlockBytes, _file.LengthBytes - _read);
         if (want == 0)
             return false;
-        Block before = _block;
-        Block next = _threads is null || before == _blocks[1] ? _blocks[0] : _blocks[1];
+        Block next = _blocks[_turn++ % _blocks.Length];
         Await(next);
         int read = _handle.Read(_read, next.Bytes.AsSpan(0, want));
         if (read < want)
             throw RecoveryErrors.CopyTooShort(_file.Path, _file.Name, _read + read, _file.LengthBytes);
-        Await(before); // in order, since the digest is
         (next.At, next.Filled) = (_read, read);
         (_read, _block, _given) = (_read + read, next, 0);
+        Check(next);
         if (_threads is null)
-        {
-            Examine(next);
-        }
+            _hash.AppendData(next.Bytes, 0, next.Filled);
         else
-        {
-            next.Examined.Reset();
-            _threads.Queue(next);
-        }
+            Hash(next);
         _pace(read);
         return true;
     }
 
-    private void Examine(Block block)
+    /// <summary>Soon, by another thread, in the order of the calls.</summary>
+    private void Hash(Block block)
+    {
+        block.Hashed.Reset();
+        lock (_toHash)
+        {
+            _toHash.Enqueue(block);
+            if (_toHash.Count > 1)
+                return; // whoever hashes the one before comes to it
+        }
+
+        _threads!.Queue(block);
+    }
+
+    private void HashFirst(Block block)
+    {
+        _hash.AppendData(block.Bytes, 0, block.Filled);
+        Block? next;
+        lock (_toHash)
+        {
+            _toHash.Dequeue();
+            _toHash.TryPeek(out next);
+        }
+
+        if (next is not null)
+            _threads!.Queue(next); // not at once: others want this thread too
+        block.Hashed.Set();
+    }
+
+    private void Check(Block block)
     {
         for (int at = 0; at + PageLayout.PageBytes <= block.Filled; at += PageLayout.PageBytes)
         {
@@ -195,10 +223,9 @@ internal sealed class PageCopyStream : Stream
                 && meta.Generation >= (_newest?.Generation ?? 0))
                 _newest = meta;
         }
-        _hash.AppendData(block.Bytes, 0, block.Filled);
     }
 
-    private void AwaitExamined()
+    private void AwaitHashed()
     {
         foreach (Block block in _blocks)
             Await(block);
@@ -206,14 +233,14 @@ internal sealed class PageCopyStream : Stream
 
     private void Await(Block block)
     {
-        if (!block.Examined.IsSet)
-            _threads!.Wait(block.Examined);
+        if (!block.Hashed.IsSet)
+            _threads!.Wait(block.Hashed);
     }
 
     private static uint PageNumber(ReadOnlySpan<byte> page) =>
         System.Buffers.Binary.BinaryPrimitives.ReadUInt32LittleEndian(page[PageLayout.NumberAt..]);
 
-    /// <summary>A piece of the file, and the work of examining it.</summary>
+    /// <summary>A piece of the file, and the work of hashing it.</summary>
     private sealed class Block(PageCopyStream owner, int bytes) : IThreadPoolWorkItem
     {
         public byte[] Bytes { get; } = GC.AllocateUninitializedArray<byte>(bytes);
@@ -223,13 +250,9 @@ internal sealed class PageCopyStream : Stream
 
         public int Filled { get; set; }
 
-        /// <summary>Set unless somebody examines it, or is about to.</summary>
-        public ManualResetEventSlim Examined { get; } = new(initialState: true);
+        /// <summary>Set unless somebody hashes it, or is about to.</summary>
+        public ManualResetEventSlim Hashed { get; } = new(initialState: true);
 
-        public void Execute()
-        {
-            owner.Examine(this);
-            Examined.Set();
-        }
+        public void Execute() => owner.HashFirst(this);
     }
 }
