@@ -8,14 +8,15 @@ internal sealed record BenchOptions(
     IReadOnlyList<int> Writers, string Folder)
 {
     public const string Usage =
-        "usage: bench commit|allocation|read|scan|replay|stall|fence|move|memory [--seconds S] [--repetitions N] "
+        "usage: bench commit|allocation|read|scan|replay|stall|fence|move|pgtar|memory [--seconds S] [--repetitions N] "
         + "[--engines a,b] [--writers 1,64,1024] [--folder DIR] [--json]";
 
     public static BenchOptions? Parse(string[] args)
     {
         if (args.Length == 0 || args[0].StartsWith('-'))
             return null;
-        var options = new BenchOptions(args[0], 5, 1, false, BenchEngines.Names, [1, 64, 1024], Path.GetTempPath());
+        int[] writers = args[0] is "fence" or "move" ? [64] : [1, 64, 1024];
+        var options = new BenchOptions(args[0], 5, 1, false, BenchEngines.Names, writers, Path.GetTempPath());
         for (int i = 1; i < args.Length; i++)
         {
             if (args[i] == "--json")

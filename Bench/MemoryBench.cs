@@ -61,13 +61,13 @@ internal static class MemoryBench
 
     private static async Task PhaseAsync(string phase, BenchOptions options, Func<Task<long>> run)
     {
-        ResetPeak();
+        ResidentMemory.ResetPeak();
         var watch = Stopwatch.StartNew();
         long rows = await run().ConfigureAwait(false);
         GCMemoryInfo collector = GC.GetGCMemoryInfo();
         new MemoryLine(
-            "memory", "pitr", phase, BudgetBytes, (long)Rows * (Workload.KeyBytes + Workload.ValueBytes), PeakBytes(),
-            collector.TotalCommittedBytes, Math.Round(rows / watch.Elapsed.TotalSeconds)).Print(options.Json);
+            "memory", "pitr", phase, BudgetBytes, (long)Rows * (Workload.KeyBytes + Workload.ValueBytes),
+            ResidentMemory.PeakBytes, collector.TotalCommittedBytes, Math.Round(rows / watch.Elapsed.TotalSeconds)).Print(options.Json);
     }
 
     private static long ScanAll(PitrDatabase database, Table table)
@@ -106,8 +106,6 @@ internal static class MemoryBench
         await database.CommitAsync(batch).ConfigureAwait(false);
         return 1;
     }
-
-    private static void ResetPeak() => File.WriteAllText("/proc/self/clear_refs", "5");
 
     private static async Task<long> LoadAsync(PitrDatabase database, Table table)
     {
@@ -148,17 +146,6 @@ internal static class MemoryBench
         }
 
         return gets;
-    }
-
-    /// <summary>The most memory that was resident since the phase began, as the kernel counts it.</summary>
-    private static long PeakBytes() => StatusBytes("VmHWM:");
-
-    private static long StatusBytes(string name)
-    {
-        string line = File.ReadLines("/proc/self/status")
-            .First(line => line.StartsWith(name, StringComparison.Ordinal));
-        return long.Parse(
-            line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2], CultureInfo.InvariantCulture) << 10;
     }
 
     private sealed record MemoryLine(

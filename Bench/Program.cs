@@ -27,10 +27,13 @@ switch (options.Question)
         StallBench.Run(options);
         return 0;
     case "fence":
-        FenceBench.RunFence(options);
+        FenceBench.Run(options);
         return 0;
     case "move":
-        FenceBench.RunMove(options);
+        MoveBench.Run(options);
+        return 0;
+    case "pgtar":
+        TarBench.Run(options);
         return 0;
     case "memory":
         MemoryBench.Run(options);
