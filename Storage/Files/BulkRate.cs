@@ -71,6 +71,9 @@ internal sealed class BulkRate
     /// <summary>The present limit in bytes per second; infinity is none.</summary>
     public double BytesPerSecond => _limit.BytesPerSecond;
 
+    /// <summary>No sync of the WAL came for 1 s, when it was last decided.</summary>
+    public bool IsAlone { get; private set; } = true;
+
     /// <summary>Decides the rate if it is time to; called before each chunk.</summary>
     /// <returns>The present limit in bytes per second.</returns>
     public double Decide()
@@ -78,7 +81,8 @@ internal sealed class BulkRate
         lock (_lock)
         {
             long now = _clock.GetTimestamp();
-            if (!_hasWalSync || _clock.GetElapsedTime(_lastWalSync, now) > NoneAfter)
+            IsAlone = !_hasWalSync || _clock.GetElapsedTime(_lastWalSync, now) > NoneAfter;
+            if (IsAlone)
             {
                 (_limit.BytesPerSecond, _isBeyondMax) = (double.PositiveInfinity, false);
             }

@@ -12,7 +12,8 @@ namespace Pitr.Storage;
 ///   chunk                   at most 1 MiB (256 KiB below 64 MiB/s), each followed by StartWriteback; the one before is
 ///                           awaited then. So two are in flight at once, or one while the rate makes it wait, and a
 ///                           sync of the WAL waits for no more, whatever the rate
-///   dirty before a sync     at most 8 MiB per file
+///   before a sync           at most 8 MiB per file beside commits, 64 MiB without: what the disk may still have in a
+///                           cache of its own, and the next sync of the WAL may have to wait for
 ///   rate                    <see cref="BulkRate"/>'s
 ///   urgent                  new WAL segments, for which commits wait: written at once, and no part of the rate
 /// </code>
@@ -31,6 +32,7 @@ internal sealed class PacedWriter
     public const int ChunkBytesMax = 1 << 20;
     public const int ChunkBytesSlow = 256 << 10;
     public const long DirtyBytesMax = 8L << 20;
+    public const long DirtyBytesMaxAlone = 64L << 20;
 
     private const double SlowBelow = 64.0 * (1 << 20);
 
@@ -109,7 +111,7 @@ internal sealed class PacedWriter
     /// <summary>How long a sync of the WAL took. Called by the WAL's owner after each.</summary>
     public void ReportWalSync(TimeSpan took) => _rate.ReportWalSync(took);
 
-    private static void WriteChunk(IFileHandle handle, HandleState state, long offset, ReadOnlySpan<byte> chunk)
+    private void WriteChunk(IFileHandle handle, HandleState state, long offset, ReadOnlySpan<byte> chunk)
     {
         RequireUsable(handle, state);
         handle.Write(offset, chunk);
@@ -118,7 +120,7 @@ internal sealed class PacedWriter
         AwaitStarted(handle, state);
         state.Started = (offset, length);
         state.DirtyBytes += length;
-        if (state.DirtyBytes >= DirtyBytesMax)
+        if (state.DirtyBytes >= (_rate.IsAlone ? DirtyBytesMaxAlone : DirtyBytesMax))
             Sync(handle, state);
     }
 

@@ -46,12 +46,23 @@ public sealed class PacedWriterTests : IDisposable
     }
 
     [Fact]
-    public void Never_more_than_eight_mebibytes_are_dirty()
+    public void Beside_commits_never_more_than_eight_mebibytes_are_not_synced()
     {
+        Commit(0.15);
         _writer.Write(_file, 0, new byte[20 * Mebi]);
         Assert.Equal(2, _file.Syncs);
         _writer.Sync(_file);
         _writer.Write(_file, 0, new byte[7 * Mebi]);
+        Assert.Equal(3, _file.Syncs);
+    }
+
+    [Fact]
+    public void Without_commits_never_more_than_64_mebibytes_are_not_synced()
+    {
+        _writer.Write(_file, 0, new byte[160 * Mebi]);
+        Assert.Equal(2, _file.Syncs);
+        Commit(0.15);
+        _writer.Write(_file, 0, new byte[10]); // 32 MiB are more than eight
         Assert.Equal(3, _file.Syncs);
     }
 
