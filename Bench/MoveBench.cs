@@ -71,9 +71,12 @@ internal static class MoveBench
             CopyLine cp = (await copy.ConfigureAwait(false)).Print(options.Json);
 
             await database.CheckpointAsync().ConfigureAwait(false);
-            Task<CopyLine[]> move = MoveAsync("commits");
+            var steps = new StepTimes();
+            Task<CopyLine[]> move = MoveAsync("commits", steps);
             watch.Restart();
-            _longest.Add(Told("move", await load.CommitAsync(writers, move).ConfigureAwait(false), watch.Elapsed));
+            LatencyHistogram moving = await load.CommitAsync(writers, move).ConfigureAwait(false);
+            _longest.Add(Told("move", moving, watch.Elapsed));
+            Console.Error.WriteLine($"the longest commit ended {steps.At(moving.MaxEnded)}");
             Compare(cp, await move.ConfigureAwait(false));
         }
 
@@ -81,7 +84,7 @@ internal static class MoveBench
         {
             await database.CheckpointAsync().ConfigureAwait(false);
             CopyLine cp = (await CopyAsync("nothing").ConfigureAwait(false)).Print(options.Json);
-            Compare(cp, await MoveAsync("nothing").ConfigureAwait(false));
+            Compare(cp, await MoveAsync("nothing", new StepTimes()).ConfigureAwait(false));
         }
 
         public void Judge()
@@ -126,9 +129,8 @@ internal static class MoveBench
             return CopyLine.Of("move", "cp and sync", beside, fence.LengthBytes, took);
         }
 
-        private async Task<CopyLine[]> MoveAsync(string beside)
+        private async Task<CopyLine[]> MoveAsync(string beside, StepTimes steps)
         {
-            var steps = new StepTimes();
             string to = Path.Combine(folder, $"moved-{_moves++}.pitr");
             MoveResult moved = await database.MoveAsync(
                 new MoveRequest { Datafile = "main", Path = to, Progress = steps }).ConfigureAwait(false);
@@ -146,7 +148,7 @@ internal static class MoveBench
     /// </summary>
     private sealed class StepTimes : IProgress<JobProgress>
     {
-        private readonly Stopwatch _watch = Stopwatch.StartNew();
+        private readonly long _start = Stopwatch.GetTimestamp();
 
         public long Bytes { get; private set; }
 
@@ -156,9 +158,20 @@ internal static class MoveBench
 
         public TimeSpan Verified { get; private set; }
 
+        /// <summary>What the move did at a moment.</summary>
+        public string At(long timestamp)
+        {
+            TimeSpan at = Stopwatch.GetElapsedTime(_start, timestamp);
+            string doing = at < Began ? "before the copy"
+                : at < Copied ? "while it was copied"
+                : at < Verified ? "while it was verified"
+                : "after that: switch and flush";
+            return FormattableString.Invariant($"{at.TotalSeconds:F2} s after its begin, {doing}");
+        }
+
         public void Report(JobProgress value)
         {
-            TimeSpan now = _watch.Elapsed;
+            TimeSpan now = Stopwatch.GetElapsedTime(_start);
             Bytes = value.TotalBytes;
             if (Began == default)
                 Began = now;

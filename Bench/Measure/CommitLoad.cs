@@ -61,7 +61,7 @@ internal sealed class CommitLoad(PitrDatabase database, Table table, int rows)
             batch.Put(table, key, value);
             await database.CommitAsync(batch).ConfigureAwait(false);
             long ended = Stopwatch.GetTimestamp();
-            latencies.Add((long)((ended - began) * (1e9 / Stopwatch.Frequency)));
+            latencies.Add((long)((ended - began) * (1e9 / Stopwatch.Frequency)), ended);
             began = ended;
         }
     }

@@ -15,11 +15,15 @@ internal sealed class LatencyHistogram
 
     public long MaxNanoseconds { get; private set; }
 
-    public void Add(long nanoseconds)
+    /// <summary>When the longest ended: what was given with it.</summary>
+    public long MaxEnded { get; private set; }
+
+    public void Add(long nanoseconds, long ended = 0)
     {
         _counts[IndexOf(nanoseconds)]++;
         Count++;
-        MaxNanoseconds = Math.Max(MaxNanoseconds, nanoseconds);
+        if (nanoseconds > MaxNanoseconds)
+            (MaxNanoseconds, MaxEnded) = (nanoseconds, ended);
     }
 
     public void Add(LatencyHistogram other)
@@ -27,7 +31,8 @@ internal sealed class LatencyHistogram
         for (int i = 0; i < _counts.Length; i++)
             _counts[i] += other._counts[i];
         Count += other.Count;
-        MaxNanoseconds = Math.Max(MaxNanoseconds, other.MaxNanoseconds);
+        if (other.MaxNanoseconds > MaxNanoseconds)
+            (MaxNanoseconds, MaxEnded) = (other.MaxNanoseconds, other.MaxEnded);
     }
 
     /// <summary>The latency that the given share (0 to 1) of all stays below, in microseconds.</summary>
