@@ -8,8 +8,9 @@ namespace Pitr.Storage;
 /// What commits wait for is bounded by what is in flight at once, a chunk; the rate keeps their mean within bounds too.
 /// POLICY
 /// <code>
-///   usual           the mean of the WAL's syncs during which no chunk was in flight, over the last 64 or so: the same
-///                   load, without. At a limited rate there are always some, so it follows the load
+///   usual           the mean of the WAL's syncs during which no chunk was in flight: those since the last decision, so
+///                   that what slows down all of them for a moment slows down nothing here; if they are fewer than
+///                   eight, about the last 64. At a limited rate there are always some
 ///   present         the mean of all syncs since the last decision, the eight last ones at least
 ///   slow            the present mean is above 2 × the usual one, and 2 ms more than it. One sync counts as at most four
 ///                   times that bound: alone it changes nothing
@@ -50,6 +51,8 @@ internal sealed class BulkRate
     private double _present; // seconds, at the last decision
     private int _stepSyncs;
     private double _stepSeconds; // of these
+    private int _stepUsualSyncs;
+    private double _stepUsualSeconds; // of these
     private long _lastWalSync;
     private bool _hasWalSync;
     private int _inFlight;
@@ -133,18 +136,20 @@ internal sealed class BulkRate
             _lastWalSync = now;
             _hasWalSync = true;
             if (_usualSyncs >= PresentSyncsMin)
-                seconds = Math.Min(seconds, OneSyncMax * Bound);
+                seconds = Math.Min(seconds, OneSyncMax * BoundOf(_usual));
             _stepSyncs++;
             _stepSeconds += seconds;
             if (_inFlight == 0 && (!_hasChunk || _clock.GetElapsedTime(_lastChunk, now) >= took))
             {
                 _usualSyncs = Math.Min(_usualSyncs + 1, UsualSyncsMax);
                 _usual += (seconds - _usual) / _usualSyncs;
+                _stepUsualSyncs++;
+                _stepUsualSeconds += seconds;
             }
         }
     }
 
-    private double Bound => Math.Max(2 * _usual, _usual + AddedSecondsMax);
+    private static double BoundOf(double usual) => Math.Max(2 * usual, usual + AddedSecondsMax);
 
     private bool HasBegun(long now) =>
         (double.IsPositiveInfinity(_limit.BytesPerSecond) && !_isBeyondMax)
@@ -156,7 +161,7 @@ internal sealed class BulkRate
         _limit.BytesPerSecond = rate;
         _lastStep = now;
         _writtenInStep = 0;
-        (_stepSyncs, _stepSeconds) = (0, 0);
+        (_stepSyncs, _stepSeconds, _stepUsualSyncs, _stepUsualSeconds) = (0, 0, 0, 0);
     }
 
     private double Next(TimeSpan passed)
@@ -182,7 +187,8 @@ internal sealed class BulkRate
             return false;
         double share = Math.Min(1, (double)_stepSyncs / PresentSyncsMin);
         _present += ((_stepSeconds / _stepSyncs) - _present) * share;
-        return _present > Bound;
+        double usual = _stepUsualSyncs < PresentSyncsMin ? _usual : _stepUsualSeconds / _stepUsualSyncs;
+        return _present > BoundOf(usual);
     }
 
     private double Floor() => BytesPerSecondMin * Math.Pow(2, 40 * Math.Clamp(_fillOfBuffers() - 0.25, 0, 0.25));

@@ -133,12 +133,29 @@ public sealed class BulkRateTests
             double before = _rate.Decide();
             for (int n = 0; n < 8; n++)
                 Commit(Slow);
-            WriteBeside(1.5 * Slow, times: 1);
-            if (i >= 20) // until then the mean of more than 64 is not all of the new load
-                Assert.True(_rate.Decide() >= before);
+            MeetChunk(1.5 * Slow);
+            _clock.Advance(TimeSpan.FromMilliseconds(50));
+            Assert.True(_rate.Decide() >= before);
         }
 
         Assert.Equal(double.PositiveInfinity, _rate.Decide());
+    }
+
+    /// <summary>A disk and processors that others use too are slow for a moment, and then again.</summary>
+    [Fact]
+    public void What_slows_down_all_syncs_for_a_moment_does_not_halve_the_rate()
+    {
+        KnowUsual();
+        for (int i = 0; i < 60; i++)
+        {
+            double before = _rate.Decide();
+            double now = i % 3 == 0 ? 50 * Usual : Usual;
+            for (int n = 0; n < 8; n++)
+                Commit(now);
+            MeetChunk(now);
+            _clock.Advance(TimeSpan.FromMilliseconds(50));
+            Assert.True(_rate.Decide() >= before);
+        }
     }
 
     [Fact]
@@ -194,12 +211,18 @@ public sealed class BulkRateTests
         for (int i = 0; i < times; i++)
         {
             _rate.Decide();
-            _rate.Begin();
-            for (int n = 0; n < 8; n++)
-                _rate.ReportWalSync(TimeSpan.FromMilliseconds(syncMilliseconds));
-            _rate.End(1 << 20);
+            MeetChunk(syncMilliseconds);
             _clock.Advance(TimeSpan.FromMilliseconds(50));
         }
+    }
+
+    /// <summary>Eight syncs of the WAL while a chunk is in flight.</summary>
+    private void MeetChunk(double syncMilliseconds)
+    {
+        _rate.Begin();
+        for (int n = 0; n < 8; n++)
+            _rate.ReportWalSync(TimeSpan.FromMilliseconds(syncMilliseconds));
+        _rate.End(1 << 20);
     }
 
     private void Chunk()
