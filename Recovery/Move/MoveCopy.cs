@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.IO.Hashing;
 using Pitr.Storage;
 
 namespace Pitr.Recovery;
@@ -19,8 +18,8 @@ namespace Pitr.Recovery;
 /// INVARIANTS
 ///   MC1  Until Stamp no meta page of it is of the kind datafile, so that it never opens as one (H17). From Create on
 ///        one of them says whose it is, so that what a crash leaves of it is known to be ours.
-///   MC2  Stamp comes after Verify: all of it was read again and is what was read of the origin, and every page that
-///        counts has its checksum and number.
+///   MC2  Stamp comes after Verify: all of it was read again once it was durable and is, byte by byte, what its still
+///        origin has, and every page that counts has its checksum and number.
 ///   MC3  Its lock is held from Create on, and handed on with <see cref="TakeLock"/>.
 ///
 /// The other meta page stays an unfinished copy's, of the generation before; the next flush writes over it. A page that
@@ -37,7 +36,6 @@ internal sealed class MoveCopy : IDisposable
     private readonly MetaPage _meta;
     private IFileHandle? _handle;
     private IDisposable? _lock;
-    private UInt128 _sum;
     private bool _isProven;
 
     private MoveCopy(IFileSystem files, PacedWriter writer, MovePlan plan, MetaPage meta) =>
@@ -99,46 +97,47 @@ internal sealed class MoveCopy : IDisposable
     /// <param name="cancellation">Ends it before a block is written.</param>
     public void CopyPages(Action<int> wait, Action<int> copied, CancellationToken cancellation)
     {
-        var sum = new XxHash128();
         using (IFileHandle origin = _files.Open(_plan.Origin, FileOpen.Read))
         {
             ForEachBlock(
-                origin,
-                (offset, block) =>
+                (offset, length) =>
                 {
-                    wait(block.Length);
+                    wait(length);
                     cancellation.ThrowIfCancellationRequested();
-                    sum.Append(block);
-                    _writer.Write(_handle!, offset, block);
-                    copied(block.Length);
+                    origin.StartRead(offset + length, BlockBytes);
+                    RequireWhole(origin, offset, length, _writer.Copy(origin, _handle!, offset, length));
+                    copied(length);
                 },
                 cancellation);
         }
 
         _writer.Sync(_handle!);
-        _sum = sum.GetCurrentHashAsUInt128();
     }
 
-    /// <summary>Reads the copy again, all of it.</summary>
+    /// <summary>Reads the copy and its origin, all of both, and compares them.</summary>
     /// <param name="reachable">Asked only if a page fails its checksum.</param>
     /// <param name="verified">Called with the bytes of each block.</param>
     /// <param name="cancellation">Ends it between two blocks.</param>
     /// <exception cref="DamageException">PageChecksum: the copy differs, or a page that counts is damaged.</exception>
     public void Verify(IReachablePages reachable, Action<int> verified, CancellationToken cancellation)
     {
-        var sum = new XxHash128();
         var suspects = new List<uint>();
-        ForEachBlock(
-            _handle!,
-            (offset, block) =>
-            {
-                sum.Append(block);
-                AddSuspects(offset, block, suspects);
-                verified(block.Length);
-            },
-            cancellation);
-        if (sum.GetCurrentHashAsUInt128() != _sum)
-            throw MoveErrors.CopyDiffers(_plan.Datafile, _plan.Copy);
+        byte[] there = GC.AllocateUninitializedArray<byte>(BlockBytes);
+        byte[] here = GC.AllocateUninitializedArray<byte>(BlockBytes);
+        using (IFileHandle origin = _files.Open(_plan.Origin, FileOpen.Read))
+        {
+            ForEachBlock(
+                (offset, length) =>
+                {
+                    Span<byte> copy = Read(_handle!, offset, here.AsSpan(0, length));
+                    if (!copy.SequenceEqual(Read(origin, offset, there.AsSpan(0, length))))
+                        throw MoveErrors.CopyDiffers(_plan.Datafile, _plan.Copy);
+                    AddSuspects(offset, copy, suspects);
+                    verified(length);
+                },
+                cancellation);
+        }
+
         Predicate<uint>? counts = suspects.Count == 0 ? null : reachable.Of(_plan.Origin);
         foreach (uint page in suspects)
         {
@@ -202,21 +201,26 @@ internal sealed class MoveCopy : IDisposable
         _writer.Write(_handle!, meta.Slot * (long)PageLayout.PageBytes, page);
     }
 
-    private delegate void Block(long offset, ReadOnlySpan<byte> bytes);
-
-    private void ForEachBlock(IFileHandle from, Block take, CancellationToken cancellation)
+    private void ForEachBlock(Action<long, int> take, CancellationToken cancellation)
     {
-        byte[] block = GC.AllocateUninitializedArray<byte>(BlockBytes);
         for (long at = MetaPage.Slots * PageLayout.PageBytes; at < LengthBytes; at += BlockBytes)
         {
             cancellation.ThrowIfCancellationRequested();
-            int want = (int)Math.Min(BlockBytes, LengthBytes - at);
-            from.StartRead(at + want, BlockBytes);
-            int read = from.Read(at, block.AsSpan(0, want));
-            if (read < want)
-                throw DatafileErrors.TooShort(from.Path, LengthBytes, at + read);
-            take(at, block.AsSpan(0, want));
+            take(at, (int)Math.Min(BlockBytes, LengthBytes - at));
         }
+    }
+
+    private Span<byte> Read(IFileHandle from, long offset, Span<byte> block)
+    {
+        from.StartRead(offset + block.Length, BlockBytes);
+        RequireWhole(from, offset, block.Length, from.Read(offset, block));
+        return block;
+    }
+
+    private void RequireWhole(IFileHandle from, long offset, int want, long got)
+    {
+        if (got < want)
+            throw DatafileErrors.TooShort(from.Path, LengthBytes, offset + got);
     }
 
     private static void AddSuspects(long offset, ReadOnlySpan<byte> block, List<uint> suspects)

@@ -98,6 +98,14 @@ internal interface IFileHandle : IDisposable
     void Write(long offset, ReadOnlySpan<byte> bytes);
 
     /// <summary>
+    /// Copies a range of another file to the same place in this one: copy_file_range where both are of the real disk
+    /// and it can, else by reading and writing.
+    /// </summary>
+    /// <returns>The bytes copied: fewer than asked for only if the other file ends before.</returns>
+    long CopyFrom(IFileHandle origin, long offset, long lengthBytes) =>
+        RangeCopy.ByHand(origin, this, offset, lengthBytes);
+
+    /// <summary>
     /// fdatasync: content and length are durable when it returns. Never call it again after it threw.
     /// </summary>
     void SyncData();

@@ -9,9 +9,9 @@ namespace Pitr.Storage;
 /// <remarks>
 /// POLICY
 /// <code>
-///   chunk                   at most 1 MiB (256 KiB below 64 MiB/s), each followed by StartWriteback; the one before is
-///                           awaited then. So two are in flight at once, or one while the rate makes it wait, and a
-///                           sync of the WAL waits for no more, whatever the rate
+///   chunk                   at most 1 MiB (256 KiB below 64 MiB/s), each followed by StartWriteback
+///   in flight               beside commits two chunks, and none while the rate makes the next one wait: a sync of the
+///                           WAL waits for no more, whatever the rate; without commits eight
 ///   before a sync           at most 8 MiB per file beside commits, 64 MiB without: what the disk may still have in a
 ///                           cache of its own, and the next sync of the WAL may have to wait for
 ///   rate                    <see cref="BulkRate"/>'s
@@ -34,6 +34,8 @@ internal sealed class PacedWriter
     public const long DirtyBytesMax = 8L << 20;
     public const long DirtyBytesMaxAlone = 64L << 20;
 
+    private const int ChunksInFlight = 2;
+    private const int ChunksInFlightAlone = 8;
     private const double SlowBelow = 64.0 * (1 << 20);
 
     private readonly Action<TimeSpan> _delay;
@@ -56,14 +58,13 @@ internal sealed class PacedWriter
         HandleState state = StateOf(handle);
         while (!bytes.IsEmpty)
         {
-            int length = Math.Min(bytes.Length, _rate.Decide() < SlowBelow ? ChunkBytesSlow : ChunkBytesMax);
-            Wait(_rate.Book(length), handle, state);
-            _rate.Begin();
+            int length = AwaitTurn(handle, state, bytes.Length);
             int written = 0;
             try
             {
-                WriteChunk(handle, state, offset, bytes[..length]);
+                handle.Write(offset, bytes[..length]);
                 written = length;
+                WriteBack(handle, state, offset, length);
             }
             finally
             {
@@ -75,6 +76,35 @@ internal sealed class PacedWriter
         }
     }
 
+    /// <summary>Copies a range of another file to the same place, in chunks, at the pace that the WAL allows.</summary>
+    /// <returns>The bytes copied: fewer than asked for only if the other file ends before.</returns>
+    public long Copy(IFileHandle origin, IFileHandle handle, long offset, long lengthBytes)
+    {
+        HandleState state = StateOf(handle);
+        long done = 0;
+        while (done < lengthBytes)
+        {
+            int length = AwaitTurn(handle, state, lengthBytes - done);
+            int copied = 0;
+            try
+            {
+                copied = (int)handle.CopyFrom(origin, offset + done, length);
+                if (copied > 0)
+                    WriteBack(handle, state, offset + done, copied);
+            }
+            finally
+            {
+                _rate.End(copied);
+            }
+
+            done += copied;
+            if (copied < length)
+                break;
+        }
+
+        return done;
+    }
+
     /// <summary>Writes what commits will wait for: in chunks, but not paced.</summary>
     public void WriteUrgent(IFileHandle handle, long offset, ReadOnlySpan<byte> bytes)
     {
@@ -82,7 +112,9 @@ internal sealed class PacedWriter
         while (!bytes.IsEmpty)
         {
             int length = Math.Min(bytes.Length, ChunkBytesMax);
-            WriteChunk(handle, state, offset, bytes[..length]);
+            RequireUsable(handle, state);
+            handle.Write(offset, bytes[..length]);
+            WriteBack(handle, state, offset, length);
             offset += length;
             bytes = bytes[length..];
         }
@@ -111,52 +143,56 @@ internal sealed class PacedWriter
     /// <summary>How long a sync of the WAL took. Called by the WAL's owner after each.</summary>
     public void ReportWalSync(TimeSpan took) => _rate.ReportWalSync(took);
 
-    private void WriteChunk(IFileHandle handle, HandleState state, long offset, ReadOnlySpan<byte> chunk)
+    /// <summary>Waits until the next chunk may be written, and begins it; returns its length.</summary>
+    private int AwaitTurn(IFileHandle handle, HandleState state, long leftBytes)
     {
         RequireUsable(handle, state);
-        handle.Write(offset, chunk);
-        int length = chunk.Length;
-        RunSync(state, () => handle.StartWriteback(offset, length));
-        AwaitStarted(handle, state);
-        state.Started = (offset, length);
-        state.DirtyBytes += length;
-        if (state.DirtyBytes >= (_rate.IsAlone ? DirtyBytesMaxAlone : DirtyBytesMax))
-            Sync(handle, state);
-    }
-
-    private void Wait(TimeSpan delay, IFileHandle handle, HandleState state)
-    {
-        if (delay <= TimeSpan.Zero)
-            return;
+        int length = (int)Math.Min(leftBytes, _rate.Decide() < SlowBelow ? ChunkBytesSlow : ChunkBytesMax);
+        TimeSpan wait = _rate.Book(length);
         _rate.Begin();
+        if (wait <= TimeSpan.Zero)
+            return length;
         try
         {
-            RequireUsable(handle, state);
-            AwaitStarted(handle, state);
+            AwaitStarted(handle, state, chunks: 0); // nothing is in flight while it waits
         }
         finally
         {
             _rate.End(0);
         }
 
-        _delay(delay);
+        _delay(wait);
+        _rate.Begin();
+        return length;
+    }
+
+    private void WriteBack(IFileHandle handle, HandleState state, long offset, int length)
+    {
+        RunSync(state, () => handle.StartWriteback(offset, length));
+        state.Started.Enqueue((offset, length));
+        AwaitStarted(handle, state, (_rate.IsAlone ? ChunksInFlightAlone : ChunksInFlight) - 1);
+        state.DirtyBytes += length;
+        if (state.DirtyBytes >= (_rate.IsAlone ? DirtyBytesMaxAlone : DirtyBytesMax))
+            Sync(handle, state);
+    }
+
+    /// <summary>Until at most so many chunks are in flight.</summary>
+    private static void AwaitStarted(IFileHandle handle, HandleState state, int chunks)
+    {
+        while (state.Started.Count > chunks)
+        {
+            (long offset, long length) = state.Started.Dequeue();
+            RunSync(state, () => handle.AwaitWriteback(offset, length));
+        }
     }
 
     private HandleState StateOf(IFileHandle handle) => _handles.GetValue(handle, static _ => new HandleState());
-
-    private static void AwaitStarted(IFileHandle handle, HandleState state)
-    {
-        if (state.Started is not { } started)
-            return;
-        RunSync(state, () => handle.AwaitWriteback(started.Offset, started.LengthBytes));
-        state.Started = null;
-    }
 
     private static void Sync(IFileHandle handle, HandleState state)
     {
         RequireUsable(handle, state);
         RunSync(state, handle.SyncData);
-        state.Started = null;
+        state.Started.Clear();
         state.DirtyBytes = 0;
     }
 
@@ -181,11 +217,12 @@ internal sealed class PacedWriter
 
     private sealed class HandleState
     {
-        public (long Offset, long LengthBytes)? Started;
+        public readonly Queue<(long Offset, long LengthBytes)> Started = [];
         public long DirtyBytes;
         public volatile bool Failed;
     }
 }
+
 /// <summary>The failures that bulk writing adds to those of the disk.</summary>
 internal static class PacedWriterErrors
 {

@@ -111,6 +111,17 @@ internal static unsafe partial class PosixCalls
         !IsApple ? SyncFile(folder) : FileControl(folder, FullSync) != -1 ? 0 : SyncFile(folder);
 
     /// <summary>
+    /// Copies at most so many bytes to the same place in another file; the number copied, 0 at the end, -1 if it can't.
+    /// </summary>
+    public static nint CopyRange(DescriptorHandle from, DescriptorHandle to, long offset, long lengthBytes)
+    {
+        if (IsApple)
+            return -1;
+        long at = offset;
+        return CopyFileRange(from, ref offset, to, ref at, (nuint)lengthBytes, 0);
+    }
+
+    /// <summary>
     /// Begins to write a range back, and waits for it if asked to; 0 where the system has no such call.
     /// </summary>
     public static int WriteBack(DescriptorHandle file, long offset, long lengthBytes, bool waits)
@@ -309,6 +320,10 @@ internal static unsafe partial class PosixCalls
 
     [LibraryImport(Libc, EntryPoint = "posix_fadvise")]
     private static partial int Advise(DescriptorHandle file, long offset, long lengthBytes, int advice);
+
+    [LibraryImport(Libc, EntryPoint = "copy_file_range", SetLastError = true)]
+    private static partial nint CopyFileRange(
+        DescriptorHandle from, ref long fromOffset, DescriptorHandle to, ref long toOffset, nuint lengthBytes, uint flags);
 
     [LibraryImport(Libc, EntryPoint = "sync_file_range", SetLastError = true)]
     private static partial int SyncFileRange(DescriptorHandle file, long offset, long lengthBytes, uint flags);

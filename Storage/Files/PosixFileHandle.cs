@@ -11,6 +11,8 @@ internal sealed unsafe class PosixFileHandle(DescriptorHandle file, string path)
 {
     public string Path => path;
 
+    private DescriptorHandle Descriptor => file;
+
     public long LengthBytes
     {
         get
@@ -57,6 +59,24 @@ internal sealed unsafe class PosixFileHandle(DescriptorHandle file, string path)
                     throw Failed("write");
             }
         }
+    }
+
+    /// <summary>Whatever keeps the kernel from it, copying by hand tells whose failure it is.</summary>
+    public long CopyFrom(IFileHandle origin, long offset, long lengthBytes)
+    {
+        long done = 0;
+        while (done < lengthBytes && origin is PosixFileHandle other)
+        {
+            nint copied = PosixCalls.CopyRange(other.Descriptor, file, offset + done, lengthBytes - done);
+            if (copied > 0)
+                done += copied;
+            else if (copied == 0 || PosixCalls.LastErrno() != Errno.EINTR)
+                break;
+        }
+
+        return done == lengthBytes
+            ? done
+            : done + RangeCopy.ByHand(origin, this, offset + done, lengthBytes - done);
     }
 
     public void SyncData()
