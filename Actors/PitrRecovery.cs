@@ -160,5 +160,5 @@ public static class PitrRecovery
     /// <summary>
     /// A relative path is taken from where the caller runs; what the control file keeps must mean the same everywhere.
     /// </summary>
-    private static string Absolute(string store) => StoreAddress.Parse(store, Environment.CurrentDirectory).Place;
+    private static string Absolute(string store) => StoreAddress.Parse(store, Environment.CurrentDirectory).Absolute;
 }

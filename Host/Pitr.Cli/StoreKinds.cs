@@ -4,7 +4,8 @@ namespace Pitr.Cli;
 internal static class StoreKinds
 {
     /// <summary>All of them.</summary>
-    public static IReadOnlyList<ArchiveStoreKind> All { get; } = [];
+    public static IReadOnlyList<ArchiveStoreKind> All { get; } =
+        [Pitr.Archive.S3.S3ArchiveStores.Default, Pitr.Archive.AzureBlob.AzureBlobArchiveStores.Default];
 
     /// <summary>The defaults, with all kinds of stores.</summary>
     public static PitrOptions Options { get; } = new() { ArchiveStoreKinds = All };

@@ -45,6 +45,9 @@ internal sealed partial record StoreAddress(
         : Options.IsEmpty ? $"{Scheme}://{Path}"
         : $"{Scheme}://{Path}?{string.Join('&', Options.Select(static option => $"{option.Key}={Uri.EscapeDataString(option.Value)}"))}";
 
+    /// <summary>As it was written, but that a folder means the same wherever it is read.</summary>
+    public string Absolute => IsFolder ? Path : Text;
+
     /// <summary>Reads an address.</summary>
     /// <param name="text">What was written.</param>
     /// <param name="baseFolder">What a relative path is relative to; absolute.</param>

@@ -1,3 +1,6 @@
+using Amazon.Runtime;
+using Pitr.Archive.AzureBlob;
+using Pitr.Archive.S3;
 using Pitr.Recovery;
 using Pitr.Simulation;
 using Pitr.Storage;
@@ -16,7 +19,8 @@ internal sealed class StoreUnderTest : IDisposable
         (_open, _end) = (open, end ?? (static () => { }));
 
     /// <summary>Every kind that can be had on this machine.</summary>
-    public static IReadOnlyList<string> Kinds { get; } = ["folder", "simulated folder", "folder of a folder"];
+    public static IReadOnlyList<string> Kinds { get; } =
+        ["folder", "simulated folder", "folder of a folder", "s3", .. Azurite.WhyNot is null ? ["azblob"] : Array.Empty<string>()];
 
     /// <summary>A new store of a kind.</summary>
     public static StoreUnderTest Of(string kind)
@@ -34,6 +38,16 @@ internal sealed class StoreUnderTest : IDisposable
             case "folder of a folder":
                 (SimulatedDisk below, _) = ArchiveTestData.NewStore();
                 return new StoreUnderTest(number => new PrefixedStore(ArchiveTestData.Store(below, seed: number), "sets/a/"));
+            case "s3":
+                S3Double service = S3Double.StartAsync().GetAwaiter().GetResult();
+                var address = StoreAddress.Parse($"s3://{S3Double.Bucket}/db?endpoint={service.Endpoint}", "/");
+                var kindOfS3 = new S3ArchiveStores(new BasicAWSCredentials(S3Double.AccessKey, S3Double.SecretKey));
+                return new StoreUnderTest(
+                    _ => kindOfS3.Open(address), () => service.DisposeAsync().AsTask().GetAwaiter().GetResult());
+            case "azblob":
+                var box = StoreAddress.Parse($"azblob://{Azurite.NewContainer().Name}/db", "/");
+                var kindOfAzure = new AzureBlobArchiveStores(Azurite.ConnectionString);
+                return new StoreUnderTest(_ => kindOfAzure.Open(box));
             default:
                 throw new ArgumentOutOfRangeException(nameof(kind), kind, "There is no such kind.");
         }
