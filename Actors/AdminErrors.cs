@@ -88,6 +88,13 @@ internal static class AdminErrors
         $"Nothing in this WAL names a table '{table}'.",
         "Give its number (tableId in the dump), or look into a store or a segment that holds a checkpoint since it was made.");
 
+    public static NotFoundException KeyNotInWal(string table, string key, bool onlyDeleted) => new(
+        ErrorCode.KeyUnknown,
+        $"No transaction in this WAL {(onlyDeleted ? "deleted" : "touched")} key '{key}' of table '{table}'.",
+        onlyDeleted
+            ? "Leave --deleted out for what set it, or look further back: --archive STORE"
+            : "See how the key is written (--hex, and case), or look further back: --archive STORE");
+
     public static NotFoundException KeyUnknown(string table, string key) => new(
         ErrorCode.KeyUnknown,
         $"Table '{table}' has no key '{key}'.",

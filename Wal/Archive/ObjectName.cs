@@ -13,6 +13,7 @@ namespace Pitr.Wal;
 ///   wal/TTTTTTTTNNNNNNNNNNNNNNNN.zst      a whole segment: timeline 8, number 16 hexadecimal digits
 ///   wal/TTTTTTTTNNNNNNNNNNNNNNNN.part-SSSSSSSSSSSSSSSS-EEEEEEEEEEEEEEEE.zst
 ///                                         the stream's bytes [S, E) of that segment
+///   index/keys-TTTTTTTTNNNNNNNNNNNNNNNN.idx  which keys a whole segment's records touch
 ///   history/TTTTTTTT.json                 a timeline's history; whoever creates it has claimed the number
 ///   owner/TTTTTTTT-QQQQQQQQQQQQQQQQ.json  the Q-th engine start that took the timeline; the highest Q owns it
 ///   backups/…                             backup sets (Recovery)
@@ -66,6 +67,10 @@ internal static class ObjectName
     /// <summary>What the names of all segments and parts of a timeline begin with.</summary>
     public static string TimelinePrefix(TimelineId timeline) =>
         string.Create(CultureInfo.InvariantCulture, $"{WalPrefix}{timeline.Value:X8}");
+
+    /// <summary>The name of the index of a whole segment; it does not begin as a segment's does.</summary>
+    public static string KeyIndex(TimelineId timeline, ulong number) =>
+        string.Create(CultureInfo.InvariantCulture, $"index/keys-{timeline.Value:X8}{number:X16}.idx");
 
     /// <summary>The name of a timeline's history.</summary>
     public static string History(TimelineId timeline) =>

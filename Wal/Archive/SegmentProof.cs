@@ -16,15 +16,18 @@ namespace Pitr.Wal;
 /// </remarks>
 internal sealed class SegmentProof(WalFolder folder, WalIdentity identity)
 {
-    private Lsn? _next; // where the next record begins
-    private uint _crc; // of the record before it
+    private ulong? _number; // the last segment that was proved
+    private (Lsn At, uint Crc)? _begin; // how its chain began: at which record, and the CRC of the one before
+    private (Lsn At, uint Crc)? _next; // the same of the segment behind it
 
     /// <summary>Proves one segment.</summary>
     /// <param name="number">Which.</param>
     /// <param name="file">The file's bytes.</param>
     /// <param name="timelineStart">Where the timeline's first record begins.</param>
     /// <param name="end">Up to where records are durable: at or above the segment's end.</param>
-    public void Require(ulong number, ReadOnlyMemory<byte> file, Lsn timelineStart, Lsn end)
+    /// <param name="index">Gets the records that begin in the segment.</param>
+    public void Require(
+        ulong number, ReadOnlyMemory<byte> file, Lsn timelineStart, Lsn end, KeyIndexBuilder? index = null)
     {
         string path = folder.PathOf(new SegmentName(identity.Timeline, number));
         SegmentHeader header = SegmentHeader.Read(file.Span, path);
@@ -35,10 +38,15 @@ internal sealed class SegmentProof(WalFolder folder, WalIdentity identity)
         }
         using var bytes = new SegmentBytes(folder, identity, number, file[SegmentHeader.Bytes..]);
         Lsn start = folder.Geometry.StartOf(number);
-        Lsn? from = _next >= start ? _next : FirstRecord(bytes, start, timelineStart);
+        // Again, if the push that it was proved for has failed.
+        (Lsn At, uint Crc)? known = number == _number ? _begin : number == _number + 1 ? _next : null;
+        Lsn? from = known?.At ?? FirstRecord(bytes, start, timelineStart);
         if (from is null || from >= bytes.To)
+        {
+            (_number, _begin, _next) = (number, known, known);
             return; // one record fills the segment
-        uint? chained = _next == from ? _crc : null;
+        }
+        uint? chained = known?.Crc;
         using var reader = new WalReader(bytes, from == timelineStart
             ? WalRange.OfTimeline(identity.Lineage, from.Value, end).UpTo(end)
             : WalRange.FromKnown(identity.Lineage, from.Value, end).UpTo(end));
@@ -47,7 +55,10 @@ internal sealed class SegmentProof(WalFolder folder, WalIdentity identity)
             if (!reader.MoveNext())
             {
                 if (reader.End!.At >= bytes.To)
+                {
+                    index?.GiveUp();
                     return; // the rest of the last record is in a segment that is not here
+                }
                 throw reader.End.ToException();
             }
             if (isFirst && chained is { } crc && reader.Current.PreviousCrc != crc)
@@ -55,8 +66,9 @@ internal sealed class SegmentProof(WalFolder folder, WalIdentity identity)
                 throw WalErrors.WalDamaged(
                     path, bytes.Place(from.Value).Offset, from.Value, "a record does not follow the one before it");
             }
+            index?.Add(reader.Current);
         }
-        (_next, _crc) = (reader.Next, reader.LastCrc);
+        (_number, _begin, _next) = (number, known, (reader.Next, reader.LastCrc));
     }
 
     private Lsn? FirstRecord(SegmentBytes bytes, Lsn start, Lsn timelineStart)

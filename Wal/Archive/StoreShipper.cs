@@ -29,7 +29,7 @@ internal enum ShipStep
 ///                 number is claimed (H27) and its owner object taken (H26); strays removed
 ///   2. parents    WAL of ancestors that is still here, up to the fork: whole segments whole, the fork's as a part
 ///                 (H31); while another database owns the ancestor, only whether that one has shipped it is looked at
-///   3. segments   finished ones, in order: prove, push, read back, delete their parts (H36)
+///   3. segments   finished ones, in order: prove, push, read back, put their key index, delete their parts (H36)
 ///   4. tail       what is durable of the unfinished one, as a part; joined when there are many (H25)
 /// Before each push the owner object is read (H26, O1).
 ///
@@ -268,11 +268,13 @@ internal sealed class StoreShipper
             return;
         }
         ArchivedSegment whole = Whole(_folder.Identity, _next, durable);
-        _proof.Require(_next, whole.Plain, _path.Last.StartLsn, durable);
+        var index = new KeyIndexBuilder();
+        _proof.Require(_next, whole.Plain, _path.Last.StartLsn, durable, index);
         if (!_cameFromStore(new SegmentName(_folder.Identity.Timeline, _next)))
         {
             _owner!.RequireStillMine();
             ArchivePush.Push(_store, whole);
+            index.PutInto(_store, whole.Identity);
             ArchivePush.DeleteParts(_store, whole);
         }
         ContinueAt(_next + 1);
@@ -368,14 +370,18 @@ internal sealed class StoreShipper
         }
         bool isWhole = to == _folder.Geometry.StartOf(name.Number + 1);
         ArchivedSegment stretch = isWhole ? Whole(identity, name.Number, to) : Stretch(identity, name.Number, from, to);
+        var index = new KeyIndexBuilder();
         if (isWhole)
         {
             new SegmentProof(_folder, identity).Require(
-                name.Number, stretch.Plain, entry.StartLsn, _path.LimitOf(entry.Lineage)!.Value);
+                name.Number, stretch.Plain, entry.StartLsn, _path.LimitOf(entry.Lineage)!.Value, index);
         }
         ArchivePush.Push(_store, stretch);
         if (isWhole)
+        {
+            index.PutInto(_store, stretch.Identity);
             ArchivePush.DeleteParts(_store, stretch);
+        }
         _parentsDone = _parentsDone.Add(name);
     }
 

@@ -5,13 +5,16 @@ using Pitr.Wal;
 
 namespace Pitr.Cli;
 
-/// <summary><c>pitr wal dump SEGMENT|STORE</c>: one JSON record a line.</summary>
+/// <summary>
+/// <c>pitr wal dump SEGMENT|STORE</c>: one JSON record a line; <c>pitr wal find</c>: who touched a key, and when.
+/// </summary>
 internal static class WalCommand
 {
     public static Command Create(CliContext cli)
     {
         var command = new Command("wal", "Look into WAL segments.");
         command.Subcommands.Add(DumpVerb(cli));
+        command.Subcommands.Add(WalFindCommand.Create(cli));
         return command;
     }
 

@@ -3,6 +3,15 @@ using Pitr.Wal;
 
 namespace Pitr.Cli;
 
+/// <summary>A good record, where it was found.</summary>
+/// <param name="Timeline">Whose.</param>
+/// <param name="Bytes">The whole record.</param>
+internal readonly record struct FoundRecord(TimelineId Timeline, ReadOnlyMemory<byte> Bytes)
+{
+    /// <summary>The record; valid as long as its bytes.</summary>
+    public WalRecord Record => new(Bytes.Span);
+}
+
 /// <summary>
 /// The records in pieces of the WAL, as far as they are good: for looking, not for recovery.
 /// </summary>
@@ -10,35 +19,54 @@ namespace Pitr.Cli;
 /// Pieces that follow each other are joined, so that a record which spans segments comes whole, and once. What does not
 /// pass is stepped over in multiples of 8 bytes: a piece that begins within a record shows what follows it. Memory
 /// holds one piece and the record that it does not hold to its end.
+/// A piece that is not wanted is read only if the one before it ends within a record, and gives no other then.
+/// THREADS  one.
 /// </remarks>
-internal static class SegmentRecords
+/// <param name="source">Where they are.</param>
+/// <param name="wanted">Which pieces may have what is looked for; null: all.</param>
+internal sealed class SegmentRecords(SegmentPieces source, Func<PieceSource, bool>? wanted = null)
 {
-    /// <summary>The records, by timeline and LSN.</summary>
-    public static IEnumerable<RecordDescription> Read(SegmentPieces source, CancellationToken cancellationToken)
+    /// <summary>Pieces that were read.</summary>
+    public int PiecesRead { get; private set; }
+
+    /// <summary>The records, by timeline and LSN; each valid until the next one is asked for.</summary>
+    public IEnumerable<FoundRecord> Read(CancellationToken cancellationToken)
     {
         StreamPiece? rest = null; // what came before the next piece and is no whole record yet
         Lsn? stop = null;
-        foreach (StreamPiece next in source.Pieces)
+        foreach (PieceSource next in source.Pieces)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            bool follows = rest is not null && Follows(rest, next);
+            bool isWanted = wanted?.Invoke(next) ?? true;
+            if (!isWanted && (rest is not { Bytes.IsEmpty: false } || rest.Timeline != next.Timeline))
+            {
+                rest = null;
+                continue;
+            }
+            StreamPiece fresh = next.Read();
+            PiecesRead++;
+            bool follows = rest is not null && Follows(rest, fresh);
             if (stop is { } first && (!follows || rest!.From >= first))
                 break;
-            foreach (RecordDescription record in follows ? [] : Drain(rest))
+            foreach (FoundRecord record in follows ? [] : Drain(rest))
                 yield return record;
-            StreamPiece piece = follows ? Join(rest!, next) : next;
+            StreamPiece piece = follows ? Join(rest!, fresh) : fresh;
             if (source.OnlyFirst)
-                stop ??= next.To;
+                stop ??= fresh.To;
             int at = 0;
-            while (TryNext(piece, ref at, isLast: false, out RecordDescription? record))
+            bool isOver = !isWanted && !follows;
+            while (!isOver && TryNext(piece, ref at, isLast: false, out FoundRecord record))
             {
-                if (stop is { } end && Lsn.Parse(record!.StartLsn) >= end)
+                Lsn start = record.Record.StartLsn;
+                if (stop is { } end && start >= end)
                     yield break;
-                yield return record!;
+                isOver = !isWanted && start >= fresh.From;
+                if (!isOver)
+                    yield return record;
             }
-            rest = piece with { From = piece.From + at, Bytes = piece.Bytes[at..] };
+            rest = isOver ? null : piece with { From = piece.From + at, Bytes = piece.Bytes[at..] };
         }
-        foreach (RecordDescription record in stop is { } last && rest!.From >= last ? [] : Drain(rest))
+        foreach (FoundRecord record in stop is { } last && rest!.From >= last ? [] : Drain(rest))
             yield return record;
     }
 
@@ -57,17 +85,17 @@ internal static class SegmentRecords
     }
 
     /// <summary>What is good behind something that only looked like the beginning of a long record.</summary>
-    private static IEnumerable<RecordDescription> Drain(StreamPiece? rest)
+    private static IEnumerable<FoundRecord> Drain(StreamPiece? rest)
     {
         int at = 0;
-        while (rest is not null && TryNext(rest, ref at, isLast: true, out RecordDescription? record))
-            yield return record!;
+        while (rest is not null && TryNext(rest, ref at, isLast: true, out FoundRecord record))
+            yield return record;
     }
 
     /// <summary>
     /// The next good record; false at the end, or where one begins that the piece does not hold to its end.
     /// </summary>
-    private static bool TryNext(StreamPiece piece, ref int at, bool isLast, out RecordDescription? description)
+    private static bool TryNext(StreamPiece piece, ref int at, bool isLast, out FoundRecord record)
     {
         ReadOnlySpan<byte> stream = piece.Bytes.Span;
         for (; at + RecordCodec.HeaderBytes <= stream.Length; at += 8)
@@ -80,17 +108,16 @@ internal static class SegmentRecords
             {
                 if (isLast)
                     continue;
-                description = null;
+                record = default;
                 return false;
             }
-            var record = new WalRecord(stream.Slice(at, (int)length));
-            if (!RecordCodec.CrcMatches(record.Bytes, piece.Lineage))
+            if (!RecordCodec.CrcMatches(stream.Slice(at, (int)length), piece.Lineage))
                 continue;
-            description = WalDump.DescribeWithOperations(record);
+            record = new FoundRecord(piece.Timeline, piece.Bytes.Slice(at, (int)length));
             at += (int)length;
             return true;
         }
-        description = null;
+        record = default;
         return false;
     }
 }

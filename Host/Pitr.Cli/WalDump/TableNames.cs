@@ -1,6 +1,4 @@
 using System.Globalization;
-using System.Text;
-using System.Text.Json;
 using Pitr.Actors;
 using Pitr.Storage;
 using Pitr.Wal;
@@ -9,64 +7,82 @@ namespace Pitr.Cli;
 
 /// <summary>
 /// Which table ids have which names, from what tells it: a database's control file, records that create and drop
-/// tables, and the control file that each checkpoint record holds. Ids are never given twice; a name may be, so it may
-/// have several.
+/// tables, the control file that each checkpoint record holds, and the indexes of archived segments. Ids are never
+/// given twice; a name may be, so it may have several.
 /// </summary>
 internal sealed class TableNames
 {
-    private readonly Dictionary<uint, string> _names = [];
+    private readonly Dictionary<uint, NamedTable> _tables = [];
 
     /// <summary>The name of a table; null if nothing told it yet.</summary>
-    public string? this[uint table] => _names.GetValueOrDefault(table);
+    public string? this[uint table] => _tables.GetValueOrDefault(table)?.Name;
 
     /// <summary>Learns from a database's control file.</summary>
     public void Learn(ControlFile control)
     {
         foreach (CatalogueTable table in control.Catalogue.Tables)
-            _names[table.Id.Value] = table.Name;
+            Learn(new NamedTable(table.Id, table.FileId, table.Name));
     }
 
     /// <summary>Learns from a record.</summary>
-    public void Learn(RecordDescription record)
+    public void Learn(WalRecord record)
     {
-        bool isCheckpoint = record.Kind == nameof(WalRecordKind.Checkpoint);
-        if (record.Event is null || (!isCheckpoint && !IsOfTable(record)))
+        if (record.Kind is not (WalRecordKind.CreateTable or WalRecordKind.DropTable or WalRecordKind.Checkpoint))
             return;
-        using JsonDocument text = JsonDocument.Parse(record.Event);
-        if (isCheckpoint)
-            LearnPayload(text.RootElement.GetProperty("controlFile").GetString()!);
-        else
-            _names[text.RootElement.GetProperty("tableId").GetUInt32()] = text.RootElement.GetProperty("name")
-                .GetString()!;
+        switch (record.Event)
+        {
+            case WalEvent.CreateTable created:
+                Learn(new NamedTable(created.TableId, created.FileId, created.Name));
+                break;
+            case WalEvent.DropTable dropped:
+                Learn(new NamedTable(dropped.TableId, dropped.FileId, dropped.Name));
+                break;
+            case WalEvent.Checkpoint checkpoint:
+                LearnTables(checkpoint);
+                break;
+            default:
+                break;
+        }
     }
 
-    /// <summary>The table that a record creates or drops; null if it does neither.</summary>
-    public static uint? TableOf(RecordDescription record)
-    {
-        if (record.Event is null || !IsOfTable(record))
-            return null;
-        using JsonDocument text = JsonDocument.Parse(record.Event);
-        return text.RootElement.GetProperty("tableId").GetUInt32();
-    }
-
-    /// <summary>The ids of a table that is given by its name or its number.</summary>
+    /// <summary>
+    /// The tables of a name, or the one of a number, after everything that there is was looked at for names: by the
+    /// indexes where there are some.
+    /// </summary>
     /// <exception cref="NotFoundException">TableUnknown: nothing names it.</exception>
-    public IReadOnlySet<uint> IdsOf(string table)
+    public IReadOnlyList<NamedTable> Find(string table, SegmentPieces source, CancellationToken cancellationToken)
     {
-        if (uint.TryParse(table, NumberStyles.None, CultureInfo.InvariantCulture, out uint id))
-            return new HashSet<uint> { id };
-        HashSet<uint> ids = [.. _names.Where(pair => pair.Value == table).Select(pair => pair.Key)];
-        return ids.Count > 0 ? ids : throw AdminErrors.TableNotInWal(table);
+        bool isNumber = uint.TryParse(table, NumberStyles.None, CultureInfo.InvariantCulture, out uint id);
+        if (!isNumber || !_tables.ContainsKey(id))
+        {
+            var without = new HashSet<PieceSource>(ReferenceEqualityComparer.Instance);
+            foreach (PieceSource piece in source.Pieces)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                KeyIndex? index = piece.Index();
+                if (index is null)
+                    without.Add(piece);
+                foreach (NamedTable named in index?.Tables ?? [])
+                    Learn(named);
+            }
+            var unindexed = new SegmentRecords(source, without.Contains);
+            foreach (FoundRecord found in unindexed.Read(cancellationToken))
+                Learn(found.Record);
+        }
+        if (isNumber)
+            return [_tables.GetValueOrDefault(id) ?? new NamedTable(new TableId(id), default, table)];
+        NamedTable[] tables = [.. _tables.Values.Where(named => named.Name == table)];
+        return tables.Length > 0 ? tables : throw AdminErrors.TableNotInWal(table);
     }
 
-    private static bool IsOfTable(RecordDescription record) =>
-        record.Kind is nameof(WalRecordKind.CreateTable) or nameof(WalRecordKind.DropTable);
+    private void Learn(NamedTable table) => _tables[table.Id.Value] = table;
 
-    private void LearnPayload(string payload)
+    private void LearnTables(WalEvent.Checkpoint checkpoint)
     {
         try
         {
-            Learn(ControlFileStore.DecodePayload("wal", Encoding.UTF8.GetBytes(payload)));
+            foreach (NamedTable table in KeyIndexBuilder.TablesOf(checkpoint))
+                Learn(table);
         }
         catch (DamageException)
         {

@@ -38,46 +38,36 @@ internal sealed class WalDumpWriter
     public bool AsHex { get; init; }
 
     /// <summary>
-    /// Writes them. With a table's name, what there is is read twice: a name may stand behind what it names.
+    /// Writes them. With a table's name, what there is and has no index is read twice: a name may stand behind what it
+    /// names.
     /// </summary>
     public void WriteTo(Stream output, CancellationToken cancellationToken)
     {
         if (Source.Database is { } folder)
             _names.Learn(new ControlFileStore(EngineFactory.FileSystemOf(new PitrOptions()), folder).ReadAny());
-        IReadOnlySet<uint>? tables = Table is null ? null : FindTable(cancellationToken);
-        string? key = Key is null ? null : Convert.ToHexString(Key);
-        foreach (RecordDescription record in SegmentRecords.Read(Source, cancellationToken))
+        IReadOnlyList<NamedTable>? tables = Table is null
+            ? null
+            : _names.Find(Table, Source, cancellationToken);
+        var query = new WalQuery(tables, Key);
+        var records = new SegmentRecords(Source, piece => MayHave(piece, query));
+        foreach (FoundRecord found in records.Read(cancellationToken))
         {
+            WalRecord record = found.Record;
             _names.Learn(record);
-            var lsn = Lsn.Parse(record.Lsn);
-            if (lsn <= From || lsn > To || !Concerns(record, tables, key))
+            if (record.Lsn <= From || record.Lsn > To || !query.Concerns(record))
                 continue;
             using (var json = new Utf8JsonWriter(output, JsonForm))
-                Write(json, record);
+                Write(json, WalDump.DescribeWithOperations(record));
             output.WriteByte((byte)'\n');
         }
     }
 
-    private IReadOnlySet<uint> FindTable(CancellationToken cancellationToken)
+    private bool MayHave(PieceSource piece, WalQuery query)
     {
-        if (!char.IsAsciiDigit(Table![0]))
-        {
-            foreach (RecordDescription record in SegmentRecords.Read(Source, cancellationToken))
-                _names.Learn(record);
-        }
-        return _names.IdsOf(Table);
-    }
-
-    private static bool Concerns(RecordDescription record, IReadOnlySet<uint>? tables, string? key)
-    {
-        if (tables is null && key is null)
-            return true;
-        if (record.Operations is { } operations)
-        {
-            return operations.Any(operation =>
-                tables?.Contains(operation.TableId) != false && (key is null || operation.Key == key));
-        }
-        return key is null && TableNames.TableOf(record) is { } table && tables!.Contains(table);
+        if ((From > Lsn.Zero || To < Lsn.MaxValue) && piece.Range() is { } range
+            && (range.To <= From || range.From >= To))
+            return false;
+        return query.IsForAll || piece.Index() is not { } index || query.MayConcern(index);
     }
 
     internal void Write(Utf8JsonWriter json, RecordDescription record)

@@ -116,6 +116,47 @@ internal static class StepCheck
         }
     }
 
+    /// <summary>
+    /// The index of a segment says yes to whatever its records do (H46). Answers how many indexed records go over the
+    /// end of their segment.
+    /// </summary>
+    public static int Indexes(StepEngine engine)
+    {
+        int over = 0;
+        foreach (IArchiveStore store in engine.Stores)
+        {
+            WalGeometry geometry = engine.Wal.Geometry;
+            ArchiveCatalog catalog = ArchiveCatalog.Load(store);
+            TimelineEntry last = engine.History.Last;
+            var sources = new WalSources([new ArchiveWalSource(store, catalog, geometry)], geometry);
+            WalCoverage coverage = sources.Along(engine.History, last.StartLsn, Lsn.MaxValue);
+            if (coverage.End == last.StartLsn)
+                continue;
+            KeyIndex? index = null;
+            using PathReader reader = WalSources.Open(engine.History, coverage, last.StartLsn);
+            while (reader.MoveNext())
+            {
+                WalRecord record = reader.Current;
+                ulong number = geometry.NumberOf(record.StartLsn);
+                if (index?.Number != number)
+                    index = KeyIndex.Read(store, last.Timeline, number);
+                if (index is not null && geometry.NumberOf(record.Lsn + -8) > number)
+                    over++;
+                OperationReader operations = record.Operations;
+                while (record.Kind == WalRecordKind.Transaction && index is not null && operations.MoveNext())
+                {
+                    var table = new NamedTable(operations.Table, operations.File, "");
+                    ReadOnlySpan<byte> key = operations.Key[OperationCodec.TableIdBytes..];
+                    if (!index.MayTouch(table) || !index.MayTouch(table, key)
+                        || (operations.Kind == OperationKind.Delete && !index.MayDelete(table, key)))
+                        throw new SimulationFailure($"The index of segment {number:X} denies the record at {record.Lsn} (H46).");
+                }
+            }
+        }
+
+        return over;
+    }
+
     /// <summary>Every number that is claimed in a store is that of some database there, or is about to be (H32).</summary>
     public static void Claims(SimulatedDisk disk, IEnumerable<StepDatabase> databases, IReadOnlyList<IArchiveStore> stores)
     {

@@ -7,7 +7,7 @@ namespace Pitr.Simulation;
 internal sealed class StepHazards
 {
     /// <summary>The numbers of hazards go to here.</summary>
-    public const int Last = 45;
+    public const int Last = 46;
 
     /// <summary>
     /// Those whose schedules the steps can bring about. Of the others, H38, H40 and H42 belong to what is not built
@@ -16,7 +16,7 @@ internal sealed class StepHazards
     public static readonly int[] Reachable =
     [
         1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30,
-        31, 32, 33, 34, 35, 36, 37, 39, 41, 43, 44, 45,
+        31, 32, 33, 34, 35, 36, 37, 39, 41, 43, 44, 45, 46,
     ];
 
     /// <summary>What each count means, in words: for the table.</summary>
@@ -64,6 +64,7 @@ internal sealed class StepHazards
         [43] = "a table was dropped that an open transaction read",
         [44] = "an opening removed what a torn group had reached, and crashed on its way",
         [45] = "a fenced file spills",
+        [46] = "an indexed record goes over the end of its segment",
     };
 
     private readonly long[] _counts = new long[Last + 1];

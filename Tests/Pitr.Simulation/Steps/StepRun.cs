@@ -377,7 +377,11 @@ internal sealed class StepRun
         if (model.CutAt(end) > 0)
             Hazards.Note(2);
         if (isWithArchive)
+        {
             StepCheck.Archive(engine, model);
+            if (StepCheck.Indexes(engine) > 0)
+                Hazards.Note(46);
+        }
         foreach (StepFile file in engine.Files)
         {
             if (engine.AheadAtOpening.Contains(file.Id))

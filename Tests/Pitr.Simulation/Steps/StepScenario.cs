@@ -231,6 +231,7 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
             model.CutAt(StepCheck.Run(engine, model));
             StepCheck.NothingIsLeftOfMoves(engine);
             StepCheck.Archive(engine, model);
+            StepCheck.Indexes(engine);
             if (engine.Stores.Count > 0)
                 StepCheck.Sets(engine.Stores[0]);
         }

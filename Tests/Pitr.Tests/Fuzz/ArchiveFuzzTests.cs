@@ -38,6 +38,41 @@ public sealed class ArchiveFuzzTests
     }
 
     [Fact]
+    public void A_key_index_with_any_content_is_used_or_is_none()
+    {
+        var table = new NamedTable(new TableId(7), new FileId(1), "orders");
+        ulong[] entries = [.. Enumerable.Range(0, 100).Select(n =>
+            KeyIndex.Entry.OfKey(KeyIndex.Entry.Touched, table.Id, Encoding.ASCII.GetBytes($"key-{n}")))];
+        byte[] good = KeyIndex.Of(ArchiveTestData.Identity(5), 1_000, entries, [table]).Encode();
+        FuzzRun.Run(new FuzzTarget(
+            "key index", [good],
+            (bytes, _) =>
+            {
+                if (KeyIndex.TryDecode(bytes) is not { } index)
+                    return null;
+                Assert.True(index.MayTouch(table, "key-5"u8) | index.MayDelete(table, "x"u8) | true);
+                Assert.All(index.Tables, named => Assert.NotNull(named.Name));
+                return index.Encode();
+            },
+            static _ => false)
+        {
+            Mutate = static (bytes, chance) => chance.Percent(40)
+                ? ByteMutator.Mutate(bytes, chance)
+                : ByteMutator.MutateWithin(bytes, chance, 8, KeyIndex.HeaderBytes),
+            Repair = static bytes =>
+            {
+                if (bytes.Length >= 16)
+                {
+                    "PITRKEYS"u8.CopyTo(bytes);
+                    BinaryPrimitives.WriteUInt64LittleEndian(
+                        bytes.AsSpan(bytes.Length - 8), XxHash3.HashToUInt64(bytes.AsSpan(0, bytes.Length - 8)));
+                }
+                return bytes;
+            },
+        });
+    }
+
+    [Fact]
     public void A_history_with_any_text_is_read_or_is_damage()
     {
         TimelineHistory history = ArchiveTestData.First.Fork(

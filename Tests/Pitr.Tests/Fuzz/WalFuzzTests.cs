@@ -308,7 +308,7 @@ public sealed class WalFuzzTests
         _ = record.CommitTime;
         _ = record.RawClock;
         RecordDescription description = WalDump.DescribeWithOperations(record);
-        new TableNames().Learn(description);
+        new TableNames().Learn(record);
         using var json = new System.Text.Json.Utf8JsonWriter(System.IO.Stream.Null);
         new WalDumpWriter { Source = new SegmentPieces([], Database: null, OnlyFirst: false) }.Write(json, description);
     }

@@ -125,6 +125,23 @@ public sealed partial class DocumentationTests : IDisposable
     }
 
     [Fact]
+    public async Task The_guide_to_which_transaction_did_it_goes_as_it_is_told()
+    {
+        string archive = Path.Combine(_home, "archive");
+        Outcome outcome = await ShellAsync(
+            $"pitr init shop --archive {archive} --wal-segment-size 64KiB\nserve shop\n"
+            + "export PITR_HOST=127.0.0.1:$PORT; pitr table create orders\n"
+            + $"pitr backup --to {archive}; pitr put orders 4711 lamp; pitr put orders 1 rug; pitr delete orders 4711\n"
+            + "pitr put orders 2 vase; shipped\n"
+            + string.Concat(Blocks("docs/guide/which-transaction.md")) + "pitr get orders 4711\n",
+            ("/mnt/archive", archive));
+        Assert.True(outcome.ExitCode == 0, outcome.ToString());
+        Assert.Contains("\"operation\":\"delete\"", outcome.Output, StringComparison.Ordinal);
+        Assert.Contains("just before the last one: pitr restore --from", outcome.Output, StringComparison.Ordinal);
+        Assert.EndsWith("\nlamp\n", outcome.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task The_guide_to_fencing_goes_as_it_is_told()
     {
         Outcome outcome = await ShellAsync(

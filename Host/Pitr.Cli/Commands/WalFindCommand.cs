@@ -1,0 +1,128 @@
+using System.CommandLine;
+using System.Text.Json;
+using Pitr.Actors;
+using Pitr.Storage;
+using Pitr.Wal;
+using Spectre.Console;
+
+namespace Pitr.Cli;
+
+/// <summary>
+/// <c>pitr wal find --table T --key K</c>: which transactions touched or deleted a key, when, and the target that
+/// stops just before. Reads a database's WAL, also while it runs, and its stores.
+/// </summary>
+internal static class WalFindCommand
+{
+    public static Command Create(CliContext cli)
+    {
+        var table = new Option<string>("--table")
+        {
+            HelpName = "T",
+            Description = "The table, by its name (each that ever had it) or its number.",
+            Required = true,
+        };
+        var key = new Option<string>("--key") { HelpName = "K", Description = "The key.", Required = true };
+        var deleted = new Option<bool>("--deleted") { Description = "Only what removed it, a drop too." };
+        Option<DateTimeOffset?> since = CliContext.OptionOf<DateTimeOffset?>(
+            "--since", "T", "Only what was committed at or after this moment.", text => TextForms.Time(text));
+        var archive = new Option<string[]>("--archive")
+        {
+            HelpName = "STORE",
+            Description = "A store to look into; those of the database's settings are looked into anyway.",
+        };
+        Option<bool> hex = DataOptions.Hex();
+        Symbol[] symbols = [table, key, deleted, since, archive, hex];
+        return cli.Verb("find", "Find the transactions that touched a key.", symbols, async (parsed, cancellation) =>
+        {
+            string keyText = parsed.GetRequiredValue(key);
+            string? folder = cli.DatabaseFolder(parsed);
+            List<string> stores = [.. (parsed.GetValue(archive) ?? []).Select(cli.Console.FullStore)];
+            if (folder is null && stores.Count == 0)
+            {
+                throw new UsageException(
+                    "It is not said whose WAL.",
+                    "Name the database's folder with --database DIR (it may be running), or a store: --archive STORE");
+            }
+            if (folder is not null)
+                stores.AddRange(StoresOf(folder, cli.Console).Where(store => !stores.Contains(store)));
+            var finder = new KeyFinder
+            {
+                Source = SegmentPieces.Of(folder, stores),
+                Table = parsed.GetRequiredValue(table),
+                Key = TextForms.Bytes(keyText, parsed.GetValue(hex)),
+                OnlyDeleted = parsed.GetValue(deleted),
+                Since = parsed.GetValue(since) ?? DateTimeOffset.MinValue,
+            };
+            KeySearchResult result =
+                await Task.Run(() => finder.Find(cancellation), cancellation).ConfigureAwait(false);
+            return result.Touches.Count > 0
+                ? new Answer(
+                    json => Write(json, finder.Table, keyText, result), console => Write(console, result, stores))
+                : throw AdminErrors.KeyNotInWal(finder.Table, keyText, finder.OnlyDeleted);
+        });
+    }
+
+    private static string[] StoresOf(string folder, CliConsole console)
+    {
+        IFileSystem files = EngineFactory.FileSystemOf(new PitrOptions());
+        if (!new ControlFileStore(files, folder).Exists)
+            throw EngineErrors.NotADatabase(folder);
+        return
+        [
+            .. (DatabaseSettings.Read(files, folder).Stores ?? [])
+                .Concat(LayeredSettings.Read(folder, console.Settings()).Options.ArchiveStores)
+                .Select(store => StoreAddress.Parse(store, folder).Folder).Distinct(),
+        ];
+    }
+
+    private static void Write(Utf8JsonWriter json, string table, string key, KeySearchResult result)
+    {
+        json.WriteStartObject();
+        json.WriteString("table", table);
+        json.WriteString("key", key);
+        json.WriteNumber("segments", result.Segments);
+        json.WriteNumber("segmentsRead", result.SegmentsRead);
+        json.WriteStartArray("touches");
+        foreach (KeyTouch touch in result.Touches)
+        {
+            json.WriteStartObject();
+            json.WriteString("operation", NameOf(touch.Kind));
+            json.WriteNumber("timeline", touch.Timeline.Value);
+            json.WriteString("lsn", touch.Lsn.ToString());
+            json.WriteString("startLsn", touch.StartLsn.ToString());
+            json.WriteString("time", TextForms.Time(touch.Time));
+            if (touch.TransactionId.Value != 0)
+                json.WriteNumber("transactionId", touch.TransactionId.Value);
+            if (touch.Kind == TouchKind.Put)
+                json.WriteNumber("valueBytes", touch.ValueBytes);
+            json.WriteString("targetBefore", result.TargetBefore(touch));
+            json.WriteEndObject();
+        }
+        json.WriteEndArray();
+        json.WriteEndObject();
+    }
+
+    private static void Write(IAnsiConsole console, KeySearchResult result, List<string> stores)
+    {
+        console.Write(TextShapes.Rows(
+            ["time", "what", "transaction", "timeline", "LSN", "value"],
+            result.Touches.Select(touch => new[]
+            {
+                TextForms.Time(touch.Time), NameOf(touch.Kind),
+                touch.TransactionId.Value == 0 ? "" : touch.TransactionId.ToString(), touch.Timeline.ToString(),
+                touch.Lsn.ToString(), touch.Kind == TouchKind.Put ? TextShapes.Bytes(touch.ValueBytes) : "",
+            })));
+        console.WriteLine($"{result.SegmentsRead} of {result.Segments} segments read");
+        console.WriteLine(
+            $"just before the last one: pitr restore --from {stores.FirstOrDefault() ?? "STORE"} --into DIR "
+            + result.TargetBefore(result.Touches[^1]));
+    }
+
+    private static string NameOf(TouchKind kind) => kind switch
+    {
+        TouchKind.Put => "put",
+        TouchKind.Delete => "delete",
+        TouchKind.DropTable => "drop-table",
+        _ => "drop-datafile",
+    };
+}
