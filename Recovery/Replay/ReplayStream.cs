@@ -17,8 +17,8 @@ internal sealed record ReplayOptions
     public long PendingBytesMax { get; init; } = 256 << 20;
 
     /// <summary>
-    /// After so much WAL everything is delivered and a <see cref="ReplayStep.Barrier"/> says so: a place for a
-    /// checkpoint.
+    /// After so much WAL, at the end of a group, everything is delivered and a <see cref="ReplayStep.Barrier"/> says so:
+    /// a place for a checkpoint.
     /// </summary>
     public long BytesPerBarrier { get; init; } = 1L << 30;
 }
@@ -73,6 +73,7 @@ internal readonly record struct ReplayProgress(
 ///       table is dropped at or above that LSN in what is known so far.
 ///   P3  No file that lies above the cut takes part (H34); a catalogue above the cut does not either (H43).
 ///   P4  Batches of a file, and the events about it, come in LSN order.
+///   P5  A barrier stands between two groups: what a file is flushed to, and the redo point, is the end of one (H1).
 ///
 /// THREADS  one, but for <see cref="WantBarrier"/>; a delivered batch belongs to its receiver. Credits and back pressure are the caller's: who does not
 /// call <see cref="MoveNext"/> reads nothing.
@@ -98,6 +99,7 @@ internal sealed class ReplayStream : IDisposable
     private long _pendingBytes;
     private Lsn _barrierAt;
     private volatile bool _isBarrierWanted;
+    private bool _isBehindBarrier; // the record at which the records stand: it is not taken yet
     private Lsn _through;
     private long _timeTicks;
     private TransactionId _transactionId;
@@ -161,7 +163,7 @@ internal sealed class ReplayStream : IDisposable
     }
 
     /// <summary>
-    /// A barrier behind the record that is read, although it is not due: who got the changes has no room for many more.
+    /// A barrier behind the group that is read, although it is not due: who got the changes has no room for many more.
     /// Any thread.
     /// </summary>
     public void WantBarrier() => _isBarrierWanted = true;
@@ -184,7 +186,7 @@ internal sealed class ReplayStream : IDisposable
     {
         for (int n = 0; n < 4096 && _ready.Count == 0; n++)
         {
-            if (_through >= _cut || !_records.MoveNext())
+            if (_through >= _cut || (!_isBehindBarrier && !_records.MoveNext()))
             {
                 EndHere();
                 return;
@@ -195,6 +197,12 @@ internal sealed class ReplayStream : IDisposable
                 EndHere();
                 return;
             }
+            if (!_isBehindBarrier && EndsGroup(record))
+            {
+                _isBehindBarrier = true;
+                return;
+            }
+            _isBehindBarrier = false;
             Take(record);
         }
     }
@@ -221,13 +229,21 @@ internal sealed class ReplayStream : IDisposable
             _timeTicks = record.CommitTimeTicks;
         if (_pendingBytes >= _options.PendingBytesMax)
             DeliverAll();
-        if (_through >= _barrierAt || _isBarrierWanted)
-        {
-            _isBarrierWanted = false;
-            DeliverAll();
-            _ready.Enqueue(new ReplayStep.Barrier(_through, Progress.Time, _transactionId));
-            _barrierAt = _through + _options.BytesPerBarrier;
-        }
+    }
+
+    /// <summary>
+    /// A barrier before the first record of a group, if one is due (P5): who reads from there later, and does not know
+    /// how far the WAL was durable, would take the rest of a group for bytes that are no record.
+    /// </summary>
+    private bool EndsGroup(WalRecord next)
+    {
+        if ((_through < _barrierAt && !_isBarrierWanted) || next.GroupStart != next.StartLsn || _recordCount == 0)
+            return false;
+        _isBarrierWanted = false;
+        DeliverAll();
+        _ready.Enqueue(new ReplayStep.Barrier(_through, Progress.Time, _transactionId));
+        _barrierAt = _through + _options.BytesPerBarrier;
+        return true;
     }
 
     private void TakeTransaction(WalRecord record, Lsn lsn)

@@ -111,7 +111,8 @@ internal sealed class TarSetWriter
             throw RecoveryErrors.WalGap(hole.Timeline, hole.From, hole.To, sources.Names);
         WalStretch[] written = [.. coverage.Stretches.Select(
             stretch => stretch with { Open = () => Include(history, stretch, cancellation) })];
-        using PathReader reader = WalSources.Open(history, coverage with { Stretches = written }, StartLsn);
+        using PathReader reader = WalSources.Open(
+            history, coverage with { Stretches = written, DurableEnd = stop }, StartLsn);
         Lsn reached = StartLsn;
         while (reached < stop && reader.MoveNext())
             reached = reader.Current.Lsn;

@@ -12,6 +12,7 @@ internal sealed class MemoryWal
     private readonly List<byte> _body = [];
     private uint _operationCount;
     private uint _previousCrc;
+    private ulong _groupStart;
 
     public MemoryWal(TimelineEntry timeline)
     {
@@ -33,6 +34,9 @@ internal sealed class MemoryWal
     /// <summary>What the clock said; null: the commit time.</summary>
     public DateTimeOffset? RawClock { get; set; }
     public ulong LastTransactionId { get; set; }
+
+    /// <summary>The next record is of the group of the one before it.</summary>
+    public bool IsInGroup { get; set; }
 
     public MemoryWal Put(uint file, uint table, ReadOnlySpan<byte> key, ReadOnlySpan<byte> value) =>
         Operation(OperationKind.Put, file, table, key, value);
@@ -70,7 +74,12 @@ internal sealed class MemoryWal
 
     private Lsn Append(ReadOnlySpan<byte> body, WalRecordKind kind, ulong transactionId, uint operationCount)
     {
-        Time = Time.AddSeconds(1);
+        if (!IsInGroup)
+        {
+            Time = Time.AddSeconds(1);
+            _groupStart = End.Value;
+        }
+
         byte[] record = new byte[RecordCodec.LengthOf(body.Length)];
         body.CopyTo(record.AsSpan(RecordCodec.HeaderBytes));
         var stamp = new RecordStamp
@@ -79,7 +88,7 @@ internal sealed class MemoryWal
             PreviousCrc = _previousCrc,
             Kind = kind,
             StartLsn = End.Value,
-            GroupStart = End.Value,
+            GroupStart = _groupStart,
             TransactionId = transactionId,
             CommitTimeTicks = Time.UtcTicks,
             RawClockTicks = (RawClock ?? Time).UtcTicks,

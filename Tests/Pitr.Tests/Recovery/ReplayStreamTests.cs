@@ -86,6 +86,41 @@ public sealed class ReplayStreamTests
             Assert.IsType<ReplayStep.Changes>(stream.Current);
     }
 
+    /// <summary>
+    /// P5, H1: where a replay flushes, no group is cut: WAL is read from there again, by others too, and the rest of a group
+    /// begins with no record that passes by itself.
+    /// </summary>
+    [Fact]
+    public void A_barrier_that_is_due_within_a_group_comes_behind_its_last_record()
+    {
+        var wal = new MemoryWal();
+        var ends = new List<Lsn>();
+        for (int group = 0; group < 6; group++)
+        {
+            for (int i = 0; i < 20; i++, wal.IsInGroup = true)
+                wal.Put(1, 1, "a"u8, new byte[200]).Commit();
+            wal.IsInGroup = false;
+            ends.Add(wal.End);
+        }
+
+        using var stream = new ReplayStream(
+            wal.Read(), OneTable(wal), Lsn.MaxValue, new ReplayOptions { ChangesPerBatch = 7, BytesPerBarrier = 3000 });
+        var barriers = new List<Lsn>();
+        while (stream.MoveNext())
+        {
+            if (stream.Current is ReplayStep.Barrier barrier)
+                barriers.Add(barrier.Through);
+        }
+
+        Assert.Equal(ends.SkipLast(1), barriers);
+        Assert.Equal(ends[^1], stream.Progress.Through);
+        foreach (Lsn from in barriers)
+        {
+            using PathReader again = wal.Read(from);
+            Assert.True(again.MoveNext());
+        }
+    }
+
     [Fact]
     public void A_cut_within_a_record_is_refused()
     {
