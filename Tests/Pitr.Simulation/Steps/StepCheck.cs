@@ -196,12 +196,16 @@ internal static class StepCheck
         HashSet<string> own = [.. engine.Control.Catalogue.Files
             .Select(file => Catalogue.FullPath(engine.Folder, file.Path))
             .SelectMany(path => (string[])[path, LinkedName.Resolve(disk, path)])];
-        foreach (string name in disk.List(engine.Folder))
+        string prefix = StepMove.OwnPrefix(engine.Folder);
+        IEnumerable<string> places = disk.List(engine.Folder).Select(name => $"{engine.Folder}/{name}")
+            .Concat(disk.List(StepSettings.Outside).Where(name => name.StartsWith(prefix, StringComparison.Ordinal))
+                .Select(static name => $"{StepSettings.Outside}/{name}"));
+        foreach (string path in places)
         {
-            bool isOfMove = name.EndsWith(StepMove.Ending, StringComparison.Ordinal)
-                || name.EndsWith(MovePlan.AsideSuffix, StringComparison.Ordinal);
-            if (isOfMove && !own.Contains($"{engine.Folder}/{name}"))
-                throw new SimulationFailure($"{name} is left over from a move (H19).");
+            bool isOfMove = path.EndsWith(StepMove.Ending, StringComparison.Ordinal)
+                || path.EndsWith(MovePlan.AsideSuffix, StringComparison.Ordinal);
+            if (isOfMove && !own.Contains(path))
+                throw new SimulationFailure($"{path} is left over from a move (H19).");
         }
     }
 
@@ -264,16 +268,19 @@ internal static class StepCheck
         return [.. strays];
     }
 
-    /// <summary>Copies a folder as `cp -r` does; nothing of it is synced.</summary>
+    /// <summary>Copies a folder as `cp -rL` does; nothing of it is synced. A link that leads nowhere is left out.</summary>
     public static void CopyFolder(SimulatedDisk disk, string from, string to)
     {
         disk.CreateFolder(to);
         foreach (string name in disk.List(from))
         {
-            if (disk.Stat($"{from}/{name}") is { IsFolder: true })
+            switch (disk.Stat($"{from}/{name}"))
             {
-                CopyFolder(disk, $"{from}/{name}", $"{to}/{name}");
-                continue;
+                case { IsFolder: true }:
+                    CopyFolder(disk, $"{from}/{name}", $"{to}/{name}");
+                    continue;
+                case { IsSymlink: true, Inode: 0 }:
+                    continue;
             }
 
             using IFileHandle copy = disk.Open($"{to}/{name}", FileOpen.CreateNew);

@@ -19,6 +19,8 @@ internal sealed class StepHand(
     /// <summary>Does one thing to the disk and opens it.</summary>
     public void Touch()
     {
+        if (_random.Chance(60) && new StepMoveHand(disk, database, settings, memory, hazards, seed).Touch(Open, Fresh))
+            return;
         switch (_random.Next(13))
         {
             case 0:
@@ -45,13 +47,17 @@ internal sealed class StepHand(
         }
     }
 
-    /// <summary>Also those that were moved, and what a crash left of moving them; links are no files.</summary>
+    /// <summary>
+    /// Also those that were moved, out of the folder too, and what a crash left of moving them; links are no files.
+    /// </summary>
     private string[] Datafiles(string folder) =>
-        [.. disk.List(folder)
-            .Where(static name => name.EndsWith(".pitr", StringComparison.Ordinal)
-                || name.EndsWith(StepMove.Ending, StringComparison.Ordinal))
-            .Select(name => $"{folder}/{name}")
-            .Where(path => disk.Stat(path) is { IsSymlink: false })];
+        [.. disk.List(folder).Select(name => $"{folder}/{name}")
+            .Concat(disk.List(StepSettings.Outside)
+                .Where(name => name.StartsWith(StepMove.OwnPrefix(folder), StringComparison.Ordinal))
+                .Select(static name => $"{StepSettings.Outside}/{name}"))
+            .Where(path => (path.EndsWith(".pitr", StringComparison.Ordinal)
+                    || path.EndsWith(StepMove.Ending, StringComparison.Ordinal))
+                && disk.Stat(path) is { IsSymlink: false })];
 
     private void DamageDatafile()
     {
@@ -170,13 +176,13 @@ internal sealed class StepHand(
     private StepEngine Fresh() =>
         StepEngine.Open(database.Folder, settings.OptionsFor(disk, seed + 1), memory);
 
-    private void Open() => Open(mustReach: null);
+    private bool Open() => Open(mustReach: null);
 
     /// <summary>
     /// A typed error, or what the oracle says at the end that is found: one that is right, or, if WAL was taken away,
-    /// any that others know of.
+    /// any that others know of. False if it was refused.
     /// </summary>
-    private void Open(Lsn? mustReach)
+    private bool Open(Lsn? mustReach)
     {
         StepEngine engine;
         try
@@ -185,7 +191,7 @@ internal sealed class StepHand(
         }
         catch (PitrException told) when (told is not BugException)
         {
-            return;
+            return false;
         }
 
         using (engine)
@@ -212,5 +218,7 @@ internal sealed class StepHand(
                 // A check of the file tells it, which is what a check is for.
             }
         }
+
+        return true;
     }
 }

@@ -43,6 +43,7 @@ internal sealed class StepLife
             (settings.FlushWeight, () => new StepFlush(scene, scene.AnyFile())),
             (3, () => new StepMove(scene, scene.AnyFile())),
             (4, () => scene.FencedFile() is { } fenced ? new StepSpill(scene, fenced) : null),
+            (settings.TarWeight, () => new StepTar(scene)),
         ];
         if (settings.Without.Length > 0)
         {

@@ -20,6 +20,9 @@ internal sealed class StepMemory(StepSettings settings) : IDisposable
     /// </summary>
     public HashSet<ulong> SoundDatafiles { get; } = [];
 
+    /// <summary>The same for tars that were found to be whole sets.</summary>
+    public HashSet<ulong> SoundTars { get; } = [];
+
     private static DatafileEnvironment EnvironmentFor(StepSettings settings)
     {
         DatafileEnvironment drawn = EngineFactory.EnvironmentFor(settings.OptionsFor(new SimulatedDisk(), seed: 0));

@@ -72,6 +72,9 @@ internal sealed class StepModel
     /// <summary>Backup sets that are whole, with their stops.</summary>
     public List<(string Id, Lsn Stop)> Sets { get; } = [];
 
+    /// <summary>Tars that have got their names.</summary>
+    public HashSet<string> Tars { get; } = [];
+
     public IReadOnlyList<ModelRecord> Records => _records;
 
     /// <summary>Where the log may end: at what was acknowledged, or behind a record that is under way.</summary>
@@ -123,6 +126,7 @@ internal sealed class StepModel
         };
         copy._records.AddRange(_records);
         copy.Sets.AddRange(Sets);
+        copy.Tars.UnionWith(Tars);
         return copy;
     }
 

@@ -78,6 +78,7 @@ internal sealed class StepRun
         using var memory = new StepMemory(_settings);
         var disk = new SimulatedDisk(_seed);
         disk.CreateFolders(StepSettings.Outside);
+        disk.CreateFolders(StepDiskCheck.Tars);
         EngineCreation.Create(Folder, _settings.OptionsFor(disk, _seed));
         List<StepDatabase> databases = [];
         string folder = Folder;
@@ -239,6 +240,8 @@ internal sealed class StepRun
     private void Verify(Crash crash, string folder, bool mayCrashAgain, StepMemory memory, SimulatedDisk? past)
     {
         Crash? touched = mayCrashAgain && _random.Chance(20) ? crash.Copy() : null;
+        if (mayCrashAgain)
+            TouchRestores(crash, folder, memory);
         foreach (StepDatabase database in crash.Databases)
         {
             if (database.Folder == folder || database.IsUnfinished || _random.Chance(10))
@@ -256,6 +259,23 @@ internal sealed class StepRun
             RequireNothingOpen(touched.Disk);
             _where = where;
         }
+    }
+
+    /// <summary>One in three restores that a crash cut off has a datafile of its source put in.</summary>
+    private void TouchRestores(Crash crash, string folder, StepMemory memory)
+    {
+        bool Exists(StepDatabase one) => one.IsUnfinished && new ControlFileStore(crash.Disk, one.Folder).Exists;
+        if (!crash.Databases.Any(Exists) || !_random.Chance(33))
+            return;
+        Crash touched = crash.Copy();
+        StepDatabase source = touched.Databases.First(one => one.Folder == folder);
+        foreach (StepDatabase restored in touched.Databases.Where(Exists))
+        {
+            new StepRestoreHand(
+                touched.Disk, source, restored, _settings, memory, Hazards, _seed + (++_opened * 7919)).Touch();
+        }
+
+        RequireNothingOpen(touched.Disk);
     }
 
     private void Verify(Crash crash, StepDatabase database, bool mayCrashAgain, StepMemory memory)
@@ -285,6 +305,7 @@ internal sealed class StepRun
             };
         }
 
+        StepDiskCheck.Run(crash.Disk, database, _settings, memory);
         StepModel before = database.Model.Copy();
         var after = new List<Crash>();
         using (StepEngine? engine = TryOpen(database, crash.Disk, memory))

@@ -139,6 +139,7 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
             using var memory = new StepMemory(Settings);
             var disk = new SimulatedDisk(seed);
             disk.CreateFolders(StepSettings.Outside);
+            disk.CreateFolders(StepDiskCheck.Tars);
             EngineCreation.Create(StepRun.Folder, Settings.OptionsFor(disk, seed));
             var crashes = new List<(SimulatedDisk Disk, List<StepDatabase> Databases, string Where)>();
             using (StepEngine engine = StepEngine.Open(StepRun.Folder, Settings.OptionsFor(disk, seed + 1), memory))
@@ -210,6 +211,7 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
     {
         if (database.IsUnfinished && !new ControlFileStore(disk, database.Folder).Exists)
             return 0;
+        StepDiskCheck.Run(disk, database, Settings, memory);
         bool isNew = seen.Add(SparseContent.Mix(disk.Fingerprint(), database.Model.Acknowledged.Value));
         var again = new List<(SimulatedDisk Disk, string Where)>();
         string before = where;

@@ -127,6 +127,12 @@ internal sealed class StepScene
             < 399 => Next(40_000),
             _ => Settings.HugeValueBytes > 0 ? Settings.HugeValueBytes : Next(40_000),
         };
+        return NewValue(length);
+    }
+
+    /// <summary>One of a length that no other one equals.</summary>
+    public byte[] NewValue(int length)
+    {
         byte[] value = new byte[length];
         long number = ++_values;
         for (int i = 0; i < length; i++)

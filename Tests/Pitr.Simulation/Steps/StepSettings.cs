@@ -41,6 +41,9 @@ internal sealed record StepSettings
 
     public int RestoreWeight { get; init; }
 
+    /// <summary>Of sets that are written as tars, beside the database.</summary>
+    public int TarWeight { get; init; }
+
     public bool FillsDisk { get; init; }
 
     /// <summary>Every second datafile lies outside of its database's folder (H30).</summary>
@@ -86,6 +89,7 @@ internal sealed record StepSettings
             HasTinyCache = random.Chance(20),
             HasFilesOutside = random.Chance(20),
             LargePercent = random.Chance(20) ? 10 : 0,
+            TarWeight = random.Chance(25) ? 2 : 0,
         };
     }
 

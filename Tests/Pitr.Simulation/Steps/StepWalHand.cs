@@ -18,9 +18,10 @@ internal sealed class StepWalHand(
     private StepModel Model => database.Model;
 
     /// <summary>Does one thing.</summary>
-    /// <param name="open">Opens it and compares; it may end below what was acknowledged, but not below an LSN.</param>
+    /// <param name="open">Opens it and compares; it may end below what was acknowledged, but not below an LSN. False if
+    /// it was refused.</param>
     /// <param name="fresh">Opens what has to open.</param>
-    public void Touch(Action<Lsn?> open, Func<StepEngine> fresh)
+    public void Touch(Func<Lsn?, bool> open, Func<StepEngine> fresh)
     {
         if (_control.Recovery is not null)
             return;
@@ -30,10 +31,13 @@ internal sealed class StepWalHand(
             return;
         }
 
-        switch (_random.Next(9))
+        switch (_random.Next(11))
         {
             case 0 or 1:
                 Damage(open);
+                break;
+            case 9 or 10:
+                FailBehindDamage(open);
                 break;
             case 2:
                 LoseEnd(open);
@@ -102,7 +106,7 @@ internal sealed class StepWalHand(
     /// Below what is known to be whole: by a group behind it, or by the control file. The last group itself can't be
     /// told from one that was torn.
     /// </summary>
-    private void Damage(Action<Lsn?> open)
+    private void Damage(Func<Lsn?, bool> open)
     {
         Lsn last = Lsn.Max(Model.ProvenBelow, _control.KnownEndOfWal);
         if (_control.RedoLsn >= last)
@@ -117,13 +121,65 @@ internal sealed class StepWalHand(
         int length = (int)Math.Min(1 + _random.Next(8), last - at); // what is beyond may be all that proves it
         disk.Damage(PathOf(_geometry.NumberOf(at)), _geometry.OffsetOf(at), length);
         hazards.Note(6);
-        open(null);
+        OpenIfWhole(open);
+    }
+
+    /// <summary>
+    /// A group is damaged, and the only one that proves it was whole cannot be read for a while: the log is not taken for one
+    /// that ends there (H6).
+    /// </summary>
+    private void FailBehindDamage(Func<Lsn?, bool> open)
+    {
+        Lsn least = Lsn.Max(_control.RedoLsn, _control.KnownEndOfWal);
+        Lsn[] starts = [.. GroupStarts().Where(start => start >= least && start < Model.Acknowledged)];
+        Lsn[] lastOfSegment = [.. starts.Zip(starts.Skip(1))
+            .Where(pair => _geometry.NumberOf(pair.First) < _geometry.NumberOf(pair.Second)
+                && disk.Stat(PathOf(_geometry.NumberOf(pair.First))) is not null)
+            .Select(static pair => pair.First)];
+        if (lastOfSegment.Length == 0)
+            return;
+        Lsn at = lastOfSegment[_random.Next(lastOfSegment.Length)];
+        disk.Damage(PathOf(_geometry.NumberOf(at)), _geometry.OffsetOf(at), 8);
+        Lsn proof = starts.First(start => start > at);
+        for (ulong number = _geometry.NumberOf(proof); disk.Stat(PathOf(number)) is not null; number++)
+            disk.Faults.On(FileOp.Read).Of(PathOf(number)).Always().Fail(Errno.EIO);
+        hazards.Note(6);
+        OpenIfWhole(open);
+        disk.Faults.Clear();
+    }
+
+    /// <summary>Where groups begin: the records of one have one commit time.</summary>
+    private IEnumerable<Lsn> GroupStarts()
+    {
+        for (int i = 1; i < Model.Records.Count; i++)
+        {
+            if (Model.Records[i].CommitTicks != Model.Records[i - 1].CommitTicks)
+                yield return Model.Records[i - 1].End;
+        }
+    }
+
+    /// <summary>A log that is refused stays as it was found (H7).</summary>
+    private void OpenIfWhole(Func<Lsn?, bool> open, Lsn? mustReach = null)
+    {
+        Dictionary<string, byte[]> before = Segments();
+        if (open(mustReach))
+            return;
+        Dictionary<string, byte[]> after = Segments();
+        if (before.Count != after.Count
+            || before.Any(one => !after.TryGetValue(one.Key, out byte[]? now) || !one.Value.AsSpan().SequenceEqual(now)))
+            throw new SimulationFailure("A log was refused, and is not what it was before (H7).");
+    }
+
+    private Dictionary<string, byte[]> Segments()
+    {
+        string folder = $"{database.Folder}/wal";
+        return disk.List(folder).ToDictionary(static name => name, name => disk.ReadAll($"{folder}/{name}"));
     }
 
     /// <summary>
     /// The last segments are gone (H7): nobody goes on below what a file, the control file or a store knows.
     /// </summary>
-    private void LoseEnd(Action<Lsn?> open)
+    private void LoseEnd(Func<Lsn?, bool> open)
     {
         string folder = $"{database.Folder}/wal";
         string[] names = [.. disk.List(folder).Where(static name => SegmentName.TryParse(name, out _))];
@@ -138,11 +194,21 @@ internal sealed class StepWalHand(
         foreach (string name in names[^lost..])
             disk.Delete($"{folder}/{name}");
         hazards.Note(7);
-        open(known);
+        bool isNamed = SegmentName.TryParse(names[^lost], out SegmentName least);
+        OpenShort(open, isNamed ? _geometry.StartOf(least.Number) : Lsn.MaxValue, known);
+    }
+
+    /// <summary>The log ends here, if it is believed at all; what others know was asked before.</summary>
+    private void OpenShort(Func<Lsn?, bool> open, Lsn end, Lsn known)
+    {
+        if (end < Lsn.Max(_control.KnownEndOfWal, ReachedByDatafiles))
+            OpenIfWhole(open, known);
+        else
+            open(known); // a store is asked when the log is open
     }
 
     /// <summary>One is gone, and a later one has a group: a gap, and not the end (H6).</summary>
-    private void LoseSegment(Action<Lsn?> open)
+    private void LoseSegment(Func<Lsn?, bool> open)
     {
         ulong first = _geometry.NumberOf(_control.RedoLsn);
         ulong last = _geometry.NumberOf(Model.ProvenBelow);
@@ -153,13 +219,13 @@ internal sealed class StepWalHand(
             return;
         disk.Delete(PathOf(lost));
         hazards.Note(6);
-        open(null);
+        OpenIfWhole(open);
     }
 
     /// <summary>
     /// The disk has lost all from some record on, as if it had never been: mostly where only datafiles know more.
     /// </summary>
-    private void CutOff(Action<Lsn?> open)
+    private void CutOff(Func<Lsn?, bool> open)
     {
         ModelRecord[] ends = [.. Model.Records.Where(one => one.End >= _control.RedoLsn && one.End < Model.Acknowledged)];
         ModelRecord[] ahead = KnownToDatafilesAlone;
@@ -174,11 +240,11 @@ internal sealed class StepWalHand(
         for (ulong number = _geometry.NumberOf(at) + 1; disk.Stat(PathOf(number)) is not null; number++)
             disk.Delete(PathOf(number));
         hazards.Note(7);
-        open(known);
+        OpenShort(open, at, known);
     }
 
     /// <summary>A segment can be read no more (H6): that is no end of the log.</summary>
-    private void FailReads(Action<Lsn?> open)
+    private void FailReads(Func<Lsn?, bool> open)
     {
         ulong first = _geometry.NumberOf(_control.RedoLsn);
         ulong last = Math.Max(first, _geometry.NumberOf(Model.Acknowledged + -8));
@@ -326,7 +392,7 @@ internal sealed class StepWalHand(
     /// The last group is lost as a whole, another one takes its place whose first record has the same length, and the
     /// others of the lost one are there again behind it: stale bytes are no part of the log (H2).
     /// </summary>
-    private void BringBack(Action<Lsn?> open, Func<StepEngine> fresh)
+    private void BringBack(Func<Lsn?, bool> open, Func<StepEngine> fresh)
     {
         Lsn from = Model.LastGroupStart;
         ModelRecord[] group = [.. Model.Records.Where(one => one.End > from)];

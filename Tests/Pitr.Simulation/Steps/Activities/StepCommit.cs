@@ -18,6 +18,30 @@ internal sealed class StepCommit(StepScene scene) : StepActivity(scene)
             members.Add((batch, steps));
         }
 
+        Commit(members);
+    }
+
+    /// <summary>One that begins in a segment and ends two or more behind it.</summary>
+    public void CommitLarge()
+    {
+        if (Scene.Tables.Count == 0)
+            return;
+        var batch = new WriteBatch();
+        var steps = new List<ModelStep>();
+        Table table = Scene.AnyTable()!;
+        for (int values = 2; values > 0; values--)
+        {
+            byte[] key = Scene.AnyKey();
+            byte[] value = Scene.NewValue(Scene.Settings.WalSegmentBytes + Scene.Next(Scene.Settings.WalSegmentBytes));
+            batch.Put(table, key, value);
+            steps.Add(new ModelStep.Change(table.Id, key, value));
+        }
+
+        Commit([(batch, steps)]);
+    }
+
+    private void Commit(List<(WriteBatch, IReadOnlyList<ModelStep>)> members)
+    {
         ulong first = Engine.Wal.Geometry.NumberOf(Engine.Appender.NextLsn);
         try
         {
@@ -26,7 +50,7 @@ internal sealed class StepCommit(StepScene scene) : StepActivity(scene)
         catch (StorageFailedException full) when (full.IsDiskFull && Model.Acknowledged == Engine.DurableLsn)
         {
             Scene.Hazards.Note(4); // refused before its first byte; a model that had begun it would say otherwise
-            yield break;
+            return;
         }
 
         if (Engine.Wal.Geometry.NumberOf(Engine.DurableLsn) > first)

@@ -14,6 +14,9 @@ internal sealed class StepMove(StepScene scene, StepFile file) : StepActivity(sc
     /// <summary>What files that were moved are called; nothing else is.</summary>
     public const string Ending = ".moved";
 
+    /// <summary>What the names of a database's files begin with where several databases have theirs.</summary>
+    public static string OwnPrefix(string folder) => Path.GetFileName(folder) + "-";
+
     private readonly StepFence _fence = new(scene, file, lasts: 0);
     private MoveCopy? _copy;
     private bool _isSwitched;
@@ -50,9 +53,7 @@ internal sealed class StepMove(StepScene scene, StepFile file) : StepActivity(sc
         yield return default;
         bool isCopied = StepScene.Try(() => _copy.CopyPages(static _ => { }, static _ => { }, CancellationToken.None));
         yield return default;
-        if (!isCopied || !StepScene.Try(() => _copy.Verify(
-            new ReachablePages(Engine.Context.Environment, CancellationToken.None), static _ => { },
-            CancellationToken.None)))
+        if (!isCopied || !IsProven())
         {
             Undo();
             yield break;
@@ -82,7 +83,7 @@ internal sealed class StepMove(StepScene scene, StepFile file) : StepActivity(sc
     private IEnumerable<Turn> Switch(MovePlan plan)
     {
         Scene.Hazards.Note(18);
-        SwitchOutcome outcome = MoveSwitch.Run(Scene.Disk, _copy!);
+        SwitchOutcome outcome = Switched(plan);
         if (outcome is SwitchOutcome.NotSwitched)
         {
             Undo();
@@ -112,12 +113,48 @@ internal sealed class StepMove(StepScene scene, StepFile file) : StepActivity(sc
         _fence.Leave();
     }
 
+    /// <summary>Now and then the disk has written something else than it was given: that is no copy (H20).</summary>
+    private bool IsProven()
+    {
+        const int first = (int)MetaPage.Slots * PageLayout.PageBytes;
+        bool isSpoiled = _copy!.LengthBytes > first && Scene.Chance(5);
+        if (isSpoiled)
+            Scene.Disk.Damage(_copy.Plan.Copy, first + Scene.Next((int)_copy.LengthBytes - first));
+        try
+        {
+            bool isProven = StepScene.Try(() => _copy.Verify(
+                new ReachablePages(Engine.Context.Environment, CancellationToken.None), static _ => { },
+                CancellationToken.None));
+            if (isSpoiled && isProven)
+                throw new SimulationFailure($"A copy of datafile {file.Name} is not what was read, and is to be used (H20).");
+            return isProven;
+        }
+        catch (DamageException) when (isSpoiled)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Now and then the rename fails, or it is done and does not get durable (H20).</summary>
+    private SwitchOutcome Switched(MovePlan plan)
+    {
+        bool fails = plan.Way != MoveWay.ByRecord && Scene.Disk.Faults.IsEmpty && Scene.Chance(10);
+        if (fails)
+            Scene.Disk.Faults.On(Scene.Chance(70) ? FileOp.SyncFolder : FileOp.Rename).Fail(Errno.EIO);
+        SwitchOutcome outcome = MoveSwitch.Run(Scene.Disk, _copy!);
+        if (fails)
+            Scene.Disk.Faults.Clear();
+        return outcome;
+    }
+
     private MovePlan? Plan()
     {
         CatalogueFile listed = Engine.Control.Catalogue.File(file.Id)!;
         string name = Catalogue.FullPath(Engine.Folder, listed.Path);
         bool isBack = file.File.Path != name && Scene.Chance(40);
-        string to = isBack ? name : $"{Engine.Folder}/{Scene.NewName('m')}-{Scene.Draw():x8}{Ending}";
+        string folder = Scene.Chance(35) ? StepSettings.Outside : Engine.Folder;
+        string to = isBack
+            ? name : $"{folder}/{OwnPrefix(Engine.Folder)}{Scene.NewName('m')}-{Scene.Draw():x8}{Ending}";
         try
         {
             return MovePlan.Make(Scene.Disk, Engine.Folder, listed, to, isRecorded: Scene.Chance(30));

@@ -15,6 +15,8 @@ internal sealed class StepSwitch(StepScene scene) : StepActivity(scene)
                 case 0:
                     Engine.Switch(Model);
                     Scene.Hazards.Note(6);
+                    if (Scene.Settings.WalSegmentBytes <= 16 << 10 && Scene.Chance(50)) // a group that begins with a segment
+                        new StepCommit(Scene).CommitLarge();
                     break;
                 case 1:
                     Engine.Log(new WalEvent.RestorePoint(Scene.NewName('p')), Model);
