@@ -149,6 +149,7 @@ internal sealed class FolderStore : IArchiveStore
             }
         }
         _files.SyncFolder(ParentOf(path)); // S4: also for one that an attempt that was killed has removed
+        RemoveFoldersLeftEmpty(FolderOf(name));
     });
 
     /// <inheritdoc/>
@@ -167,6 +168,26 @@ internal sealed class FolderStore : IArchiveStore
         RequireRoot();
         return RemoveStraysBelow(_root);
     });
+
+    /// <summary>
+    /// What a set had for itself goes with its last object. The folders of the root stay: whoever else writes here needs
+    /// them.
+    /// </summary>
+    private void RemoveFoldersLeftEmpty(string folder)
+    {
+        for (; folder.Contains('/', StringComparison.Ordinal); folder = FolderOf(folder))
+        {
+            try
+            {
+                _files.DeleteFolder($"{_root}/{folder}");
+            }
+            catch (StorageFailedException)
+            {
+                return; // not empty; or it can't be done, and an empty folder is nothing
+            }
+            _syncedFolders.TryRemove($"{_root}/{folder}", out _);
+        }
+    }
 
     private int RemoveStraysBelow(string folder)
     {

@@ -61,7 +61,7 @@ public sealed class BackupRunnerTests
         PitrException error = await Assert.ThrowsAnyAsync<PitrException>(
             () => database.BackupAsync(new BackupRequest { Store = "/backups" }).WaitAsync(Patience));
         Assert.Equal(ErrorCode.PageChecksum, error.Code);
-        Assert.Empty(new FolderStore(disk, "/backups", () => 1).List("")); // neither the copy nor an intent
+        Assert.Empty(disk.List("/backups/backups")); // neither the copy nor an intent, nor a folder
     }
 
     /// <summary>K4: what it says of the fence's token while the flush runs would void a copy that is good.</summary>

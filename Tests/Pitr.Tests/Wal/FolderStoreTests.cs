@@ -47,6 +47,23 @@ public sealed class FolderStoreTests
     }
 
     [Fact]
+    public void The_folders_of_a_set_go_with_its_last_object_and_those_of_the_root_stay()
+    {
+        foreach (string name in new[] { "backups/1/datafiles/main.pitr", "backups/1/intent.json", "backups/2/intent.json" })
+            _store.Put(name, "x"u8.ToArray());
+        _store.Delete("backups/1/datafiles/main.pitr");
+        Assert.Equal(["intent.json"], _disk.List("/store/backups/1"));
+        _store.Delete("backups/1/intent.json");
+        Assert.Equal(["2"], _disk.List("/store/backups"));
+        _store.Delete("backups/2/intent.json");
+        Assert.Empty(_disk.List("/store/backups"));
+
+        _store.Put("backups/1/intent.json", "again"u8.ToArray()); // durable: its folder is new
+        SimulatedDisk left = _disk.CrashCopy(1);
+        Assert.Equal("again"u8, left.ReadAll("/store/backups/1/intent.json"));
+    }
+
+    [Fact]
     public void A_missing_root_is_never_filled()
     {
         FolderStore unmounted = Store(_disk, "/mnt");
