@@ -33,10 +33,13 @@ internal sealed class BackOffice(PitrDatabase database, OrderBook book, ShopPlac
         return new { copy, holds = fence.CheckpointLsn.ToString() };
     }
 
-    /// <summary>Puts the datafile of orders into another folder, on a faster disk perhaps.</summary>
-    public async Task<object> MoveAsync(string folder, CancellationToken cancellationToken)
+    /// <summary>Puts the datafile of orders onto another disk, a faster one perhaps.</summary>
+    public async Task<object> MoveAsync(string disk, CancellationToken cancellationToken)
     {
-        string to = Path.GetFullPath(folder);
+        // What comes over HTTP is a name, never a path: it could lead anywhere.
+        if (disk.Length == 0 || !disk.All(char.IsAsciiLetterOrDigit))
+            throw new ArgumentException("Name the disk with letters and digits: ?to=fast");
+        string to = Path.Combine(place.Disks, disk);
         Directory.CreateDirectory(to);
         MoveResult moved = await database.MoveAsync(
             new MoveRequest { Datafile = OrderBook.OrdersDatafile, Path = Path.Combine(to, "orders.pitr") }, cancellationToken);

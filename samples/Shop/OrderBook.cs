@@ -44,7 +44,8 @@ internal sealed class OrderBook(PitrDatabase database)
     /// <summary>Takes an order; null if there is not enough in stock. When it returns it is on the disk.</summary>
     public async Task<Order?> TakeAsync(OrderRequest request, CancellationToken cancellationToken)
     {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(request.Quantity);
+        if (string.IsNullOrWhiteSpace(request.Customer) || string.IsNullOrWhiteSpace(request.Item) || request.Quantity <= 0)
+            throw new ArgumentException("An order says who (customer), what (item) and how many (quantity, 1 or more).");
         Table orders = database.GetTable(OrdersTable);
         Table stock = database.GetTable("stock");
         byte[] item = Encoding.UTF8.GetBytes(request.Item);

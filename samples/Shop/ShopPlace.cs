@@ -12,6 +12,9 @@ internal sealed record ShopPlace(string Folder)
     /// <summary>Copies of the datafile of orders.</summary>
     public string Copies => Path.Combine(Folder, "copies");
 
+    /// <summary>Other disks, each under a name: here they are folders.</summary>
+    public string Disks => Path.Combine(Folder, "disks");
+
     /// <summary>Where a moment of the past is looked at.</summary>
     public string Past => Path.Combine(Folder, "past");
 }

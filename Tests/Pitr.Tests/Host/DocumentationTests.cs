@@ -222,7 +222,7 @@ public sealed partial class DocumentationTests : IDisposable
             """{"broughtBack":3}""" + all, "pitr_commits_total{",
         })
             Assert.Contains(answer, outcome.Output, StringComparison.Ordinal);
-        Assert.True(File.Exists(Path.Combine(_home, "fast/orders.pitr")));
+        Assert.True(File.Exists(Path.Combine(_home, "shop-data/disks/fast/orders.pitr")));
         Assert.True(File.Exists(Path.Combine(_home, "shop-data/copies/orders.pitr")));
         Assert.False(Directory.Exists(Path.Combine(_home, "shop-data/past")));
         await PitrProcess.MustAsync(_home, "check", "shop-data/db");

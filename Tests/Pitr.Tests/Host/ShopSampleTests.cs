@@ -51,6 +51,23 @@ public sealed class ShopSampleTests : IDisposable
     }
 
     [Fact]
+    public async Task What_is_no_order_and_no_disk_is_a_bad_request_and_changes_nothing()
+    {
+        await using ShopProcess shop = await ShopProcess.StartAsync(_home);
+        foreach (object wrong in new object[]
+        {
+            new { }, new { customer = "ada", item = "lamp", quantity = 0 }, new { customer = "ada", item = "lamp", quantity = -3 },
+            new { customer = " ", item = "lamp", quantity = 1 }, new { customer = "ada", quantity = 1 },
+        })
+            Assert.Equal(HttpStatusCode.BadRequest, await shop.PostAsync("/orders", wrong));
+        foreach (string disk in new[] { "", "../../elsewhere", "/elsewhere", "a%2Fb", ".." })
+            Assert.Equal(HttpStatusCode.BadRequest, await shop.PostAsync($"/office/move?to={disk}", new { }));
+        Assert.Equal(100, (await shop.GetAsync("/stock")).GetProperty("lamp").GetInt32());
+        Assert.Equal(1, await shop.OrderAsync("ada", "lamp", 1));
+        Assert.False(Directory.Exists(Path.Combine(_home, "shop-data", "disks")));
+    }
+
+    [Fact]
     public async Task A_bad_setting_keeps_it_from_starting()
     {
         using Process process = ShopProcess.Begin(_home, ("PITR__MEMORYBUDGETBYTES", "plenty"));
@@ -122,6 +139,12 @@ internal sealed class ShopProcess : IAsyncDisposable
             return null;
         Assert.Equal(HttpStatusCode.Created, answer.StatusCode);
         return (await answer.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("number").GetInt64();
+    }
+
+    public async Task<HttpStatusCode> PostAsync(string path, object body)
+    {
+        using HttpResponseMessage answer = await _client.PostAsJsonAsync(path, body);
+        return answer.StatusCode;
     }
 
     public async Task<JsonElement> GetAsync(string path) => await _client.GetFromJsonAsync<JsonElement>(path);
