@@ -51,7 +51,7 @@ internal static class BackupsCommand
     private static void Write(IAnsiConsole console, BackupCatalog catalog)
     {
         if (catalog.Sets.Count == 0)
-            console.WriteLine("no backup set");
+            console.WriteWhole("no backup set");
         else
         {
             console.Write(TextShapes.Rows(
@@ -63,6 +63,6 @@ internal static class BackupsCommand
                 })));
         }
         foreach (VoidSet other in catalog.Others)
-            console.WriteLine($"{other.BackupId} does not count: {other.Why}");
+            console.WriteWhole($"{other.BackupId} does not count: {other.Why}");
     }
 }

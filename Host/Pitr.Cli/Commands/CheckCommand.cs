@@ -39,11 +39,11 @@ internal static class CheckCommand
                 },
                 console =>
                 {
-                    console.WriteLine(
+                    console.WriteWhole(
                         $"{report.Datafiles} datafiles, {TextShapes.Number(report.Pages)} pages and "
                             + $"{TextShapes.Number(report.Records)} WAL records are whole; the WAL ends at {report.EndOfWal}");
                     foreach (CheckFinding finding in report.Findings)
-                        console.WriteLine($"note: {finding.Object}: {finding.What}");
+                        console.WriteWhole($"note: {finding.Object}: {finding.What}");
                 });
         });
     }

@@ -13,8 +13,8 @@ internal static class CheckpointCommand
             CheckpointResult result = await target.CheckpointAsync(cancellationToken).ConfigureAwait(false);
             return new Answer(json => JsonShapes.Checkpoint(json, result), console =>
             {
-                console.WriteLine($"checkpoint at {result.CheckpointLsn}, redo from {result.RedoLsn}");
-                console.WriteLine($"flushed: {List(result.Flushed)}; skipped: {List(result.Skipped)}");
+                console.WriteWhole($"checkpoint at {result.CheckpointLsn}, redo from {result.RedoLsn}");
+                console.WriteWhole($"flushed: {List(result.Flushed)}; skipped: {List(result.Skipped)}");
             });
         });
 

@@ -42,9 +42,9 @@ internal static class DrainCommand
                     console =>
                     {
                         foreach (MoveResult one in moved)
-                            console.WriteLine(TextShapes.Moved(one));
+                            console.WriteWhole(TextShapes.Moved(one));
                         if (moved.Count == 0)
-                            console.WriteLine("no datafile lies there");
+                            console.WriteWhole("no datafile lies there");
                     });
             });
     }

@@ -81,8 +81,8 @@ internal static class FenceCommand
 
     private static Answer Granted(FenceGrant fence, string end) => new(json => JsonShapes.Fence(json, fence), console =>
     {
-        console.WriteLine($"{fence.Datafile} is fenced until {TextForms.Time(fence.Until)}: copy {fence.Path}");
-        console.WriteLine($"{TextShapes.Bytes(fence.LengthBytes)}, every change to {fence.CheckpointLsn}; {end}");
+        console.WriteWhole($"{fence.Datafile} is fenced until {TextForms.Time(fence.Until)}: copy {fence.Path}");
+        console.WriteWhole($"{TextShapes.Bytes(fence.LengthBytes)}, every change to {fence.CheckpointLsn}; {end}");
     });
 
     private static Answer Renewed(Guid id, DateTimeOffset until) => Answer.Line(

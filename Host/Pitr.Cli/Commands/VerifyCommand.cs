@@ -57,7 +57,7 @@ internal static class VerifyCommand
             {
                 foreach (VerifyReport report in reports)
                 {
-                    console.WriteLine(
+                    console.WriteWhole(
                         $"{report.BackupId} restores: {TextShapes.Bytes(report.BytesRead)} and "
                         + $"{TextShapes.Number(report.Records)} WAL records read");
                 }

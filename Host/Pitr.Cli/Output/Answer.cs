@@ -4,6 +4,14 @@ using Spectre.Console;
 
 namespace Pitr.Cli;
 
+/// <summary>Lines of text on a console that could draw.</summary>
+internal static class WholeLines
+{
+    /// <summary>A line as it is, however narrow the terminal: a path that was broken in two can't be copied.</summary>
+    public static void WriteWhole(this IAnsiConsole console, string line) =>
+        console.Profile.Out.Writer.WriteLine(line);
+}
+
 /// <summary>
 /// What a verb has to say when it is done: as JSON for scripts, as text for people. It is written only after
 /// everything, the closing of the database too, went well; so a failure leaves standard output empty.
@@ -23,7 +31,7 @@ internal sealed record Answer(Action<Utf8JsonWriter> Json, Action<IAnsiConsole> 
 
     /// <summary>An answer of one line.</summary>
     public static Answer Line(Action<Utf8JsonWriter> json, string line) =>
-        new(json, console => console.WriteLine(line));
+        new(json, console => console.WriteWhole(line));
 
     /// <summary>Writes it to standard output in one piece.</summary>
     public void WriteTo(CliConsole console, bool asJson)

@@ -44,8 +44,8 @@ internal static class TextShapes
     {
         console.Write($"database {status.SystemId}  ");
         console.Write(new Text(status.State, StyleOf(status.State)));
-        console.WriteLine($"  timeline {status.Timeline}");
-        console.WriteLine($"WAL to {status.CurrentLsn}, durable to {status.FlushedLsn}, redo from {status.RedoLsn}");
+        console.WriteWhole($"  timeline {status.Timeline}");
+        console.WriteWhole($"WAL to {status.CurrentLsn}, durable to {status.FlushedLsn}, redo from {status.RedoLsn}");
         console.Write(Rows(
             ["datafile", "state", "checkpoint LSN", "size", "free", "buffered", "tables", "path"],
             status.Datafiles.Select(file => new[]
@@ -64,7 +64,7 @@ internal static class TextShapes
         }
         Archive(console, status.Archive);
         if (status.RecoveryWindow is { } window)
-            console.WriteLine($"recovery window from {TextForms.Time(window.From)} to {TextForms.Time(window.To)}");
+            console.WriteWhole($"recovery window from {TextForms.Time(window.From)} to {TextForms.Time(window.To)}");
     }
 
     /// <summary>How far each store is.</summary>
@@ -72,7 +72,7 @@ internal static class TextShapes
     {
         if (stores.Count == 0)
         {
-            console.WriteLine("no archive: there is no going back to a moment behind the last backup set");
+            console.WriteWhole("no archive: there is no going back to a moment behind the last backup set");
             return;
         }
         console.Write(Rows(
@@ -83,9 +83,9 @@ internal static class TextShapes
                 store.LastError ?? "none",
             })));
         foreach (ArchiveStatus store in stores.Where(store => store.RefusesCommits))
-            console.WriteLine($"commits are refused: {store.Store} is behind by more than {Bytes(store.LagBytesMax)}");
+            console.WriteWhole($"commits are refused: {store.Store} is behind by more than {Bytes(store.LagBytesMax)}");
         foreach (ArchiveStatus store in stores.Where(store => store.Dropped is not null))
-            console.WriteLine($"given up, a gap in {store.Store}: {store.Dropped}");
+            console.WriteWhole($"given up, a gap in {store.Store}: {store.Dropped}");
     }
 
     /// <summary>States that people look for are marked; colours are shown on terminals only.</summary>
