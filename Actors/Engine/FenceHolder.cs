@@ -25,14 +25,15 @@ internal sealed class FenceHolder : IFenceHolder
     public FenceHolder(PitrDatabase database, string name)
     {
         (_database, _name) = (database, name);
-        _actor = database.System.ActorOf(ActorProps.Of(static () => new Held()));
+        _actor = database.System.ActorOf(
+            ActorProps.Of(static () => new Held()), $"pitr-fences-{database.Engine.Draw():x16}");
     }
 
     public Task<FenceGrant> FenceAsync(
         string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken) =>
         _database.FenceForAsync(_actor, _name, datafile, lease, reason, cancellationToken);
 
-    public void Dispose() => _database.System.Stop(_actor);
+    public void Dispose() => _actor.Tell(PoisonPill.Instance, ActorRefs.NoSender);
 
     /// <summary>It only lives. That a fence broke its holder hears when he renews or leaves.</summary>
     private sealed class Held : UntypedActor

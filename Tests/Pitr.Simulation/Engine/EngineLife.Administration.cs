@@ -122,7 +122,8 @@ internal sealed partial class EngineLife
     // ---- fences ------------------------------------------------------------------------------------------
 
     /// <summary>
-    /// Holders that copy in time, that dawdle until their lease ends, and that are never heard of again.
+    /// Holders that copy in time, that dawdle until their lease ends, that are never heard of again, or are seen to die
+    /// (promise 6).
     /// </summary>
     private async Task FenceAsync(ClientRandom random)
     {
@@ -133,8 +134,10 @@ internal sealed partial class EngineLife
                 return;
             TimeSpan lease = TimeSpan.FromMilliseconds(20 + random.Next(2000));
             string file = random.Of(_database.Datafiles).Name;
-            (bool isFenced, FenceGrant? grant) =
-                await TryAsync($"fence {file}", () => _database.FenceAsync(file, lease));
+            using FenceHolder? holder = random.Chance(30) ? new FenceHolder(_database, "a client") : null;
+            (bool isFenced, FenceGrant? grant) = await TryAsync(
+                $"fence {file}",
+                () => holder?.FenceAsync(file, lease, "", CancellationToken.None) ?? _database.FenceAsync(file, lease));
             if (!isFenced)
                 continue;
             if (await IsGoneAsync(grant!))
@@ -142,7 +145,12 @@ internal sealed partial class EngineLife
             byte[] before = _disk.Inner.ReadAll(grant!.Path);
             await _world.Delay(TimeSpan.FromMilliseconds(random.Next((int)(lease.TotalMilliseconds * 1.3))));
             if (random.Chance(20))
+            {
+                if (holder is not null)
+                    await RequireBrokenAsync(holder, grant);
                 continue; // it dies: the fence must end all the same
+            }
+
             if (IsOver)
                 return;
             if (await IsGoneAsync(grant))
@@ -163,6 +171,16 @@ internal sealed partial class EngineLife
 
             _observations.Add(() => RequireGoodCopy(grant, before));
         }
+    }
+
+    /// <summary>F4: once its holder is dead, a token certifies nothing.</summary>
+    private async Task RequireBrokenAsync(FenceHolder holder, FenceGrant grant)
+    {
+        holder.Dispose();
+        await _world.Delay(TimeSpan.FromSeconds(1)); // the engine has seen it
+        (bool isGood, _) = await TryAsync($"unfence {grant.Datafile}", () => _database.UnfenceAsync(grant.FenceId));
+        if (isGood)
+            throw new SimulationFailure($"A copy of {grant.Path} was certified after its holder had died (F4).");
     }
 
     // ---- moves -------------------------------------------------------------------------------------------
@@ -313,6 +331,25 @@ internal sealed partial class EngineLife
                 Backups.Add(made!);
         }
     }
+
+    /// <summary>H35: an intent that nobody takes away any more holds back what expire would remove, for ever.</summary>
+    private void RequireNoSetIsLeft()
+    {
+        if (UnfinishedSets().Except(_unfinishedBefore).FirstOrDefault() is { } left)
+            throw new SimulationFailure($"The engine has ended and has left {left}, which is no set (H35).");
+    }
+
+    /// <summary>What lies in the store and has no manifest; that of an earlier life was left by its crash.</summary>
+    private IReadOnlyList<string> UnfinishedSets()
+    {
+        const string folder = Store + "/backups";
+        return _disk.Inner.Stat(folder) is null
+            ? []
+            : [.. _disk.Inner.List(folder).Select(name => $"{folder}/{name}")
+                .Where(set => _disk.Inner.Stat(set + "/manifest.json") is null)];
+    }
+
+    private IReadOnlyList<string> _unfinishedBefore = [];
 
     // ---- trouble -----------------------------------------------------------------------------------------
 

@@ -74,6 +74,7 @@ internal sealed partial class EngineLife
     public async Task RunAsync()
     {
         Timeline = _database.Actors.Timeline.Value.ToString(CultureInfo.InvariantCulture);
+        _unfinishedBefore = UnfinishedSets();
         (int clients, int commits) = _stage.Settings.Writers;
         _writersLeft = clients;
         List<Task> all = [];
@@ -175,6 +176,8 @@ internal sealed partial class EngineLife
 
         _disk.Inner.Faults.Clear();
         await _stage.RequireNothingLeftAsync(_disk.Inner);
+        if (isAlive && !isPowerOff && !_mayFail && !_storeWasAway)
+            RequireNoSetIsLeft();
         await _world.Delay(TimeSpan.FromMilliseconds(1)); // all that was said has been noted
     }
 
