@@ -32,6 +32,7 @@ internal sealed class AdminSerializer(ExtendedActorSystem system) : SerializerWi
     private static readonly FrozenDictionary<Type, WireEntry> ByType =
         SessionWire.Entries.Concat(EngineWire.Entries).Concat(DatafileWire.Entries).Concat(FenceWire.Entries)
             .Concat(MoveWire.Entries)
+            .Concat(RecoveryWire.Entries)
             .Concat(SetWire.Entries)
             .ToFrozenDictionary(entry => entry.Type);
 

@@ -291,6 +291,25 @@ internal sealed class Administrator : UntypedActor, IWithTimers
                     ended).ConfigureAwait(false);
                 return new FolderDrained(id, Page(
                     moved, one => 200 + 6 * (one.Datafile.Length + one.From.Length + one.To.Length)).Page);
+            case RecoverDatafile recover:
+                foreach (string? store in (string?[])[recover.Store, recover.Archive])
+                {
+                    if (store is not null)
+                        RequireAllowed(store, _settings.StoreIsAllowed);
+                }
+
+                var asked = new DatafileRecoveryRequest
+                {
+                    Datafile = recover.Datafile,
+                    Store = recover.Store,
+                    Archive = recover.Archive,
+                    Progress = new TellProgress(id, client),
+                };
+                return recover.PlanOnly
+                    ? new DatafileRecoveryPlanned(id, (await _engine.PlanDatafileRecoveryAsync(asked, ended)
+                        .ConfigureAwait(false)).Condensed().ToJson())
+                    : new DatafileRecovered(
+                        id, await _engine.RecoverDatafileAsync(asked, ended).ConfigureAwait(false));
             default:
                 throw new BugException($"The administrator has no answer to '{request.GetType().Name}'.");
         }

@@ -154,6 +154,42 @@ public sealed record DrainRequest
     public IProgress<JobProgress>? Progress { get; init; }
 }
 
+/// <summary>A datafile that is to serve again, while the others do.</summary>
+public sealed record DatafileRecoveryRequest
+{
+    /// <summary>Its name. It is offline or needs recovery.</summary>
+    public required string Datafile { get; init; }
+
+    /// <summary>
+    /// The store of backup sets that it is brought back from; null: what lies in its place if that is whole, else the
+    /// newest set in the database's own stores.
+    /// </summary>
+    public string? Store { get; init; }
+
+    /// <summary>A store with WAL that neither the database's folder nor its own stores have; null: none.</summary>
+    public string? Archive { get; init; }
+
+    /// <summary>Called with what is done so far.</summary>
+    public IProgress<JobProgress>? Progress { get; init; }
+}
+
+/// <summary>A datafile that serves again.</summary>
+/// <param name="Datafile">Its name.</param>
+/// <param name="Path">Where it lies.</param>
+/// <param name="BackupId">The set that it came from; null: from what lay in its place, or from the WAL alone.</param>
+/// <param name="StartLsn">What it had to begin with.</param>
+/// <param name="Lsn">Every change at or below it is in the file, durable; it has none above.</param>
+/// <param name="RecordsReplayed">WAL records that were read.</param>
+/// <param name="Bytes">What was copied.</param>
+/// <param name="Seconds">How long it took.</param>
+public sealed record DatafileRecoveryResult(
+    string Datafile, string Path, string? BackupId, Lsn StartLsn, Lsn Lsn, long RecordsReplayed, long Bytes,
+    double Seconds)
+{
+    /// <summary>What was not used, and why; what was kept under another name.</summary>
+    public IReadOnlyList<string> Findings { get; init; } = [];
+}
+
 /// <summary>How far a long job is.</summary>
 /// <param name="Step">What it is doing, in words.</param>
 /// <param name="DoneBytes">Bytes done.</param>

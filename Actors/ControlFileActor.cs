@@ -293,8 +293,11 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
             throw EngineErrors.DatafileHasTables(drop.Name, tables);
         if (_now.MoveOf(file) is { } move)
             throw MoveErrors.UnderWay(drop.Name, move.To);
-        if (_engine.Slots.Of(file).State == DatafileState.Fenced)
+        FileSlot slot = _engine.Slots.Of(file);
+        if (slot.State == DatafileState.Fenced)
             throw EngineErrors.DatafileIsFenced(drop.Name);
+        if (slot.State == DatafileState.Recovering)
+            throw EngineErrors.DatafileRecovering(drop.Name);
         string path = Catalogue.FullPath(_engine.Folder, _now.Catalogue.File(file)!.Path);
         Log(new WalEvent.DropDatafile(file, drop.Name), logged =>
         {

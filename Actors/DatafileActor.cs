@@ -256,12 +256,13 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
             case EndReplay end:
                 _replay.End(end);
                 _slot.File = _file;
+                _slot.Why = null;
                 Enter(_flush is null ? DatafileState.Open : DatafileState.Flushing, $"replayed to {end.Lsn}");
                 Sender.Tell(new ReplayEnded(_slot.Id));
                 break;
             case Fence fence:
                 Sender.Tell(new FenceRefused(
-                    fence.Datafile, Problem.From(EngineErrors.DatafileRecovering(_slot.Name))));
+                    fence.Datafile, _slot.Why ?? Problem.From(EngineErrors.DatafileRecovering(_slot.Name))));
                 break;
             default:
                 WhenAny(message);
@@ -281,6 +282,10 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
                 _file.DropTable(drop.Table, drop.Lsn);
                 _progress.Reach(drop.Lsn);
                 _engine.Visibility.Applied(drop.Group, _slot.Id);
+                break;
+            case ReplayDropTable drop: // while it was recovered; its replay may have met it
+                if (drop.Lsn > _file.SealedUpTo)
+                    _replay.DropTable(drop);
                 break;
             case Seal request:
                 request.ReplyTo.Tell(SkippedNow());
@@ -505,6 +510,7 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
         if (_isLetGo)
             return;
         _isLetGo = true;
+        _slot.Former = _file;
         _flush?.Drop();
         Datafile file = _file;
         _engine.Workers.Start(

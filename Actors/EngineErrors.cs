@@ -58,15 +58,34 @@ internal static class EngineErrors
 
     public static RefusedException DatafileOffline(string name, Problem why) => new(
         ErrorCode.DatafileOffline, $"Datafile '{name}' is offline, its reads go on: {why.Message}",
-        "Mend the disk, then open the database again: what was committed is in the WAL.");
+        $"Mend the disk, then bring it back while the others serve: pitr datafile recover {name}");
 
     public static RefusedException DatafileNeedsRecovery(string name, string why) => new(
         ErrorCode.DatafileNeedsRecovery, $"Datafile '{name}' needs recovery: {why}",
-        "Keep the folder, and restore from a backup set: pitr restore --from STORE --into DIR");
+        $"Bring it back while the others serve: pitr datafile recover {name} --from STORE");
 
-    public static RefusedException DatafileRecovering(string name) => new(
-        ErrorCode.DatafileNeedsRecovery, $"Datafile '{name}' is being recovered.",
-        "Try again when its replay has ended.");
+    public static RefusedException DatafileRecovering(string name, long? secondsLeft = null) => new(
+        ErrorCode.DatafileRecovering,
+        secondsLeft is null
+            ? $"Datafile '{name}' is being recovered."
+            : $"Datafile '{name}' is being recovered, and ready in about {secondsLeft} s.",
+        "Try again when it is ready.");
+
+    public static RefusedException RecoveryUnderWay(string name) => new(
+        ErrorCode.DatafileRecovering, $"Datafile '{name}' is being recovered already.",
+        "Wait for it to end: pitr status");
+
+    public static RefusedException NothingToRecover(string name, string state) => new(
+        ErrorCode.DatafileServes, $"Datafile '{name}' is {state}: there is nothing to recover.",
+        "To go back to an earlier moment, restore into a new folder: pitr restore --from STORE --into DIR --target-time T");
+
+    public static RefusedException FileRecoveryCancelled(string name) => new(
+        ErrorCode.FileRecoveryCancelled, $"The recovery of datafile '{name}' was cancelled.",
+        $"Begin it again: pitr datafile recover {name}");
+
+    public static RefusedException SnapshotOfFormerOwner(string name) => new(
+        ErrorCode.SnapshotTooOld, $"The snapshot is of a time when datafile '{name}' did not serve, or had not been recovered.",
+        "Open a new snapshot.");
 
     public static RefusedException LeaseOutOfRange(TimeSpan lease) => new(
         ErrorCode.LeaseOutOfRange, $"A lease of {lease} is not allowed.",
@@ -169,7 +188,7 @@ internal static class EngineErrors
     public static RefusedException WalKept(string datafile, string state, long walBytes, long walBytesMax) => new(
         ErrorCode.WalKept,
         $"Datafile '{datafile}' is {state}, and {walBytes} bytes of WAL are kept for it; at most {walBytesMax} may be.",
-        "Bring it back (a disk that was mended: open the database again), or drop its tables and the datafile. FencedWalBytesMax "
+        $"Bring it back: pitr datafile recover {datafile}; or drop its tables and the datafile. FencedWalBytesMax "
         + "and KeptWalChoice set the bound and what happens there.");
 
     public static RefusedException SettingsInvalid(string source, string why) => new(

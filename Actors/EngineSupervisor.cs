@@ -8,6 +8,7 @@ using static Pitr.Actors.CheckpointProtocol;
 using static Pitr.Actors.ControlFileProtocol;
 using static Pitr.Actors.DatafileProtocol;
 using static Pitr.Actors.EngineProtocol;
+using static Pitr.Actors.FileRecoveryProtocol;
 using static Pitr.Actors.MoveProtocol;
 using static Pitr.Actors.RecoveryProtocol;
 using static Pitr.Actors.SetProtocol;
@@ -39,6 +40,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
     private readonly TaskCompletionSource _completion;
     private readonly CancellationTokenSource _stopped = new();
     private readonly DatafileOwners _datafiles;
+    private readonly FileRecoveries _recoveries;
     private readonly HashSet<FileId> _replaying = [];
     private readonly CheckpointAsks _checkpoints = new();
     private readonly EngineJobs _jobs = new();
@@ -64,6 +66,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
         _engine = engine;
         _began = engine.Clock.GetTimestamp();
         _datafiles = new DatafileOwners(engine);
+        _recoveries = new FileRecoveries(engine, _datafiles);
         _started = started;
         _completion = new TaskCompletionSource(engine.Threads.Promises);
         _ = _completion.Task.ContinueWith(
@@ -196,6 +199,16 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
                 _jobs.Start(
                     DatafileMover.PropsFor(_engine, _opened!.ControlFile.SystemId, Routes()), message, Context, Sender);
                 break;
+            case RunFileRecovery run:
+                Context.Watch(
+                    Context.ActorOf(DatafileRecoverer.PropsFor(_engine, _opened!, _wal!, Routes()))).Forward(run);
+                break;
+            case ClaimFile claim:
+                Sender.Tell(_recoveries.Claim(claim, Sender));
+                break;
+            case TakeFileOver take:
+                _recoveries.TakeOver(take.File, Sender, Self);
+                break;
             case ShutDown shutDown:
                 BeginShutdown(shutDown.Force);
                 break;
@@ -225,6 +238,15 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
             case DroppedClosed closed:
                 WhenAny(message);
                 NoteFencesEnded(closed.File);
+                break;
+            case DatafileClosed closed: // of a recovery that was given up
+                WhenAny(message);
+                NoteFencesEnded(closed.File);
+                CloseIfFencesEnded();
+                break;
+            case FileRecoveryEnded or Terminated:
+                WhenAny(message);
+                CloseIfFencesEnded();
                 break;
             default:
                 WhenEnding(message);
@@ -276,7 +298,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
             case Fence fence:
                 Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
                 break;
-            case RunBackup or RunMove or BeginSet:
+            case RunBackup or RunMove or BeginSet or RunFileRecovery or ClaimFile or TakeFileOver:
                 Sender.Tell(new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
                 break;
             default:
@@ -290,11 +312,14 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
         switch (message)
         {
             case DatafileClosed closed:
-                _datafiles.Remove(closed.File, out _);
+                if (!_recoveries.NoteOwnerEnded(Sender))
+                    _datafiles.Remove(closed.File, out _);
                 EndIfClosed();
                 break;
             case Terminated dead:
-                if (_jobs.NoteEnd(dead.ActorRef) || _datafiles.Remove(dead.ActorRef, out _))
+                _recoveries.NoteOwnerEnded(dead.ActorRef);
+                if (_jobs.NoteEnd(dead.ActorRef) | _datafiles.Remove(dead.ActorRef, out _)
+                    | _recoveries.TryEnd(dead.ActorRef, out _))
                     EndIfClosed();
                 break;
             case JobsTimeIsUp:
@@ -304,10 +329,15 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
             case FindDatafile find:
                 Sender.Tell(new DatafileFound(find.File, Owner: null));
                 break;
+            case FileRecoveryEnded ended:
+                _recoveries.End(ended.File);
+                EndIfClosed();
+                break;
             case Fence fence:
                 Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
                 break;
-            case RunBackup or RunMove or BeginSet or GetStatus or RunCheckpoint:
+            case RunBackup or RunMove or BeginSet or GetStatus or RunCheckpoint or RunFileRecovery or ClaimFile
+                or TakeFileOver:
                 Sender.Tell(new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
                 break;
             default:
@@ -345,6 +375,17 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
                 break;
             case CheckpointEnded or RequestRefused when Sender.Equals(_checkpointer):
                 _checkpoints.Answer(message, _checkpointer, Self);
+                break;
+            case StartNewDatafile start when _recoveries.Has(start.File):
+                AddDatafile(start, isRecovering: true, _recoveries.NextName(start.Name));
+                Sender.Tell(new NewDatafileStarted(start.File, _datafiles[start.File]));
+                break;
+            case FileRecoveryEnded ended:
+                if (_recoveries.End(ended.File) && ended.Why is { } why)
+                    EndInNeed(ended.File, why);
+                break;
+            case DatafileClosed closed:
+                NoteClosed(closed.File);
                 break;
             case StartNewDatafile start:
                 AddDatafile(start, isRecovering: false);
@@ -469,7 +510,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
             _folder.Tell(new WalFolderProtocol.UseArchiver(_archiver));
     }
 
-    private void AddDatafile(StartNewDatafile start, bool isRecovering)
+    private void AddDatafile(StartNewDatafile start, bool isRecovering, string? name = null)
     {
         _engine.HandOver.Take(start.Opened);
         FileSlot slot = _engine.Slots.TryOf(start.File) ?? _engine.Slots.Add(start.File, start.Name);
@@ -479,7 +520,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
             DatafileActor.PropsFor(
                 _engine, slot, start.Opened, new DatafileStart(start.Lineage, start.CleanUpTo, isRecovering),
                 _controlFile),
-            $"datafile-{start.Name}-{start.File}");
+            name ?? $"datafile-{start.Name}-{start.File}");
     }
 
     private static IActorRef Watched(Props props, string? name) => Context.Watch(Context.ActorOf(props, name));
@@ -528,11 +569,40 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
             _checkpointer.Tell(failed);
     }
 
+    /// <summary>
+    /// A recovery has failed after it had taken the file over: its new owner ends, and the file needs recovery.
+    /// </summary>
+    private void EndInNeed(FileId file, Problem why)
+    {
+        if (_engine.Slots.TryOf(file) is not { } slot)
+            return;
+        if (_datafiles.TryGet(file, out IActorRef? owner))
+            owner.Tell(new CloseDatafile()); // it stays listed until it has closed the file (H13)
+        slot.Why = Problem.From(EngineErrors.DatafileNeedsRecovery(slot.Name, $"its recovery failed: {why.Message}"));
+        slot.File = null;
+        slot.State = DatafileState.NeedsRecovery;
+        DatafileHasFailed(new DatafileFailed(file, slot.Name, DatafileState.NeedsRecovery, slot.Why));
+    }
+
+    /// <summary>An owner that had to end for a recovery, or with one that failed.</summary>
+    private void NoteClosed(FileId file)
+    {
+        if (_recoveries.NoteOwnerEnded(Sender))
+            return;
+        _datafiles.Remove(Sender, out _);
+        if (_engine.Slots.TryOf(file) is { } slot && !_recoveries.Has(file))
+            slot.State = DatafileState.NeedsRecovery;
+    }
+
     private void ChildDied(IActorRef dead)
     {
-        if (_jobs.NoteEnd(dead))
+        if (_jobs.NoteEnd(dead) || _recoveries.NoteOwnerEnded(dead))
             return;
-        if (_datafiles.Remove(dead, out FileId file))
+        if (_recoveries.TryEnd(dead, out FileSlot? left))
+        {
+            EndInNeed(left.Id, DeathOf(dead));
+        }
+        else if (_datafiles.Remove(dead, out FileId file))
         {
             FileSlot slot = _engine.Slots.Of(file);
             slot.Why = Problem.From(
@@ -577,6 +647,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
     private void BeginShutdown(bool isForced)
     {
         Become(WhenWaitingForFences);
+        GiveRecoveriesUp();
         _datafiles.EndFences(isForced);
         CloseIfFencesEnded(); // there is no datafile
     }
@@ -589,7 +660,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
 
     private void CloseIfFencesEnded()
     {
-        if (!_datafiles.HaveFencesEnded)
+        if (!_datafiles.HaveFencesEnded || _recoveries.Any)
             return;
         if (_walWriter.IsNobody())
         {
@@ -606,6 +677,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
     {
         Become(WhenClosingDatafiles);
         _jobs.End();
+        GiveRecoveriesUp();
         foreach (IActorRef owner in _datafiles.All.Values)
             owner.Tell(new CloseDatafile());
         EndIfClosed();
@@ -613,12 +685,19 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
 
     private void EndIfClosed()
     {
-        if (_datafiles.All.Count > 0)
+        if (_datafiles.All.Count > 0 || _recoveries.Any)
             return;
         if (_jobs.HaveEnded)
             Context.Stop(Self);
         else if (!Timers.IsTimerActive(nameof(JobsTimeIsUp)))
             Timers.StartSingleTimer(nameof(JobsTimeIsUp), new JobsTimeIsUp(), _engine.Options.ArchiveShutdownWait);
+    }
+
+    /// <summary>Each ends when its worker has: nothing of the engine writes after its lock is released (H13).</summary>
+    private void GiveRecoveriesUp()
+    {
+        foreach (IActorRef recoverer in _recoveries.Recoverers)
+            recoverer.Tell(new GiveFileRecoveryUp());
     }
 
     /// <summary>

@@ -1,3 +1,5 @@
+using Pitr.Recovery;
+
 namespace Pitr.Actors;
 
 /// <summary>
@@ -69,6 +71,13 @@ internal interface IDatabaseTarget : IAsyncDisposable
 
     /// <summary>Moves every datafile of a folder.</summary>
     Task<IReadOnlyList<MoveResult>> DrainAsync(DrainRequest request, CancellationToken cancellationToken);
+
+    /// <summary>Brings one datafile back while the others serve.</summary>
+    Task<DatafileRecoveryResult> RecoverDatafileAsync(
+        DatafileRecoveryRequest request, CancellationToken cancellationToken);
+
+    /// <summary>What that would do.</summary>
+    Task<RecoveryPlan> PlanDatafileRecoveryAsync(DatafileRecoveryRequest request, CancellationToken cancellationToken);
 
     /// <summary>
     /// Begins a backup set that the caller makes by itself, from the engine's disk (pgtar); <paramref name="reason"/>

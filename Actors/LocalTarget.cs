@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Runtime.CompilerServices;
 using System.Runtime.ExceptionServices;
 using System.Threading.Channels;
+using Pitr.Recovery;
 
 namespace Pitr.Actors;
 
@@ -129,6 +130,16 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
     /// <inheritdoc/>
     public Task<IReadOnlyList<MoveResult>> DrainAsync(DrainRequest request, CancellationToken cancellationToken) =>
         database.DrainAsync(request, cancellationToken);
+
+    /// <inheritdoc/>
+    public Task<DatafileRecoveryResult> RecoverDatafileAsync(
+        DatafileRecoveryRequest request, CancellationToken cancellationToken) =>
+        database.RecoverDatafileAsync(request, cancellationToken);
+
+    /// <inheritdoc/>
+    public Task<RecoveryPlan> PlanDatafileRecoveryAsync(
+        DatafileRecoveryRequest request, CancellationToken cancellationToken) =>
+        database.PlanDatafileRecoveryAsync(request, cancellationToken);
 
     /// <inheritdoc/>
     public Task<IKeptSet> KeepSetAsync(string reason, CancellationToken cancellationToken) =>

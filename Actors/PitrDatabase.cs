@@ -3,6 +3,7 @@ using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using Akka.Actor;
 using Pitr.Actors;
+using Pitr.Recovery;
 using Pitr.Storage;
 using Pitr.Wal;
 using static Pitr.Actors.BackupProtocol;
@@ -10,6 +11,7 @@ using static Pitr.Actors.CheckpointProtocol;
 using static Pitr.Actors.ControlFileProtocol;
 using static Pitr.Actors.DatafileProtocol;
 using static Pitr.Actors.EngineProtocol;
+using static Pitr.Actors.FileRecoveryProtocol;
 using static Pitr.Actors.MoveProtocol;
 using static Pitr.Actors.SetProtocol;
 using static Pitr.Actors.WalProtocol;
@@ -629,6 +631,61 @@ public sealed class PitrDatabase : IAsyncDisposable
         catch
         {
             _engine.Metrics.NoteMove(request.Datafile, _engine.Clock.GetElapsedTime(began), "failed");
+            cancel.Cancel();
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// Brings back a datafile that is offline or needs recovery, while the others serve. When the task completes it serves
+    /// reads and commits, with every commit that was acknowledged. Meanwhile its callers get DatafileRecovering, which says
+    /// when it may be ready.
+    /// </summary>
+    /// <param name="request">Which, and from where.</param>
+    /// <param name="cancellationToken">Gives it up, until the file lies in its place.</param>
+    /// <exception cref="PitrException">
+    /// NotFoundException DatafileUnknown, BackupUnknown; RefusedException DatafileServes, DatafileRecovering,
+    /// DatafileNeedsRecovery (there is nothing to bring it back from), WalGap, ForeignSystem, StoreAddressInvalid,
+    /// ReadOnly, ShuttingDown; DamageException WalDamaged, BackupDamaged, ArchiveDamaged: the file is as it was.
+    /// RefusedException FileRecoveryCancelled; StorageFailedException DiskFull, FileOperationFailed, StoreFailed: it needs
+    /// recovery, and can be recovered again.
+    /// </exception>
+    public Task<DatafileRecoveryResult> RecoverDatafileAsync(
+        DatafileRecoveryRequest request, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        return Traces.RunAsync(
+            "pitr.recover.datafile", Folder,
+            async () => (await RecoverAsync<FileRecovered>(request, isPlanOnly: false, cancellationToken)
+                .ConfigureAwait(false)).Result,
+            static (activity, result) => activity.SetTag("pitr.datafile", result.Datafile)
+                .SetTag("pitr.lsn", result.Lsn.ToString()).SetTag("pitr.records", result.RecordsReplayed));
+    }
+
+    /// <summary>What <see cref="RecoverDatafileAsync"/> would do. Nothing is written.</summary>
+    /// <exception cref="PitrException">As there.</exception>
+    public async Task<RecoveryPlan> PlanDatafileRecoveryAsync(
+        DatafileRecoveryRequest request, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        return (await RecoverAsync<FileRecoveryPlanned>(request, isPlanOnly: true, cancellationToken)
+            .ConfigureAwait(false)).Plan;
+    }
+
+    private async Task<T> RecoverAsync<T>(
+        DatafileRecoveryRequest request, bool isPlanOnly, CancellationToken cancellationToken)
+    {
+        RequireWritable();
+        using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        try
+        {
+            // The wait does not end with the caller's token: the answer tells whether it came too late.
+            return await AskAsync<T>(
+                _actors.Supervisor, new RunFileRecovery(request, isPlanOnly, cancel.Token), CancellationToken.None,
+                Timeout.InfiniteTimeSpan).ConfigureAwait(false);
+        }
+        catch
+        {
             cancel.Cancel();
             throw;
         }

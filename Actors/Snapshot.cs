@@ -129,7 +129,9 @@ public sealed class Snapshot : IDisposable
         // file.
         FileSlot slot = _engine.Slots.Of(table.DatafileId);
         _ = slot.Readable;
-        return _views.Of(table.DatafileId) ?? throw EngineErrors.DatafileRecovering(slot.Name);
+        return _views.Of(table.DatafileId) is { IsEnded: false } view
+            ? view
+            : throw EngineErrors.SnapshotOfFormerOwner(slot.Name); // H41
     }
 
     private void RequireAlive()

@@ -178,7 +178,8 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
         switch (message)
         {
             case OpenFile open:
-                _files.Open(open.File, open.Name, open.Owner);
+                foreach (DroppedTable dropped in _files.Open(open.File, open.Name, open.Owner))
+                    open.Owner.Tell(new ReplayDropTable(dropped.Table, dropped.DroppedAt));
                 Sender.Tell(new FileOpened(open.File));
                 break;
             case CloseFile close:
@@ -436,6 +437,8 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
             concerned = _files.TryOwnerOf(drop.FileId);
             if (concerned is not null)
                 group.Expect(drop.FileId);
+            else
+                _files.NoteDropped(drop.FileId, drop.TableId, lsn);
             _engine.Visibility.Publish(group);
             concerned?.Tell(new TableDropped(group, drop.TableId, lsn));
         }

@@ -179,6 +179,24 @@ internal static class RecoveryErrors
             "Restore from a backup set: pitr restore --from STORE --into DIR")
         { Path = path };
 
+    /// <summary>The datafile was dropped.</summary>
+    public static NotFoundException FileUnknown(FileId file) =>
+        new(ErrorCode.DatafileUnknown,
+            $"There is no datafile with the number {file}.",
+            "List the datafiles: pitr datafile list");
+
+    /// <summary>Nothing was found that a datafile could be brought back from.</summary>
+    public static RefusedException FileWithoutBase(string name, IEnumerable<string> why) =>
+        new(ErrorCode.DatafileNeedsRecovery,
+            $"Nothing was found that datafile '{name}' could be brought back from. {string.Join(' ', why)}",
+            $"Name the store that has a backup set of it: pitr datafile recover {name} --from STORE");
+
+    /// <summary>The WAL from there on does not make the file.</summary>
+    public static RefusedException NotBornInWal(string name, Lsn from) =>
+        new(ErrorCode.DatafileNeedsRecovery,
+            $"The WAL from {from} on does not have the creation of datafile '{name}'.",
+            $"Name the store that has a backup set of it: pitr datafile recover {name} --from STORE");
+
     /// <summary>A restore goes only into a folder that is absent or empty.</summary>
     public static RefusedException FolderNotEmpty(string folder) =>
         new(ErrorCode.FolderNotEmpty,

@@ -39,6 +39,7 @@ internal sealed class Datafile : IDisposable
 
     private readonly Lock _lock = new();
     private readonly ManualResetEventSlim _idle = new(initialState: true);
+    private readonly ManualResetEventSlim _closed = new(initialState: false);
     private readonly CancellationTokenSource _closing = new();
     private readonly DatafileViews _views;
     private readonly List<WriteBuffer> _sealed = [];
@@ -556,7 +557,14 @@ internal sealed class Datafile : IDisposable
         _fileLock.Dispose();
         _idle.Dispose();
         _closing.Dispose();
+        _closed.Set();
     }
+
+    /// <summary>
+    /// Waits until <see cref="Dispose"/>, which was called or will be, has ended: nobody writes or reads the file here any
+    /// more. Any thread, not inside an epoch.
+    /// </summary>
+    public void AwaitClosed() => Environment.Epochs.Threads.Wait(_closed);
 
     // ---- for the running job ---------------------------------------------------------------------
 

@@ -113,6 +113,8 @@ internal sealed class DatafileViews
         lock (_lock)
         {
             _ended = true;
+            foreach (ReadView view in _live)
+                view.End();
             foreach (WriteBuffer buffer in _current.Buffers)
                 _buffers.Add(buffer);
             _pages.Clear();

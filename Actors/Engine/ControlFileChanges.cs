@@ -44,6 +44,34 @@ internal static class ControlFileChanges
         : control;
 
     /// <summary>
+    /// With a datafile that was recovered alone, up to an LSN beyond which it has no changes: what is said of it holds for
+    /// its present incarnation from here on (H16, H40). Nothing changes if it was dropped, or if the redo point lies beyond.
+    /// </summary>
+    /// <param name="control">The present state.</param>
+    /// <param name="clean">As it was flushed.</param>
+    /// <param name="end">Every change at or below it is in the file, durable.</param>
+    /// <param name="storedPath">Where it lies now; null: where it lay.</param>
+    public static ControlFile WithRecovered(
+        this ControlFile control, FileClean clean, Lsn end, string? storedPath)
+    {
+        if (control.Catalogue.File(clean.File) is not { } known || end < control.RedoLsn)
+            return control;
+        return control with
+        {
+            KnownEndOfWal = Lsn.Max(control.KnownEndOfWal, end),
+            Catalogue = control.Catalogue.WithFile(known with
+            {
+                Path = storedPath ?? known.Path,
+                Incarnation = clean.Incarnation,
+                Generation = clean.Generation,
+                CheckpointLsn = clean.CheckpointLsn,
+                CleanUpTo = Lsn.Max(clean.CleanUpTo, end),
+                NeedsRecovery = null,
+            }),
+        };
+    }
+
+    /// <summary>
     /// The catalogue as replayed; what it says of a file that was flushed meanwhile is older than what was noted then.
     /// </summary>
     public static ControlFile WithReplayed(this ControlFile control, Catalogue replayed)

@@ -1,4 +1,5 @@
 using MoveSettlement = Pitr.Recovery.MoveSettlement;
+using RecoveredFile = Pitr.Recovery.RecoveredFile;
 using Pitr.Storage;
 using Pitr.Wal;
 
@@ -151,6 +152,7 @@ internal static class EngineOpening
         EngineContext engine, ControlFile control, TimelineHistory history, CatalogueFile file)
     {
         string path = LinkedName.Resolve(engine.FileSystem, Catalogue.FullPath(engine.Folder, file.Path));
+        RemoveLeftOverOfRecovery(engine.FileSystem, path, control.SystemId, file.Id);
         try
         {
             if (file.NeedsRecovery is not null)
@@ -197,6 +199,20 @@ internal static class EngineOpening
         catch (StorageFailedException)
         {
             // the next spill tries again, and tells it
+        }
+    }
+
+    /// <summary>A copy that was being made when the engine ended; it keeps nothing from opening.</summary>
+    private static void RemoveLeftOverOfRecovery(
+        IFileSystem files, string datafile, SystemIdentifier system, FileId file)
+    {
+        try
+        {
+            RecoveredFile.RemoveLeftOver(files, datafile, system, file);
+        }
+        catch (StorageFailedException)
+        {
+            // the next recovery of the file tries again, and tells it
         }
     }
 

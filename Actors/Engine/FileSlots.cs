@@ -9,6 +9,7 @@ namespace Pitr.Actors;
 internal sealed class FileSlot(FileId id, string name)
 {
     private Datafile? _file;
+    private Datafile? _former;
     private Problem? _why;
     private int _state = (int)DatafileState.Recovering;
 
@@ -26,6 +27,15 @@ internal sealed class FileSlot(FileId id, string name)
     {
         get => (DatafileState)Volatile.Read(ref _state);
         set => Volatile.Write(ref _state, (int)value);
+    }
+
+    /// <summary>
+    /// The last one that its owner let go: it may still be closing, on a worker (H13). Null if there was none.
+    /// </summary>
+    public Datafile? Former
+    {
+        get => Volatile.Read(ref _former);
+        set => Volatile.Write(ref _former, value);
     }
 
     /// <summary>Why it can't be read, or takes no commits.</summary>

@@ -24,9 +24,6 @@ internal sealed record OpenedEngine(
         WalFolder, TimelineHistory.Of(ControlFile.SystemId, ControlFile.History), Wal!, ControlFile.NextTransactionId,
         clock);
 
-    /// <summary>Where a datafile lies.</summary>
-    public string PathOf(FileId file) => Datafiles.FirstOrDefault(opened => opened.Id == file)?.Path ?? "";
-
     /// <summary>Nobody will run this engine: its datafiles, then the rest.</summary>
     public void LetGo()
     {

@@ -43,7 +43,7 @@ internal static class StatusReport
         IEnumerable<DatafileStatus> silent = engine.Slots.All
             .Where(slot => !reported.Any(file => file.Name == slot.Name))
             .Select(slot => new DatafileStatus(
-                slot.Name, opened.PathOf(slot.Id), DatafileActor.StateName(slot.State),
+                slot.Name, PathOf(engine, now, slot.Id), DatafileActor.StateName(slot.State),
                 now.Catalogue.File(slot.Id)?.CheckpointLsn ?? default, 0,
                 now.Catalogue.Tables.Count(table => table.FileId == slot.Id), 0, 0, 0, 0, []));
         ArchiveReported archived = await archive.ConfigureAwait(false);
@@ -52,6 +52,9 @@ internal static class StatusReport
             [.. reported.Concat(silent).OrderBy(file => file.Name, StringComparer.Ordinal)],
             archived.Stores, archived.Window));
     }
+
+    private static string PathOf(EngineContext engine, ControlFile now, FileId file) =>
+        now.Catalogue.File(file) is { } known ? Catalogue.FullPath(engine.Folder, known.Path) : "";
 
     /// <summary>Null if it died after it was asked.</summary>
     private static async Task<DatafileStatus?> AskFile(IActorRef owner, EngineContext engine)

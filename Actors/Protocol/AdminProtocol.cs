@@ -227,6 +227,25 @@ internal static class AdminProtocol
     /// <summary>No datafile lies in the folder any more. Of very many only the first are told.</summary>
     internal sealed record FolderDrained(long RequestId, IReadOnlyList<MoveResult> Results) : AdminAnswer(RequestId);
 
+    /// <summary>
+    /// Brings one datafile back; given up, until it lies in its place, if the session ends. Answers:
+    /// <see cref="Progress"/>, then <see cref="DatafileRecovered"/>; for a plan <see cref="DatafileRecoveryPlanned"/>.
+    /// </summary>
+    /// <param name="RequestId">Chosen by the client.</param>
+    /// <param name="Datafile">Its name.</param>
+    /// <param name="Store">Where the backup sets are; null: what lies there, or the database's own stores.</param>
+    /// <param name="Archive">Where WAL is that the database has not; null: nowhere else.</param>
+    /// <param name="PlanOnly">Say what would be done, and do nothing.</param>
+    internal sealed record RecoverDatafile(
+        long RequestId, string Datafile, string? Store, string? Archive, bool PlanOnly) : AdminRequest(RequestId);
+
+    /// <summary>The datafile serves again.</summary>
+    internal sealed record DatafileRecovered(long RequestId, DatafileRecoveryResult Result) : AdminAnswer(RequestId);
+
+    /// <param name="RequestId">Of the request.</param>
+    /// <param name="Plan">As RecoveryPlan writes it (JSON), its stretches of WAL condensed.</param>
+    internal sealed record DatafileRecoveryPlanned(long RequestId, string Plan) : AdminAnswer(RequestId);
+
     // ---- backup sets that a client makes by itself (pgtar) --------------------------------------------
 
     /// <summary>

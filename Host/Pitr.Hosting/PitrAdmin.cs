@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 using Akka.Actor;
 using Pitr.Actors;
+using Pitr.Recovery;
 using static Pitr.Actors.AdminProtocol;
 
 namespace Pitr.Hosting;
@@ -237,6 +238,20 @@ public sealed class PitrAdmin : IDatabaseTarget
         (await RequestAsync<FolderDrained>(
             new DrainFolder(0, request.Folder, request.To, request.BytesPerSecondMax), cancellationToken,
             request.Progress).ConfigureAwait(false)).Results;
+
+    /// <inheritdoc/>
+    public async Task<DatafileRecoveryResult> RecoverDatafileAsync(
+        DatafileRecoveryRequest request, CancellationToken cancellationToken) =>
+        (await RequestAsync<DatafileRecovered>(
+            new RecoverDatafile(0, request.Datafile, request.Store, request.Archive, PlanOnly: false), cancellationToken,
+            request.Progress).ConfigureAwait(false)).Result;
+
+    /// <inheritdoc/>
+    public async Task<RecoveryPlan> PlanDatafileRecoveryAsync(
+        DatafileRecoveryRequest request, CancellationToken cancellationToken) =>
+        RecoveryPlan.Parse((await RequestAsync<DatafileRecoveryPlanned>(
+            new RecoverDatafile(0, request.Datafile, request.Store, request.Archive, PlanOnly: true), cancellationToken,
+            request.Progress).ConfigureAwait(false)).Plan);
 
     /// <inheritdoc/>
     async Task<IKeptSet> IDatabaseTarget.KeepSetAsync(string reason, CancellationToken cancellationToken) =>

@@ -21,6 +21,9 @@ public sealed record RecoveryPlan
     /// <summary>The backup set; null if the files that are there are enough.</summary>
     public string? BackupId { get; init; }
 
+    /// <summary>The one datafile that is recovered, while the others may serve; null: the database.</summary>
+    public string? Datafile { get; init; }
+
     /// <summary>The database.</summary>
     public required SystemIdentifier SystemId { get; init; }
 
@@ -53,6 +56,9 @@ public sealed record RecoveryPlan
 
     /// <summary>The datafiles that are copied from the set.</summary>
     public required IReadOnlyList<PlannedFile> Files { get; init; }
+
+    /// <summary>Datafiles that are there, and are brought up from what they have.</summary>
+    public IReadOnlyList<KeptFile> KeptFiles { get; init; } = [];
 
     /// <summary>Datafiles that replay makes, because they were created after the set's catalogue was read.</summary>
     public required IReadOnlyList<string> MadeByReplay { get; init; }
@@ -100,6 +106,22 @@ public sealed record RecoveryPlan
     /// <summary>The document of <c>--plan --json</c>, and what the control file keeps.</summary>
     public string ToJson() => JsonSerializer.Serialize(this, RecoveryJson.Default.RecoveryPlan);
 
+    /// <summary>The same, with neighbouring segments of one source as one stretch: short enough for a message.</summary>
+    internal RecoveryPlan Condensed()
+    {
+        var wal = new List<PlannedWal>();
+        foreach (PlannedWal next in Wal)
+        {
+            if (wal.Count > 0 && wal[^1] is var last && last.Source == next.Source && last.Timeline == next.Timeline
+                && last.IsParts == next.IsParts && last.ToLsn == next.FromLsn)
+                wal[^1] = last with { ToLsn = next.ToLsn };
+            else
+                wal.Add(next);
+        }
+
+        return this with { Wal = wal };
+    }
+
     /// <summary>Reads <see cref="ToJson"/>.</summary>
     /// <param name="json">As it was written.</param>
     /// <exception cref="FormatException">It is no plan.</exception>
@@ -134,6 +156,8 @@ public sealed record RecoveryPlan
     public string ToText()
     {
         var text = new StringBuilder();
+        if (Datafile is not null)
+            Line(text, "datafile", $"{Datafile}, alone; the others serve meanwhile");
         Line(text, "target", Target.ToString());
         Line(text, "from", BackupId is null
             ? $"the files that are there, from {StartLsn}"
@@ -149,6 +173,8 @@ public sealed record RecoveryPlan
         Line(text, "first transaction out", NextTransaction?.ToString() ?? "none known");
         foreach (PlannedFile file in Files)
             Line(text, "copies", $"{file.Name}, {file.LengthBytes} bytes, as of {file.CheckpointLsn}, to {file.Path}");
+        foreach (KeptFile file in KeptFiles)
+            Line(text, "brings up", $"{file.Name}, as of {file.CheckpointLsn}, at {file.Path}");
         foreach (string name in MadeByReplay)
             Line(text, "makes by replay", name);
         Line(text, "WAL", $"{Wal.Count} segments, {Records} records, all read and proven");
@@ -197,6 +223,12 @@ public sealed record PlannedTimeline(
 /// <param name="CheckpointLsn">The LSN that it is the state of.</param>
 public sealed record PlannedFile(
     FileId FileId, string Name, string ObjectName, string Path, long LengthBytes, Lsn CheckpointLsn);
+
+/// <summary>A datafile that is there, and is brought up from what it has.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Path">Where it lies.</param>
+/// <param name="CheckpointLsn">The LSN that it is the state of.</param>
+public sealed record KeptFile(string Name, string Path, Lsn CheckpointLsn);
 
 /// <summary>Where a stretch of WAL comes from.</summary>
 /// <param name="Source">The store or folder.</param>

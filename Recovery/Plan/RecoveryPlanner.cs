@@ -453,7 +453,7 @@ internal sealed class RecoveryPlanner
     private static PlannedRecord Planned(RecordSummary record) =>
         new(record.Lsn, new DateTimeOffset(record.CommitTimeTicks, TimeSpan.Zero), record.TransactionId);
 
-    private static PlannedTimeline[] PathOf(TimelineHistory branch) =>
+    internal static PlannedTimeline[] PathOf(TimelineHistory branch) =>
     [
         .. branch.Path.Select((entry, n) => new PlannedTimeline(
             entry.Timeline, entry.Lineage, entry.Parent, entry.ForkLsn, entry.StartLsn, entry.Reason, entry.Time,

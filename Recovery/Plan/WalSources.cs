@@ -78,13 +78,16 @@ internal sealed class ArchiveWalSource(IArchiveStore store, ArchiveCatalog catal
 }
 
 /// <summary>A database's own WAL folder: its bytes count up to where their chain of records ends.</summary>
-internal sealed class FolderWalSource(WalFolder folder, string name) : IWalSource
+/// <param name="folder">The folder.</param>
+/// <param name="name">For people.</param>
+/// <param name="durableEnd">Of a running engine: all of it is durable up to here, and nothing beyond counts.</param>
+internal sealed class FolderWalSource(WalFolder folder, string name, Lsn? durableEnd = null) : IWalSource
 {
     private readonly IReadOnlyList<SegmentName> _names = folder.List();
 
     public string Name => name;
 
-    public bool IsDurable => false;
+    public bool IsDurable => durableEnd is not null;
 
     public Lsn HighestEnd(TimelineId timeline) => _names
         .Where(segment => segment.Timeline == timeline)
@@ -93,7 +96,8 @@ internal sealed class FolderWalSource(WalFolder folder, string name) : IWalSourc
     public WalStretch? Find(TimelineHistory path, ulong number, Lsn from, Lsn to)
     {
         TimelineEntry owner = path.OwnerOf(folder.Geometry.StartOf(number));
-        if (!_names.Contains(new SegmentName(owner.Timeline, number)))
+        to = Lsn.Min(to, durableEnd ?? Lsn.MaxValue);
+        if (to <= from || !_names.Contains(new SegmentName(owner.Timeline, number)))
             return null;
         var identity = new WalIdentity(path.System, owner.Timeline, owner.Lineage);
         return new WalStretch(Name, owner.Timeline, number, from, to, IsParts: false,

@@ -36,6 +36,11 @@ internal sealed class ReplayCatalogue
     /// <param name="lsn">The catalogue's own LSN.</param>
     public ReplayCatalogue(Lsn lsn) => Lsn = lsn;
 
+    /// <summary>
+    /// The one file that is replayed; null: all. What concerns any other is passed over, known or not.
+    /// </summary>
+    public FileId? Only { get; init; }
+
     /// <summary>The LSN of the last event that the catalogue holds.</summary>
     public Lsn Lsn { get; private set; }
 
@@ -72,6 +77,8 @@ internal sealed class ReplayCatalogue
     /// <exception cref="DamageException">WalDamaged: an id that nothing made.</exception>
     public ReplayFate FateOf(FileId file, TableId table, Lsn lsn)
     {
+        if (IsOther(file))
+            return ReplayFate.Skip;
         if (!_files.TryGetValue(file, out FileState? state) || state.IsUnborn)
             throw RecoveryErrors.UnknownId("datafile", file.Value, lsn);
         if (!state.DroppedAt.IsZero)
@@ -97,7 +104,7 @@ internal sealed class ReplayCatalogue
 
     public bool CreateFile(FileId file, Lsn lsn)
     {
-        if (lsn <= Lsn)
+        if (lsn <= Lsn || IsOther(file))
             return false;
         if (_files.TryGetValue(file, out FileState? state))
         {
@@ -116,7 +123,7 @@ internal sealed class ReplayCatalogue
 
     public bool DropFile(FileId file, Lsn lsn)
     {
-        if (lsn <= Lsn)
+        if (lsn <= Lsn || IsOther(file))
             return false;
         if (!_files.TryGetValue(file, out FileState? state)
             || state.IsUnborn || (!state.DroppedAt.IsZero && state.DroppedAt != Lsn.MaxValue))
@@ -133,7 +140,7 @@ internal sealed class ReplayCatalogue
 
     public bool CreateTable(TableId table, FileId file, Lsn lsn)
     {
-        if (lsn <= Lsn)
+        if (lsn <= Lsn || IsOther(file))
             return false;
         if (!_files.TryGetValue(file, out FileState? state) || state.IsUnborn)
             throw RecoveryErrors.UnknownId("datafile", file.Value, lsn);
@@ -143,9 +150,9 @@ internal sealed class ReplayCatalogue
         return true;
     }
 
-    public bool DropTable(TableId table, Lsn lsn)
+    public bool DropTable(TableId table, FileId file, Lsn lsn)
     {
-        if (lsn <= Lsn)
+        if (lsn <= Lsn || IsOther(file))
             return false;
         if (!_tables.TryGetValue(table, out TableState? state) || !state.DroppedAt.IsZero)
             throw RecoveryErrors.UnknownId("table", table.Value, lsn);
@@ -153,6 +160,8 @@ internal sealed class ReplayCatalogue
         Lsn = lsn;
         return true;
     }
+
+    private bool IsOther(FileId file) => Only is { } only && only != file;
 
     private sealed class FileState
     {

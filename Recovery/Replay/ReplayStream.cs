@@ -311,7 +311,7 @@ internal sealed class ReplayStream : IDisposable
                     _ready.Enqueue(new ReplayStep.Ddl(it, lsn, IsNew: true));
                 break;
             case WalEvent.DropTable it:
-                bool isNew = _catalogue.DropTable(it.TableId, lsn);
+                bool isNew = _catalogue.DropTable(it.TableId, it.FileId, lsn);
                 bool fileLacksIt = _catalogue.HasOf(it.FileId) < lsn;
                 if (fileLacksIt)
                     Deliver(it.FileId, _through);

@@ -29,6 +29,7 @@ internal sealed class ReadView
     private readonly DroppedTable[] _dropped;
     private Action<ReadView>? _release;
     private int _pins;
+    private bool _isEnded;
 
     /// <param name="pages">The tree's pages.</param>
     /// <param name="root">The tree's root.</param>
@@ -75,6 +76,12 @@ internal sealed class ReadView
 
     /// <summary>How many pins hold the view.</summary>
     public int Pins => Volatile.Read(ref _pins) / Pin;
+
+    /// <summary>
+    /// True once the file was closed for good: its next owner knows nothing of the view (H41), so nobody reads by it any
+    /// more.
+    /// </summary>
+    public bool IsEnded => Volatile.Read(ref _isEnded);
 
     /// <summary>True once another view was published.</summary>
     public bool IsSuperseded => (Volatile.Read(ref _pins) & SupersededBit) != 0;
@@ -167,6 +174,9 @@ internal sealed class ReadView
         if (pins == 0)
             Release();
     }
+
+    /// <summary>See <see cref="IsEnded"/>. Pins stay, and keep its memory.</summary>
+    public void End() => Volatile.Write(ref _isEnded, true);
 
     private void Release()
     {

@@ -88,6 +88,12 @@ public enum ErrorCode
     DatafileOffline = 4201,
     /// <summary>The datafile needs recovery.</summary>
     DatafileNeedsRecovery = 4202,
+    /// <summary>The datafile is being recovered; the message says when it may be ready.</summary>
+    DatafileRecovering = 4203,
+    /// <summary>The datafile serves: there is nothing to recover.</summary>
+    DatafileServes = 4204,
+    /// <summary>The recovery of a datafile was cancelled.</summary>
+    FileRecoveryCancelled = 4205,
     /// <summary>The transaction conflicts with one that committed after its snapshot.</summary>
     Conflict = 4301,
     /// <summary>The snapshot is too old: what it needs is no longer kept.</summary>

@@ -6,7 +6,7 @@ namespace Pitr.Storage;
 internal static class DatafileErrors
 {
     private const string Recover =
-        "Keep the file for inspection, and restore from a backup set: pitr restore --from STORE --into DIR";
+        "Bring this file back while the others serve: pitr datafile recover NAME --from STORE";
 
     public static RefusedException Closed(string name) =>
         new(ErrorCode.SnapshotTooOld,
@@ -20,7 +20,7 @@ internal static class DatafileErrors
 
     public static DamageException Missing(string path, Exception inner) =>
         new(ErrorCode.DatafileMissing, $"Datafile '{path}' is missing.",
-            "Mount what it lies on. If it is lost: pitr restore --from STORE --into DIR", inner)
+            "Mount what it lies on. If it is lost, bring it back: pitr datafile recover NAME --from STORE", inner)
         { Path = path };
 
     public static DamageException NoMetaPage(string path, string why0, string why1) =>

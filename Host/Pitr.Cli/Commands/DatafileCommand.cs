@@ -1,18 +1,20 @@
 using System.CommandLine;
 using Pitr.Actors;
+using Pitr.Recovery;
 using Spectre.Console;
 
 namespace Pitr.Cli;
 
-/// <summary><c>pitr datafile create|list|move|drop</c>.</summary>
+/// <summary><c>pitr datafile create|list|move|recover|drop</c>.</summary>
 internal static class DatafileCommand
 {
     public static Command Create(CliContext cli)
     {
-        var command = new Command("datafile", "Create, list, move and drop datafiles.");
+        var command = new Command("datafile", "Create, list, move, recover and drop datafiles.");
         command.Subcommands.Add(CreateVerb(cli));
         command.Subcommands.Add(ListVerb(cli));
         command.Subcommands.Add(MoveVerb(cli));
+        command.Subcommands.Add(RecoverVerb(cli));
         command.Subcommands.Add(DropVerb(cli));
         return command;
     }
@@ -71,6 +73,46 @@ internal static class DatafileCommand
                     },
                     cancellationToken).ConfigureAwait(false);
                 return Answer.Line(json => JsonShapes.Move(json, moved), TextShapes.Moved(moved));
+            });
+    }
+
+    private static Command RecoverVerb(CliContext cli)
+    {
+        Argument<string> name = CliContext.ArgumentOf("NAME", "The datafile's name.", TextForms.Name);
+        var from = new Option<string?>("--from")
+        {
+            HelpName = "STORE",
+            Description = "Where the backup sets are (else what lies there if it is whole, or the database's stores).",
+        };
+        var archive = new Option<string?>("--archive")
+        {
+            HelpName = "STORE",
+            Description = "Where WAL is that neither the database nor its stores have.",
+        };
+        var plan = new Option<bool>("--plan") { Description = "Show what would be done; write nothing." };
+        return cli.TargetVerb(
+            "recover", "Bring one datafile back while the others serve.", [name, from, archive, plan],
+            async (target, parsed, cancellationToken) =>
+            {
+                using var progress = new ProgressLine(cli.Console);
+                var request = new DatafileRecoveryRequest
+                {
+                    Datafile = parsed.GetRequiredValue(name),
+                    Store = parsed.GetValue(from) is { } sets ? cli.Console.FullStore(sets) : null,
+                    Archive = parsed.GetValue(archive) is { } store ? cli.Console.FullStore(store) : null,
+                    Progress = progress,
+                };
+                if (parsed.GetValue(plan))
+                {
+                    RecoveryPlan planned = await target.PlanDatafileRecoveryAsync(request, cancellationToken)
+                        .ConfigureAwait(false);
+                    return new Answer(
+                        json => json.WriteRawValue(planned.ToJson()), console => console.Write(planned.ToText()));
+                }
+
+                DatafileRecoveryResult result = await target.RecoverDatafileAsync(request, cancellationToken)
+                    .ConfigureAwait(false);
+                return Answer.Line(json => JsonShapes.RecoveredDatafile(json, result), TextShapes.Recovered(result));
             });
     }
 

@@ -157,6 +157,24 @@ internal static class JsonShapes
         json.WriteEndObject();
     }
 
+    public static void RecoveredDatafile(Utf8JsonWriter json, DatafileRecoveryResult result)
+    {
+        json.WriteStartObject();
+        json.WriteString("datafile", result.Datafile);
+        json.WriteString("path", result.Path);
+        json.WriteString("backupId", result.BackupId);
+        json.WriteString("startLsn", result.StartLsn.ToString());
+        json.WriteString("lsn", result.Lsn.ToString());
+        json.WriteNumber("recordsReplayed", result.RecordsReplayed);
+        json.WriteNumber("bytes", result.Bytes);
+        json.WriteNumber("seconds", Seconds(result.Seconds));
+        json.WriteStartArray("findings");
+        foreach (string finding in result.Findings)
+            json.WriteStringValue(finding);
+        json.WriteEndArray();
+        json.WriteEndObject();
+    }
+
     public static void Restore(Utf8JsonWriter json, RestoreResult result)
     {
         json.WriteStartObject();

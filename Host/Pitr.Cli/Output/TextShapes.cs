@@ -26,6 +26,14 @@ internal static class TextShapes
         $"datafile {move.Datafile} moved from {move.From} to {move.To}: {Bytes(move.Bytes)} in {Seconds(move.Seconds)}, "
         + $"fenced for {Seconds(move.FencedSeconds)}";
 
+    /// <summary>A datafile that serves again.</summary>
+    public static string Recovered(DatafileRecoveryResult result) =>
+        $"datafile {result.Datafile} serves again: "
+        + (result.BackupId is { } set ? $"{Bytes(result.Bytes)} of set {set}, " : "")
+        + $"{Number(result.RecordsReplayed)} records read, from {result.StartLsn} to {result.Lsn}, in "
+        + Seconds(result.Seconds)
+        + string.Concat(result.Findings.Select(finding => $"\nnote: {finding}"));
+
     /// <summary>A table of plain texts; the last column gives way where a terminal is too narrow.</summary>
     public static Spectre.Console.Table Rows(string[] columns, IEnumerable<string[]> rows)
     {

@@ -53,8 +53,16 @@ internal sealed partial class EngineLife
     {
         string path = $"{_database.Engine.Folder}/{name}.pitr";
         byte[] somebodys = Bytes($"Notes of somebody's about {name}.");
-        using (IFileHandle file = _disk.Inner.Open(path, FileOpen.CreateNew))
+        try
+        {
+            using IFileHandle file = _disk.Inner.Open(path, FileOpen.CreateNew);
             file.Write(0, somebodys);
+        }
+        catch (StorageFailedException) when (_mayFail)
+        {
+            return; // the disk that was to fail has failed him
+        }
+
         _isInTheWay = true;
         await CreateFileAsync(name);
         _isInTheWay = false;
@@ -310,7 +318,7 @@ internal sealed partial class EngineLife
     private void LookAtKeptWal()
     {
         FileSlot[] slots = [.. _database.Engine.Slots.All];
-        _isTooMuchKept = slots.Any(static slot => slot.State == DatafileState.Offline)
+        _isTooMuchKept = !_isMending && slots.Any(static slot => slot.State == DatafileState.Offline)
             && slots.All(static slot => slot.State is not (DatafileState.Fenced or DatafileState.NeedsRecovery))
             && _database.Engine.DurableLsn - RedoOnDisk()
                 > _stage.Settings.FencedWalBytesMax;

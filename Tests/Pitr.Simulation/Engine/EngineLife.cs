@@ -103,6 +103,7 @@ internal sealed partial class EngineLife
             "maintenance" => MaintainAsync,
             "backups" => BackUpAsync,
             "tars" => MakeTarsAsync,
+            "mending" => MendAsync,
             _ => MakeTroubleAsync,
         }));
     }

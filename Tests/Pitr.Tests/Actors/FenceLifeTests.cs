@@ -254,7 +254,7 @@ public sealed class FenceLifeTests
         FenceRefused refused = await owner
             .Ask<FenceRefused>(new Fence("main", null, "here", "", Lease), TimeSpan.FromSeconds(30)).Within();
 
-        Assert.Equal(ErrorCode.DatafileNeedsRecovery, refused.Why.Code);
+        Assert.Equal(ErrorCode.DatafileRecovering, refused.Why.Code);
         replayed.Release();
         await using PitrDatabase database = await opening;
         FenceGrant grant = await database.FenceAsync("main", Lease).Within();

@@ -66,6 +66,16 @@ internal static class AdminSamples
             new MakeBackup(8, "/data/backups", 1024, 2),
             new MakeBackup(8, "/data/backups", null, 1),
             new BackupMade(8, await engine.BackupAsync(new BackupRequest { Store = "/data/backups" }, none)),
+            new RecoverDatafile(10, "main", "/backups", "/archive", true),
+            new RecoverDatafile(10, "main", null, null, false),
+            new DatafileRecovered(10, new DatafileRecoveryResult(
+                "main", "/db/main.pitr", "20261122T140500Z-1", new Lsn(0x1000), new Lsn(0x2000), 3, 81920, 1.5)
+            {
+                Findings = ["It was kept."],
+            }),
+            new DatafileRecovered(10, new DatafileRecoveryResult(
+                "main", "/db/main.pitr", null, new Lsn(0x1000), new Lsn(0x2000), 3, 0, 1.5)),
+            new DatafileRecoveryPlanned(10, "{}"),
             new MoveDatafile(10, "main", "/data/main.pitr", true, 1024),
             new MoveDatafile(10, "main", "/data/main.pitr", false, null),
             new DatafileMoved(10, new MoveResult("main", "/db/main.pitr", "/data/main.pitr", 81920, 1.5, 0.25)),

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using Pitr.Actors;
+using Pitr.Recovery;
 
 namespace Pitr.Tests;
 
@@ -168,6 +169,20 @@ internal sealed class MemoryTarget : IDatabaseTarget
         _datafiles[request.Datafile] = request.Path;
         return Task.FromResult(new MoveResult(request.Datafile, from, request.Path, 81920, 1.5, 0.25));
     }
+
+    public DatafileRecoveryRequest? LastRecovery { get; private set; }
+
+    public Task<DatafileRecoveryResult> RecoverDatafileAsync(
+        DatafileRecoveryRequest request, CancellationToken cancellationToken)
+    {
+        LastRecovery = request;
+        return Task.FromResult(new DatafileRecoveryResult(
+            request.Datafile, _datafiles[request.Datafile], "set", new Lsn(0x1000), new Lsn(0x2000), 3, 81920, 1.5));
+    }
+
+    public Task<RecoveryPlan> PlanDatafileRecoveryAsync(
+        DatafileRecoveryRequest request, CancellationToken cancellationToken) =>
+        throw new RefusedException(ErrorCode.DatafileServes, "It serves.", "Leave it.");
 
     public async Task<IReadOnlyList<MoveResult>> DrainAsync(DrainRequest request, CancellationToken cancellationToken)
     {

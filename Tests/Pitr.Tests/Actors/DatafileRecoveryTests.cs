@@ -1,0 +1,588 @@
+using System.Text;
+using Akka.Actor;
+using Pitr.Actors;
+using Pitr.Recovery;
+using Pitr.Simulation;
+using Pitr.Storage;
+using Pitr.Wal;
+using static Pitr.Tests.TestEngine;
+
+namespace Pitr.Tests;
+
+/// <summary>One datafile is brought back while the others serve (design §10; H40, H41).</summary>
+public sealed class DatafileRecoveryTests
+{
+    private const string Early = "/db/early.pitr";
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private static readonly DatafileRecoveryRequest OfEarly = new() { Datafile = "early" };
+
+    private static DatafileRecoveryRequest FromArchive => OfEarly with { Store = RecoveryLab.Archive };
+
+    // ---- what it is brought back from ------------------------------------------------------------
+
+    /// <summary>H40: with every commit that was acknowledged; and so it is after a power loss.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_lost_file_comes_back_from_the_newest_set_while_the_others_serve(bool isNamed)
+    {
+        (RecoveryLab lab, _) = await StoppedAsync();
+        lab.Disk.Delete(Early);
+        await using PitrDatabase database = await OpenAsync(lab.Disk);
+        await database.PutAsync(database.GetTable("orders"), "other"u8.ToArray(), "1"u8.ToArray());
+        string[] others = Others(database);
+
+        DatafileRecoveryResult result = await database
+            .RecoverDatafileAsync(isNamed ? FromArchive : OfEarly).WaitAsync(Patience);
+
+        Assert.NotNull(result.BackupId);
+        Assert.True(result.Bytes > 0 && result.RecordsReplayed > 0);
+        Assert.Equal(others, Others(database));
+        await RequireServesAsync(lab, database, result);
+    }
+
+    /// <summary>H15, H16: an older copy that was put back is brought up from itself, as another incarnation.</summary>
+    [Fact]
+    public async Task An_older_copy_that_was_put_back_is_brought_up_from_itself()
+    {
+        (RecoveryLab lab, byte[] older) = await StoppedAsync();
+        Put(lab.Disk, Early, older);
+        Incarnation before = Datafile.Inspect(lab.Disk, Early).Incarnation;
+        await using PitrDatabase database = await OpenAsync(lab.Disk);
+
+        DatafileRecoveryResult result = await database.RecoverDatafileAsync(OfEarly).WaitAsync(Patience);
+
+        Assert.Null(result.BackupId);
+        Assert.Equal(0, result.Bytes);
+        Assert.NotEqual(before, Datafile.Inspect(lab.Disk, Early).Incarnation);
+        await RequireServesAsync(lab, database, result);
+    }
+
+    /// <summary>A file that no backup set has, since it is younger than all of them, is made by its WAL.</summary>
+    [Fact]
+    public async Task A_lost_file_that_is_younger_than_every_set_is_made_again_by_the_WAL()
+    {
+        var lab = new RecoveryLab(22);
+        await using (PitrDatabase database = await lab.CreateAsync(RecoveryLab.Archive).WaitAsync(Patience))
+        {
+            await lab.CreateTableAsync(database, "orders");
+            await lab.CommitManyAsync(database, 3);
+            await database.BackupAsync(new BackupRequest { Store = RecoveryLab.Archive }).WaitAsync(Patience);
+            await FillEarlyAsync(lab, database);
+            await database.ShutdownAsync().WaitAsync(Patience);
+        }
+
+        lab.Disk.Delete(Early);
+        await using PitrDatabase opened = await OpenAsync(lab.Disk);
+        RecoveryPlan plan = await opened.PlanDatafileRecoveryAsync(OfEarly).WaitAsync(Patience);
+        Assert.Equal(["early"], plan.MadeByReplay);
+
+        DatafileRecoveryResult result = await opened.RecoverDatafileAsync(OfEarly).WaitAsync(Patience);
+
+        Assert.Null(result.BackupId);
+        await RequireServesAsync(lab, opened, result);
+    }
+
+    /// <summary>An offline file is opened again when its disk is mended; until the take-over it serves reads.</summary>
+    [Fact]
+    public async Task An_offline_file_serves_again_without_a_restart()
+    {
+        SimulatedDisk disk = NewDisk();
+        await using PitrDatabase database = await TwoFilesAsync(disk);
+        await database.PutAsync("o", "paged", "1");
+        await database.CheckpointAsync().Within();
+        await database.PutAsync("o", "buffered", "2");
+        Incarnation before = Datafile.Inspect(disk, Other).Incarnation;
+        disk.Faults.On(FileOp.SyncData).Of("other.pitr").Fail(Errno.EIO);
+        Assert.Equal(["other"], (await database.CheckpointAsync().Within()).Skipped);
+        await database.PutAsync("t", "k", "goes on");
+
+        await database.RecoverDatafileAsync(new DatafileRecoveryRequest { Datafile = "other" }).Within();
+
+        Assert.Equal(("1", "2"), (database.Get("o", "paged"), database.Get("o", "buffered")));
+        Assert.Equal(before, Datafile.Inspect(disk, Other).Incarnation);
+        await database.PutAsync("o", "later", "3");
+        Assert.Empty((await database.CheckpointAsync().Within()).Skipped);
+        await using PitrDatabase after = await TestEngine.OpenAsync(disk.CrashCopy(5));
+        Assert.Equal(("1", "2", "3"), (after.Get("o", "paged"), after.Get("o", "buffered"), after.Get("o", "later")));
+    }
+
+    /// <summary>A damaged page is found when all of the file is read: it is not brought up, but replaced.</summary>
+    [Fact]
+    public async Task A_file_with_a_damaged_page_is_replaced_and_not_brought_up()
+    {
+        (RecoveryLab lab, byte[] older) = await StoppedAsync();
+        Put(lab.Disk, Early, older);
+        lab.Disk.Damage(Early, RootOffset(lab.Disk, Early) + 100);
+        await using PitrDatabase database = await OpenAsync(lab.Disk);
+
+        DatafileRecoveryResult result = await database.RecoverDatafileAsync(OfEarly).WaitAsync(Patience);
+
+        Assert.NotNull(result.BackupId);
+        Assert.Contains(result.Findings, finding => finding.Contains("not used", StringComparison.Ordinal));
+        Assert.Contains(result.Findings, finding => finding.Contains("replaced", StringComparison.Ordinal));
+        await RequireServesAsync(lab, database, result);
+    }
+
+    /// <summary>What is not known to be this datafile is somebody's: it is kept under another name.</summary>
+    [Fact]
+    public async Task What_is_not_known_to_be_the_datafile_is_kept_under_another_name()
+    {
+        (RecoveryLab lab, _) = await StoppedAsync();
+        byte[] foreign = Encoding.ASCII.GetBytes(new string('x', 40_000));
+        Put(lab.Disk, Early, foreign);
+        await using PitrDatabase database = await OpenAsync(lab.Disk);
+
+        DatafileRecoveryResult result = await database.RecoverDatafileAsync(FromArchive).WaitAsync(Patience);
+
+        Assert.Equal(foreign, lab.Disk.ReadAll(Early + RecoveredFile.AsideSuffix));
+        await RequireServesAsync(lab, database, result);
+    }
+
+    /// <summary>The disk of a file that was moved is gone: it comes back into the database's folder.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_file_whose_disk_is_gone_comes_back_into_the_databases_folder(bool isLinked)
+    {
+        (RecoveryLab lab, _) = await StoppedAsync();
+        lab.Disk.CreateFolders("/data2");
+        await using (PitrDatabase moving = await OpenAsync(lab.Disk))
+        {
+            await moving.MoveAsync(new MoveRequest
+            {
+                Datafile = "early",
+                Path = "/data2/early.pitr",
+                WithoutLink = !isLinked,
+            }).WaitAsync(Patience);
+            await lab.CommitManyAsync(moving, 3);
+            await moving.ShutdownAsync().WaitAsync(Patience);
+        }
+
+        lab.Disk.Delete("/data2/early.pitr");
+        lab.Disk.DeleteFolder("/data2");
+        await using PitrDatabase database = await OpenAsync(lab.Disk);
+
+        DatafileRecoveryResult result = await database.RecoverDatafileAsync(FromArchive).WaitAsync(Patience);
+
+        Assert.Equal(Early, result.Path);
+        Assert.Equal(Early, database.Datafiles.Single(file => file.Name == "early").Path);
+        await RequireServesAsync(lab, database, result);
+    }
+
+    // ---- while it is recovered -------------------------------------------------------------------
+
+    /// <summary>Callers are told when it may be ready; the others commit; a second recovery is refused.</summary>
+    [Fact]
+    public async Task Callers_of_a_file_that_is_being_recovered_are_told_when_it_may_be_ready()
+    {
+        (RecoveryLab lab, _) = await StoppedAsync();
+        lab.Disk.Delete(Early);
+        await using PitrDatabase database = await OpenAsync(lab.Disk);
+        using var held = new HeldSync(lab.Disk.Faults.On(FileOp.SyncData).Of("early.pitr.recovering").Hold());
+        Task<DatafileRecoveryResult> recovery = database.RecoverDatafileAsync(FromArchive);
+        await held.Reached.WaitAsync(Patience);
+
+        Table table = database.GetTable("archived");
+        RefusedException read = Assert.Throws<RefusedException>(() => database.Get(table, "k01"u8.ToArray()));
+        RefusedException write = await Assert.ThrowsAsync<RefusedException>(
+            async () => await database.PutAsync(table, "k"u8.ToArray(), "v"u8.ToArray()));
+        RefusedException again = await Assert.ThrowsAsync<RefusedException>(
+            () => database.RecoverDatafileAsync(FromArchive).WaitAsync(Patience));
+        RefusedException drop = await Assert.ThrowsAsync<RefusedException>(
+            async () =>
+            {
+                await database.DropTableAsync("archived").WaitAsync(Patience);
+                await database.DropDatafileAsync("early").WaitAsync(Patience);
+            });
+        Assert.All(
+            new[] { read, write, again, drop },
+            refused => Assert.Equal(ErrorCode.DatafileRecovering, refused.Code));
+        Assert.Contains("ready in about", write.Message, StringComparison.Ordinal);
+        EngineStatus status = await database.GetStatusAsync().WaitAsync(Patience);
+        Assert.Equal("recovering", status.Datafiles.Single(file => file.Name == "early").State);
+        await database.PutAsync(database.GetTable("orders"), "other"u8.ToArray(), "goes on"u8.ToArray());
+        Assert.Equal(["early"], (await database.CheckpointAsync().WaitAsync(Patience)).Skipped);
+
+        held.Release();
+        await recovery.WaitAsync(Patience);
+        Assert.Equal("open", (await database.GetStatusAsync().WaitAsync(Patience)).Datafiles
+            .Single(file => file.Name == "early").State);
+    }
+
+    /// <summary>
+    /// H40: the actor dies while a group that changes its file is being synced. The group is acknowledged, and what is
+    /// recovered has it; also if the recovery was planned while it was not durable yet.
+    /// </summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_commit_that_was_being_synced_when_the_owner_died_is_in_the_recovered_file(bool isPlannedBefore)
+    {
+        SimulatedDisk disk = NewDisk();
+        await using PitrDatabase database = await TwoFilesAsync(disk);
+        await database.CheckpointAsync().Within();
+        using var held = new HeldSync(disk.Faults.On(FileOp.SyncData).Of("/wal/").Hold());
+        Task<CommitResult> commit = database.PutAsync("o", "k", "acknowledged");
+        await held.Reached.Within();
+        await KillOwnerAsync(database);
+        if (!isPlannedBefore)
+            held.Release();
+        Task<DatafileRecoveryResult> recovery = database
+            .RecoverDatafileAsync(new DatafileRecoveryRequest { Datafile = "other" });
+        if (isPlannedBefore)
+        {
+            await Until(
+                () => database.Engine.Slots.All.Any(slot => slot.State == DatafileState.Recovering), "it is taken over");
+            held.Release();
+        }
+
+        CommitResult acknowledged = await commit.Within();
+        DatafileRecoveryResult result = await recovery.Within();
+
+        Assert.True(result.Lsn >= acknowledged.Lsn);
+        Assert.Equal("acknowledged", database.Get("o", "k"));
+        await using PitrDatabase after = await TestEngine.OpenAsync(disk.CrashCopy(1));
+        Assert.Equal("acknowledged", after.Get("o", "k"));
+    }
+
+    /// <summary>H41: what was pinned of the former owner is not read by; new snapshots read the file.</summary>
+    [Fact]
+    public async Task A_snapshot_of_before_the_recovery_gets_the_typed_error_and_a_new_one_reads_the_file()
+    {
+        SimulatedDisk disk = NewDisk();
+        await using PitrDatabase database = await TwoFilesAsync(disk);
+        await database.PutAsync("o", "k", "old");
+        using Snapshot before = database.OpenSnapshot();
+        await database.PutAsync("o", "k", "new");
+        await KillOwnerAsync(database);
+        using Snapshot meanwhile = database.OpenSnapshot();
+
+        await database.RecoverDatafileAsync(new DatafileRecoveryRequest { Datafile = "other" }).Within();
+
+        Table table = database.GetTable("o");
+        foreach (Snapshot snapshot in (Snapshot[])[before, meanwhile])
+            Assert.Equal(
+                ErrorCode.SnapshotTooOld, Assert.Throws<RefusedException>(() => snapshot.Get(table, Bytes("k"))).Code);
+        using Snapshot after = database.OpenSnapshot();
+        Assert.Equal("new", Encoding.ASCII.GetString(after.Get(table, Bytes("k"))!));
+    }
+
+    /// <summary>H43: a table that is dropped while its file has no owner is cut out of the file when it has one.</summary>
+    [Fact]
+    public async Task A_table_that_is_dropped_while_its_file_is_recovered_is_cut_out_of_it()
+    {
+        (RecoveryLab lab, _) = await StoppedAsync();
+        lab.Disk.Delete(Early);
+        await using PitrDatabase database = await OpenAsync(lab.Disk);
+        using var held = new HeldSync(lab.Disk.Faults.On(FileOp.SyncData).Of("early.pitr.recovering").Hold());
+        Task<DatafileRecoveryResult> recovery = database.RecoverDatafileAsync(FromArchive);
+        await held.Reached.WaitAsync(Patience);
+        await lab.DropTableAsync(database, "archived");
+        held.Release();
+        await recovery.WaitAsync(Patience);
+
+        await database.CheckpointAsync().WaitAsync(Patience);
+        await database.CheckpointAsync().WaitAsync(Patience);
+        Assert.Equal(0UL, Datafile.Inspect(lab.Disk, Early).Root.Keys);
+        Assert.Equal(lab.Content, RecoveryLab.ContentOf(database));
+    }
+
+    /// <summary>A file whose WAL was given up is overtaken by the redo point; it comes back all the same.</summary>
+    [Fact]
+    public async Task A_file_that_was_given_up_comes_back_though_the_redo_point_has_passed_it()
+    {
+        (RecoveryLab lab, _) = await StoppedAsync();
+        lab.Disk.Delete(Early);
+        await using PitrDatabase database = await PitrDatabase.OpenAsync(
+            RecoveryLab.Folder, RecoveryLab.OptionsOn(lab.Disk) with
+            {
+                FencedWalBytesMax = 1,
+                KeptWalChoice = KeptWalChoice.GiveFileUp,
+                CheckpointInterval = TimeSpan.FromSeconds(1),
+            }).WaitAsync(Patience);
+        Table orders = database.GetTable("orders");
+        await Until(
+            () =>
+            {
+                database.PutAsync(orders, "other"u8.ToArray(), "1"u8.ToArray()).AsTask().Wait(Patience);
+                database.CheckpointAsync().Wait(Patience);
+                return database.Engine.Catalogue.Catalogue.File("early")!.NeedsRecovery is not null;
+            },
+            "it is given up");
+        await database.PutAsync(orders, "other"u8.ToArray(), "2"u8.ToArray());
+        await database.CheckpointAsync().WaitAsync(Patience);
+
+        DatafileRecoveryResult result = await database.RecoverDatafileAsync(FromArchive).WaitAsync(Patience);
+
+        Assert.Null(database.Engine.Catalogue.Catalogue.File("early")!.NeedsRecovery);
+        await RequireServesAsync(lab, database, result);
+    }
+
+    // ---- refusals --------------------------------------------------------------------------------
+
+    [Fact]
+    public async Task A_file_that_serves_or_is_unknown_is_not_recovered()
+    {
+        (RecoveryLab lab, _) = await StoppedAsync();
+        await using PitrDatabase database = await OpenAsync(lab.Disk);
+        Assert.Equal(ErrorCode.DatafileServes, await RefusedAsync<RefusedException>(database, OfEarly));
+        Assert.Equal(
+            ErrorCode.DatafileUnknown,
+            await RefusedAsync<NotFoundException>(database, OfEarly with { Datafile = "nope" }));
+    }
+
+    /// <summary>Refused before a byte is written: the disk is as it was.</summary>
+    [Fact]
+    public async Task A_recovery_that_leads_nowhere_is_refused_and_changes_nothing()
+    {
+        (RecoveryLab lab, _) = await StoppedAsync();
+        lab.Disk.Damage(Early, RootOffset(lab.Disk, Early) + 100);
+        lab.Disk.CreateFolders("/empty");
+        foreach (string path in FilesUnder(lab.Disk, RecoveryLab.Archive).Concat(FilesUnder(lab.Disk, "/db/wal")).ToArray())
+        {
+            if (path.EndsWith("/manifest.json", StringComparison.Ordinal)
+                || Path.GetFileName(path).StartsWith("000000010000000000000001", StringComparison.Ordinal))
+                lab.Disk.Delete(path);
+        }
+
+        await using PitrDatabase database = await OpenAsync(lab.Disk);
+        Assert.ThrowsAny<PitrException>(() => database.Count(database.GetTable("archived")));
+        await UntilAsync(database, "early", "needsRecovery");
+        byte[] control = lab.Disk.ReadAll("/db/pitr.control");
+        byte[] file = lab.Disk.ReadAll(Early);
+
+        Assert.Equal(ErrorCode.DatafileNeedsRecovery, await RefusedAsync<RefusedException>(database, OfEarly));
+        Assert.Equal(
+            ErrorCode.DatafileNeedsRecovery,
+            await RefusedAsync<RefusedException>(database, OfEarly with { Store = "/empty" }));
+
+        Assert.Equal(control, lab.Disk.ReadAll("/db/pitr.control"));
+        Assert.Equal(file, lab.Disk.ReadAll(Early));
+        Assert.Equal(ErrorCode.DatafileNeedsRecovery, Assert.ThrowsAny<PitrException>(
+            () => database.Count(database.GetTable("archived"))).Code);
+    }
+
+    /// <summary>WAL between set and end that nobody has is named, with its LSNs.</summary>
+    [Fact]
+    public async Task A_gap_in_the_WAL_is_named_before_anything_is_touched()
+    {
+        (RecoveryLab lab, _) = await StoppedAsync();
+        Lsn gone;
+        await using (PitrDatabase database = await OpenAsync(lab.Disk))
+        {
+            await database.SwitchWalAsync().WaitAsync(Patience);
+            await lab.CommitAsync(database);
+            gone = await database.SwitchWalAsync().WaitAsync(Patience);
+            await lab.CommitAsync(database);
+            await database.SwitchWalAsync().WaitAsync(Patience);
+            await database.ShutdownAsync().WaitAsync(Patience);
+        }
+
+        lab.Disk.Delete(Early);
+        string segment = $"00000001{new WalGeometry(16 << 10).NumberOf(gone):X16}";
+        string[] found = [.. FilesUnder(lab.Disk, RecoveryLab.Archive).Concat(FilesUnder(lab.Disk, "/db/wal"))
+            .Where(path => Path.GetFileName(path).StartsWith(segment, StringComparison.Ordinal))];
+        Assert.NotEmpty(found);
+        foreach (string path in found)
+            lab.Disk.Delete(path);
+
+        await using PitrDatabase opened = await OpenAsync(lab.Disk);
+        RefusedException refused = await Assert.ThrowsAsync<RefusedException>(
+            () => opened.RecoverDatafileAsync(FromArchive).WaitAsync(Patience));
+        Assert.Equal(ErrorCode.WalGap, refused.Code);
+        Assert.Contains(gone.ToString(), refused.Message, StringComparison.Ordinal);
+        Assert.Null(lab.Disk.Stat(Early));
+    }
+
+    /// <summary>A plan is a value, and writes nothing.</summary>
+    [Fact]
+    public async Task A_plan_says_what_would_be_done_and_does_nothing()
+    {
+        (RecoveryLab lab, _) = await StoppedAsync();
+        lab.Disk.Delete(Early);
+        await using PitrDatabase database = await OpenAsync(lab.Disk);
+
+        RecoveryPlan plan = await database.PlanDatafileRecoveryAsync(FromArchive).WaitAsync(Patience);
+
+        Assert.Equal("early", plan.Datafile);
+        Assert.Equal([Early], plan.Files.Select(file => file.Path));
+        Assert.False(plan.BeginsTimeline);
+        Assert.NotEmpty(plan.Wal);
+        Assert.Contains("early, alone", plan.ToText(), StringComparison.Ordinal);
+        Assert.Equal(plan.ToJson(), RecoveryPlan.Parse(plan.ToJson()).ToJson());
+        Assert.Null(lab.Disk.Stat(Early));
+        Assert.Equal("needsRecovery", (await database.GetStatusAsync().WaitAsync(Patience)).Datafiles
+            .Single(file => file.Name == "early").State);
+    }
+
+    /// <summary>A shutdown does not wait for a recovery: it is given up, and can be begun again.</summary>
+    [Fact]
+    public async Task A_shutdown_gives_a_recovery_up_and_the_next_opening_can_begin_it_again()
+    {
+        (RecoveryLab lab, _) = await StoppedAsync();
+        lab.Disk.Delete(Early);
+        await using (PitrDatabase database = await OpenAsync(lab.Disk))
+        {
+            using var held = new HeldSync(lab.Disk.Faults.On(FileOp.SyncData).Of("early.pitr.recovering").Hold());
+            Task<DatafileRecoveryResult> recovery = database.RecoverDatafileAsync(FromArchive);
+            await held.Reached.WaitAsync(Patience);
+            Task end = database.ShutdownAsync();
+            held.Release();
+            await end.WaitAsync(Patience);
+            await Assert.ThrowsAnyAsync<PitrException>(() => recovery.WaitAsync(Patience));
+        }
+
+        await TestDatabase.NothingIsOpenAsync(lab.Disk);
+        await using PitrDatabase again = await OpenAsync(lab.Disk);
+        await RequireServesAsync(lab, again, await again.RecoverDatafileAsync(FromArchive).WaitAsync(Patience));
+    }
+
+    /// <summary>A disk that fails in the middle leaves it in need of recovery, and the others untouched.</summary>
+    [Theory]
+    [InlineData(nameof(FileOp.Write), ".recovering", 3)]
+    [InlineData(nameof(FileOp.SyncData), ".recovering", 2)]
+    [InlineData(nameof(FileOp.Rename), ".recovering", 1)]
+    [InlineData(nameof(FileOp.SyncData), "early.pitr", 6)]
+    public async Task A_recovery_whose_disk_fails_can_be_begun_again(string failing, string of, int nth)
+    {
+        (RecoveryLab lab, _) = await StoppedAsync();
+        lab.Disk.Delete(Early);
+        await using PitrDatabase database = await OpenAsync(lab.Disk);
+        lab.Disk.Faults.On(Enum.Parse<FileOp>(failing)).Of(of).Nth(nth).Fail(Errno.EIO);
+
+        try
+        {
+            await database.RecoverDatafileAsync(FromArchive).WaitAsync(Patience);
+        }
+        catch (PitrException)
+        {
+            await UntilAsync(database, "early", "needsRecovery");
+            await database.PutAsync(database.GetTable("orders"), "other"u8.ToArray(), "goes on"u8.ToArray());
+            await database.RecoverDatafileAsync(FromArchive).WaitAsync(Patience);
+        }
+
+        Assert.Equal(lab.Content.Split('\n').Where(line => line.StartsWith("archived/", StringComparison.Ordinal)),
+            RecoveryLab.ContentOf(database).Split('\n')
+                .Where(line => line.StartsWith("archived/", StringComparison.Ordinal)));
+    }
+
+    // ---- parts -----------------------------------------------------------------------------------
+
+    private const string Other = Folder + "/other.pitr";
+
+    private static async Task<PitrDatabase> TwoFilesAsync(SimulatedDisk disk)
+    {
+        PitrDatabase database = await TestEngine.CreateAsync(disk);
+        await database.CreateTableAsync("t").Within();
+        await database.CreateDatafileAsync("other").Within();
+        await database.CreateTableAsync("o", "other").Within();
+        return database;
+    }
+
+    private static async Task KillOwnerAsync(PitrDatabase database)
+    {
+        IActorRef owner = await database.System
+            .ActorSelection(database.Actors.Supervisor.Path + "/datafile-other*").ResolveOne(TimeSpan.FromSeconds(30));
+        owner.Tell(Kill.Instance);
+        await Until(
+            () => database.Engine.Slots.All.Any(slot => slot.State == DatafileState.NeedsRecovery), "it needs recovery");
+    }
+
+    private static async Task FillEarlyAsync(RecoveryLab lab, PitrDatabase database)
+    {
+        await database.CreateDatafileAsync("early");
+        await lab.CreateTableAsync(database, "archived", "early");
+        await lab.CommitManyAsync(database, 10);
+    }
+
+    /// <summary>
+    /// A database that was shut down, with a set in its archive, and an earlier copy of its datafile "early".
+    /// </summary>
+    internal static async Task<(RecoveryLab Lab, byte[] Older)> StoppedAsync()
+    {
+        var lab = new RecoveryLab(20);
+        byte[] older;
+        await using (PitrDatabase database = await lab.CreateAsync(RecoveryLab.Archive).WaitAsync(Patience))
+        {
+            await lab.CreateTableAsync(database, "orders");
+            await FillEarlyAsync(lab, database);
+            await database.BackupAsync(new BackupRequest { Store = RecoveryLab.Archive }).WaitAsync(Patience);
+            await database.CheckpointAsync().WaitAsync(Patience);
+            older = lab.Disk.ReadAll(Early);
+            await lab.CommitManyAsync(database, 5);
+            await lab.CreateTableAsync(database, "more", "early");
+            await database.CheckpointAsync().WaitAsync(Patience);
+            await lab.CommitManyAsync(database, 5);
+            await lab.DropTableAsync(database, "more");
+            await lab.CommitManyAsync(database, 5);
+            await database.ShutdownAsync().WaitAsync(Patience);
+        }
+
+        return (lab, older);
+    }
+
+    internal static Task<PitrDatabase> OpenAsync(SimulatedDisk disk) =>
+        PitrDatabase.OpenAsync(RecoveryLab.Folder, RecoveryLab.OptionsOn(disk)).WaitAsync(Patience);
+
+    internal static void Put(SimulatedDisk disk, string path, byte[] content)
+    {
+        if (disk.Stat(path) is not null)
+            disk.Delete(path);
+        using IFileHandle handle = disk.Open(path, FileOpen.CreateNew);
+        handle.Write(0, content);
+    }
+
+    private static long RootOffset(SimulatedDisk disk, string path) =>
+        (long)Datafile.Inspect(disk, path).Root.Page * PageLayout.PageBytes;
+
+    private static IEnumerable<string> FilesUnder(SimulatedDisk disk, string folder) =>
+        disk.List(folder).Select(name => $"{folder}/{name}").SelectMany(path =>
+            disk.Stat(path)!.IsFolder ? FilesUnder(disk, path) : [path]);
+
+    private static async Task<ErrorCode> RefusedAsync<T>(PitrDatabase database, DatafileRecoveryRequest request)
+        where T : PitrException =>
+        (await Assert.ThrowsAsync<T>(() => database.RecoverDatafileAsync(request).WaitAsync(Patience))).Code;
+
+    private static string[] Others(PitrDatabase database) =>
+        [.. database.Scan(database.GetTable("orders"), ScanRange.All).Select(row => Encoding.UTF8.GetString(row.Key))];
+
+    private static Task UntilAsync(PitrDatabase database, string datafile, string state) => Until(
+        () => database.Engine.Slots.All.Any(slot =>
+            slot.Name == datafile && DatafileActor.StateName(slot.State) == state),
+        $"datafile {datafile} is {state}");
+
+    /// <summary>Content, commits and checkpoints are right; also after a power loss, and after a restart.</summary>
+    private static async Task RequireServesAsync(RecoveryLab lab, PitrDatabase database, DatafileRecoveryResult result)
+    {
+        RequireEarly(lab, database);
+        Assert.Equal("early", result.Datafile);
+        MetaPage meta = Datafile.Inspect(lab.Disk, result.Path);
+        CatalogueFile noted = new ControlFileStore(lab.Disk, RecoveryLab.Folder).ReadLive().Catalogue.File("early")!;
+        Assert.Equal((meta.Incarnation, meta.Generation, meta.CheckpointLsn),
+            (noted.Incarnation, noted.Generation, noted.CheckpointLsn));
+        Assert.Null(noted.NeedsRecovery);
+        Assert.True(noted.CleanUpTo >= result.Lsn);
+        await lab.CommitManyAsync(database, 3);
+        SimulatedDisk left = lab.Disk.CrashCopy(9);
+        Assert.Empty((await database.CheckpointAsync().WaitAsync(Patience)).Skipped);
+        await lab.CommitManyAsync(database, 1);
+        RequireEarly(lab, database);
+        await database.ShutdownAsync().WaitAsync(Patience);
+        await TestDatabase.NothingIsOpenAsync(lab.Disk);
+        Assert.Null(lab.Disk.WrittenWithoutLock);
+        TestDatabase.CheckDatafiles(lab.Disk, database.Datafiles);
+
+        await using (PitrDatabase again = await OpenAsync(lab.Disk))
+            RequireEarly(lab, again);
+        await using PitrDatabase crashed = await OpenAsync(left);
+        Assert.All(
+            (await crashed.GetStatusAsync().WaitAsync(Patience)).Datafiles, file => Assert.Equal("open", file.State));
+    }
+
+    private static void RequireEarly(RecoveryLab lab, PitrDatabase database) => Assert.Equal(
+        OfFile(lab.Content), OfFile(RecoveryLab.ContentOf(database)));
+
+    private static string OfFile(string content) => string.Join('\n', content.Split('\n')
+        .Where(line => line.StartsWith("archived", StringComparison.Ordinal)));
+}
