@@ -16,7 +16,7 @@ namespace Pitr.Storage;
 ///                   times that bound: alone it changes nothing
 ///   decision        at most each 50 ms: if they are slow the rate halves, and what was seen is forgotten; else, and
 ///                   if no sync came, it grows by a quarter
-///   bulk begins     or commits do, after none for 1 s: 256 MiB/s, so that no burst comes before the first look
+///   bulk begins     or commits do, after none for 1 s: 512 MiB/s, so that no burst comes before the first look
 ///   floor           4 MiB/s while less than a quarter of the write buffers is full, then twice as much each
 ///                   fortieth; none is left at half full, where commits begin to be held back: waiting for
 ///                   the flush costs them more than its writing beside them
@@ -31,7 +31,7 @@ internal sealed class BulkRate
 {
     public const double BytesPerSecondMin = 4.0 * (1 << 20);
     public const double BytesPerSecondMax = 4.0 * (1L << 30);
-    public const double BytesPerSecondAtFirst = 256.0 * (1 << 20);
+    public const double BytesPerSecondAtFirst = 512.0 * (1 << 20);
 
     private const double Growth = 1.25;
     private const double OneSyncMax = 4; // bounds

@@ -25,18 +25,18 @@ public sealed class BulkRateTests
 
     /// <summary>A burst before the first look at the WAL's syncs would be the longest wait of all.</summary>
     [Fact]
-    public void Beside_commits_bulk_writing_begins_at_256_mebibytes_a_second_and_again_after_a_pause()
+    public void Beside_commits_bulk_writing_begins_at_512_mebibytes_a_second_and_again_after_a_pause()
     {
         KnowUsual();
-        Assert.Equal(256 * Mebi, _rate.Decide());
+        Assert.Equal(512 * Mebi, _rate.Decide());
         WriteBeside(Slow, times: 40);
         Assert.Equal(BulkRate.BytesPerSecondMin, _rate.Decide());
         CommitFor(TimeSpan.FromSeconds(1.1));
-        Assert.Equal(256 * Mebi, _rate.Decide());
+        Assert.Equal(512 * Mebi, _rate.Decide());
         WriteBeside(Usual, times: 100);
         Assert.Equal(double.PositiveInfinity, _rate.Decide());
         CommitFor(TimeSpan.FromSeconds(1.1));
-        Assert.Equal(256 * Mebi, _rate.Decide());
+        Assert.Equal(512 * Mebi, _rate.Decide());
     }
 
     /// <summary>
