@@ -387,7 +387,11 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
         SystemIdentifier system = _system;
         Work(_ =>
         {
-            var settlement = new MoveSettlement(engine.FileSystem, engine.Folder, note.Place, system) { IsOwner = true };
+            var settlement = new MoveSettlement(engine.FileSystem, engine.Folder, note.Place, system)
+            {
+                IsOwner = true,
+                Writer = engine.PacedWriter,
+            };
             bool isAll = settlement.Remove(note, engine.Catalogue.Catalogue);
             return new Removed(isAll, settlement.Told);
         });

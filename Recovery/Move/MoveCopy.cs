@@ -179,6 +179,7 @@ internal sealed class MoveCopy : IDisposable
 
         _files.Delete(_plan.Copy);
         _files.SyncFolder(DurableReplace.FolderOf(_plan.Copy));
+        GentleRemoval.CutNameless(_handle, _writer);
     }
 
     /// <summary>Closes the copy's handle, and releases the lock unless it was handed on.</summary>

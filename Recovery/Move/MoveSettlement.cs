@@ -38,6 +38,9 @@ internal sealed class MoveSettlement
     /// </summary>
     public bool IsOwner { get; init; }
 
+    /// <summary>How a large file is removed beside commits; null: at once.</summary>
+    public PacedWriter? Writer { get; init; }
+
     /// <summary>What was removed, and what was left and why; for the log.</summary>
     public IReadOnlyList<string> Told => _told;
 
@@ -137,7 +140,10 @@ internal sealed class MoveSettlement
                 return;
             }
 
-            _files.Delete(path);
+            if (Writer is { } writer)
+                GentleRemoval.Run(_files, writer, path);
+            else
+                _files.Delete(path);
             _told.Add($"'{path}', left over from a move, was removed.");
         }
 

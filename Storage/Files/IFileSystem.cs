@@ -16,7 +16,8 @@ internal enum FileOpen
 /// <param name="IsSymlink">True if the name itself is a symbolic link.</param>
 /// <param name="LengthBytes">Length of the file (links followed).</param>
 /// <param name="Inode">Inode (links followed).</param>
-internal sealed record FileEntry(bool IsFolder, bool IsSymlink, long LengthBytes, ulong Inode);
+/// <param name="Links">How many names the file has (links followed).</param>
+internal sealed record FileEntry(bool IsFolder, bool IsSymlink, long LengthBytes, ulong Inode, uint Links = 1);
 
 /// <summary>
 /// The only door to the disk: names, folders and their durability. Everything below Host goes through it, so that a

@@ -33,6 +33,7 @@ internal sealed class PacedWriter
     public const int ChunkBytesSlow = 256 << 10;
     public const long DirtyBytesMax = 8L << 20;
     public const long DirtyBytesMaxAlone = 64L << 20;
+    public const long CutBytes = 16L << 20;
 
     private const int ChunksInFlight = 2;
     private const int ChunksInFlightAlone = 8;
@@ -117,6 +118,31 @@ internal sealed class PacedWriter
             WriteBack(handle, state, offset, length);
             offset += length;
             bytes = bytes[length..];
+        }
+    }
+
+    /// <summary>
+    /// Gives the room of a file back that nobody needs any more, from its end, in steps of <see cref="CutBytes"/>. A file
+    /// that is no longer than one step is left as it is.
+    /// </summary>
+    public void Cut(IFileHandle handle, long lengthBytes)
+    {
+        while (lengthBytes > CutBytes)
+        {
+            _rate.Decide();
+            TimeSpan wait = _rate.Book(ChunkBytesMax); // keeps the disk as busy as writing about so much
+            if (wait > TimeSpan.Zero)
+                _delay(wait);
+            lengthBytes -= CutBytes;
+            _rate.Begin();
+            try
+            {
+                handle.SetLength(lengthBytes);
+            }
+            finally
+            {
+                _rate.End(0);
+            }
         }
     }
 

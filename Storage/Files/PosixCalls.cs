@@ -59,7 +59,7 @@ internal static unsafe partial class PosixCalls
     private static int FolderOnly => IsApple ? 0x100000 : IsArm ? 0x4000 : 0x10000;
 
     /// <summary>What the name stands for, as far as Pitr asks.</summary>
-    internal readonly record struct NameStatus(uint Mode, ulong Inode, long LengthBytes)
+    internal readonly record struct NameStatus(uint Mode, ulong Inode, long LengthBytes, uint Links)
     {
         public bool IsFolder => (Mode & 0xF000) == 0x4000;
         public bool IsSymlink => (Mode & 0xF000) == 0xA000;
@@ -169,16 +169,20 @@ internal static unsafe partial class PosixCalls
                 _ => AppleLstatOnX64(path, raw),
             };
             if (appleResult == 0)
-                status = new NameStatus(*(ushort*)(raw + 4), *(ulong*)(raw + 8), *(long*)(raw + 96));
+                status = new NameStatus(*(ushort*)(raw + 4), *(ulong*)(raw + 8), *(long*)(raw + 96), *(ushort*)(raw + 6));
             return appleResult;
         }
         const int atCurrentFolder = -100;
         const int doNotFollow = 0x100;
-        const uint modeInodeSize = 0x1 | 0x2 | 0x100 | 0x200; // STATX_TYPE | MODE | INO | SIZE
-        byte* extended = stackalloc byte[256]; // struct statx: mode u16 at 28, ino u64 at 32, size u64 at 40
-        int result = ExtendedStatus(atCurrentFolder, path, followLink ? 0 : doNotFollow, modeInodeSize, extended);
+        const uint asked = 0x1 | 0x2 | 0x4 | 0x100 | 0x200; // STATX_TYPE | MODE | NLINK | INO | SIZE
+        byte* extended = stackalloc byte[256]; // struct statx: nlink u32 at 16, mode u16 28, ino u64 32, size u64 40
+        int result = ExtendedStatus(atCurrentFolder, path, followLink ? 0 : doNotFollow, asked, extended);
         if (result == 0)
-            status = new NameStatus(*(ushort*)(extended + 28), *(ulong*)(extended + 32), *(long*)(extended + 40));
+        {
+            status = new NameStatus(
+                *(ushort*)(extended + 28), *(ulong*)(extended + 32), *(long*)(extended + 40), *(uint*)(extended + 16));
+        }
+
         return result;
     }
 

@@ -26,11 +26,14 @@ internal sealed class PosixFileSystem : IFileSystem
         if (PosixCalls.Status(Checked("stat", path), followLink: false, out PosixCalls.NameStatus named) != 0)
             return PosixCalls.LastErrno() is Errno.ENOENT or Errno.ENOTDIR ? null : throw Failed("stat", path);
         if (!named.IsSymlink)
-            return new FileEntry(named.IsFolder, false, named.IsFolder ? 0 : named.LengthBytes, named.Inode);
+            return EntryOf(named, isSymlink: false);
         if (PosixCalls.Status(path, followLink: true, out PosixCalls.NameStatus target) != 0)
             return new FileEntry(false, true, 0, 0); // the link is there, what it names is not
-        return new FileEntry(target.IsFolder, true, target.IsFolder ? 0 : target.LengthBytes, target.Inode);
+        return EntryOf(target, isSymlink: true);
     }
+
+    private static FileEntry EntryOf(PosixCalls.NameStatus status, bool isSymlink) => new(
+        status.IsFolder, isSymlink, status.IsFolder ? 0 : status.LengthBytes, status.Inode, status.Links);
 
     /// <summary>
     /// True if the name leads to a pipe, a device or the like: something that is written to, and never replaced.

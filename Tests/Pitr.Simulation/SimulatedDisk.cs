@@ -408,7 +408,8 @@ internal sealed class SimulatedDisk : IFileSystem
                 return errno is 0 or Errno.ENOENT or Errno.ENOTDIR ? null : throw Failed(FileOp.Stat, path, errno);
             SimulatedNode? node = named is SimulatedSymlink ? Find(path, followLast: true, out _) : named;
             return new FileEntry(node is SimulatedFolder, named is SimulatedSymlink,
-                node is SimulatedFile file ? file.Cached.LengthBytes : 0, node?.Inode ?? 0);
+                (node as SimulatedFile)?.Cached.LengthBytes ?? 0, node?.Inode ?? 0,
+                (uint)((node as SimulatedFile)?.Links ?? 1));
         }
     }
 

@@ -276,7 +276,7 @@ public sealed class SimulatedDiskTests
         _disk.Link("/db/a", "/db/hard");
         Assert.Equal("a", _disk.ReadLink("/db/link"));
         Assert.Null(_disk.ReadLink("/db/a"));
-        Assert.Equal(new FileEntry(false, true, 3, _disk.Stat("/db/hard")!.Inode), _disk.Stat("/db/link"));
+        Assert.Equal(new FileEntry(false, true, 3, _disk.Stat("/db/hard")!.Inode, Links: 2), _disk.Stat("/db/link"));
         Assert.Null(_disk.Stat("/db/none"));
         Assert.Equal(["a", "hard", "link"], _disk.List("/db"));
         Assert.Equal(Errno.EEXIST, ErrnoOf(() => _disk.Link("/db/a", "/db/hard")));

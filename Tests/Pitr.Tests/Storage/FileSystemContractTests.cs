@@ -53,6 +53,33 @@ public abstract class FileSystemContractTests
     }
 
     [Fact]
+    public void A_file_knows_how_many_names_it_has()
+    {
+        Disk.Open(At("a"), FileOpen.CreateNew).Dispose();
+        Assert.Equal(1u, Disk.Stat(At("a"))!.Links);
+        Disk.Link(At("a"), At("b"));
+        Disk.Symlink("a", At("c"));
+        Assert.Equal((2u, 2u), (Disk.Stat(At("a"))!.Links, Disk.Stat(At("c"))!.Links));
+    }
+
+    [Fact]
+    public void A_range_of_another_file_is_copied_to_the_same_place()
+    {
+        byte[] bytes = Enumerable.Range(0, 100_000).Select(i => (byte)(i * 31)).ToArray();
+        using IFileHandle origin = Disk.Open(At("a"), FileOpen.CreateNew);
+        origin.Write(0, bytes);
+        using IFileHandle copy = Disk.Open(At("b"), FileOpen.CreateNew);
+        Assert.Equal(60_000, copy.CopyFrom(origin, 30_000, 60_000));
+        Assert.Equal(90_000, copy.LengthBytes);
+        byte[] back = new byte[60_000];
+        Assert.Equal(60_000, copy.Read(30_000, back));
+        Assert.Equal(bytes[30_000..90_000], back);
+        Assert.Equal(10_000, copy.CopyFrom(origin, 90_000, 60_000)); // it ends there
+        Assert.Equal(100_000, copy.LengthBytes);
+        Assert.Equal(0, copy.CopyFrom(origin, 200_000, 1));
+    }
+
+    [Fact]
     public void A_file_is_cut_and_grows_with_zeroes()
     {
         using IFileHandle file = Disk.Open(At("a"), FileOpen.CreateNew);

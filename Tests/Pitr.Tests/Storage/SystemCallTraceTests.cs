@@ -27,8 +27,8 @@ internal static partial class SystemCallTrace
 {
     public const string Tracer = "/usr/bin/strace";
 
-    private const string Calls = "openat,open,pwrite64,fdatasync,fsync,sync_file_range,rename,renameat,renameat2,"
-        + "link,linkat,symlink,symlinkat,unlink,unlinkat,ftruncate,flock,fcntl,mkdir,mkdirat";
+    private const string Calls = "openat,open,pwrite64,copy_file_range,fdatasync,fsync,sync_file_range,rename,"
+        + "renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,ftruncate,flock,fcntl,mkdir,mkdirat";
 
     /// <summary>The calls that the action makes on things below a folder, as <c>name file flags</c>.</summary>
     public static async Task<List<string>> Of(string folder, Action action)
@@ -75,6 +75,8 @@ internal static partial class SystemCallTrace
         string call = CallName().Match(line).Groups[1].Value;
         string shown = line.Replace(folder + "/", "", StringComparison.Ordinal)
             .Replace(folder, ".", StringComparison.Ordinal);
+        if (call == "copy_file_range")
+            shown = shown[(shown.IndexOf(']') + 1)..]; // what is written to is the second file
         string file = FileName().Match(shown) is { Success: true } match ? match.Groups[1].Value : "?";
         string flags = string.Concat(Flags().Matches(line).Select(flag => " " + flag.Value));
         return $"{call} {file}{flags}";
@@ -129,6 +131,7 @@ public sealed class SystemCallTraceTests : IDisposable
     public async Task Content_is_synced_by_fdatasync_and_written_back_by_sync_file_range()
     {
         using IFileHandle file = _disk.Open(_folder + "/a", FileOpen.CreateNew);
+        using IFileHandle copy = _disk.Open(_folder + "/b", FileOpen.CreateNew);
         List<string> calls = await SystemCallTrace.Of(_folder, () =>
         {
             file.Write(0, new byte[100]);
@@ -136,8 +139,13 @@ public sealed class SystemCallTraceTests : IDisposable
             file.AwaitWriteback(0, 100);
             file.SetLength(50);
             file.SyncData();
+            copy.CopyFrom(file, 0, 50);
         });
-        Assert.Equal(["pwrite64 a", "sync_file_range a", "sync_file_range a", "ftruncate a", "fdatasync a"], calls);
+        Assert.Equal(
+            [
+                "pwrite64 a", "sync_file_range a", "sync_file_range a", "ftruncate a", "fdatasync a", "copy_file_range b",
+            ],
+            calls);
     }
 
     [TracedFact]

@@ -67,7 +67,11 @@ internal sealed class StepMove(StepScene scene, StepFile file) : StepActivity(sc
         if (!_isSwitched)
             yield break; // it was undone, or the file is held still for ever
         yield return default;
-        var settlement = new MoveSettlement(Scene.Disk, Engine.Folder, place, Engine.Control.SystemId) { IsOwner = true };
+        var settlement = new MoveSettlement(Scene.Disk, Engine.Folder, place, Engine.Control.SystemId)
+        {
+            IsOwner = true,
+            Writer = Engine.Context.PacedWriter,
+        };
         if (settlement.Remove(Engine.Control.MoveOf(file.Id)!, Engine.Control.Catalogue))
             Forget();
     }
