@@ -103,6 +103,7 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
                 break;
             case LeaseOver:
                 _log.Warning("The backup set of {0} is let go: nobody has renewed it for {1}", _reason, Lease);
+                Answer(new RequestRefused(WhyEnded())); // who waits is not to wait for what was let go
                 Release();
                 break;
             case Fenced fenced when _isReleased:
@@ -166,7 +167,6 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
         {
             case BeginSet begin:
                 _reason = begin.Reason;
-                StartLease();
                 _routes.Folder.Tell(new HoldWal(_hold, Lsn.Zero));
                 break;
             case FenceForSet fence when _fence is null:
@@ -418,6 +418,7 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
             case Begun begun:
                 _start = begun.Start;
                 _startLsn = begun.Start.CatalogueLsn;
+                StartLease(); // nobody can renew a set before it has begun, however long the checkpoint took
                 Answer(new SetBegun(Self, begun.Start, _opened.Stores.Count > 0, _ended.Token));
                 break;
             case RequestRefused refused:

@@ -382,6 +382,28 @@ public sealed class TarBackupTests
         }
     }
 
+    /// <summary>Its checkpoint takes longer than the lease: nobody could have renewed it, so it is begun all the same.</summary>
+    [Fact]
+    public async Task A_set_that_is_slow_to_begin_has_its_lease_from_then_on()
+    {
+        await using var time = new VirtualTime();
+        (RecoveryLab lab, PitrDatabase database) = await FilledAsync(archives: false, time.In);
+        await using (database)
+        {
+            FaultGate gate = lab.Disk.Faults.On(FileOp.Rename).Of("control").Hold();
+            Task<IKeptSet> begins = database.KeepSetAsync("test", CancellationToken.None);
+            await gate.Reached.WaitAsync(Patience);
+            time.Advance(SetKeeper.Lease * 1.5);
+            gate.Release();
+
+            IKeptSet set = await begins.WaitAsync(Patience);
+            Assert.NotNull(await set.FenceAsync(FileId.Main, CancellationToken.None).WaitAsync(Patience));
+            time.Advance(SetKeeper.Lease * 1.2);
+            await RequireNothingHeldAsync(null, database);
+            await set.DisposeAsync();
+        }
+    }
+
     [Fact]
     public async Task Requests_out_of_order_are_refused()
     {
