@@ -111,6 +111,17 @@ internal sealed class SimulatedDisk : IFileSystem
         }
     }
 
+    /// <summary>True if a scratch file, which has no name any more, has content in the cache alone.</summary>
+    public bool HasUnsyncedScratch
+    {
+        get
+        {
+            lock (_lock)
+                return _handles.Exists(static handle => handle.File is { Links: 0, Pending.Count: > 0 }
+                    && handle.Path.EndsWith(SpillFile.Suffix, StringComparison.Ordinal));
+        }
+    }
+
     /// <summary>
     /// Who wrote or synced through a handle whose sync or write-back had failed (H3, H11): what was lost with it is
     /// believed durable by whoever goes on. The path, or null if nobody did.

@@ -71,14 +71,31 @@ internal static class EngineCheck
     /// </summary>
     public static void RequireListedFiles(SimulatedDisk disk, string folder)
     {
-        string path = $"{folder}/{ControlFileStore.FileName}";
-        ControlFile control = ControlFileStore.Decode(path, disk.ReadAll(path));
+        ControlFile control = ControlOf(disk, folder);
         foreach (CatalogueFile file in control.Catalogue.Files)
         {
             string datafile = Catalogue.FullPath(folder, file.Path);
             if (control.Recovery is null && disk.Stat(datafile) is null)
                 throw new SimulationFailure($"The control file names {datafile}, which is gone (H23).");
         }
+    }
+
+    /// <summary>What a crash in a move leaves can be told apart, and nothing of it was removed too soon (H17, H19).</summary>
+    public static void RequireSoundMoves(SimulatedDisk disk, string folder, Func<DatafileEnvironment> environment)
+    {
+        ControlFile control = ControlOf(disk, folder);
+        MoveCheck.FormerFilesAreThere(disk, folder, control);
+        MoveCheck.CopiesAreWhole(disk, folder, control, environment);
+    }
+
+    /// <summary>Of moves that a crash cut off an opening leaves one file of each datafile (H19).</summary>
+    public static void NothingIsLeftOfMoves(SimulatedDisk disk, string folder) =>
+        MoveCheck.NothingIsLeft(disk, folder, ControlOf(disk, folder));
+
+    private static ControlFile ControlOf(SimulatedDisk disk, string folder)
+    {
+        string path = $"{folder}/{ControlFileStore.FileName}";
+        return ControlFileStore.Decode(path, disk.ReadAll(path));
     }
 
     /// <summary>Every page of every datafile has exactly one use and is what was written.</summary>

@@ -17,6 +17,9 @@ internal sealed class EngineCrashes(World world, WorldDisk disk, int perMille, i
 
     public IReadOnlyList<EngineCrash> Taken => _taken;
 
+    /// <summary>Few operations, of which each might be the last one.</summary>
+    public bool IsCritical { get; set; }
+
     /// <summary>The greatest LSN that a caller was told.</summary>
     public Lsn Acknowledged { get; private set; }
 
@@ -29,7 +32,7 @@ internal sealed class EngineCrashes(World world, WorldDisk disk, int perMille, i
 
     public void Begin(string life) => disk.BeforeChange = () =>
     {
-        if (_taken.Count < most && world.Draw(1000) < perMille)
+        if (_taken.Count < most && world.Draw(1000) < (IsCritical ? Math.Max(perMille, 250) : perMille))
             Take(life);
     };
 

@@ -31,7 +31,7 @@ internal sealed class ModelName(string name, bool isFile)
     {
         if (Made is { } made && at < made)
             return false;
-        if (Dropped is { } dropped)
+        if (Dropped is { } dropped && (at >= dropped || Made is not null))
             return at < dropped;
         return Made is null || MayBeDropped ? null : true;
     }

@@ -141,7 +141,7 @@ internal sealed partial class EngineLife
             if (IsOver)
                 return;
             TimeSpan lease = TimeSpan.FromMilliseconds(20 + random.Next(2000));
-            string file = random.Of(_database.Datafiles).Name;
+            string file = _moving is { } moving && random.Chance(60) ? moving : random.Of(_database.Datafiles).Name;
             using FenceHolder? holder = random.Chance(30) ? new FenceHolder(_database, "a client") : null;
             (bool isFenced, FenceGrant? grant) = await TryAsync(
                 $"fence {file}",
@@ -189,38 +189,6 @@ internal sealed partial class EngineLife
         (bool isGood, _) = await TryAsync($"unfence {grant.Datafile}", () => _database.UnfenceAsync(grant.FenceId));
         if (isGood)
             throw new SimulationFailure($"A copy of {grant.Path} was certified after its holder had died (F4).");
-    }
-
-    // ---- moves -------------------------------------------------------------------------------------------
-
-    /// <summary>A datafile goes elsewhere, comes back, or gets another path in the control file; some change their mind.</summary>
-    private async Task MoveAsync(ClientRandom random)
-    {
-        int number = 0;
-        while (!IsOver && _writersLeft > 0)
-        {
-            await _world.Delay(random.Time(4000));
-            if (IsOver)
-                return;
-            string file = random.Of(_database.Datafiles).Name;
-            string name = $"{_database.Engine.Folder}/{file}.pitr";
-            bool isBack = random.Chance(30) && _disk.Inner.Stat(name) is { IsSymlink: true };
-            string to = isBack ? name : $"{_database.Engine.Folder}/{file}-{_seed & 0xFFFF:x}-{number++}{StepMove.Ending}";
-            using var changed = new CancellationTokenSource();
-            Task<MoveResult> move = _database.MoveAsync(
-                new MoveRequest { Datafile = file, Path = to, WithoutLink = random.Chance(25) }, changed.Token);
-            if (random.Chance(15))
-            {
-                await _world.Delay(random.Time(20));
-                changed.Cancel(); // at once: its async form goes on outside of the world
-            }
-
-            (bool isMoved, MoveResult? moved) = await TryAsync($"move {file} to {to}", () => move);
-            if (isMoved && _disk.Inner.Stat(moved!.To) is null && _database.Datafiles.Any(one => one.Name == file)
-                && !IsOver && (await TryAsync("status", () => _database.GetStatusAsync())).Answer is { } status
-                && status.Datafiles.Any(one => one.Name == file && one.Path == moved.To))
-                throw new SimulationFailure($"Datafile {file} was moved to {moved.To}, and nothing is there.");
-        }
     }
 
     /// <summary>A file that was dropped: then the fence has ended before, and its token proves nothing.</summary>

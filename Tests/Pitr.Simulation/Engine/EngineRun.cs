@@ -83,6 +83,7 @@ internal sealed class EngineRun
         PitrDatabase database = await _world.On(PitrDatabase.OpenAsync(_folder, _stage.OptionsFor(worldDisk)));
         Lsn end = database.Actors.End;
         EngineCheck.Compare(database, history, end);
+        EngineCheck.NothingIsLeftOfMoves(disk, _folder);
         history = history.CutAt(end);
         EngineCheck.SettleNames(database, history, end);
         _where = $"life {number}";
@@ -121,7 +122,11 @@ internal sealed class EngineRun
         _where = crash.Where;
         Count(crash);
         if (mayCrashAgain)
+        {
             EngineCheck.RequireListedFiles(crash.Disk, _folder);
+            EngineCheck.RequireSoundMoves(crash.Disk, _folder, () => _stage.EnvironmentOn(crash.Disk));
+        }
+
         var disk = new WorldDisk(_world, crash.Disk, _stage.Settings.Disk);
         SimulatedDisk? again = null;
         if (mayCrashAgain && _world.Draw(100) < 25)
@@ -164,6 +169,7 @@ internal sealed class EngineRun
         if (end < crash.Acknowledged)
             throw new SimulationFailure($"The WAL ends at {end}, and {crash.Acknowledged} was acknowledged (I1).");
         EngineCheck.Compare(database, history, end);
+        EngineCheck.NothingIsLeftOfMoves(disk.Inner, _folder);
         disk.BeforeChange = null;
         await CloseAsync(database, disk);
         return again;

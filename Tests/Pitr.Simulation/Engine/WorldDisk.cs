@@ -98,6 +98,8 @@ internal sealed class WorldDisk(World world, SimulatedDisk disk, DiskManners man
             if (world.Draw(100) < manners.GiveWayPercent)
                 world.GiveWay();
             world.Clock.Advance(manners.TimeOf(op, world));
+            if (path.EndsWith(SpillFile.Suffix, StringComparison.Ordinal) && world.Draw(100) < 30)
+                world.Pause(TimeSpan.FromMilliseconds(1 + world.Draw(200))); // whoever ends the fence comes meanwhile
         }
 
         world.Note(Words[(int)op], path, offset, lengthBytes);

@@ -79,9 +79,12 @@ internal sealed class Exploration(ExplorationRequest request)
                 break;
             if (request.Only?.Contains(scenario.Name) == false)
                 continue;
-            Take(() => scenario.Run(request.First, _hazards, again: 5, share), scenario.Name, seed: null);
+            Take(() => scenario.Run(request.First, _hazards, again: 5, ShareOf(scenario, share)), scenario.Name, seed: null);
         }
     }
+
+    private static long ShareOf(StepScenario scenario, long share) =>
+        share == long.MaxValue ? share : share * scenario.Share;
 
     private bool Take(Func<StepResult> run, string what, long? seed)
     {

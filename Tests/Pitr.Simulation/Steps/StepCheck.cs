@@ -27,6 +27,8 @@ internal static class StepCheck
 
         if (engine.Control.KnownEndOfWal > end)
             throw new SimulationFailure($"The control file knows {engine.Control.KnownEndOfWal}, beyond the end {end} (H21).");
+        if (model.IsWithinGroup(engine.Control.RedoLsn) && engine.Control.RedoLsn < end)
+            throw new SimulationFailure($"The redo point {engine.Control.RedoLsn} lies within a group (H1).");
         Compare(engine, model.At(end), end);
         foreach (StepFile file in engine.Files)
             CheckPages(engine, file);
@@ -185,28 +187,6 @@ internal static class StepCheck
     {
         if (BackupCatalog.Read(store).Others.FirstOrDefault(static set => set.Damage is not null) is { } damaged)
             throw new SimulationFailure($"Backup set {damaged.BackupId} has a manifest, and is not whole: {damaged.Why} (H39).");
-    }
-
-    /// <summary>After an opening no move is under way, and each datafile has one file (H19).</summary>
-    public static void NothingIsLeftOfMoves(StepEngine engine)
-    {
-        if (!engine.Control.Moves.IsEmpty)
-            throw new SimulationFailure($"After the opening {engine.Control.Moves.Length} moves are under way (H19).");
-        IFileSystem disk = engine.Context.FileSystem;
-        HashSet<string> own = [.. engine.Control.Catalogue.Files
-            .Select(file => Catalogue.FullPath(engine.Folder, file.Path))
-            .SelectMany(path => (string[])[path, LinkedName.Resolve(disk, path)])];
-        string prefix = StepMove.OwnPrefix(engine.Folder);
-        IEnumerable<string> places = disk.List(engine.Folder).Select(name => $"{engine.Folder}/{name}")
-            .Concat(disk.List(StepSettings.Outside).Where(name => name.StartsWith(prefix, StringComparison.Ordinal))
-                .Select(static name => $"{StepSettings.Outside}/{name}"));
-        foreach (string path in places)
-        {
-            bool isOfMove = path.EndsWith(StepMove.Ending, StringComparison.Ordinal)
-                || path.EndsWith(MovePlan.AsideSuffix, StringComparison.Ordinal);
-            if (isOfMove && !own.Contains(path))
-                throw new SimulationFailure($"{path} is left over from a move (H19).");
-        }
     }
 
     /// <summary>What is restored is a datafile of its own (H15).</summary>

@@ -1,4 +1,3 @@
-using Pitr.Recovery;
 using Pitr.Storage;
 using Pitr.Wal;
 
@@ -12,12 +11,14 @@ internal static class StepDiskCheck
     /// <summary>Where sets are written to as tars.</summary>
     public const string Tars = "/tars";
 
-    /// <summary>All of them.</summary>
-    public static void Run(SimulatedDisk disk, StepDatabase database, StepSettings settings, StepMemory memory)
+    /// <summary>All of them. True if a move is under way.</summary>
+    public static bool Run(SimulatedDisk disk, StepDatabase database, StepSettings settings, StepMemory memory)
     {
         Segments(disk, database.Folder);
-        Copies(disk, database.Folder, () => memory.For(settings.OptionsFor(disk, seed: 0)));
+        Spills(disk, database.Folder);
+        Spills(disk, StepSettings.Outside);
         StepTarCheck.Published(disk, database.Model, memory);
+        return Moves(disk, database.Folder, () => memory.For(settings.OptionsFor(disk, seed: 0)));
     }
 
     /// <summary>What has the name of a segment is that segment: its content was durable before its name was (H5).</summary>
@@ -40,51 +41,25 @@ internal static class StepDiskCheck
         }
     }
 
-    /// <summary>
-    /// A file that a move uses, and that says it is a datafile, is one: a copy has a kind of its own until it is whole
-    /// (H17, H18).
-    /// </summary>
-    private static void Copies(SimulatedDisk disk, string folder, Func<DatafileEnvironment> environment)
+    /// <summary>The files of the moves that are under way (H17, H19). True if there is a move.</summary>
+    private static bool Moves(SimulatedDisk disk, string folder, Func<DatafileEnvironment> environment)
     {
-        if (!disk.List(folder).Any(static name => name.EndsWith(StepMove.Ending, StringComparison.Ordinal)
-            || name.EndsWith(MovePlan.AsideSuffix, StringComparison.Ordinal))
-            && disk.List(StepSettings.Outside).Count == 0)
-            return;
-        foreach (PlannedMove move in new ControlFileStore(disk, folder).ReadLive().Moves)
-        {
-            foreach (string stored in (string[])[move.To, move.From + MovePlan.AsideSuffix])
-            {
-                string path = Catalogue.FullPath(folder, stored);
-                if (disk.Stat(path) is { IsSymlink: false } && KindOf(disk, path) == DatafileKind.Datafile)
-                    RequireWhole(path, environment());
-            }
-        }
+        if (!MoveCheck.Files(disk, folder).Any())
+            return false;
+        ControlFile control = new ControlFileStore(disk, folder).ReadLive();
+        MoveCheck.CopiesAreWhole(disk, folder, control, environment);
+        MoveCheck.FormerFilesAreThere(disk, folder, control);
+        return !control.Moves.IsEmpty;
     }
 
-    private static DatafileKind? KindOf(SimulatedDisk disk, string path)
+    /// <summary>A scratch file has no name once it has a byte (H17, H45).</summary>
+    private static void Spills(SimulatedDisk disk, string folder)
     {
-        try
+        foreach (string name in disk.List(folder))
         {
-            return Datafile.Inspect(disk, path).Kind;
-        }
-        catch (PitrException none) when (none is DamageException or RefusedException)
-        {
-            return null; // a crash came while it was made
-        }
-    }
-
-    private static void RequireWhole(string path, DatafileEnvironment environment)
-    {
-        try
-        {
-            DatafileReport report = DatafileCheck.Run(environment, path);
-            if (report.IsSound)
-                return;
-            throw new SimulationFailure($"{path} says that it is a datafile, and is not whole (H17): {report.Problems[0]}");
-        }
-        catch (DamageException damage)
-        {
-            throw new SimulationFailure($"{path} says that it is a datafile, and is not whole (H17).", damage);
+            if (name.EndsWith(SpillFile.Suffix, StringComparison.Ordinal)
+                && disk.Stat($"{folder}/{name}") is { LengthBytes: > 0 })
+                throw new SimulationFailure($"{folder}/{name} has bytes, and a name (H45).");
         }
     }
 }

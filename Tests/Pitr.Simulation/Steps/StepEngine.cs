@@ -412,7 +412,10 @@ internal sealed class StepEngine : IDisposable
             return;
         long left = boundary - Appender.NextLsn;
         model.BeginGroup(Appender.NextLsn);
-        model.Begin(Record(left >= RecordCodec.HeaderBytes ? boundary : Appender.NextLsn + RecordCodec.HeaderBytes, []));
+        model.Begin(Record(left >= RecordCodec.HeaderBytes ? boundary : Appender.NextLsn + RecordCodec.HeaderBytes, []) with
+        {
+            IsFiller = true,
+        });
         Appender.Switch();
         model.Acknowledge();
         if (model.Acknowledged != DurableLsn)

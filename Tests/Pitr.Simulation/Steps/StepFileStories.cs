@@ -137,6 +137,7 @@ internal static class StepFileStories
 
         foreach ((SimulatedDisk end, StepDatabase left) in ends)
         {
+            scene.Explored++;
             using StepEngine engine = StepEngine.Open(
                 left.Folder, scene.Settings.OptionsFor(end, scene.Seed + 53), scene.Memory);
             StepCheck.Run(engine, left.Model);

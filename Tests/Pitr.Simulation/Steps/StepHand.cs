@@ -53,10 +53,10 @@ internal sealed class StepHand(
     private string[] Datafiles(string folder) =>
         [.. disk.List(folder).Select(name => $"{folder}/{name}")
             .Concat(disk.List(StepSettings.Outside)
-                .Where(name => name.StartsWith(StepMove.OwnPrefix(folder), StringComparison.Ordinal))
+                .Where(name => name.StartsWith(MoveCheck.OwnPrefix(folder), StringComparison.Ordinal))
                 .Select(static name => $"{StepSettings.Outside}/{name}"))
             .Where(path => (path.EndsWith(".pitr", StringComparison.Ordinal)
-                    || path.EndsWith(StepMove.Ending, StringComparison.Ordinal))
+                    || path.EndsWith(MoveCheck.Ending, StringComparison.Ordinal))
                 && disk.Stat(path) is { IsSymlink: false })];
 
     private void DamageDatafile()

@@ -30,6 +30,12 @@ internal sealed record ModelRecord(
     long RawTicks = 0, string? RestorePoint = null)
 {
     public bool HasEffect => Steps.Count > 0;
+
+    /// <summary>It ends a segment: a group of its own, with the time of the one before.</summary>
+    public bool IsFiller { get; init; }
+
+    /// <summary>It belongs to the group of the record before it: those of one have one commit time.</summary>
+    public bool IsOfGroupOf(ModelRecord before) => !IsFiller && CommitTicks != 0 && CommitTicks == before.CommitTicks;
 }
 
 /// <summary>
@@ -76,6 +82,13 @@ internal sealed class StepModel
     public HashSet<string> Tars { get; } = [];
 
     public IReadOnlyList<ModelRecord> Records => _records;
+
+    /// <summary>True if the group that goes on there began before.</summary>
+    public bool IsWithinGroup(Lsn lsn)
+    {
+        int next = _records.FindIndex(record => record.End > lsn);
+        return next > 0 && _records[next].IsOfGroupOf(_records[next - 1]);
+    }
 
     /// <summary>Where the log may end: at what was acknowledged, or behind a record that is under way.</summary>
     public bool MayEndAt(Lsn end)
@@ -227,25 +240,30 @@ internal sealed class StepModel
         return count;
     }
 
+    /// <summary>Whoever gets it does not change it.</summary>
     private ModelState StateAt(int count)
     {
-        ModelState state = count >= _base.Count ? _base.State.Copy() : new ModelState();
+        if (count == _base.Count)
+            return _base.State;
+        ModelState state = count > _base.Count ? _base.State.Copy() : new ModelState();
         for (int i = count >= _base.Count ? _base.Count : 0; i < count; i++)
             state.Apply(_records[i].Steps);
         return state;
     }
 }
 
-/// <summary>Tables and their rows at one LSN.</summary>
+/// <summary>Tables and their rows at one LSN; a copy shares the tables that it does not change.</summary>
 internal sealed class ModelState
 {
     private readonly Dictionary<TableId, (string Name, SortedDictionary<byte[], byte[]> Rows)> _tables = [];
+    private readonly HashSet<TableId> _own = [];
 
+    /// <summary>This one is not changed any more.</summary>
     public ModelState Copy()
     {
         var copy = new ModelState();
-        foreach ((TableId id, (string name, SortedDictionary<byte[], byte[]> rows)) in _tables)
-            copy._tables.Add(id, (name, new SortedDictionary<byte[], byte[]>(rows, ByteOrder.Instance)));
+        foreach ((TableId id, (string Name, SortedDictionary<byte[], byte[]> Rows) table) in _tables)
+            copy._tables.Add(id, table);
         return copy;
     }
 
@@ -257,20 +275,33 @@ internal sealed class ModelState
             {
                 case ModelStep.Created created:
                     _tables.Add(created.Table, (created.Name, new SortedDictionary<byte[], byte[]>(ByteOrder.Instance)));
+                    _own.Add(created.Table);
                     break;
                 case ModelStep.Dropped dropped:
                     _tables.Remove(dropped.Table);
                     break;
                 case ModelStep.Change { Value: { } value } put:
-                    _tables[put.Table].Rows[put.Key] = value;
+                    OwnRows(put.Table)[put.Key] = value;
                     break;
                 case ModelStep.Change delete:
-                    _tables[delete.Table].Rows.Remove(delete.Key);
+                    OwnRows(delete.Table).Remove(delete.Key);
                     break;
                 default:
                     throw new InvalidOperationException($"No model of {step.GetType().Name}.");
             }
         }
+    }
+
+    private SortedDictionary<byte[], byte[]> OwnRows(TableId id)
+    {
+        (string name, SortedDictionary<byte[], byte[]> rows) = _tables[id];
+        if (_own.Add(id))
+        {
+            rows = new SortedDictionary<byte[], byte[]>(rows, ByteOrder.Instance);
+            _tables[id] = (name, rows);
+        }
+
+        return rows;
     }
 
     public SortedDictionary<string, SortedDictionary<byte[], byte[]>> ByName()

@@ -283,15 +283,17 @@ internal sealed class StepRun
         if (database.IsUnfinished && !new ControlFileStore(crash.Disk, database.Folder).Exists)
             return; // the restore had not come to its last step: no database (V3)
         _states++;
+        bool isMoving = StepDiskCheck.Run(crash.Disk, database, _settings, memory);
         ulong state = SparseContent.Mix(crash.Disk.Fingerprint(), database.Model.Acknowledged.Value);
         _seen.Add(state);
         _digest = SparseContent.Mix(_digest, state);
         var again = new List<SimulatedDisk>();
         bool hasRemoved = false;
         bool isTorn = database.Model.Records.Count > 0 && database.Model.Records[^1].End > database.Model.Acknowledged;
-        if (mayCrashAgain && _random.Chance(isTorn ? 40 : 20))
+        if (mayCrashAgain && _random.Chance(isTorn || isMoving ? 40 : 20))
         {
-            // What a torn group has reached goes in many steps.
+            // What a torn group has reached, or a move has left, goes in many steps.
+            isTorn |= isMoving;
             int most = isTorn ? 6 : 1;
             long at = crash.Disk.OperationCount + 1 + _random.Next(_random.Chance(50) ? 10 : 40);
             var random = SeededRandom.For(_seed, 3000 + (++_opened));
@@ -305,7 +307,6 @@ internal sealed class StepRun
             };
         }
 
-        StepDiskCheck.Run(crash.Disk, database, _settings, memory);
         StepModel before = database.Model.Copy();
         var after = new List<Crash>();
         using (StepEngine? engine = TryOpen(database, crash.Disk, memory))
@@ -394,7 +395,7 @@ internal sealed class StepRun
     private void Check(StepEngine engine, StepModel model, bool isWithArchive)
     {
         Lsn end = StepCheck.Run(engine, model);
-        StepCheck.NothingIsLeftOfMoves(engine);
+        MoveCheck.NothingIsLeft((SimulatedDisk)engine.Context.FileSystem, engine.Folder, engine.Control);
         if (model.CutAt(end) > 0)
             Hazards.Note(2);
         if (isWithArchive)

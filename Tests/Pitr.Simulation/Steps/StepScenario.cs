@@ -74,6 +74,25 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
                 life.RunToEnd(new StepCheckpoint(scene));
             }
         }),
+        new("in and out", Small with { HasFilesOutside = true, MoreFiles = 0 }, StepMoveStories.Outside),
+        new("spills", Small, StepMoveStories.Spills),
+        new("boundary", Small with { MoreFiles = 0 }, static (life, scene) =>
+        {
+            for (int i = 0; i < 2; i++)
+            {
+                scene.Engine.Switch(scene.Model);
+                new StepCommit(scene).CommitLarge();
+                life.RunToEnd(new StepCommit(scene));
+            }
+        }) { AgainEach = 1, Share = 6 },
+        new("tar", Small with { TarWeight = 1 }, static (life, scene) =>
+        {
+            for (int i = 0; i < 3; i++)
+            {
+                Commits(life, scene, 2);
+                life.RunToEnd(new StepTar(scene, voidPercent: i * 50));
+            }
+        }),
         new("large", Small with { HugeValueBytes = 0, ValueBytes = 30_000 }, static (life, scene) => Commits(life, scene, 6)),
         new("shipping", Archived, static (life, scene) =>
         {
@@ -122,6 +141,12 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         }),
     ];
 
+    /// <summary>Of so many crashes one has its opening crashed too, or more often, if the caller wants it.</summary>
+    public int AgainEach { get; init; } = int.MaxValue;
+
+    /// <summary>How many times the states of others it gets, where they are bounded.</summary>
+    public int Share { get; init; } = 1;
+
     /// <summary>Explores it; answers how many states, and how many of them were different.</summary>
     /// <param name="seed">Of identifiers, values and losses.</param>
     /// <param name="hazards">Counts them.</param>
@@ -131,6 +156,7 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
     public StepResult Run(long seed, StepHazards hazards, int again, long statesMax = long.MaxValue)
     {
         int taken = 0;
+        again = Math.Min(again, AgainEach);
         string where = "creating";
         var seen = new HashSet<ulong>();
         long states = 0;
@@ -155,6 +181,7 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
                 disk.BeforeOperation = null;
                 Take(disk, databases, seed, disk.OperationCount, crashes);
                 life.LetGo();
+                states += scene.Explored;
             }
 
             foreach (int at in Spread(crashes.Count))
@@ -221,8 +248,10 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
             disk.BeforeOperation = operation =>
             {
                 string how = $"{before}, and again before operation {++number} of the opening";
-                again.Add(number % 2 == 0
-                    ? (disk.KillCopy(), how + " (kill)") : (disk.CrashCopy(seed + number), how + " (power loss)"));
+                if (number % 2 == 0)
+                    again.Add((disk.KillCopy(), how + " (kill)"));
+                for (int way = number % 2 == 0 && AgainEach > 1 ? 1 : 0; way < (AgainEach > 1 ? 1 : 2); way++)
+                    again.Add((disk.CrashCopy(seed + number + (way * 1009)), how + $" (power loss {way})"));
             };
         }
 
@@ -231,7 +260,7 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         {
             disk.BeforeOperation = null;
             model.CutAt(StepCheck.Run(engine, model));
-            StepCheck.NothingIsLeftOfMoves(engine);
+            MoveCheck.NothingIsLeft(disk, engine.Folder, engine.Control);
             StepCheck.Archive(engine, model);
             StepCheck.Indexes(engine);
             if (engine.Stores.Count > 0)

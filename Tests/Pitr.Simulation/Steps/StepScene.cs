@@ -69,6 +69,9 @@ internal sealed class StepScene
 
     public bool IsRestoring { get; set; }
 
+    /// <summary>Crashes that a story has opened by itself.</summary>
+    public long Explored { get; set; }
+
     /// <summary>Few operations, of which each might be the last one.</summary>
     public bool IsCritical { get; set; }
 

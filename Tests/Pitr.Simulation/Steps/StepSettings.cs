@@ -87,7 +87,7 @@ internal sealed record StepSettings
             PartBytesMax = random.Chance(50) ? GroupParts.PartBytesMax : 60 + random.Next(1500),
             FlushWeight = random.Chance(30) ? 25 : 0,
             HasTinyCache = random.Chance(20),
-            HasFilesOutside = random.Chance(20),
+            HasFilesOutside = random.Chance(35),
             LargePercent = random.Chance(20) ? 10 : 0,
             TarWeight = random.Chance(25) ? 2 : 0,
         };

@@ -148,12 +148,12 @@ internal sealed class StepWalHand(
         disk.Faults.Clear();
     }
 
-    /// <summary>Where groups begin: the records of one have one commit time.</summary>
+    /// <summary>Where groups begin, but the first.</summary>
     private IEnumerable<Lsn> GroupStarts()
     {
         for (int i = 1; i < Model.Records.Count; i++)
         {
-            if (Model.Records[i].CommitTicks != Model.Records[i - 1].CommitTicks)
+            if (!Model.Records[i].IsOfGroupOf(Model.Records[i - 1]))
                 yield return Model.Records[i - 1].End;
         }
     }

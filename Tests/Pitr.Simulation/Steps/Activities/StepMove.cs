@@ -9,14 +9,8 @@ namespace Pitr.Simulation;
 /// A datafile moves, comes back to its name, or gets another path in the control file, in the orders of DatafileMover
 /// and of the datafile's actor (H17 to H20). At each opening exactly one file is left of it.
 /// </summary>
-internal sealed class StepMove(StepScene scene, StepFile file) : StepActivity(scene)
+internal sealed class StepMove(StepScene scene, StepFile file, string? into = null) : StepActivity(scene)
 {
-    /// <summary>What files that were moved are called; nothing else is.</summary>
-    public const string Ending = ".moved";
-
-    /// <summary>What the names of a database's files begin with where several databases have theirs.</summary>
-    public static string OwnPrefix(string folder) => Path.GetFileName(folder) + "-";
-
     private readonly StepFence _fence = new(scene, file, lasts: 0);
     private MoveCopy? _copy;
     private bool _isSwitched;
@@ -74,6 +68,7 @@ internal sealed class StepMove(StepScene scene, StepFile file) : StepActivity(sc
         };
         if (settlement.Remove(Engine.Control.MoveOf(file.Id)!, Engine.Control.Catalogue))
             Forget();
+        Scene.IsCritical = false;
     }
 
     public override void LetGo()
@@ -87,9 +82,11 @@ internal sealed class StepMove(StepScene scene, StepFile file) : StepActivity(sc
     private IEnumerable<Turn> Switch(MovePlan plan)
     {
         Scene.Hazards.Note(18);
+        Scene.IsCritical = true;
         SwitchOutcome outcome = Switched(plan);
         if (outcome is SwitchOutcome.NotSwitched)
         {
+            Scene.IsCritical = false;
             Undo();
             yield break;
         }
@@ -97,6 +94,7 @@ internal sealed class StepMove(StepScene scene, StepFile file) : StepActivity(sc
         if (outcome is not SwitchOutcome.Switched switched)
         {
             LetGo();
+            Scene.IsCritical = false;
             yield break; // still: nothing is flushed into it in this life
         }
 
@@ -121,7 +119,7 @@ internal sealed class StepMove(StepScene scene, StepFile file) : StepActivity(sc
     private bool IsProven()
     {
         const int first = (int)MetaPage.Slots * PageLayout.PageBytes;
-        bool isSpoiled = _copy!.LengthBytes > first && Scene.Chance(5);
+        bool isSpoiled = _copy!.LengthBytes > first && Scene.Chance(20);
         if (isSpoiled)
             Scene.Disk.Damage(_copy.Plan.Copy, first + Scene.Next((int)_copy.LengthBytes - first));
         try
@@ -155,13 +153,14 @@ internal sealed class StepMove(StepScene scene, StepFile file) : StepActivity(sc
     {
         CatalogueFile listed = Engine.Control.Catalogue.File(file.Id)!;
         string name = Catalogue.FullPath(Engine.Folder, listed.Path);
-        bool isBack = file.File.Path != name && Scene.Chance(40);
-        string folder = Scene.Chance(35) ? StepSettings.Outside : Engine.Folder;
+        bool isBack = into is null && file.File.Path != name && Scene.Chance(40);
+        string folder = into ?? (Scene.Chance(35) ? StepSettings.Outside : Engine.Folder);
         string to = isBack
-            ? name : $"{folder}/{OwnPrefix(Engine.Folder)}{Scene.NewName('m')}-{Scene.Draw():x8}{Ending}";
+            ? name
+            : $"{folder}/{MoveCheck.OwnPrefix(Engine.Folder)}{Scene.NewName('m')}-{Scene.Draw():x8}{MoveCheck.Ending}";
         try
         {
-            return MovePlan.Make(Scene.Disk, Engine.Folder, listed, to, isRecorded: Scene.Chance(30));
+            return MovePlan.Make(Scene.Disk, Engine.Folder, listed, to, isRecorded: into is null && Scene.Chance(30));
         }
         catch (Exception refused) when (refused is RefusedException or StorageFailedException)
         {

@@ -25,7 +25,10 @@ internal sealed class StepSpill(StepScene scene, StepFile file) : StepActivity(s
             while (Engine.VisibleLsn < job.UpTo)
                 yield return default;
             Scene.Hazards.Note(45);
+            if (Scene.Disk.HasUnsyncedScratch)
+                throw new SimulationFailure($"What {file.Name} has spilled is not on the disk, and its buffers go (H45).");
             file.File.CompleteSpill(job);
+            RequireNotReadBelow(job.UpTo);
         }
         else
         {
@@ -36,5 +39,20 @@ internal sealed class StepSpill(StepScene scene, StepFile file) : StepActivity(s
         if (Engine.Control.MoveOf(file.Id) is null && file.Fenced is { } fenced
             && !fenced.AsSpan().SequenceEqual(Scene.Disk.ReadAll(file.File.Path)))
             throw new SimulationFailure($"Datafile {file.Name} changed while it spilled (D3, I6).");
+    }
+
+    /// <summary>A spill has one version of a key: the view that names it is not read at older LSNs (H45).</summary>
+    private void RequireNotReadBelow(Lsn upTo)
+    {
+        try
+        {
+            _ = new MergedCursor(file.File.View, upTo + -8);
+        }
+        catch (BugException)
+        {
+            return;
+        }
+
+        throw new SimulationFailure($"{file.Name} is read at {upTo + -8}, below what it has spilled (H45).");
     }
 }

@@ -1,0 +1,112 @@
+using Pitr.Storage;
+
+namespace Pitr.Simulation;
+
+/// <summary>
+/// Stories of files that are fenced for long: moved between folders, of which each has names of its own to lose, and spilled
+/// again and again under a reader (H19, H20, H45).
+/// </summary>
+internal static class StepMoveStories
+{
+    /// <summary>A datafile whose name lies outside of the folder goes in and out, while the other one does too.</summary>
+    public static void Outside(StepLife life, StepScene scene)
+    {
+        life.RunToEnd(new StepCreateDatafile(scene));
+        life.RunToEnd(new StepCreateDatafile(scene));
+        StepFile file = scene.Engine.Files.First(
+            one => Path.IsPathRooted(scene.Engine.Control.Catalogue.File(one.Id)!.Path));
+        life.RunToEnd(new StepCreateTable(scene, file.Id));
+        for (int i = 0; i < 2; i++)
+        {
+            foreach (string folder in (string[])[scene.Engine.Folder, StepSettings.Outside])
+            {
+                life.RunToEnd(new StepCommit(scene));
+                Move(life, scene, file, folder);
+                life.RunToEnd(new StepMove(scene, scene.Engine.File(FileId.Main)!, folder));
+            }
+
+            life.RunToEnd(new StepCheckpoint(scene));
+        }
+    }
+
+    /// <summary>
+    /// The process is killed when the name leads to the copy, and no power loss would know it yet; the power goes in the
+    /// opening that follows, which has seen it (H19).
+    /// </summary>
+    private static void Move(StepLife life, StepScene scene, StepFile file, string folder)
+    {
+        List<(SimulatedDisk Disk, StepDatabase Database)> killed = [];
+        scene.Disk.DuringNext(
+            () =>
+            {
+                if (killed.Count < 4 && scene.Disk.HasUnsynced(StepSettings.Outside, names: true))
+                    killed.Add((scene.Disk.KillCopy(), scene.Database.Copy()));
+            },
+            () => life.RunToEnd(new StepMove(scene, file, folder)));
+        foreach ((SimulatedDisk disk, StepDatabase left) in killed)
+        {
+            List<SimulatedDisk> ends = [];
+            disk.BeforeOperation = operation =>
+            {
+                for (int i = 0; i < 3; i++)
+                    ends.Add(disk.CrashCopy((operation * 3) + i));
+            };
+            Open(scene, disk, left.Copy());
+            disk.BeforeOperation = null;
+            foreach (SimulatedDisk end in ends)
+                Open(scene, end, left.Copy());
+        }
+    }
+
+    private static void Open(StepScene scene, SimulatedDisk disk, StepDatabase database)
+    {
+        scene.Explored++;
+        using StepEngine engine = StepEngine.Open(
+            database.Folder, scene.Settings.OptionsFor(disk, scene.Seed + 61), scene.Memory);
+        StepCheck.Run(engine, database.Model);
+        MoveCheck.NothingIsLeft(disk, engine.Folder, engine.Control);
+    }
+
+    /// <summary>
+    /// A reader holds the view of one spill, while others follow into the same scratch file; then the fence ends, and all is
+    /// flushed (H12, H45).
+    /// </summary>
+    public static void Spills(StepLife life, StepScene scene)
+    {
+        StepEngine engine = scene.Engine;
+        StepFile main = engine.File(FileId.Main)!;
+        Table table = scene.Tables.First(one => one.DatafileId == main.Id);
+        var there = new CatalogueTable(table.Id, table.Name, table.DatafileId, Lsn.Zero);
+        Commit(life, scene, 3);
+        var fence = new StepFence(scene, main, lasts: 0);
+        foreach (Turn _ in fence.Take())
+            scene.DeliverAll();
+        Commit(life, scene, 3);
+        life.RunToEnd(new StepSpill(scene, main));
+        ReadView view = main.File.View;
+        if (!view.TryPin())
+            throw new SimulationFailure("The present view cannot be held.");
+        Lsn at = engine.VisibleLsn;
+        SortedDictionary<byte[], byte[]> rows = scene.Model.At(at)[table.Name];
+        for (int i = 0; i < 6; i++)
+        {
+            Commit(life, scene, 3);
+            life.RunToEnd(new StepSpill(scene, main));
+            engine.Context.Epochs.Collect();
+            StepCheck.Compare(engine, view, there, rows, at, isReverse: i % 2 == 0);
+            StepCheck.Compare(engine, scene.Model.At(engine.VisibleLsn), engine.VisibleLsn);
+        }
+
+        fence.Leave();
+        life.RunToEnd(new StepFlush(scene, main));
+        StepCheck.Compare(engine, view, there, rows, at, isReverse: false);
+        view.Unpin();
+        StepCheck.Compare(engine, scene.Model.At(engine.VisibleLsn), engine.VisibleLsn);
+    }
+
+    private static void Commit(StepLife life, StepScene scene, int count)
+    {
+        for (; count > 0; count--)
+            life.RunToEnd(new StepCommit(scene));
+    }
+}
