@@ -38,7 +38,7 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
     public static readonly TimeSpan Lease = TimeSpan.FromSeconds(60);
 
     /// <summary>Where such a set is written to, in its intent: no address, so that nobody looks there.</summary>
-    public const string SetStore = "tar:";
+    public const string SetStore = BackupIntent.StoreOfTar;
 
     private readonly EngineContext _engine;
     private readonly OpenedEngine _opened;

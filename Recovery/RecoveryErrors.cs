@@ -21,6 +21,12 @@ internal static class RecoveryErrors
             $"Backup set '{backupId}' is void: {why}.",
             "Take a new backup, and let it end before the next one begins: pitr backup --to STORE");
 
+    /// <summary>The world has changed since an expire was planned.</summary>
+    public static RefusedException RetentionOutdated(string why) =>
+        new(ErrorCode.RetentionOutdated,
+            $"What was to be removed was planned before {why}; it is not removed.",
+            "Make the plan again: pitr expire STORE --window DURATION --plan");
+
     /// <summary>A set that is not in a folder of its own, and was never finished: a tar that was cut off.</summary>
     public static RefusedException SetUnfinished(string store) =>
         new(ErrorCode.BackupVoid,

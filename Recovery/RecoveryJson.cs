@@ -22,6 +22,7 @@ namespace Pitr.Recovery;
 [JsonSerializable(typeof(BackupLabel))]
 [JsonSerializable(typeof(BackupManifest))]
 [JsonSerializable(typeof(BackupIntent))]
+[JsonSerializable(typeof(SetPin))]
 [JsonSerializable(typeof(RecoveryPlan))]
 internal sealed partial class RecoveryJson : JsonSerializerContext;
 

@@ -70,7 +70,8 @@ internal static class CommandLine
             GetCommand.Create(cli),
             DeleteCommand.Create(cli), ScanCommand.Create(cli), CountCommand.Create(cli), LoadCommand.Create(cli),
             DumpCommand.Create(cli), FenceCommand.Create(cli), UnfenceCommand.Create(cli), BackupCommand.Create(cli),
-            BackupsCommand.Create(cli), VerifyCommand.Create(cli), RestoreCommand.Create(cli),
+            BackupsCommand.Create(cli), VerifyCommand.Create(cli), PinCommand.Pin(cli),
+            PinCommand.Unpin(cli), ExpireCommand.Create(cli), RestoreCommand.Create(cli),
             RecoverCommand.Create(cli),
             ArchiveCommand.Create(cli), WalCommand.Create(cli), CheckCommand.Create(cli), TourCommand.Create(cli),
         })

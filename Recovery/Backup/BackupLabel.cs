@@ -206,6 +206,9 @@ internal sealed record ManifestEntry(string Name, long LengthBytes, string Sha25
 /// </summary>
 internal sealed record BackupIntent
 {
+    /// <summary>The store of a set that pgtar makes: nobody knows where it goes.</summary>
+    public const string StoreOfTar = "tar:";
+
     public required string BackupId { get; init; }
     public required SystemIdentifier SystemId { get; init; }
     public required TimelineId Timeline { get; init; }

@@ -40,7 +40,7 @@ internal sealed record BackupStop(
 ///   2. Copy           one file, while it is fenced; for each file: fence, Copy, unfence; a broken fence: Discard
 ///   3. (the caller logs BackupEnd)
 ///   4. IncludeWal     the WAL from start to stop
-///   5. Complete       intents checked again; control file, label, and last the manifest
+///   5. Complete       intents checked again; control file, label, and last the manifest; intents checked once more
 /// </code>
 /// INVARIANTS
 ///   S1, S2  those of <see cref="SetContents"/>.
@@ -173,7 +173,24 @@ internal sealed class BackupWriter
         PutObject(BackupSet.LabelName, label.ToBytes());
         BackupManifest manifest = _contents.Manifest();
         _store.Put(_prefix + BackupSet.ManifestName, manifest.ToBytes());
+        RequireIntentsOrVoid();
         return new BackupSet(_store, _prefix, label, manifest);
+    }
+
+    /// <summary>
+    /// Expire takes the intent of what it believes dead, and then looks for the manifest: one of both gives way (H35).
+    /// </summary>
+    private void RequireIntentsOrVoid()
+    {
+        try
+        {
+            _intents.Require();
+        }
+        catch
+        {
+            _store.Delete(_prefix + BackupSet.ManifestName);
+            throw;
+        }
     }
 
     /// <summary>

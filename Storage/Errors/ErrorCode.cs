@@ -130,6 +130,8 @@ public enum ErrorCode
     ArchiveBehind = 4513,
     /// <summary>A datafile that can't be flushed keeps more WAL than it may, and commits are refused.</summary>
     WalKept = 4514,
+    /// <summary>An expire was planned before something else happened that it would harm.</summary>
+    RetentionOutdated = 4521,
     /// <summary>The address is of a kind of archive store that this program was not given.</summary>
     StoreKindUnavailable = 4531,
 

@@ -111,6 +111,10 @@ internal sealed class ArchiveCatalog
     /// <summary>The numbers of the whole segments of a timeline, ascending.</summary>
     public IReadOnlyCollection<ulong> Wholes(TimelineId timeline) => _wholes.GetValueOrDefault(timeline) ?? [];
 
+    /// <summary>The numbers of the segments of a timeline of which there are parts.</summary>
+    public IEnumerable<ulong> PartNumbers(TimelineId timeline) =>
+        _parts.Keys.Where(key => key.Item1 == timeline).Select(key => key.Item2);
+
     /// <summary>The parts of a segment, as they are.</summary>
     public IReadOnlyList<ArchivedPart> Parts(TimelineId timeline, ulong number) =>
         _parts.GetValueOrDefault((timeline, number)) ?? [];

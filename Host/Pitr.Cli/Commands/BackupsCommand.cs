@@ -35,6 +35,7 @@ internal static class BackupsCommand
             json.WriteString("stopLsn", set.Label.StopLsn.ToString());
             json.WriteString("stopTime", TextForms.Time(set.Label.StopTime));
             json.WriteNumber("bytes", BytesOf(set));
+            json.WriteBoolean("pinned", SetPins.IsPinned(set));
             json.WriteEndObject();
         }
         foreach (VoidSet other in catalog.Others)
@@ -55,11 +56,12 @@ internal static class BackupsCommand
         else
         {
             console.Write(TextShapes.Rows(
-                ["backup", "timeline", "from", "to", "time of its end", "size"],
+                ["backup", "timeline", "from", "to", "time of its end", "size", "pinned"],
                 catalog.Sets.Select(set => new[]
                 {
                     set.Id, set.Label.Timeline.ToString(), set.Label.StartLsn.ToString(), set.Label.StopLsn.ToString(),
                     TextForms.Time(set.Label.StopTime), TextShapes.Bytes(BytesOf(set)),
+                    SetPins.IsPinned(set) ? "yes" : "",
                 })));
         }
         foreach (VoidSet other in catalog.Others)

@@ -93,7 +93,7 @@ internal static class StepCheck
             WalGeometry geometry = engine.Wal.Geometry;
             ArchiveCatalog catalog = ArchiveCatalog.Load(store);
             var sources = new WalSources([new ArchiveWalSource(store, catalog, geometry)], geometry);
-            Lsn from = engine.History.Last.StartLsn;
+            Lsn from = ArchiveFrom(engine, model);
             WalCoverage coverage = sources.Along(engine.History, from, Lsn.MaxValue);
             var ends = model.Records.ToDictionary(static record => record.End, static record => record.Transaction);
             Lsn reached = from;
@@ -118,11 +118,16 @@ internal static class StepCheck
         }
     }
 
+    /// <summary>Where the first record of the timeline begins that no expire has let go.</summary>
+    private static Lsn ArchiveFrom(StepEngine engine, StepModel model) => model.ArchiveFrom <= engine.History.Last.StartLsn
+        ? engine.History.Last.StartLsn
+        : model.Records.FirstOrDefault(record => record.End >= model.ArchiveFrom)?.End ?? engine.DurableLsn;
+
     /// <summary>
     /// The index of a segment says yes to whatever its records do (H46). Answers how many indexed records go over the
     /// end of their segment.
     /// </summary>
-    public static int Indexes(StepEngine engine)
+    public static int Indexes(StepEngine engine, StepModel model)
     {
         int over = 0;
         foreach (IArchiveStore store in engine.Stores)
@@ -131,11 +136,12 @@ internal static class StepCheck
             ArchiveCatalog catalog = ArchiveCatalog.Load(store);
             TimelineEntry last = engine.History.Last;
             var sources = new WalSources([new ArchiveWalSource(store, catalog, geometry)], geometry);
-            WalCoverage coverage = sources.Along(engine.History, last.StartLsn, Lsn.MaxValue);
-            if (coverage.End == last.StartLsn)
+            Lsn from = ArchiveFrom(engine, model);
+            WalCoverage coverage = sources.Along(engine.History, from, Lsn.MaxValue);
+            if (coverage.End == from)
                 continue;
             KeyIndex? index = null;
-            using PathReader reader = WalSources.Open(engine.History, coverage, last.StartLsn);
+            using PathReader reader = WalSources.Open(engine.History, coverage, from);
             while (reader.MoveNext())
             {
                 WalRecord record = reader.Current;

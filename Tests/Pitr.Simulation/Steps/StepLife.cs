@@ -44,6 +44,7 @@ internal sealed class StepLife
             (3, () => new StepMove(scene, scene.AnyFile())),
             (4, () => scene.FencedFile() is { } fenced ? new StepSpill(scene, fenced) : null),
             (settings.TarWeight, () => new StepTar(scene)),
+            (settings.HasArchive && settings.BackupWeight > 0 ? 1 : 0, () => new StepExpire(scene)),
         ];
         if (settings.Without.Length > 0)
         {

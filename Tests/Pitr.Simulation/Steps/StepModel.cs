@@ -81,6 +81,9 @@ internal sealed class StepModel
     /// <summary>Tars that have got their names.</summary>
     public HashSet<string> Tars { get; } = [];
 
+    /// <summary>Below it an expire may have removed the archived log of this timeline.</summary>
+    public Lsn ArchiveFrom { get; set; }
+
     public IReadOnlyList<ModelRecord> Records => _records;
 
     /// <summary>True if the group that goes on there began before.</summary>
@@ -134,6 +137,7 @@ internal sealed class StepModel
             _base = _base,
             _beginsAbove = _beginsAbove,
             Shipped = Shipped,
+            ArchiveFrom = ArchiveFrom,
             LastGroupStart = LastGroupStart,
             ProvenBelow = ProvenBelow,
         };

@@ -401,7 +401,7 @@ internal sealed class StepRun
         if (isWithArchive)
         {
             StepCheck.Archive(engine, model);
-            if (StepCheck.Indexes(engine) > 0)
+            if (StepCheck.Indexes(engine, model) > 0)
                 Hazards.Note(46);
         }
         foreach (StepFile file in engine.Files)

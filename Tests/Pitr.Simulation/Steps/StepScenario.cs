@@ -262,7 +262,7 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
             model.CutAt(StepCheck.Run(engine, model));
             MoveCheck.NothingIsLeft(disk, engine.Folder, engine.Control);
             StepCheck.Archive(engine, model);
-            StepCheck.Indexes(engine);
+            StepCheck.Indexes(engine, model);
             if (engine.Stores.Count > 0)
                 StepCheck.Sets(engine.Stores[0]);
         }

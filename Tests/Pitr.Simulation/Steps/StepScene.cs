@@ -72,6 +72,9 @@ internal sealed class StepScene
     /// <summary>Crashes that a story has opened by itself.</summary>
     public long Explored { get; set; }
 
+    /// <summary>An expire has removed something in this life.</summary>
+    public bool HasExpired { get; set; }
+
     /// <summary>Few operations, of which each might be the last one.</summary>
     public bool IsCritical { get; set; }
 

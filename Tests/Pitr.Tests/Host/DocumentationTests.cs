@@ -104,6 +104,7 @@ public sealed partial class DocumentationTests : IDisposable
         Outcome outcome = await ShellAsync(
             string.Concat(Blocks("docs/guide/backup-and-restore.md")),
             ("/mnt/archive", archive),
+            ($"pitr pin {archive} $id", $"id=$(pitr backups {archive} --json | grep -o '[0-9TZ]*-[0-9a-f]\\{{6\\}}'); pitr pin {archive} $id"),
             ("pitr init shop --", "pitr init shop --wal-segment-size 64KiB --"),
             ("pitr serve shop &", "serve shop"),
             ("PITR_HOST=127.0.0.1:4053",
@@ -119,6 +120,7 @@ public sealed partial class DocumentationTests : IDisposable
             ("pitr serve shop\n", "serve shop; pitr shutdown --host 127.0.0.1:$PORT; wait $engine; engine=\n"));
         Assert.True(outcome.ExitCode == 0, outcome.ToString());
         Assert.Contains("\"kind\":\"DropTable\"", outcome.Output, StringComparison.Ordinal);
+        Assert.Contains("it lies in the window", outcome.Output, StringComparison.Ordinal);
         Assert.Equal("{\"id\":1}\n{\"id\":2}\n{\"id\":3}\n", File.ReadAllText(Path.Combine(_home, "orders.jsonl")));
         Assert.Equal("3\n", await PitrProcess.MustAsync(_home, "count", "orders", "--database", "look"));
         Assert.Equal("3\n", await PitrProcess.MustAsync(_home, "count", "orders", "--database", "shop"));

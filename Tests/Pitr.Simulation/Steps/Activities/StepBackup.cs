@@ -43,7 +43,7 @@ internal sealed class StepBackup(StepScene scene) : StepActivity(scene)
         if (isGood)
         {
             yield return default;
-            isGood = StepScene.Try(() => Complete(writer));
+            isGood = TryComplete(writer);
         }
 
         if (!isGood)
@@ -59,6 +59,19 @@ internal sealed class StepBackup(StepScene scene) : StepActivity(scene)
     {
         Engine.Holds.Remove(_id);
         Scene.IsBackingUp = false;
+    }
+
+    /// <summary>A clock that jumps ahead lets an expire take it for dead: then it is void (H35).</summary>
+    private bool TryComplete(BackupWriter writer)
+    {
+        try
+        {
+            return StepScene.Try(() => Complete(writer));
+        }
+        catch (RefusedException gone) when (gone.Code == ErrorCode.BackupVoid && Scene.HasExpired)
+        {
+            return false;
+        }
     }
 
     private void Complete(BackupWriter writer)

@@ -1,0 +1,93 @@
+using Pitr.Wal;
+
+namespace Pitr.Recovery;
+
+/// <summary>Carries out a plan of retention, exactly.</summary>
+/// <remarks>
+/// ORDER  each deletion durable before the next (S4 of IArchiveStore)
+/// <code>
+///   1. no backup was begun or ended, nothing pinned, since the plan was made      else refused, nothing removed
+///   2. of each set that goes: its manifest, incremental ones before their bases: there is no such set any more
+///   3. of each set that goes: its objects, and last its intent
+///   4. registrations of sets that are no more
+///   5. WAL, of each timeline the oldest first
+/// </code>
+/// A crash between any two leaves what a second expire finds and removes: a set without manifest is unfinished, WAL that
+/// is left is older than what is needed, or lies behind a gap that is told. Of an unfinished set the intent goes first,
+/// then its manifest is looked for: a backup that ends just then writes its manifest, then looks for its intent, so one of
+/// both gives way (H35).
+/// THREADS  one. FAILURE  StorageFailedException: what was removed is removed; expire again.
+/// </remarks>
+internal static class RetentionRun
+{
+    /// <summary>Removes what the plan says.</summary>
+    /// <param name="plan">What to remove.</param>
+    /// <param name="request">What it was made from: its stores.</param>
+    /// <param name="cancellation">Ends it between two deletions.</param>
+    /// <exception cref="RefusedException">RetentionOutdated: make the plan again; nothing more was removed.</exception>
+    public static void CarryOut(RetentionPlan plan, RetentionRequest request, CancellationToken cancellation)
+    {
+        RequireUnchanged(plan, request);
+        IArchiveStore store = request.SetStore;
+        RetainedSet[] gone = [.. plan.Sets.Where(set => set.IsRemoved).OrderByDescending(set => set.StopTime)];
+        foreach (RetainedSet set in gone)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            string prefix = BackupSet.PrefixOf(set.BackupId);
+            if (set.State == "unfinished")
+            {
+                store.Delete(prefix + BackupSet.IntentName);
+                if (store.Stat(prefix + BackupSet.ManifestName) is not null)
+                    throw RecoveryErrors.RetentionOutdated($"backup {set.BackupId} ended just now");
+                continue;
+            }
+            if (store.Stat(prefix + BackupSet.PinName) is not null)
+                throw RecoveryErrors.RetentionOutdated($"set {set.BackupId} is pinned");
+            store.Delete(prefix + BackupSet.ManifestName);
+        }
+        foreach (RetainedSet set in gone)
+            RemoveObjects(store, BackupSet.PrefixOf(set.BackupId), cancellation);
+        foreach (Registration old in plan.Registrations)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            StoreOf(request, old.Store).Delete(BackupSet.PrefixOf(old.BackupId) + BackupSet.IntentName);
+        }
+        foreach (RemovedWal wal in plan.Wal)
+        {
+            IArchiveStore archive = StoreOf(request, wal.Store);
+            foreach (string name in wal.Objects)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                archive.Delete(name);
+            }
+        }
+    }
+
+    private static void RemoveObjects(IArchiveStore store, string prefix, CancellationToken cancellation)
+    {
+        string last = prefix + BackupSet.IntentName;
+        foreach (string name in store.List(prefix))
+        {
+            cancellation.ThrowIfCancellationRequested();
+            if (name != last)
+                store.Delete(name);
+        }
+        store.Delete(last);
+    }
+
+    private static void RequireUnchanged(RetentionPlan plan, RetentionRequest request)
+    {
+        HashSet<Registration> seen = [.. plan.Seen];
+        foreach (IArchiveStore store in request.Archives.Append(request.SetStore).DistinctBy(store => store.Name))
+        {
+            foreach (BackupIntent intent in BackupCatalog.Intents(store))
+            {
+                if (!seen.Contains(new Registration(store.Name, intent.BackupId)))
+                    throw RecoveryErrors.RetentionOutdated($"backup {intent.BackupId} was begun since");
+            }
+        }
+    }
+
+    private static IArchiveStore StoreOf(RetentionRequest request, string name) =>
+        request.Archives.Append(request.SetStore).First(store => store.Name == name);
+}
