@@ -8,7 +8,7 @@ internal sealed record BenchOptions(
     IReadOnlyList<int> Writers, string Folder)
 {
     public const string Usage =
-        "usage: bench commit|allocation|read|scan|replay|stall|fence|move|pgtar|memory [--seconds S] [--repetitions N] "
+        "usage: bench commit|allocation|read|scan|replay|stall|fence|move|pgtar|backup|memory [--seconds S] [--repetitions N] "
         + "[--engines a,b] [--writers 1,64,1024] [--folder DIR] [--json]";
 
     public static BenchOptions? Parse(string[] args)

@@ -35,6 +35,9 @@ switch (options.Question)
     case "pgtar":
         TarBench.Run(options);
         return 0;
+    case "backup":
+        BackupBench.Run(options);
+        return 0;
     case "memory":
         MemoryBench.Run(options);
         return 0;
