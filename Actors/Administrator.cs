@@ -216,6 +216,13 @@ internal sealed class Administrator : UntypedActor, IWithTimers
                 return new Checkpointed(id, await _engine.CheckpointAsync(ended).ConfigureAwait(false));
             case SwitchWal:
                 return new WalSwitched(id, await _engine.SwitchWalAsync(ended).ConfigureAwait(false));
+            case AddArchiveStore add:
+                RequireAllowed(add.Store, _settings.StoreIsAllowed);
+                return new StoreWasAdded(id, await _engine.AddStoreAsync(add.Store, ended).ConfigureAwait(false));
+            case RemoveArchiveStore remove:
+                return new StoreWasRemoved(id, await _engine.RemoveStoreAsync(remove.Store, ended).ConfigureAwait(false));
+            case CheckArchive:
+                return new ArchiveChecked(id, await _engine.CheckArchiveAsync(ended).ConfigureAwait(false));
             case CreateRestorePoint create:
                 RequireName(create.Name);
                 return new RestorePointCreated(

@@ -245,9 +245,23 @@ public sealed record ArchiveStatus(
     /// <summary>True while commits are refused because this store is above the bound.</summary>
     public bool RefusesCommits { get; init; }
 
+    /// <summary>
+    /// True of a store of commands, in which no timeline can be claimed: that no other database pushes there is the
+    /// operator's care.
+    /// </summary>
+    public bool IsUnclaimed { get; init; }
+
     /// <summary>LSNs that this engine has given up for this store: a gap in it. Null if there are none.</summary>
     public string? Dropped { get; init; }
 }
+
+/// <summary>A store that the database archives into no longer.</summary>
+/// <param name="Store">Its address. What lies in it stays there.</param>
+/// <param name="LackedSegments">Finished segments that it lacked; they are kept no longer for it.</param>
+/// <param name="LackedBytes">All of the WAL that it lacked.</param>
+/// <param name="StoresLeft">Stores that the database still archives into; with 0 WAL goes once no datafile needs
+/// it.</param>
+public sealed record StoreRemoval(string Store, long LackedSegments, long LackedBytes, int StoresLeft);
 
 /// <summary>The moments that can be restored to.</summary>
 public sealed record RecoveryWindow(DateTimeOffset From, DateTimeOffset To, DateTimeOffset? VerifiedAt);

@@ -4,6 +4,7 @@ using Akka.Event;
 using Pitr.Recovery;
 using Pitr.Wal;
 using static Pitr.Actors.ArchiveProtocol;
+using static Pitr.Actors.ControlFileProtocol;
 
 namespace Pitr.Actors;
 
@@ -15,22 +16,27 @@ namespace Pitr.Actors;
 /// A store that fails is tried again with growing pauses and holds up neither commits nor other stores, until it lacks
 /// more than <see cref="ArchiveBound"/> says. Everything that reads or writes a store is done by a worker, one at a
 /// time for each store; what is told here of a store (its lag, which segments may go) is what its last step published.
+/// Stores come and go while it runs: Archiver.Stores.cs.
 /// At an orderly shutdown each store is drained, and then its timeline released (H26).
 /// A crash of it loses nothing: what was shipped is found again. The supervisor makes a new one.
 /// </remarks>
-internal sealed class Archiver : UntypedActor, IWithTimers
+internal sealed partial class Archiver : UntypedActor, IWithTimers
 {
     private static readonly TimeSpan TailInterval = TimeSpan.FromMilliseconds(500);
 
     private readonly EngineContext _engine;
-    private readonly IReadOnlyList<StoreLine> _lines;
-    private readonly ArchiveShipper _shipper;
+    private readonly OpenedEngine _opened;
+    private readonly TimelineHistory _path;
+    private readonly Func<IArchiveStore, StoreLine> _lineFor;
+    private readonly List<StoreLine> _lines;
+    private ArchiveShipper _shipper;
     private readonly ArchiveBound _bound;
     private readonly WalGeometry _geometry;
     private readonly IActorRef _folder;
     private readonly TimelineId _timeline;
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private IReadOnlyList<SegmentName> _candidates = [];
+    private int _isWanted; // 1: a ShipWanted is on its way
     private IActorRef? _drainAsker;
 
     public Archiver(EngineContext engine, OpenedEngine opened, WalStart wal, IActorRef folder)
@@ -40,15 +46,17 @@ internal sealed class Archiver : UntypedActor, IWithTimers
         _bound = opened.ArchiveBound;
         _geometry = wal.Folder.Geometry;
         _timeline = wal.Folder.Identity.Timeline;
-        _lines = [.. opened.Stores.Select(store => new StoreLine(
-            new StoreShipper(
-                store, wal.Folder, wal.History, opened.Start, engine.Clock, opened.Wal?.End ?? wal.Appender.DurableLsn),
+        _opened = opened;
+        _path = wal.History;
+        Lsn endAtStart = opened.Wal?.End ?? wal.Appender.DurableLsn;
+        _lineFor = store => new StoreLine(
+            store,
+            new StoreShipper(store, wal.Folder, wal.History, opened.Start, engine.Clock, endAtStart),
             new RecoveryWindowScan(
                 store, wal.History, _geometry.PayloadBytes, name => engine.Stores.TryOpen(name, engine.Folder),
-                engine.Clock)))];
-        StoreShipper[] shippers = [.. _lines.Select(line => line.Shipper)];
-        _shipper = new ArchiveShipper(shippers);
-        engine.Metrics.UseStores(shippers);
+                engine.Clock));
+        _lines = [.. opened.Stores.Select(_lineFor)];
+        _shipper = ShipperOfAll();
     }
 
     public ITimerScheduler Timers { get; set; } = null!;
@@ -59,6 +67,13 @@ internal sealed class Archiver : UntypedActor, IWithTimers
     protected override void PreStart()
     {
         _engine.ArchiveBehind = null;
+        IActorRef self = Self;
+        _engine.ArchiveWait?.AskWith(() =>
+        {
+            if (Interlocked.Exchange(ref _isWanted, 1) == 0)
+                self.Tell(ShipWanted.Instance, ActorRefs.NoSender);
+        });
+        TellWaiters();
         if (_lines.Count > 0)
             Timers.StartPeriodicTimer(nameof(ShipDue), ShipDue.Instance, TimeSpan.Zero, TailInterval);
     }
@@ -72,12 +87,36 @@ internal sealed class Archiver : UntypedActor, IWithTimers
                 foreach (StoreLine line in _lines)
                     Step(line);
                 break;
+            case ShipWanted:
+                Volatile.Write(ref _isWanted, 0);
+                foreach (StoreLine line in _lines)
+                {
+                    line.IsWanted = line.IsBusy;
+                    Step(line);
+                }
+                break;
             case StepDone done:
                 Settle(done);
                 break;
             case WhichMayGo ask:
                 _candidates = ask.Segments;
                 LetGo();
+                break;
+            case AddStore or RemoveStore:
+                _changes.Enqueue((message, Sender));
+                NextChange();
+                break;
+            case StoreSetUp made:
+                Adopt(made);
+                break;
+            case StoreTakenOut taken:
+                Remove(taken);
+                break;
+            case StoreChangeFailed failed:
+                EndChange(failed.Asker, new RequestRefused(Problem.From(failed.Why)));
+                break;
+            case SeeArchive:
+                Sender.Tell(new ArchiveSeen([.. _lines.Select(line => (line.Store, line.Shipper.Progress))], _path, _geometry));
                 break;
             case GetArchiveStatus:
                 Sender.Tell(new ArchiveReported([.. _lines.Select(StatusOf)], Window()));
@@ -129,6 +168,11 @@ internal sealed class Archiver : UntypedActor, IWithTimers
     {
         StoreLine line = done.Line;
         line.IsBusy = false;
+        if (!_lines.Contains(line))
+        {
+            Release(line); // it was removed while this step ran
+            return;
+        }
         line.Window = done.Error is null ? done.Window : line.Window;
         Exception? bugBefore = line.Bug;
         line.Bug = done.Error;
@@ -138,7 +182,10 @@ internal sealed class Archiver : UntypedActor, IWithTimers
             _log.Warning("Shipping to {0} failed: {1}", line.Shipper.StoreName, ErrorOf(line));
         KeepBound();
         LetGo();
-        if (line.IsUrgent || done.Step is ShipStep.Prepared or ShipStep.Segment or ShipStep.Tail)
+        TellWaiters();
+        bool isWanted = line.IsWanted && done.Step == ShipStep.Nothing;
+        line.IsWanted = false;
+        if (isWanted || line.IsUrgent || done.Step is ShipStep.Prepared or ShipStep.Segment or ShipStep.Tail)
             Step(line); // until there is nothing
         else if (_drainAsker is not null && done.Step == ShipStep.Nothing)
             Release(line);
@@ -153,6 +200,24 @@ internal sealed class Archiver : UntypedActor, IWithTimers
             return;
         _candidates = [.. _candidates.Except(free)];
         _folder.Tell(new MayGo(free));
+    }
+
+    /// <summary>Commits that wait for the archive: up to where every store that takes the tail has everything.</summary>
+    private void TellWaiters()
+    {
+        if (_engine.ArchiveWait is not { } wait)
+            return;
+        Lsn archived = Lsn.MaxValue;
+        string lacking = "";
+        foreach (StoreLine line in _lines.Where(static line => line.Shipper.TakesParts))
+        {
+            Lsn here = line.Shipper.Progress is { Next: > 0 } progress ? progress.LackedFrom : Lsn.Zero;
+            if (here >= archived)
+                continue;
+            archived = here;
+            lacking = $"'{line.Shipper.StoreName}' lacks it ({ErrorOf(line) ?? "it is slow"})";
+        }
+        wait.Move(archived, lacking);
     }
 
     /// <summary>A store that lacks more than the bound: the choice is carried out (design §8).</summary>
@@ -200,6 +265,7 @@ internal sealed class Archiver : UntypedActor, IWithTimers
     private void BeginDrain()
     {
         _drainAsker = Sender;
+        _isEnding = true;
         Timers.StartSingleTimer(nameof(DrainTimeIsUp), new DrainTimeIsUp(), _engine.Options.ArchiveShutdownWait);
         foreach (StoreLine line in _lines)
         {
@@ -261,6 +327,7 @@ internal sealed class Archiver : UntypedActor, IWithTimers
             line.Shipper.StoreName, last, lag.Segments, lag.Bytes, lag.Age.TotalSeconds, ErrorOf(line))
         {
             LagBytesMax = _bound.LagBytesMax,
+            IsUnclaimed = line.Shipper.IsUnclaimed,
             RefusesCommits = _bound.Choice == ArchiveLagChoice.RefuseCommits && lag.Bytes > _bound.LagBytesMax,
             Dropped = progress.Dropped.IsEmpty
                 ? null
@@ -286,12 +353,16 @@ internal sealed class Archiver : UntypedActor, IWithTimers
     /// <summary>
     /// One store, and where its shipping stands. Touched by the actor only; its shipper and scan by one worker.
     /// </summary>
-    private sealed class StoreLine(StoreShipper shipper, RecoveryWindowScan scan)
+    private sealed class StoreLine(IArchiveStore store, StoreShipper shipper, RecoveryWindowScan scan)
     {
+        public IArchiveStore Store => store;
         public StoreShipper Shipper => shipper;
         public RecoveryWindowScan Scan => scan;
         public bool IsBusy { get; set; }
         public bool IsUrgent { get; set; }
+
+        /// <summary>Somebody waits for what became durable while a step ran.</summary>
+        public bool IsWanted { get; set; }
         public bool IsReleased { get; set; }
         public ulong? DropUpTo { get; set; }
         public ulong Dropped { get; set; }
@@ -304,6 +375,11 @@ internal sealed class Archiver : UntypedActor, IWithTimers
     private sealed record ShipDue : ILocalMessage
     {
         public static readonly ShipDue Instance = new();
+    }
+
+    private sealed record ShipWanted : ILocalMessage
+    {
+        public static readonly ShipWanted Instance = new();
     }
 
     private sealed record StepDone(

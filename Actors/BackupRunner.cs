@@ -225,6 +225,8 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
         IArchiveStore? archive = _opened.Stores.FirstOrDefault(one => one.Place == address.Place);
         IArchiveStore store = engine.Stores.Open(
             archive is null ? address : address with { Text = archive.Name }, (file, offset, bytes) => engine.PacedWriter.Write(file, offset, bytes));
+        if (store.Abilities != StoreAbilities.All)
+            throw ArchiveErrors.HoldsNoSets(store.Name);
         if (archive is null)
             store.CreateRoot();
         else

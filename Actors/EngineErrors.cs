@@ -179,6 +179,11 @@ internal static class EngineErrors
         ErrorCode.BuffersFull, $"{bytes} bytes of changes wait to be flushed; at most {bytesMax} may.",
         "See with pitr status which datafile does not flush: it may be fenced, offline, or its disk full.");
 
+    public static StorageFailedException CommitNotArchived(Lsn lsn, string why, TimeSpan waited) => new(
+        ErrorCode.CommitNotArchived,
+        $"The commit that ends at {lsn} is durable and visible, but not in the archive after {waited}: {why}.",
+        "Do not commit it again. See with pitr archive status why a store lags; ArchiveCommitWait says how long commits wait.");
+
     public static RefusedException ArchiveBehind(string store, long lagBytes, long lagBytesMax) => new(
         ErrorCode.ArchiveBehind,
         $"Archive store '{store}' lacks {lagBytes} bytes of WAL; commits are taken while it lacks at most {lagBytesMax}.",

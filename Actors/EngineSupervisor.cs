@@ -209,6 +209,9 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
             case TakeFileOver take:
                 _recoveries.TakeOver(take.File, Sender, Self);
                 break;
+            case AddStore or RemoveStore or SeeArchive:
+                _archiver.Forward(message);
+                break;
             case ShutDown shutDown:
                 BeginShutdown(shutDown.Force);
                 break;
@@ -298,7 +301,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
             case Fence fence:
                 Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
                 break;
-            case RunBackup or RunMove or BeginSet or RunFileRecovery or ClaimFile or TakeFileOver:
+            case RunBackup or RunMove or BeginSet or RunFileRecovery or ClaimFile or TakeFileOver or AddStore
+                or RemoveStore or SeeArchive:
                 Sender.Tell(new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
                 break;
             default:
@@ -337,7 +341,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
                 Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
                 break;
             case RunBackup or RunMove or BeginSet or GetStatus or RunCheckpoint or RunFileRecovery or ClaimFile
-                or TakeFileOver:
+                or TakeFileOver or AddStore or RemoveStore or SeeArchive:
                 Sender.Tell(new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
                 break;
             default:

@@ -24,6 +24,15 @@ internal interface IDatabaseTarget : IAsyncDisposable
     /// <summary>Ends the segment in use; the LSN at which the next one begins.</summary>
     Task<Lsn> SwitchWalAsync(CancellationToken cancellationToken);
 
+    /// <summary>Archives into one more store.</summary>
+    Task<ArchiveStatus> AddStoreAsync(string store, CancellationToken cancellationToken);
+
+    /// <summary>Archives into a store no longer.</summary>
+    Task<StoreRemoval> RemoveStoreAsync(string store, CancellationToken cancellationToken);
+
+    /// <summary>Compares what the stores have with what the database expects.</summary>
+    Task<IReadOnlyList<StoreCheck>> CheckArchiveAsync(CancellationToken cancellationToken);
+
     /// <summary>Names the present moment.</summary>
     Task<RestorePoint> CreateRestorePointAsync(string name, CancellationToken cancellationToken);
 

@@ -56,6 +56,18 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
     public Task<Lsn> SwitchWalAsync(CancellationToken cancellationToken) => database.SwitchWalAsync(cancellationToken);
 
     /// <inheritdoc/>
+    public Task<ArchiveStatus> AddStoreAsync(string store, CancellationToken cancellationToken) =>
+        database.AddStoreAsync(store, cancellationToken);
+
+    /// <inheritdoc/>
+    public Task<StoreRemoval> RemoveStoreAsync(string store, CancellationToken cancellationToken) =>
+        database.RemoveStoreAsync(store, cancellationToken);
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyList<StoreCheck>> CheckArchiveAsync(CancellationToken cancellationToken) =>
+        database.CheckArchiveAsync(cancellationToken);
+
+    /// <inheritdoc/>
     public Task<RestorePoint> CreateRestorePointAsync(string name, CancellationToken cancellationToken) =>
         database.CreateRestorePointAsync(name, cancellationToken);
 

@@ -6,6 +6,7 @@ using Pitr.Actors;
 using Pitr.Recovery;
 using Pitr.Storage;
 using Pitr.Wal;
+using static Pitr.Actors.ArchiveProtocol;
 using static Pitr.Actors.BackupProtocol;
 using static Pitr.Actors.CheckpointProtocol;
 using static Pitr.Actors.ControlFileProtocol;
@@ -255,8 +256,22 @@ public sealed class PitrDatabase : IAsyncDisposable
         WriteBatch batch, ReadSet? reads, TransactionTicket? ticket, CancellationToken cancellationToken) =>
         Traces.IsListenedTo && batch is not null
             ? Traces.CommitAsync(
-                _engine.Folder, () => HandInAsync(batch, reads, ticket, cancellationToken), batch.Count)
-            : HandInAsync(batch!, reads, ticket, cancellationToken);
+                _engine.Folder, () => FinishAsync(batch, reads, ticket, cancellationToken), batch.Count)
+            : FinishAsync(batch!, reads, ticket, cancellationToken);
+
+    private ValueTask<CommitResult> FinishAsync(
+        WriteBatch batch, ReadSet? reads, TransactionTicket? ticket, CancellationToken cancellationToken) =>
+        _engine.ArchiveWait is { } wait
+            ? ArchivedAsync(HandInAsync(batch, reads, ticket, cancellationToken), wait, cancellationToken)
+            : HandInAsync(batch, reads, ticket, cancellationToken);
+
+    private async ValueTask<CommitResult> ArchivedAsync(
+        ValueTask<CommitResult> commit, ArchiveWait wait, CancellationToken cancellationToken)
+    {
+        CommitResult result = await commit.ConfigureAwait(false);
+        await wait.UntilAsync(result.Lsn, _actors.Stopped, cancellationToken).ConfigureAwait(false);
+        return result;
+    }
 
     private ValueTask<CommitResult> HandInAsync(
         WriteBatch batch, ReadSet? reads, TransactionTicket? ticket, CancellationToken cancellationToken)
@@ -427,6 +442,56 @@ public sealed class PitrDatabase : IAsyncDisposable
         RequireWritable();
         return (await AskAsync<SegmentSwitched>(_actors.WalWriter, new SwitchSegment(), cancellationToken)
             .ConfigureAwait(false)).Lsn;
+    }
+
+    /// <summary>
+    /// Archives into one more store from now on, and notes it in <c>pitr.json</c>; when the task completes that is durable.
+    /// The store is made this database's archive, and has to honour conditional creates. What is archived in it begins
+    /// with the WAL that is still here: a backup set made before may need older WAL from another store.
+    /// </summary>
+    /// <param name="store">Its address; a relative path is taken from the database's folder.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="PitrException">
+    /// RefusedException StoreAddressInvalid, StoreKindUnavailable, StoreKnown, StoreWithoutClaims, ForeignSystem,
+    /// ArchiveOwned, WalTooShort; StorageFailedException StoreFailed. Then nothing has changed.
+    /// </exception>
+    public async Task<ArchiveStatus> AddStoreAsync(string store, CancellationToken cancellationToken = default)
+    {
+        RequireWritable();
+        return (await AskAsync<StoreAdded>(_actors.Supervisor, new AddStore(store), cancellationToken)
+            .ConfigureAwait(false)).Status;
+    }
+
+    /// <summary>
+    /// Archives into a store no longer, and takes it out of <c>pitr.json</c>; when the task completes that is durable. WAL
+    /// that only this store lacks is kept no longer for it. What lies in it stays, and restores as far as it reaches.
+    /// </summary>
+    /// <exception cref="PitrException">
+    /// NotFoundException StoreUnknown; RefusedException StoreAddressInvalid, StoreNotInSettings.
+    /// </exception>
+    public async Task<StoreRemoval> RemoveStoreAsync(string store, CancellationToken cancellationToken = default)
+    {
+        RequireWritable();
+        return (await AskAsync<StoreRemoved>(_actors.Supervisor, new RemoveStore(store), cancellationToken)
+            .ConfigureAwait(false)).Removal;
+    }
+
+    /// <summary>
+    /// Reads all WAL that the stores have of this database's path, and compares it with what the database expects: that
+    /// each store is its archive, every object is what was written, and nothing is missing of what was shipped.
+    /// </summary>
+    /// <exception cref="PitrException">
+    /// The worst that was found: DamageException ArchiveDamaged, RefusedException WalGap, ForeignSystem, ArchiveOwned,
+    /// StorageFailedException StoreFailed.
+    /// </exception>
+    public async Task<IReadOnlyList<StoreCheck>> CheckArchiveAsync(CancellationToken cancellationToken = default)
+    {
+        RequireWritable();
+        ArchiveSeen seen = await AskAsync<ArchiveSeen>(_actors.Supervisor, new SeeArchive(), cancellationToken)
+            .ConfigureAwait(false);
+        return await _engine.Workers.RunAsync(
+            () => ArchiveCheck.Run(seen.Stores, seen.Path, seen.Geometry, cancellationToken), cancellationToken)
+            .ConfigureAwait(false);
     }
 
     /// <summary>Names the present moment, durably.</summary>

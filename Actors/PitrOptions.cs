@@ -54,6 +54,13 @@ public sealed record PitrOptions
     public long? ArchiveLagBytesMax { get; init; }
 
     /// <summary>
+    /// A commit completes only when every store has it, read back, and waits for that at most so long; then it fails with
+    /// CommitNotArchived, although it is durable and visible. Null, the default: commits do not wait for the archive.
+    /// Stores of commands that take finished segments only are not waited for.
+    /// </summary>
+    public TimeSpan? ArchiveCommitWait { get; init; }
+
+    /// <summary>
     /// What happens when a store lacks more than <see cref="ArchiveLagBytesMax"/>. Null: what <c>pitr.json</c> says, or
     /// <see cref="Pitr.ArchiveLagChoice.RefuseCommits"/>.
     /// </summary>
@@ -85,6 +92,18 @@ public sealed record PitrOptions
     /// Stores to archive into, besides those of <c>pitr.json</c>; addresses as in the command line's contract.
     /// </summary>
     public IReadOnlyList<string> ArchiveStores { get; init; } = [];
+
+    /// <summary>
+    /// The commands behind stores <c>command:NAME</c>, by their names, besides those of <c>pitr.json</c>.
+    /// </summary>
+    public IReadOnlyDictionary<string, ArchiveCommand> ArchiveCommands { get; init; } =
+        System.Collections.Immutable.ImmutableDictionary<string, ArchiveCommand>.Empty;
+
+    /// <summary>
+    /// A file with the key (64 hexadecimal digits, readable by its owner only) that everything in the stores is encrypted
+    /// with: archived WAL, histories, backup sets. Null: what <c>pitr.json</c> says, or nothing is encrypted.
+    /// </summary>
+    public string? ArchiveKeyFile { get; init; }
 
     /// <summary>
     /// Kinds of stores besides folders that addresses may name, each from a package of its own. Default: none.

@@ -124,7 +124,12 @@ public static class PitrRecovery
         });
         string[] stores = request.Detached ? [] : [Absolute(request.Archive ?? request.Store)];
         bool isArchive = !request.Detached && ArchiveIdentity.Read(StoreOf(options, stores[0])) is not null;
-        var restored = new DatabaseSettings { Stores = isArchive ? stores : [] };
+        var restored = new DatabaseSettings
+        {
+            Stores = isArchive ? stores : [],
+            Commands = CommandsFor(request, options),
+            ArchiveKeyFile = StoreFactory.Of(options).KeyFile,
+        };
         writer.Restore(
             planned, request.Pause, cancellation,
             (DatabaseSettings.FileName, () => restored.Write(files, folder)));
@@ -152,6 +157,20 @@ public static class PitrRecovery
             cancellation);
         RestoreWriter.RequireRoom(files, Path.GetFullPath(request.Into), planned.Plan);
         return planned;
+    }
+
+    /// <summary>Whoever goes on with the restore, or opens the database, reaches the same stores.</summary>
+    private static Dictionary<string, CommandSettings>? CommandsFor(RestoreRequest request, PitrOptions options)
+    {
+        var named = new Dictionary<string, CommandSettings>();
+        foreach (string store in new[] { request.Store, request.Archive ?? request.Store })
+        {
+            StoreAddress address = StoreAddress.Parse(store, Environment.CurrentDirectory);
+            if (address.Scheme == StoreAddress.CommandScheme
+                && StoreFactory.Of(options).CommandOf(address.Path) is { } command)
+                named[address.Path] = CommandSettings.Of(command);
+        }
+        return named.Count == 0 ? null : named;
     }
 
     private static IArchiveStore StoreOf(PitrOptions options, string address) =>

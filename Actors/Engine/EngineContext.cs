@@ -34,6 +34,9 @@ internal sealed class EngineContext
     public required CommitIntake Intake { get; init; }
     public required IWorkers Workers { get; init; }
 
+    /// <summary>Commits that wait for the archive; null: none does.</summary>
+    public ArchiveWait? ArchiveWait { get; init; }
+
     /// <summary>Opens archive stores by their addresses.</summary>
     public required StoreFactory Stores { get; init; }
 

@@ -51,7 +51,9 @@ internal static class EngineFactory
             Metrics = metrics,
             Intake = new CommitIntake(IntakeBytesMax),
             Workers = WorkersOf(options),
-            Stores = new StoreFactory(environment.Files, DrawOf(options), options.ArchiveStoreKinds),
+            ArchiveWait = options.ArchiveCommitWait is { } wait
+                ? new ArchiveWait(wait, options.Clock, environment.Epochs.Threads) : null,
+            Stores = new StoreFactory(environment.Files, options, folder),
         };
     }
 

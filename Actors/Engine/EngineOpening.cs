@@ -72,7 +72,7 @@ internal static class EngineOpening
 
             FileEntry place = files.Stat(engine.Folder)!;
             return new OpenedEngine(
-                databaseLock, store, control, folder, wal, datafiles, stores,
+                databaseLock, store, control, folder, wal, datafiles, new StoreSet(stores),
                 new EngineStart(engine.Draw(), engine.Options.Process.Machine, engine.Folder, place.Inode))
             {
                 ArchiveBound = ArchiveBound.Of(engine.Options, settings),

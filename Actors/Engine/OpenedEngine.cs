@@ -7,9 +7,12 @@ namespace Pitr.Actors;
 /// <summary>What opening found, before anything is replayed.</summary>
 internal sealed record OpenedEngine(
     DatabaseLock Lock, ControlFileStore ControlFileStore, ControlFile ControlFile, WalFolder WalFolder, WalOpened? Wal,
-    IReadOnlyList<OpenedDatafile> Datafiles, IReadOnlyList<IArchiveStore> Stores, EngineStart Start)
+    IReadOnlyList<OpenedDatafile> Datafiles, StoreSet StoreSet, EngineStart Start)
         : ILocalMessage, IDisposable
 {
+    /// <summary>The archive stores, as they are now.</summary>
+    public IReadOnlyList<IArchiveStore> Stores => StoreSet.Now;
+
     /// <summary>How far a store may be behind.</summary>
     public required ArchiveBound ArchiveBound { get; init; }
 

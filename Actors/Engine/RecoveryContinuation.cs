@@ -66,7 +66,7 @@ internal static class RecoveryContinuation
         string folder, RecoveryPlan plan, RecoveryTarget target, PitrOptions options,
         CancellationToken cancellation)
     {
-        StoreFactory stores = StoreFactory.Of(options);
+        StoreFactory stores = StoreFactory.Of(options, folder);
         IArchiveStore[] places = [.. plan.Places.Select(name => stores.OpenToRead(StoreAddress.Parse(name, folder)))];
         IArchiveStore sets = places.FirstOrDefault(
             place => BackupCatalog.Read(place).Sets.Any(set => set.Id == plan.BackupId))

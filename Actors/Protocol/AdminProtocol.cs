@@ -133,6 +133,26 @@ internal static class AdminProtocol
     /// <summary>The segment has ended.</summary>
     internal sealed record WalSwitched(long RequestId, Lsn Lsn) : AdminAnswer(RequestId);
 
+    /// <summary>Archives into one more store. Answer: <see cref="StoreWasAdded"/>.</summary>
+    /// <param name="RequestId">Chosen by the client.</param>
+    /// <param name="Store">Its address, as the engine's machine reads it.</param>
+    internal sealed record AddArchiveStore(long RequestId, string Store) : AdminRequest(RequestId);
+
+    /// <summary>The store is one of the database's.</summary>
+    internal sealed record StoreWasAdded(long RequestId, ArchiveStatus Status) : AdminAnswer(RequestId);
+
+    /// <summary>Archives into a store no longer. Answer: <see cref="StoreWasRemoved"/>.</summary>
+    internal sealed record RemoveArchiveStore(long RequestId, string Store) : AdminRequest(RequestId);
+
+    /// <summary>The store is none of the database's any more.</summary>
+    internal sealed record StoreWasRemoved(long RequestId, StoreRemoval Removal) : AdminAnswer(RequestId);
+
+    /// <summary>Reads what the stores have. Answers: <see cref="ArchiveChecked"/>; Failed with the worst.</summary>
+    internal sealed record CheckArchive(long RequestId) : AdminRequest(RequestId);
+
+    /// <summary>Every store has what the database expects.</summary>
+    internal sealed record ArchiveChecked(long RequestId, IReadOnlyList<StoreCheck> Stores) : AdminAnswer(RequestId);
+
     /// <summary>Answer: <see cref="RestorePointCreated"/>.</summary>
     internal sealed record CreateRestorePoint(long RequestId, string Name) : AdminRequest(RequestId);
 

@@ -76,5 +76,32 @@ internal static class ArchiveProtocol
     /// <summary>Answers: ArchiveReported.</summary>
     public sealed record GetArchiveStatus : ILocalMessage;
 
+    /// <summary>
+    /// Archives into one more store: makes it this database's, claims and takes the timeline, notes it in pitr.json.
+    /// Answers: StoreAdded | RequestRefused.
+    /// </summary>
+    /// <param name="Store">Its address; a relative path is taken from the database's folder.</param>
+    public sealed record AddStore(string Store) : ILocalMessage;
+
+    public sealed record StoreAdded(ArchiveStatus Status) : ILocalMessage;
+
+    /// <summary>
+    /// Archives into a store no longer: takes it out of pitr.json, and lets WAL go that only it lacks. What lies in it
+    /// stays. Answers: StoreRemoved | RequestRefused.
+    /// </summary>
+    public sealed record RemoveStore(string Store) : ILocalMessage;
+
+    public sealed record StoreRemoved(StoreRemoval Removal) : ILocalMessage;
+
+    /// <summary>Answers: ArchiveSeen.</summary>
+    public sealed record SeeArchive : ILocalMessage;
+
+    /// <param name="Stores">Each store, and what this engine has shipped to it.</param>
+    /// <param name="Path">The timelines of the database.</param>
+    /// <param name="Geometry">Of its WAL.</param>
+    public sealed record ArchiveSeen(
+        IReadOnlyList<(IArchiveStore Store, ShipProgress Progress)> Stores, TimelineHistory Path, WalGeometry Geometry)
+        : ILocalMessage;
+
     public sealed record ArchiveReported(IReadOnlyList<ArchiveStatus> Stores, RecoveryWindow? Window) : ILocalMessage;
 }

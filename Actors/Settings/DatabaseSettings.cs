@@ -18,6 +18,14 @@ internal sealed record DatabaseSettings
     /// <summary>Addresses of the stores that the database archives into; null: none.</summary>
     public IReadOnlyList<string>? Stores { get; init; }
 
+    /// <summary>The commands behind stores <c>command:NAME</c>, by their names.</summary>
+    public IReadOnlyDictionary<string, CommandSettings>? Commands { get; init; }
+
+    /// <summary>
+    /// As <see cref="PitrOptions.ArchiveKeyFile"/>; a relative path is taken from the database's folder.
+    /// </summary>
+    public string? ArchiveKeyFile { get; init; }
+
     /// <summary>
     /// Folders, from the database's folder, under which paths of remote callers must lie; null: anywhere.
     /// </summary>
@@ -50,6 +58,10 @@ internal sealed record DatabaseSettings
 
     /// <summary>As <see cref="PitrOptions.ArchiveLagChoice"/>.</summary>
     public ArchiveLagChoice? ArchiveLagChoice { get; init; }
+
+    /// <summary>As <see cref="PitrOptions.ArchiveCommitWait"/>.</summary>
+    [JsonConverter(typeof(DurationJson))]
+    public TimeSpan? ArchiveCommitWait { get; init; }
 
     /// <summary>As <see cref="PitrOptions.ArchiveShutdownWait"/>.</summary>
     [JsonConverter(typeof(DurationJson))]
@@ -99,7 +111,8 @@ internal sealed record DatabaseSettings
     public TimeSpan? RequestTimeout { get; init; }
 
     private IEnumerable<string> Paths =>
-        [.. Roots ?? [], .. OperatorTokens ?? [], .. ViewerTokens ?? [], TlsCertificate ?? "", TlsKey ?? "", TlsAuthority ?? ""];
+        [.. Roots ?? [], .. OperatorTokens ?? [], .. ViewerTokens ?? [], TlsCertificate ?? "", TlsKey ?? "", TlsAuthority ?? "",
+            ArchiveKeyFile ?? ""];
 
     /// <exception cref="RefusedException">SettingsInvalid: the file is not JSON of the known form.</exception>
     public static DatabaseSettings Read(IFileSystem files, string folder)
@@ -124,8 +137,14 @@ internal sealed record DatabaseSettings
     }
 
     /// <exception cref="JsonException">It is not JSON of the known form.</exception>
-    public static DatabaseSettings Parse(ReadOnlySpan<byte> json) => JsonSerializer.Deserialize(
-        json, StrictJson.Of(SettingsJson.Default.DatabaseSettings)) ?? new DatabaseSettings();
+    public static DatabaseSettings Parse(ReadOnlySpan<byte> json)
+    {
+        DatabaseSettings settings = JsonSerializer.Deserialize(
+            json, StrictJson.Of(SettingsJson.Default.DatabaseSettings)) ?? new DatabaseSettings();
+        return settings.Commands?.FirstOrDefault(static named => named.Value is null).Key is { } none
+            ? throw new JsonException($"The commands of the name '{none}' are null.")
+            : settings;
+    }
 
     public void Write(IFileSystem files, string folder) => DurableReplace.Write(
         files, Path.Combine(folder, FileName),
@@ -137,8 +156,12 @@ internal sealed record DatabaseSettings
     /// </summary>
     public PitrOptions Over(PitrOptions options) => options with
     {
+        ArchiveCommands = Commands is null ? options.ArchiveCommands
+            : Commands.ToDictionary(static named => named.Key, static named => named.Value.ToCommand()),
+        ArchiveKeyFile = ArchiveKeyFile ?? options.ArchiveKeyFile,
         ArchiveLagBytesMax = ArchiveLagBytesMax ?? options.ArchiveLagBytesMax,
         ArchiveLagChoice = ArchiveLagChoice ?? options.ArchiveLagChoice,
+        ArchiveCommitWait = ArchiveCommitWait ?? options.ArchiveCommitWait,
         ArchiveShutdownWait = ArchiveShutdownWait ?? options.ArchiveShutdownWait,
         MemoryBudgetBytes = MemoryBudgetBytes ?? options.MemoryBudgetBytes,
         WriteBufferBytesMax = WriteBufferBytesMax ?? options.WriteBufferBytesMax,

@@ -29,6 +29,9 @@ internal static class SettingRanges
         yield return options.ArchiveShutdownWait == TimeSpan.Zero
             ? null
             : Positive(nameof(options.ArchiveShutdownWait), options.ArchiveShutdownWait, TimerMax);
+        yield return options.ArchiveCommitWait is { } wait
+            ? Positive(nameof(options.ArchiveCommitWait), wait, TimerMax)
+            : null;
         yield return options.ArchiveLagChoice is { } lag && !Enum.IsDefined(lag)
             ? $"{nameof(options.ArchiveLagChoice)} is {lag}, which has no meaning."
             : null;

@@ -16,8 +16,9 @@ internal interface ITargets
     Task<SystemIdentifier> InitAsync(
         string folder, int walSegmentBytes, IReadOnlyList<string> stores, CancellationToken cancellationToken);
 
-    /// <summary>Restores into a new folder.</summary>
-    Task<RestoreResult> RestoreAsync(RestoreRequest request, CancellationToken cancellationToken);
+    /// <summary>Restores into a new folder; the options say which stores there are.</summary>
+    Task<RestoreResult> RestoreAsync(
+        RestoreRequest request, PitrOptions stores, CancellationToken cancellationToken);
 
     /// <summary>Goes on with a restore that is paused or not finished.</summary>
     Task<RestoreResult> RecoverAsync(

@@ -7,6 +7,8 @@ namespace Pitr.Cli;
 internal static class OfflineStores
 {
     /// <summary>The store at an address that is full already; the tar of a set, too.</summary>
-    public static IArchiveStore Open(string address) =>
-        StoreFactory.Of(StoreKinds.Options).OpenToRead(StoreAddress.Parse(address, "/"));
+    /// <param name="address">Where it is.</param>
+    /// <param name="stores">Which commands, and which key, there are: <see cref="StoreKinds.OptionsOf"/>.</param>
+    public static IArchiveStore Open(string address, PitrOptions stores) =>
+        StoreFactory.Of(stores).OpenToRead(StoreAddress.Parse(address, "/"));
 }

@@ -55,10 +55,17 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
 
     /// <inheritdoc/>
     /// <remarks>Into which stores it archives the request says, and not the environment: it may be a drill.</remarks>
-    public Task<RestoreResult> RestoreAsync(RestoreRequest request, CancellationToken cancellationToken) =>
+    public Task<RestoreResult> RestoreAsync(
+        RestoreRequest request, PitrOptions stores, CancellationToken cancellationToken) =>
         EngineHost.WithSystemAsync(
-            Logger.None, ForOneVerb(request.Into) with { ArchiveStores = [] }, options =>
-                PitrRecovery.RestoreAsync(request, options, cancellationToken));
+            Logger.None,
+            ForOneVerb(request.Into) with
+            {
+                ArchiveStores = [],
+                ArchiveCommands = stores.ArchiveCommands,
+                ArchiveKeyFile = stores.ArchiveKeyFile,
+            },
+            options => PitrRecovery.RestoreAsync(request, options, cancellationToken));
 
     /// <inheritdoc/>
     public Task<RestoreResult> RecoverAsync(

@@ -135,6 +135,19 @@ public sealed class PitrAdmin : IDatabaseTarget
         (await RequestAsync<WalSwitched>(new SwitchWal(0), cancellationToken).ConfigureAwait(false)).Lsn;
 
     /// <inheritdoc/>
+    public async Task<ArchiveStatus> AddStoreAsync(string store, CancellationToken cancellationToken) =>
+        (await RequestAsync<StoreWasAdded>(new AddArchiveStore(0, store), cancellationToken).ConfigureAwait(false)).Status;
+
+    /// <inheritdoc/>
+    public async Task<StoreRemoval> RemoveStoreAsync(string store, CancellationToken cancellationToken) =>
+        (await RequestAsync<StoreWasRemoved>(new RemoveArchiveStore(0, store), cancellationToken)
+            .ConfigureAwait(false)).Removal;
+
+    /// <inheritdoc/>
+    public async Task<IReadOnlyList<StoreCheck>> CheckArchiveAsync(CancellationToken cancellationToken) =>
+        (await RequestAsync<ArchiveChecked>(new CheckArchive(0), cancellationToken).ConfigureAwait(false)).Stores;
+
+    /// <inheritdoc/>
     public async Task<RestorePoint> CreateRestorePointAsync(string name, CancellationToken cancellationToken) =>
         (await RequestAsync<RestorePointCreated>(new CreateRestorePoint(0, name), cancellationToken)
             .ConfigureAwait(false)).Point;

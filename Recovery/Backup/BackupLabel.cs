@@ -237,6 +237,8 @@ internal static class SetJson
         string backupId, string name, ReadOnlySpan<byte> bytes,
         System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type)
     {
+        if (SealedObject.IsOne(bytes))
+            throw ArchiveErrors.KeyMissing(backupId, name);
         try
         {
             return JsonSerializer.Deserialize(bytes, StrictJson.Of(type))

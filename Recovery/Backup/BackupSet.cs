@@ -162,6 +162,8 @@ internal sealed class PrefixedStore(IArchiveStore inner, string prefix) : IArchi
 
     public string Place => $"{inner.Place}/{prefix.TrimEnd('/')}";
 
+    public StoreAbilities Abilities => inner.Abilities;
+
     public void CreateRoot() => inner.CreateRoot();
 
     public void Put(string name, ReadOnlyMemory<byte> content) => inner.Put(prefix + name, content);

@@ -12,6 +12,10 @@ namespace Pitr.Recovery;
 /// <remarks>THREADS  one.</remarks>
 internal sealed class SetIntents(BackupStart start, IReadOnlyList<IArchiveStore> stores, string setStore)
 {
+    /// <summary>Where objects can be taken away again, by the backup and by expire; a store of commands keeps all.</summary>
+    private readonly IReadOnlyList<IArchiveStore> _stores =
+        [.. stores.Where(static store => store.Abilities == StoreAbilities.All)];
+
     private readonly string _name = BackupSet.PrefixOf(start.BackupId) + BackupSet.IntentName;
 
     // Stores where this backup's intent lies: what is there is ours.
@@ -22,7 +26,7 @@ internal sealed class SetIntents(BackupStart start, IReadOnlyList<IArchiveStore>
     public void Register()
     {
         byte[] intent = Intent().ToBytes();
-        foreach (IArchiveStore store in stores)
+        foreach (IArchiveStore store in _stores)
         {
             if (!store.TryPutIfAbsent(_name, intent))
                 throw RecoveryErrors.BackupVoid(start.BackupId, $"store '{store.Name}' has a set of that id already");
@@ -36,7 +40,7 @@ internal sealed class SetIntents(BackupStart start, IReadOnlyList<IArchiveStore>
     /// <exception cref="RefusedException">BackupVoid: an intent is gone.</exception>
     public void Require()
     {
-        foreach (IArchiveStore store in stores)
+        foreach (IArchiveStore store in _stores)
         {
             if (store.Stat(_name) is null)
                 throw RecoveryErrors.BackupVoid(start.BackupId, $"its intent in store '{store.Name}' is gone");

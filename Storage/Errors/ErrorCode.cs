@@ -24,6 +24,8 @@ public enum ErrorCode
     ConnectionLost = 1401,
     /// <summary>The engine did not answer in time.</summary>
     TimedOut = 1402,
+    /// <summary>The commit is durable, but a store did not have it in time (synchronous archiving).</summary>
+    CommitNotArchived = 1403,
 
     // 3xxx  not found
     /// <summary>No such table.</summary>
@@ -38,6 +40,8 @@ public enum ErrorCode
     NotADatabase = 3201,
     /// <summary>The archive store has no such object.</summary>
     ArchiveObjectUnknown = 3301,
+    /// <summary>The database does not archive into that store.</summary>
+    StoreUnknown = 3302,
 
     // 4xxx  refused: the state does not allow it
     /// <summary>The engine is shutting down.</summary>
@@ -134,6 +138,20 @@ public enum ErrorCode
     RetentionOutdated = 4521,
     /// <summary>The address is of a kind of archive store that this program was not given.</summary>
     StoreKindUnavailable = 4531,
+    /// <summary>The database archives into that store already.</summary>
+    StoreKnown = 4532,
+    /// <summary>The store is named by the environment or the program, not by pitr.json.</summary>
+    StoreNotInSettings = 4533,
+    /// <summary>A store of commands takes WAL, but no backup sets.</summary>
+    StoreHoldsNoSets = 4534,
+    /// <summary>An archived object is encrypted with another key.</summary>
+    StoreKeyWrong = 4535,
+    /// <summary>An archived object is encrypted, and there is no key.</summary>
+    StoreKeyMissing = 4536,
+    /// <summary>An archived object is not encrypted, but should be.</summary>
+    StoreNotSealed = 4537,
+    /// <summary>The file of the archive's key is missing, readable by others, or holds no key.</summary>
+    KeyFileInvalid = 4538,
 
     // 5xxx  damage: bytes are not what was written
     /// <summary>A page's checksum does not match its content.</summary>

@@ -17,7 +17,11 @@ internal enum FileOpen
 /// <param name="LengthBytes">Length of the file (links followed).</param>
 /// <param name="Inode">Inode (links followed).</param>
 /// <param name="Links">How many names the file has (links followed).</param>
-internal sealed record FileEntry(bool IsFolder, bool IsSymlink, long LengthBytes, ulong Inode, uint Links = 1);
+internal sealed record FileEntry(bool IsFolder, bool IsSymlink, long LengthBytes, ulong Inode, uint Links = 1)
+{
+    /// <summary>Who may read, write and run it, as chmod counts (links followed).</summary>
+    public int Permissions { get; init; } = 0x180; // 0600
+}
 
 /// <summary>
 /// The only door to the disk: names, folders and their durability. Everything below Host goes through it, so that a

@@ -33,7 +33,10 @@ internal sealed class PosixFileSystem : IFileSystem
     }
 
     private static FileEntry EntryOf(PosixCalls.NameStatus status, bool isSymlink) => new(
-        status.IsFolder, isSymlink, status.IsFolder ? 0 : status.LengthBytes, status.Inode, status.Links);
+        status.IsFolder, isSymlink, status.IsFolder ? 0 : status.LengthBytes, status.Inode, status.Links)
+    {
+        Permissions = (int)(status.Mode & 0x1FF),
+    };
 
     /// <summary>
     /// True if the name leads to a pipe, a device or the like: something that is written to, and never replaced.

@@ -75,6 +75,24 @@ internal static class ArchiveErrors
             $"This program has no archive stores of kind '{kind}', so '{text}' cannot be used.",
             "Give it the kind of the package that has it, in PitrOptions.ArchiveStoreKinds; the command pitr has all.");
 
+    /// <summary>The store is one of the database's already, perhaps written in another way.</summary>
+    public static RefusedException StoreKnown(string text, string known) =>
+        new(ErrorCode.StoreKnown,
+            $"The database archives into '{text}' already, as '{known}'.",
+            "Nothing is to be done; see how far it is with: pitr archive status");
+
+    /// <summary>The store is none of the database's.</summary>
+    public static NotFoundException StoreUnknown(string text, string known) =>
+        new(ErrorCode.StoreUnknown,
+            $"The database does not archive into '{text}', but into {(known.Length == 0 ? "no store" : known)}.",
+            "Name a store as it stands in: pitr archive status");
+
+    /// <summary>What is not said in pitr.json cannot be taken back there.</summary>
+    public static RefusedException StoreNotInSettings(string store) =>
+        new(ErrorCode.StoreNotInSettings,
+            $"Archive store '{store}' is named by the environment (PITR__STORES__…) or by the program that opened the database.",
+            "Take it out there, and open the database again.");
+
     /// <summary>A name of an object would leave the store's folder or is not made of the allowed characters.</summary>
     public static BugException NameInvalid(string name) =>
         new($"'{name}' is not a name of an archived object.");
@@ -85,10 +103,54 @@ internal static class ArchiveErrors
             $"Archive store '{store}' does not honour conditional creates, so no timeline can be claimed in it.",
             "Use a store that does: a folder on a local or NFSv4 file system, or a service that honours If-None-Match.");
 
+    /// <summary>Commands can claim nothing, and the operator has not said that this is known (H27).</summary>
+    public static RefusedException CommandNotUnclaimed(string store) =>
+        new(ErrorCode.StoreWithoutClaims,
+            $"No timeline can be claimed in '{store}': its commands cannot create a file only if it is absent.",
+            "If only this database archives there, say so with \"unclaimed\": true beside its commands in pitr.json.");
+
+    /// <summary>No commands of that name are configured.</summary>
+    public static RefusedException CommandUnknown(string store, string name) =>
+        new(ErrorCode.StoreAddressInvalid,
+            $"No commands of the name '{name}' are configured, so '{store}' cannot be used.",
+            "Configure \"commands\" in the database's pitr.json; a verb without a database takes the ones of --database DIR.");
+
+    /// <summary>The file of the key is not what it should be.</summary>
+    public static RefusedException KeyFileInvalid(string path, string why) =>
+        new(ErrorCode.KeyFileInvalid,
+            $"'{path}' is no file with a key for the archive: {why}.",
+            "Make one that only you can read: (umask 077; openssl rand -hex 32 > FILE), and keep a copy where the archive is not.");
+
+    /// <summary>The object was encrypted with another key.</summary>
+    public static RefusedException KeyWrong(string store, string name, string found, string mine) =>
+        new(ErrorCode.StoreKeyWrong,
+            $"Object '{name}' in archive store '{store}' is encrypted with the key {found}; the key file has {mine}.",
+            "Name the file of that key: archiveKeyFile in pitr.json, or PITR__ARCHIVEKEYFILE.");
+
+    /// <summary>The object is encrypted, and there is no key.</summary>
+    public static RefusedException KeyMissing(string store, string name) =>
+        new(ErrorCode.StoreKeyMissing,
+            $"Object '{name}' in archive store '{store}' is encrypted, and no key file is named.",
+            "Name it: archiveKeyFile in pitr.json, or PITR__ARCHIVEKEYFILE.");
+
+    /// <summary>The object is in the clear, and what is in the clear is not taken for one's own.</summary>
+    public static RefusedException NotSealed(string store, string name) =>
+        new(ErrorCode.StoreNotSealed,
+            $"Object '{name}' in archive store '{store}' is not encrypted, but archiveKeyFile says that all are.",
+            "Archive into a store of its own once a key is used; without archiveKeyFile the former one is read as before.");
+
+    /// <summary>What is asked for needs a store that lists, deletes and claims.</summary>
+    public static RefusedException HoldsNoSets(string store) =>
+        new(ErrorCode.StoreHoldsNoSets,
+            $"'{store}' is a store of commands, which takes WAL but no backup sets.",
+            "Back up to a folder, s3://… or azblob://…");
+
     /// <summary>WAL is needed and neither a whole segment nor its parts are there (H36).</summary>
-    public static RefusedException Gap(string store, TimelineId timeline, Lsn from, Lsn to) =>
+    public static RefusedException Gap(
+        string store, TimelineId timeline, Lsn from, Lsn to, bool isNoted = false) =>
         new(ErrorCode.WalGap,
-            $"Archive store '{store}' lacks the WAL of timeline {timeline} from {from} to {to}.",
+            $"Archive store '{store}' lacks the WAL of timeline {timeline} from {from} to {to}"
+            + (isNoted ? ", and a note in it says that it was given up." : "."),
             "Name a store that has it with --archive STORE, or choose a target before the gap.");
 
     /// <summary>A store has WAL of this timeline beyond the end of the local log (H7).</summary>

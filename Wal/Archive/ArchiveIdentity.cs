@@ -22,7 +22,8 @@ internal sealed record ArchiveIdentity(SystemIdentifier System, ulong StoreId, D
     public static ArchiveIdentity SetUp(
         IArchiveStore store, SystemIdentifier system, Func<ulong> random, DateTimeOffset now)
     {
-        Probe(store, random());
+        if (store.Abilities.HasFlag(StoreAbilities.Claims))
+            Probe(store, random());
         var mine = new ArchiveIdentity(system, random(), now);
         store.TryPutIfAbsent(ObjectName.Identity, mine.Encode());
         return Check(store, system);

@@ -15,6 +15,7 @@ namespace Pitr.Wal;
 [JsonSerializable(typeof(HistoryJson))]
 [JsonSerializable(typeof(OwnerJson))]
 [JsonSerializable(typeof(IdentityJson))]
+[JsonSerializable(typeof(GapJson))]
 internal sealed partial class ArchiveJson : JsonSerializerContext
 {
     private const string TimeFormat = "yyyy-MM-ddTHH:mm:ss.fffffff'Z'";
@@ -91,4 +92,15 @@ internal sealed record IdentityJson
     public required string System { get; init; }
     public required string Store { get; init; }
     public required string Created { get; init; }
+}
+
+internal sealed record GapJson
+{
+    public required int Format { get; init; }
+    public required string System { get; init; }
+    public required uint Timeline { get; init; }
+    public required string Lineage { get; init; }
+    public required string From { get; init; }
+    public required string To { get; init; }
+    public required string Time { get; init; }
 }

@@ -54,7 +54,7 @@ internal sealed class ArchiveReader(IArchiveStore store, TimelineHistory path)
         using Stream content = store.OpenRead(name);
         int read = content.ReadAtLeast(header, header.Length, throwOnEndOfStream: false);
         ArchivedSegment segment = ArchivedSegment.DecodeHeader(store.Name, name, header.AsSpan(0, read));
-        RequireOnPath(name, segment);
+        RequireOnPath(store.Name, path, name, segment);
         return segment.Times;
     }
 
@@ -81,23 +81,25 @@ internal sealed class ArchiveReader(IArchiveStore store, TimelineHistory path)
     private ArchivedSegment Get(string name, SegmentSource source)
     {
         ArchivedSegment segment = ArchivedSegment.Decode(store.Name, name, store.Get(name).Span);
-        RequireOnPath(name, segment);
+        RequireOnPath(store.Name, path, name, segment);
         if (segment.Identity.Number != source.Number)
             throw ArchiveErrors.Damaged(store.Name, name, $"it is of segment {segment.Identity.Number}");
         return segment;
     }
 
-    private void RequireOnPath(string name, ArchivedSegment segment)
+    /// <summary>I10: that an object is of this database, and of a lineage that its timeline has on the path.</summary>
+    /// <exception cref="DamageException">ArchiveDamaged.</exception>
+    public static void RequireOnPath(string storeName, TimelineHistory path, string name, ArchivedSegment segment)
     {
         if (segment.Identity.System != path.System)
-            throw ArchiveErrors.Damaged(store.Name, name,
+            throw ArchiveErrors.Damaged(storeName, name,
                 $"it is of the database {segment.Identity.System} instead of {path.System}");
         foreach (TimelineEntry entry in path.Path)
         {
             if (entry.Timeline == segment.Identity.Timeline && entry.Lineage == segment.Identity.Lineage)
                 return;
         }
-        throw ArchiveErrors.Damaged(store.Name, name,
+        throw ArchiveErrors.Damaged(storeName, name,
             $"its lineage {segment.Identity.Lineage} is not that of timeline {segment.Identity.Timeline} on this path");
     }
 }

@@ -193,6 +193,8 @@ internal sealed class ArchivedSegment
     /// <param name="bytes">At least the first <see cref="HeaderBytes"/> bytes of the object.</param>
     public static ArchivedSegment DecodeHeader(string store, string name, ReadOnlySpan<byte> bytes)
     {
+        if (SealedObject.IsOne(bytes))
+            throw ArchiveErrors.KeyMissing(store, name);
         if (bytes.Length < HeaderBytes)
             throw ArchiveErrors.Damaged(store, name, $"it has only {bytes.Length} bytes", bytes.Length);
         ReadOnlySpan<byte> header = bytes[..HeaderBytes];

@@ -34,6 +34,9 @@ internal interface IArchiveStore
     /// </summary>
     string Place { get; }
 
+    /// <summary>What it can do; a store of fewer abilities says so here, and fails what it cannot.</summary>
+    StoreAbilities Abilities => StoreAbilities.All;
+
     /// <summary>
     /// Only when a store is set up: makes the place where its objects go if only its last part is missing, and otherwise
     /// sees that it is there. Writes never make it: a folder whose file system is not mounted must not be filled.

@@ -16,6 +16,8 @@ namespace Pitr.Wal;
 ///   index/keys-TTTTTTTTNNNNNNNNNNNNNNNN.idx  which keys a whole segment's records touch
 ///   history/TTTTTTTT.json                 a timeline's history; whoever creates it has claimed the number
 ///   owner/TTTTTTTT-QQQQQQQQQQQQQQQQ.json  the Q-th engine start that took the timeline; the highest Q owns it
+///   gap/TTTTTTTT-SSSSSSSSSSSSSSSS-EEEEEEEEEEEEEEEE.json
+///                                         WAL of a timeline, [S, E), that the store will never have
 ///   backups/…                             backup sets (Recovery)
 /// </code>
 /// Upper-case hexadecimal, so that ordinal order is the order of timelines, numbers and LSNs.
@@ -26,6 +28,7 @@ internal static class ObjectName
     public const string WalPrefix = "wal/";
     public const string HistoryPrefix = "history/";
     public const string OwnerPrefix = "owner/";
+    public const string GapPrefix = "gap/";
     private const string ContainerSuffix = ".zst";
     private const string PartInfix = ".part-";
 
@@ -79,6 +82,24 @@ internal static class ObjectName
     /// <summary>The name of an owner object.</summary>
     public static string Owner(TimelineId timeline, ulong take) =>
         string.Create(CultureInfo.InvariantCulture, $"{OwnerPrefix}{timeline.Value:X8}-{take:X16}.json");
+
+    /// <summary>The name of the note of a gap.</summary>
+    public static string Gap(TimelineId timeline, Lsn from, Lsn to) => string.Create(
+        CultureInfo.InvariantCulture, $"{GapPrefix}{timeline.Value:X8}-{from.Value:X16}-{to.Value:X16}.json");
+
+    /// <summary>Reads the name of the note of a gap.</summary>
+    public static bool TryParseGap(string name, out TimelineId timeline, out Lsn from, out Lsn to)
+    {
+        (timeline, from, to) = (default, default, default);
+        if (name.Length != GapPrefix.Length + 47 || !name.StartsWith(GapPrefix, StringComparison.Ordinal)
+            || !name.EndsWith(".json", StringComparison.Ordinal) || name[GapPrefix.Length + 8] != '-'
+            || name[GapPrefix.Length + 25] != '-' || !TryHex(name.AsSpan(GapPrefix.Length, 8), out ulong value)
+            || !TryHex(name.AsSpan(GapPrefix.Length + 9, 16), out ulong begin)
+            || !TryHex(name.AsSpan(GapPrefix.Length + 26, 16), out ulong end) || end <= begin)
+            return false;
+        (timeline, from, to) = (new TimelineId((uint)value), new Lsn(begin), new Lsn(end));
+        return true;
+    }
 
     /// <summary>Reads the name of a whole segment.</summary>
     public static bool TryParseSegment(string name, out TimelineId timeline, out ulong number)

@@ -28,6 +28,8 @@ internal static class SealedText
     /// <exception cref="DamageException">ArchiveDamaged.</exception>
     public static ReadOnlySpan<byte> Open(string store, string name, ReadOnlySpan<byte> bytes)
     {
+        if (SealedObject.IsOne(bytes))
+            throw ArchiveErrors.KeyMissing(store, name);
         if (bytes.Length < TailBytes)
             throw ArchiveErrors.Damaged(store, name, $"it has only {bytes.Length} bytes");
         ReadOnlySpan<byte> json = bytes[..^TailBytes];

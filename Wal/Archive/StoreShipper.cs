@@ -26,7 +26,8 @@ internal enum ShipStep
 /// <remarks>
 /// STEPS  <see cref="Ship"/> does the first of these that there is to do
 ///   1. prepare    the store is this database's archive; it is not ahead of the local log (H7); the timeline's
-///                 number is claimed (H27) and its owner object taken (H26); strays removed
+///                 number is claimed (H27) and its owner object taken (H26); strays removed; what it will never
+///                 have is noted in it (GapNote)
 ///   2. parents    WAL of ancestors that is still here, up to the fork: whole segments whole, the fork's as a part
 ///                 (H31); while another database owns the ancestor, only whether that one has shipped it is looked at
 ///   3. segments   finished ones, in order: prove, push, read back, put their key index, delete their parts (H36)
@@ -45,7 +46,7 @@ internal enum ShipStep
 /// FAILURE  a step that fails leaves the state as it was; <see cref="Retry"/> holds the typed error. Bugs and crashes
 ///          of the simulated disk pass through.
 /// </remarks>
-internal sealed class StoreShipper
+internal sealed partial class StoreShipper
 {
     private const int HeaderBytesAhead = 64;
     private static TimeSpan RenewEvery => TimeSpan.FromMinutes(1);
@@ -61,9 +62,11 @@ internal sealed class StoreShipper
     private readonly List<(Lsn Durable, DateTimeOffset Time)> _seen = [];
     private ImmutableHashSet<SegmentName> _parentsDone = [];
     private ImmutableArray<ArchiveGap> _dropped = [];
+    private ImmutableArray<ArchiveGap> _toNote = [];
     private ShipProgress _progress;
     private List<ArchivedPart> _parts = [];
-    private TimelineOwner? _owner;
+    private TimelineOwner? _owner; // null also of a store in which nothing can be claimed
+    private bool _isPrepared;
     private readonly Lsn? _endAtStart;
     private long _renewed; // timestamps: the clock may step back
     private long _parentsAsked;
@@ -99,6 +102,9 @@ internal sealed class StoreShipper
 
     public string StoreName => _store.Name;
 
+    /// <summary>Nothing can be claimed in the store: the operator sees to it that no other database pushes there.</summary>
+    public bool IsUnclaimed => !_store.Abilities.HasFlag(StoreAbilities.Claims);
+
     /// <summary>Failures and when to try again.</summary>
     public ShipRetry Retry { get; }
 
@@ -106,7 +112,7 @@ internal sealed class StoreShipper
     public ShipProgress Progress => Volatile.Read(ref _progress);
 
     /// <summary>True once the timeline is taken in this store.</summary>
-    public bool IsPrepared => _owner is not null;
+    public bool IsPrepared => _isPrepared;
 
     /// <summary>
     /// Everything of this timeline below it, from where the local WAL begins, is in the store, read back.
@@ -153,9 +159,7 @@ internal sealed class StoreShipper
             return;
         Lsn begin = Lsn.Max(_shipped, _folder.Geometry.StartOf(from));
         Lsn end = _folder.Geometry.StartOf(number);
-        _dropped = _dropped is [.., { } last] && last.To == begin
-            ? _dropped.SetItem(_dropped.Length - 1, last with { To = end })
-            : _dropped.Add(new ArchiveGap(_folder.Identity.Timeline, begin, end));
+        Miss(new ArchiveGap(_folder.Identity.Timeline, begin, end));
         ContinueAt(number);
         Publish(end, _clock.GetUtcNow());
     }
@@ -166,7 +170,7 @@ internal sealed class StoreShipper
     public void Release()
     {
         _owner?.Release(_clock.GetUtcNow());
-        _owner = null;
+        (_owner, _isPrepared) = (null, false);
     }
 
     private ShipStep TryShipNext(Lsn durable, bool withTail, DateTimeOffset now)
@@ -186,12 +190,14 @@ internal sealed class StoreShipper
 
     private ShipStep ShipNext(Lsn durable, bool withTail, DateTimeOffset now)
     {
-        if (_owner is null)
+        if (!_isPrepared)
         {
             Prepare(durable, now);
             return ShipStep.Prepared;
         }
-        if (_clock.GetElapsedTime(_renewed) >= RenewEvery)
+        if (!_toNote.IsEmpty)
+            NoteGaps(now);
+        if (_owner is not null && _clock.GetElapsedTime(_renewed) >= RenewEvery)
         {
             _owner.Renew(now);
             _renewed = _clock.GetTimestamp();
@@ -206,7 +212,7 @@ internal sealed class StoreShipper
             ShipSegment(durable);
             return ShipStep.Segment;
         }
-        if (withTail && durable > _shipped)
+        if (withTail && TakesParts && durable > _shipped)
         {
             ShipTail(durable);
             return ShipStep.Tail;
@@ -220,6 +226,71 @@ internal sealed class StoreShipper
     {
         WalIdentity identity = _folder.Identity;
         ArchiveIdentity.Check(_store, identity.System);
+        TimelineOwner? owner = _store.Abilities.HasFlag(StoreAbilities.Claims) ? Take(durable, now) : Enter(durable);
+        _store.RemoveStrays();
+        if (_store.Abilities.HasFlag(StoreAbilities.Lists))
+            _dropped = Merged(GapNote.Of(_store, identity.Timeline, _folder.Geometry), _dropped);
+        if (_next == 0)
+        {
+            ulong first = FirstLocal() ?? _folder.Geometry.NumberOf(durable);
+            MissBelow(first);
+            ContinueAt(first);
+        }
+        _listed = EndOfListed(_next);
+        (_owner, _isPrepared, _renewed) = (owner, true, _clock.GetTimestamp());
+    }
+
+    /// <summary>
+    /// The local WAL begins above what the store has: an earlier start gave up what is between, and died before it could
+    /// note that; or the store was none of the database's for a while.
+    /// </summary>
+    private void MissBelow(ulong first)
+    {
+        if (!_store.Abilities.HasFlag(StoreAbilities.Lists))
+            return;
+        TimelineId timeline = _folder.Identity.Timeline;
+        ArchiveCatalog catalog = ArchiveCatalog.Load(_store);
+        Lsn end = Lsn.Zero;
+        foreach (ulong whole in catalog.Wholes(timeline).Where(number => number < first))
+            end = _folder.Geometry.StartOf(whole + 1);
+        foreach (string name in _store.List(ObjectName.TimelinePrefix(timeline)))
+        {
+            if (ObjectName.TryParsePart(name, out _, out ulong number, out _, out Lsn to) && number < first)
+                end = Lsn.Max(end, to);
+        }
+        Lsn begin = _folder.Geometry.StartOf(first);
+        bool isKnown = _dropped.Any(gap => gap.From <= end && begin <= gap.To);
+        if (end > Lsn.Zero && end < begin && !isKnown)
+            Miss(new ArchiveGap(timeline, end, begin));
+    }
+
+    private void Miss(ArchiveGap gap)
+    {
+        _dropped = GapNote.Joined(_dropped, gap);
+        _toNote = GapNote.Joined(_toNote, gap);
+    }
+
+    private void NoteGaps(DateTimeOffset now)
+    {
+        _owner?.RequireStillMine();
+        foreach (ArchiveGap gap in _toNote)
+            GapNote.Write(_store, _folder.Identity.System, _folder.Identity.Lineage, gap, now);
+        _toNote = [];
+    }
+
+    private static ImmutableArray<ArchiveGap> Merged(
+        ImmutableArray<ArchiveGap> noted, ImmutableArray<ArchiveGap> known)
+    {
+        ImmutableArray<ArchiveGap> merged = [];
+        foreach (ArchiveGap gap in noted.Concat(known).OrderBy(gap => gap.From))
+            merged = GapNote.Joined(merged, gap);
+        return merged;
+    }
+
+    /// <summary>H7, H26, H27: the store is not ahead, the number is this branch's, and this start its owner.</summary>
+    private TimelineOwner Take(Lsn durable, DateTimeOffset now)
+    {
+        WalIdentity identity = _folder.Identity;
         bool isTakenByThisStart = TimelineOwner.Read(_store, identity.Timeline)?.Start == _start;
         RequireNotAhead(
             _store, _path, _folder.Geometry, isTakenByThisStart ? durable : _endAtStart ?? durable);
@@ -228,14 +299,36 @@ internal sealed class StoreShipper
             TimelineHistory there = ArchiveCatalog.Load(_store).History(identity.Timeline)!;
             throw ArchiveErrors.TimelineTaken(_store.Name, identity.Timeline, identity.Lineage, there.Last.Lineage);
         }
-        TimelineOwner owner = TimelineOwner.Take(
-            _store, identity.System, identity.Timeline, identity.Lineage, _start, now);
-        _store.RemoveStrays();
-        if (_next == 0)
-            ContinueAt(FirstLocal() ?? _folder.Geometry.NumberOf(durable));
-        _listed = EndOfListed(_next);
-        (_owner, _renewed) = (owner, _clock.GetTimestamp());
+        return TimelineOwner.Take(_store, identity.System, identity.Timeline, identity.Lineage, _start, now);
     }
+
+    /// <summary>
+    /// A store in which nothing can be claimed: the operator has said that no other database pushes there. What can be
+    /// seen is looked at all the same: the timeline's history, and whether the segment in use is there whole (H7).
+    /// </summary>
+    private TimelineOwner? Enter(Lsn durable)
+    {
+        Lsn end = Lsn.Min(durable, _endAtStart ?? durable);
+        if (_store.Abilities.HasFlag(StoreAbilities.Lists))
+            RequireNotAhead(_store, _path, _folder.Geometry, _next == 0 ? end : durable);
+        string inUse = ObjectName.Segment(_folder.Identity.Timeline, _folder.Geometry.NumberOf(end));
+        if (_next == 0 && _store.Stat(inUse) is not null)
+        {
+            throw ArchiveErrors.StoreAhead(
+                _store.Name, _folder.Identity.Timeline, end, _folder.Geometry.StartOf(_folder.Geometry.NumberOf(end) + 1));
+        }
+        if (TimelineClaim.Claim(_store, _path) == ClaimOutcome.Taken)
+        {
+            string name = ObjectName.History(_folder.Identity.Timeline);
+            Lineage there = TimelineHistory.Decode(_store.Name, name, _store.Get(name).Span).Last.Lineage;
+            throw ArchiveErrors.TimelineTaken(
+                _store.Name, _folder.Identity.Timeline, _folder.Identity.Lineage, there);
+        }
+        return null;
+    }
+
+    /// <summary>Parts come and go: a store that lists nothing or deletes nothing gets finished segments only.</summary>
+    public bool TakesParts => _store.Abilities.HasFlag(StoreAbilities.Lists | StoreAbilities.Deletes);
 
     /// <summary>H7: that a store has nothing of the path's last timeline beyond the end of the local log.</summary>
     /// <exception cref="RefusedException">WalTooShort; ArchiveOwned: the store knows the timeline with another
@@ -254,6 +347,8 @@ internal sealed class StoreShipper
     /// <summary>Where the whole segments end that the store lists without a hole from this number on.</summary>
     private Lsn EndOfListed(ulong number)
     {
+        if (!_store.Abilities.HasFlag(StoreAbilities.Lists))
+            return _folder.Geometry.StartOf(number);
         IReadOnlyCollection<ulong> wholes = ArchiveCatalog.Load(_store).Wholes(_folder.Identity.Timeline);
         while (wholes.Contains(number))
             number++;
@@ -272,10 +367,12 @@ internal sealed class StoreShipper
         _proof.Require(_next, whole.Plain, _path.Last.StartLsn, durable, index);
         if (!_cameFromStore(new SegmentName(_folder.Identity.Timeline, _next)))
         {
-            _owner!.RequireStillMine();
+            _owner?.RequireStillMine();
             ArchivePush.Push(_store, whole);
-            index.PutInto(_store, whole.Identity);
-            ArchivePush.DeleteParts(_store, whole);
+            if (!IsUnclaimed)
+                index.PutInto(_store, whole.Identity);
+            if (TakesParts)
+                ArchivePush.DeleteParts(_store, whole);
         }
         ContinueAt(_next + 1);
     }
@@ -287,14 +384,15 @@ internal sealed class StoreShipper
     {
         var name = new SegmentName(_folder.Identity.Timeline, number);
         return _folder.Files.Stat(_folder.PathOf(name)) is null
-            && EndOfListed(number) > _folder.Geometry.StartOf(number);
+            && (EndOfListed(number) > _folder.Geometry.StartOf(number)
+                || _store.Stat(ObjectName.Segment(name.Timeline, number)) is not null);
     }
 
     private void ShipTail(Lsn durable)
     {
         Lsn start = _folder.Geometry.StartOf(_next);
         Lsn from = Lsn.Max(start, _shipped);
-        _owner!.RequireStillMine();
+        _owner?.RequireStillMine();
         ArchivedSegment part = Stretch(_folder.Identity, _next, from, durable);
         ArchivePush.PushPart(_store, part, durable);
         _parts.Add(new ArchivedPart(part.Name, part.Identity.Timeline, part.Identity.Number, part.From, part.To));
@@ -325,80 +423,6 @@ internal sealed class StoreShipper
                 parts.Add(new ArchivedPart(name, timeline, number, from, to));
         }
         return parts;
-    }
-
-    // ---- parents (H31) -----------------------------------------------------------------------------
-
-    private SegmentName? NextParent()
-    {
-        foreach (SegmentName name in _folder.List())
-        {
-            if (name.Timeline != _folder.Identity.Timeline && ParentStretch(name) is not null
-                && !_parentsDone.Contains(name) && !_parentsWaiting.Contains(name))
-                return name;
-        }
-        return null;
-    }
-
-    /// <summary>What of an ancestor's segment lies on the path: null if nothing, or if it came from a store.</summary>
-    private (TimelineEntry Entry, Lsn From, Lsn To)? ParentStretch(SegmentName name)
-    {
-        TimelineEntry? entry = _path.Path.FirstOrDefault(ancestor => ancestor.Timeline == name.Timeline);
-        if (entry is null || entry == _path.Last || _cameFromStore(name))
-            return null;
-        Lsn from = _folder.Geometry.StartOf(name.Number);
-        Lsn to = Lsn.Min(_folder.Geometry.StartOf(name.Number + 1), _path.LimitOf(entry.Lineage)!.Value);
-        return to > from ? (entry, from, to) : null;
-    }
-
-    private void ShipParent(SegmentName name)
-    {
-        (TimelineEntry entry, Lsn from, Lsn to) = ParentStretch(name)!.Value;
-        var identity = new WalIdentity(_folder.Identity.System, entry.Timeline, entry.Lineage);
-        _owner!.RequireStillMine();
-        if (IsOwnedElsewhere(entry.Timeline))
-        {
-            // Another database goes on with the parent: its archive is not ours to write. It ships the same bytes
-            // itself.
-            _parentsAsked = _clock.GetTimestamp();
-            bool isThere = IsInStore(Stretch(identity, name.Number, from, to));
-            if (isThere)
-                _parentsDone = _parentsDone.Add(name);
-            else
-                _parentsWaiting.Add(name);
-            return;
-        }
-        bool isWhole = to == _folder.Geometry.StartOf(name.Number + 1);
-        ArchivedSegment stretch = isWhole ? Whole(identity, name.Number, to) : Stretch(identity, name.Number, from, to);
-        var index = new KeyIndexBuilder();
-        if (isWhole)
-        {
-            new SegmentProof(_folder, identity).Require(
-                name.Number, stretch.Plain, entry.StartLsn, _path.LimitOf(entry.Lineage)!.Value, index);
-        }
-        ArchivePush.Push(_store, stretch);
-        if (isWhole)
-        {
-            index.PutInto(_store, stretch.Identity);
-            ArchivePush.DeleteParts(_store, stretch);
-        }
-        _parentsDone = _parentsDone.Add(name);
-    }
-
-    private bool IsOwnedElsewhere(TimelineId timeline) =>
-        TimelineOwner.Read(_store, timeline) is { Released: null } owner && !owner.Start.IsSamePlaceAs(_start);
-
-    private bool IsInStore(ArchivedSegment local)
-    {
-        ArchivedRange range = ArchiveCatalog.Load(_store).Along(
-            _path, local.From, local.To, _folder.Geometry.PayloadBytes);
-        if (range.Sources is not [SegmentSource source] || range.Gaps.Count > 0)
-            return false;
-        FetchedSegment there = new ArchiveReader(_store, _path).Fetch(source);
-        ReadOnlySpan<byte> bytes = there.Stream.Span.Slice((int)(local.From - there.From), local.Stream.Length);
-        return bytes.SequenceEqual(local.Stream.Span)
-            ? true
-            : throw ArchiveErrors.Conflict(_store.Name, local.Name, local.Describe(), "other bytes of the same LSNs");
     }
 
     // ---- local bytes -------------------------------------------------------------------------------

@@ -35,6 +35,36 @@ internal static class EngineWire
             "wal-switched.1",
             m => new W.WalSwitched { RequestId = m.RequestId, Lsn = m.Lsn.Value },
             w => new WalSwitched(w.RequestId, new Lsn(w.Lsn))),
+        WireEntry.Of<AddArchiveStore, W.AddArchiveStore>(
+            "add-archive-store.1",
+            m => new W.AddArchiveStore { RequestId = m.RequestId, Store = m.Store },
+            w => new AddArchiveStore(w.RequestId, w.Store)),
+        WireEntry.Of<StoreWasAdded, W.StoreWasAdded>(
+            "store-was-added.1",
+            m => new W.StoreWasAdded { RequestId = m.RequestId, Status = ToWire(m.Status) },
+            w => new StoreWasAdded(w.RequestId, FromWire(WireForms.Require(w.Status, "status")))),
+        WireEntry.Of<RemoveArchiveStore, W.RemoveArchiveStore>(
+            "remove-archive-store.1",
+            m => new W.RemoveArchiveStore { RequestId = m.RequestId, Store = m.Store },
+            w => new RemoveArchiveStore(w.RequestId, w.Store)),
+        WireEntry.Of<StoreWasRemoved, W.StoreWasRemoved>(
+            "store-was-removed.1",
+            m => new W.StoreWasRemoved
+            {
+                RequestId = m.RequestId,
+                Store = m.Removal.Store,
+                LackedSegments = m.Removal.LackedSegments,
+                LackedBytes = m.Removal.LackedBytes,
+                StoresLeft = m.Removal.StoresLeft,
+            },
+            w => new StoreWasRemoved(
+                w.RequestId, new StoreRemoval(w.Store, w.LackedSegments, w.LackedBytes, w.StoresLeft))),
+        WireEntry.Of<CheckArchive, W.CheckArchive>(
+            "check-archive.1", m => new W.CheckArchive { RequestId = m.RequestId }, w => new CheckArchive(w.RequestId)),
+        WireEntry.Of<ArchiveChecked, W.ArchiveChecked>(
+            "archive-checked.1",
+            m => new W.ArchiveChecked { RequestId = m.RequestId, Stores = { m.Stores.Select(ToWire) } },
+            w => new ArchiveChecked(w.RequestId, [.. w.Stores.Select(FromWire)])),
         WireEntry.Of<CreateRestorePoint, W.CreateRestorePoint>(
             "create-restore-point.1",
             m => new W.CreateRestorePoint { RequestId = m.RequestId, Name = m.Name },
@@ -85,6 +115,7 @@ internal static class EngineWire
             LagSeconds = archive.LagSeconds,
             LagBytesMax = archive.LagBytesMax,
             RefusesCommits = archive.RefusesCommits,
+            IsUnclaimed = archive.IsUnclaimed,
         };
         if (archive.LastSegment is { } segment)
             wire.LastSegment = segment;
@@ -101,8 +132,22 @@ internal static class EngineWire
     {
         LagBytesMax = archive.LagBytesMax,
         RefusesCommits = archive.RefusesCommits,
+        IsUnclaimed = archive.IsUnclaimed,
         Dropped = archive.HasDropped ? archive.Dropped : null,
     };
+
+    private static W.StoreCheck ToWire(StoreCheck check) => new()
+    {
+        Store = check.Store,
+        From = check.From.Value,
+        To = check.To.Value,
+        Segments = check.Segments,
+        Parts = check.Parts,
+        Bytes = check.Bytes,
+    };
+
+    private static StoreCheck FromWire(W.StoreCheck check) => new(
+        check.Store, new Lsn(check.From), new Lsn(check.To), check.Segments, check.Parts, check.Bytes);
 
     private static W.RecoveryWindow ToWire(RecoveryWindow window)
     {

@@ -13,9 +13,10 @@ internal static class BackupsCommand
         var store = new Argument<string>("STORE") { Description = "The store." };
         return cli.Verb("backups", "List the backup sets of a store.", [store], async (parsed, cancellationToken) =>
         {
+            PitrOptions settings = StoreKinds.OptionsOf(cli.Console, cli.DatabaseFolder(parsed));
             string address = cli.Console.FullStore(parsed.GetRequiredValue(store));
             BackupCatalog catalog = await Task
-                .Run(() => BackupCatalog.Read(OfflineStores.Open(address)), cancellationToken).ConfigureAwait(false);
+                .Run(() => BackupCatalog.Read(OfflineStores.Open(address, settings)), cancellationToken).ConfigureAwait(false);
             return new Answer(json => Write(json, catalog), console => Write(console, catalog));
         });
     }

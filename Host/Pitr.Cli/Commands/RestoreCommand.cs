@@ -55,15 +55,17 @@ internal static class RestoreCommand
                     Detached = parsed.GetValue(detached),
                     Progress = progress,
                 };
+                PitrOptions options = StoreKinds.OptionsOf(cli.Console, cli.DatabaseFolder(parsed));
                 if (parsed.GetValue(plan))
                 {
                     RecoveryPlan planned = await PitrRecovery
-                        .PlanAsync(request, StoreKinds.Options, cancellationToken)
+                        .PlanAsync(request, options, cancellationToken)
                         .ConfigureAwait(false);
                     return new Answer(json => json.WriteRawValue(planned.ToJson()), console =>
                         console.Write(planned.ToText()));
                 }
-                RestoreResult result = await cli.Targets.RestoreAsync(request, cancellationToken).ConfigureAwait(false);
+                RestoreResult result = await cli.Targets
+                    .RestoreAsync(request, options, cancellationToken).ConfigureAwait(false);
                 return Answer.Line(
                     json => JsonShapes.Restore(json, result),
                     $"restored set {result.BackupId}, {TextShapes.Number(result.RecordsReplayed)} records replayed in "

@@ -19,9 +19,10 @@ internal static class VerifyCommand
         return cli.Verb(
             "verify", "Prove that backup sets restore.", [store, backup, archive], async (parsed, cancellationToken) =>
             {
-                Wal.IArchiveStore sets = OfflineStores.Open(cli.Console.FullStore(parsed.GetRequiredValue(store)));
+                PitrOptions settings = StoreKinds.OptionsOf(cli.Console, cli.DatabaseFolder(parsed));
+                Wal.IArchiveStore sets = OfflineStores.Open(cli.Console.FullStore(parsed.GetRequiredValue(store)), settings);
                 Wal.IArchiveStore[] archives = parsed.GetValue(archive) is { } other
-                    ? [OfflineStores.Open(cli.Console.FullStore(other)), sets]
+                    ? [OfflineStores.Open(cli.Console.FullStore(other), settings), sets]
                     : [sets];
                 IReadOnlyList<VerifyReport> reports = await Task.Run(
                     () => BackupVerifier.Verify(

@@ -42,7 +42,9 @@ internal static class WalCommand
             bool isHex = parsed.GetValue(hex);
             var dump = new WalDumpWriter
             {
-                Source = SegmentPieces.At(cli.Console.FullStore(parsed.GetRequiredValue(source))),
+                Source = SegmentPieces.At(
+                    cli.Console.FullStore(parsed.GetRequiredValue(source)),
+                    StoreKinds.OptionsOf(cli.Console, cli.DatabaseFolder(parsed))),
                 From = parsed.GetValue(from) ?? Lsn.Zero,
                 To = parsed.GetValue(to) ?? Lsn.MaxValue,
                 Table = parsed.GetValue(table),

@@ -47,7 +47,7 @@ internal static class WalFindCommand
                 stores.AddRange(StoresOf(folder, cli.Console).Where(store => !stores.Contains(store)));
             var finder = new KeyFinder
             {
-                Source = SegmentPieces.Of(folder, stores),
+                Source = SegmentPieces.Of(folder, stores, StoreKinds.OptionsOf(cli.Console, folder)),
                 Table = parsed.GetRequiredValue(table),
                 Key = TextForms.Bytes(keyText, parsed.GetValue(hex)),
                 OnlyDeleted = parsed.GetValue(deleted),
@@ -71,7 +71,7 @@ internal static class WalFindCommand
         [
             .. (DatabaseSettings.Read(files, folder).Stores ?? [])
                 .Concat(LayeredSettings.Read(folder, console.Settings()).Options.ArchiveStores)
-                .Select(store => StoreAddress.Parse(store, folder).Folder).Distinct(),
+                .Select(store => StoreAddress.Parse(store, folder).Absolute).Distinct(),
         ];
     }
 

@@ -49,20 +49,24 @@ internal static class JsonShapes
     {
         json.WriteStartArray();
         foreach (ArchiveStatus store in stores)
-        {
-            json.WriteStartObject();
-            json.WriteString("store", store.Store);
-            json.WriteString("lastSegment", store.LastSegment);
-            json.WriteNumber("lagSegments", store.LagSegments);
-            json.WriteNumber("lagBytes", store.LagBytes);
-            json.WriteNumber("lagSeconds", store.LagSeconds);
-            json.WriteNumber("lagBytesMax", store.LagBytesMax);
-            json.WriteBoolean("refusesCommits", store.RefusesCommits);
-            json.WriteString("dropped", store.Dropped);
-            json.WriteString("lastError", store.LastError);
-            json.WriteEndObject();
-        }
+            Store(json, store);
         json.WriteEndArray();
+    }
+
+    public static void Store(Utf8JsonWriter json, ArchiveStatus store)
+    {
+        json.WriteStartObject();
+        json.WriteString("store", store.Store);
+        json.WriteString("lastSegment", store.LastSegment);
+        json.WriteNumber("lagSegments", store.LagSegments);
+        json.WriteNumber("lagBytes", store.LagBytes);
+        json.WriteNumber("lagSeconds", store.LagSeconds);
+        json.WriteNumber("lagBytesMax", store.LagBytesMax);
+        json.WriteBoolean("refusesCommits", store.RefusesCommits);
+        json.WriteBoolean("unclaimed", store.IsUnclaimed);
+        json.WriteString("dropped", store.Dropped);
+        json.WriteString("lastError", store.LastError);
+        json.WriteEndObject();
     }
 
     private static void Datafile(Utf8JsonWriter json, DatafileStatus file)

@@ -92,6 +92,8 @@ internal static class TextShapes
             })));
         foreach (ArchiveStatus store in stores.Where(store => store.RefusesCommits))
             console.WriteWhole($"commits are refused: {store.Store} is behind by more than {Bytes(store.LagBytesMax)}");
+        foreach (ArchiveStatus store in stores.Where(store => store.IsUnclaimed))
+            console.WriteWhole($"unclaimed: nothing but you keeps another database from archiving into {store.Store}");
         foreach (ArchiveStatus store in stores.Where(store => store.Dropped is not null))
             console.WriteWhole($"given up, a gap in {store.Store}: {store.Dropped}");
     }

@@ -37,7 +37,7 @@ internal sealed record SegmentPieces(IReadOnlyList<PieceSource> Pieces, string? 
     private const string WalFolder = "wal";
 
     /// <summary>What there is at a path or address.</summary>
-    public static SegmentPieces At(string path)
+    public static SegmentPieces At(string path, PitrOptions stores)
     {
         if (File.Exists(path))
             return OfFile(path);
@@ -51,19 +51,19 @@ internal sealed record SegmentPieces(IReadOnlyList<PieceSource> Pieces, string? 
                 $"There is no segment or store '{path}'.",
                 "Name a segment of a database's wal/, an archived one, or a store.");
         }
-        return new SegmentPieces(OfStore(OfflineStores.Open(path)), Database: null, OnlyFirst: false);
+        return new SegmentPieces(OfStore(OfflineStores.Open(path, stores)), Database: null, OnlyFirst: false);
     }
 
     /// <summary>
     /// A database's own WAL and that of stores as one: each segment once, from the folder if it is there, by the index
     /// of whichever store has one; where a copy is damaged, from the next place that has it.
     /// </summary>
-    public static SegmentPieces Of(string? database, IEnumerable<string> stores)
+    public static SegmentPieces Of(string? database, IEnumerable<string> stores, PitrOptions options)
     {
         var places = new List<IReadOnlyList<PieceSource>>();
         if (database is not null)
             places.Add([.. RawSegments(Path.Combine(database, WalFolder)).Select(Raw)]);
-        places.AddRange(stores.Select(store => OfStore(OfflineStores.Open(store))));
+        places.AddRange(stores.Select(store => OfStore(OfflineStores.Open(store, options))));
         PieceSource[] pieces =
         [
             .. places.SelectMany(place => place)
@@ -125,7 +125,7 @@ internal sealed record SegmentPieces(IReadOnlyList<PieceSource> Pieces, string? 
             return null;
         try
         {
-            return OfflineStores.Open(path);
+            return OfflineStores.Open(path, StoreKinds.Options);
         }
         catch (DamageException)
         {

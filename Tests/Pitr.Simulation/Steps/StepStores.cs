@@ -20,6 +20,8 @@ internal sealed class MeddledStore(
 
     public string Place => inner.Place;
 
+    public StoreAbilities Abilities => inner.Abilities;
+
     public void CreateRoot() => inner.CreateRoot();
 
     public void Put(string name, ReadOnlyMemory<byte> content)

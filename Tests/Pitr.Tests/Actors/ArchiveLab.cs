@@ -147,6 +147,13 @@ internal sealed class ArchiveLab : IAsyncDisposable
     private static ulong NumberOf(string name) =>
         ObjectName.TryParseSegment(name, out _, out ulong number) ? number : 0;
 
+    /// <summary>After a crash of the disk: nothing can be closed in order.</summary>
+    public async Task AbandonAsync()
+    {
+        _opened.Clear();
+        await _system.Terminate().WaitAsync(Patience);
+    }
+
     public async ValueTask DisposeAsync()
     {
         Disk.Faults.Clear();

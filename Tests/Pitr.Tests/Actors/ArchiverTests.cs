@@ -189,6 +189,41 @@ public sealed class ArchiverTests : IAsyncLifetime
         ArchivedRange range = _lab.Catalog.Along(path, path.Last.StartLsn, Lsn.MaxValue, PayloadBytes);
         Assert.Equal(dropped.Dropped, $"{range.Gaps[0].From} to {range.Gaps[^1].To}");
         Assert.Equal(range.Gaps.Skip(1).Select(gap => gap.From), range.Gaps.SkipLast(1).Select(gap => gap.To));
+
+        // The note is in the store: a check explains the gap by it, and the next start tells it again.
+        string[] noted = [.. _lab.Store.List(ObjectName.GapPrefix)];
+        Assert.Equal(ObjectName.Gap(TimelineId.First, range.Gaps[0].From, range.Gaps[^1].To), Assert.Single(noted));
+        RefusedException gap = await Assert.ThrowsAsync<RefusedException>(
+            () => database.CheckArchiveAsync().WaitAsync(ArchiveLab.Patience));
+        Assert.Equal(ErrorCode.WalGap, gap.Code);
+        Assert.Contains("it was given up", gap.Message, StringComparison.Ordinal);
+        await _lab.CloseAsync(database, Tick);
+        database = await _lab.OpenAsync();
+        await _lab.UntilAsync(database, store => store.Dropped == dropped.Dropped, Tick);
+        Assert.Equal(noted, _lab.Store.List(ObjectName.GapPrefix));
+    }
+
+    /// <summary>A start that dies between giving up and noting: the next one finds the hole by itself.</summary>
+    [Fact]
+    public async Task A_hole_between_the_store_and_the_local_WAL_is_found_and_noted()
+    {
+        PitrDatabase database = await _lab.CreateAsync();
+        await _lab.CommitAsync(database, 100);
+        await _lab.UntilAsync(database, store => store.LagBytes == 0, Tick);
+        await database.CheckpointAsync().WaitAsync(ArchiveLab.Patience);
+        await _lab.UntilAsync(database, _ => _lab.Disk.Stat($"{ArchiveLab.Folder}/wal/{new SegmentName(TimelineId.First, 3)}") is null, Tick);
+        await _lab.CloseAsync(database, Tick);
+        _lab.Store.Delete(ObjectName.Segment(TimelineId.First, 3));
+        foreach (string name in _lab.Store.List(ObjectName.WalPrefix))
+        {
+            if (!ObjectName.TryParseSegment(name, out _, out ulong number) || number > 3)
+                _lab.Store.Delete(name);
+        }
+
+        database = await _lab.OpenAsync();
+        ArchiveStatus status = await _lab.UntilAsync(database, store => store is { Dropped: not null, LagBytes: 0 }, Tick);
+        Assert.StartsWith($"{new Lsn(3 * (ulong)PayloadBytes)} to ", status.Dropped, StringComparison.Ordinal);
+        Assert.Single(_lab.Store.List(ObjectName.GapPrefix));
     }
 
     [Fact]

@@ -18,6 +18,7 @@ internal static class AdminSamples
             LastError = "it is full",
             LagBytesMax = 1 << 20,
             RefusesCommits = true,
+            IsUnclaimed = true,
             Dropped = "0/10 to 0/20",
         };
         return
@@ -44,6 +45,12 @@ internal static class AdminSamples
             new Checkpointed(7, await engine.CheckpointAsync(none)),
             new SwitchWal(7),
             new WalSwitched(7, new Lsn(0x1000)),
+            new AddArchiveStore(8, "s3://bucket/orders"),
+            new StoreWasAdded(8, behind),
+            new RemoveArchiveStore(8, "/archive"),
+            new StoreWasRemoved(8, await engine.RemoveStoreAsync("/archive", none)),
+            new CheckArchive(8),
+            new ArchiveChecked(8, await engine.CheckArchiveAsync(none)),
             new CreateRestorePoint(8, "good"),
             new RestorePointCreated(8, await engine.CreateRestorePointAsync("good", none)),
             new Shutdown(8, true),

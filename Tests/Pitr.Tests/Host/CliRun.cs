@@ -36,7 +36,8 @@ internal sealed class CliRun(IDatabaseTarget target) : ITargets
         return Task.FromResult(target);
     }
 
-    public Task<RestoreResult> RestoreAsync(RestoreRequest request, CancellationToken cancellationToken) =>
+    public Task<RestoreResult> RestoreAsync(
+        RestoreRequest request, PitrOptions stores, CancellationToken cancellationToken) =>
         throw new NotSupportedException("Restores are tested with the process.");
 
     public Task<RestoreResult> RecoverAsync(

@@ -20,6 +20,9 @@ public sealed class CliTests : IDisposable
     [Theory]
     [InlineData("status")]
     [InlineData("archive", "status")]
+    [InlineData("archive", "check")]
+    [InlineData("archive", "add", "/more")]
+    [InlineData("archive", "remove", "/archive")]
     [InlineData("checkpoint")]
     [InlineData("switch-wal")]
     [InlineData("restore-point", "before-drop")]
@@ -45,6 +48,7 @@ public sealed class CliTests : IDisposable
     [Theory]
     [InlineData("status")]
     [InlineData("archive", "status")]
+    [InlineData("archive", "check")]
     [InlineData("table", "list")]
     [InlineData("fence", "main")]
     public async Task An_answer_for_people_is_lines_and_tables_without_colours_where_nobody_looks(params string[] verb)

@@ -88,6 +88,17 @@ internal sealed class MemoryTarget : IDatabaseTarget
 
     public Task<Lsn> SwitchWalAsync(CancellationToken cancellationToken) => Task.FromResult(new Lsn(0x1000000));
 
+    public Task<ArchiveStatus> AddStoreAsync(string store, CancellationToken cancellationToken) =>
+        Task.FromResult(new ArchiveStatus(store, null, 1, 4096, 0.25, null));
+
+    public Task<StoreRemoval> RemoveStoreAsync(string store, CancellationToken cancellationToken) => store == "/archive"
+        ? Task.FromResult(new StoreRemoval(store, 3, 50_000_000, 0))
+        : throw new NotFoundException(ErrorCode.StoreUnknown, $"There is no store '{store}'.", "List them.");
+
+    public Task<IReadOnlyList<StoreCheck>> CheckArchiveAsync(CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<StoreCheck>>(
+            [new StoreCheck("/archive", new Lsn(0x1000), new Lsn(0x1_016B3F80), 7, 2, 117_440_512)]);
+
     public Task<RestorePoint> CreateRestorePointAsync(string name, CancellationToken cancellationToken) =>
         Task.FromResult(new RestorePoint(name, new Lsn(0x16B3F80), Start.AddTicks(1234567)));
 

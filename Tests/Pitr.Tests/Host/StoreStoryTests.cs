@@ -36,6 +36,71 @@ public sealed class StoreStoryTests : IDisposable
         Assert.Empty(Directory.EnumerateFileSystemEntries(_home, "db"));
     }
 
+    /// <summary>WAL through commands, sets into a folder; and back with the commands of the lost database's settings.</summary>
+    [Fact]
+    public async Task A_database_archives_through_commands_and_comes_back_through_them()
+    {
+        Directory.CreateDirectory(Path.Combine(_home, "tape"));
+        Directory.CreateDirectory(Path.Combine(_home, "kept"));
+        await PitrProcess.MustAsync(_home, "init", "db", "--wal-segment-size", "64KiB");
+        string settings = $$"""
+            { "commands": { "tape": {
+                "archive": ["sh", "-c", "cp \"$1\" '{{_home}}/tape/.new' && mv '{{_home}}/tape/.new' '{{_home}}/tape/'$2", "sh", "%p", "%f"],
+                "restore": ["sh", "-c", "test -e '{{_home}}/tape/'$2 && cp '{{_home}}/tape/'$2 \"$1\"", "sh", "%p", "%f"],
+                "list": ["ls", "{{_home}}/tape"],
+                "unclaimed": true } } }
+            """;
+        await File.WriteAllTextAsync(Path.Combine(_home, "db", "pitr.json"), settings);
+        await File.WriteAllTextAsync(Path.Combine(_home, "kept", "pitr.json"), settings);
+        string added = await PitrProcess.MustAsync(_home, "archive", "add", "command:tape", "--database", "db", "--json");
+        Assert.True(JsonDocument.Parse(added).RootElement.GetProperty("unclaimed").GetBoolean(), added);
+        await PitrProcess.MustAsync(_home, "table", "create", "t", "--database", "db");
+        Assert.Equal(4, (await PitrProcess.RunAsync(_home, "backup", "--to", "command:tape", "--database", "db")).ExitCode);
+        await PitrProcess.MustAsync(_home, "backup", "--to", "sets", "--database", "db");
+        string lsn = Text(await PitrProcess.MustAsync(_home, "put", "t", "kept", "2", "--database", "db", "--json"), "lsn");
+        await PitrProcess.MustAsync(_home, "switch-wal", "--database", "db");
+
+        Directory.Delete(Path.Combine(_home, "db"), recursive: true);
+        string[] restore = ["restore", "--from", "sets", "--archive", "command:tape", "--into", "again", "--target-lsn", lsn];
+        Outcome unknown = await PitrProcess.RunAsync(_home, restore);
+        Assert.Equal(4, unknown.ExitCode);
+        Assert.Contains("No commands of the name 'tape'", unknown.Error, StringComparison.Ordinal);
+        await PitrProcess.MustAsync(_home, [.. restore, "--database", "kept"]);
+        Assert.Equal("2", (await PitrProcess.MustAsync(_home, "get", "t", "kept", "--database", "again")).Trim());
+        Assert.Contains("command:tape", await PitrProcess.MustAsync(_home, "archive", "status", "--database", "again"), StringComparison.Ordinal);
+    }
+
+    /// <summary>With a key nothing goes into the store in the clear, and nothing comes back without the key.</summary>
+    [Fact]
+    public async Task An_encrypted_archive_restores_with_its_key_only()
+    {
+        string key = Path.Combine(_home, "key");
+        await File.WriteAllTextAsync(key, new string('5', 64));
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(key, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        await PitrProcess.MustAsync(_home, "init", "db");
+        await File.WriteAllTextAsync(Path.Combine(_home, "db", "pitr.json"), """{ "archiveKeyFile": "../key" }""");
+        await PitrProcess.MustAsync(_home, "archive", "add", "store", "--database", "db");
+        await PitrProcess.MustAsync(_home, "table", "create", "t", "--database", "db");
+        await PitrProcess.MustAsync(_home, "backup", "--to", "store", "--database", "db");
+        await PitrProcess.MustAsync(_home, "put", "t", "k", "a secret that nobody reads", "--database", "db");
+        foreach (string file in Directory.EnumerateFiles(Path.Combine(_home, "store"), "*", SearchOption.AllDirectories))
+            Assert.StartsWith("PITRSEAL", await File.ReadAllTextAsync(file), StringComparison.Ordinal);
+
+        Outcome without = await PitrProcess.RunAsync(_home, "restore", "--from", "store", "--into", "again");
+        Assert.Equal(4, without.ExitCode);
+        Assert.Contains("no key file is named", without.Error, StringComparison.Ordinal);
+        await PitrProcess.MustAsync(_home, "verify", "store", "--database", "db");
+        await PitrProcess.MustAsync(_home, "restore", "--from", "store", "--into", "again", "--database", "db");
+        Assert.Equal(
+            "a secret that nobody reads", (await PitrProcess.MustAsync(_home, "get", "t", "k", "--database", "again")).Trim());
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(key, UnixFileMode.UserRead | UnixFileMode.OtherRead);
+        Outcome open = await PitrProcess.RunAsync(_home, "verify", "store", "--database", "db");
+        Assert.Equal(4, open.ExitCode);
+        Assert.Contains("other users may read", open.Error, StringComparison.Ordinal);
+    }
+
     private async Task TellAsync(string store)
     {
         await PitrProcess.MustAsync(_home, "init", "db", "--archive", store);

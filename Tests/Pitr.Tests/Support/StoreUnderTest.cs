@@ -20,7 +20,7 @@ internal sealed class StoreUnderTest : IDisposable
 
     /// <summary>Every kind that can be had on this machine.</summary>
     public static IReadOnlyList<string> Kinds { get; } =
-        ["folder", "simulated folder", "folder of a folder", "s3", .. Azurite.WhyNot is null ? ["azblob"] : Array.Empty<string>()];
+        ["folder", "simulated folder", "folder of a folder", "encrypted", "s3", .. Azurite.WhyNot is null ? ["azblob"] : Array.Empty<string>()];
 
     /// <summary>A new store of a kind.</summary>
     public static StoreUnderTest Of(string kind)
@@ -38,6 +38,14 @@ internal sealed class StoreUnderTest : IDisposable
             case "folder of a folder":
                 (SimulatedDisk below, _) = ArchiveTestData.NewStore();
                 return new StoreUnderTest(number => new PrefixedStore(ArchiveTestData.Store(below, seed: number), "sets/a/"));
+            case "encrypted":
+                (SimulatedDisk within, _) = ArchiveTestData.NewStore();
+                var key = new ArchiveKey(ArchiveTestData.Bytes(32, 7));
+                return new StoreUnderTest(number =>
+                {
+                    var random = new SeededRandom(number);
+                    return new EncryptedStore(ArchiveTestData.Store(within, seed: number), key, () => random.NextBits());
+                });
             case "s3":
                 S3Double service = S3Double.StartAsync().GetAwaiter().GetResult();
                 var address = StoreAddress.Parse($"s3://{S3Double.Bucket}/db?endpoint={service.Endpoint}", "/");

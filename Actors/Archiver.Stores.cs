@@ -1,0 +1,162 @@
+using Akka.Actor;
+using Akka.Event;
+using Pitr.Wal;
+using static Pitr.Actors.ArchiveProtocol;
+using static Pitr.Actors.ControlFileProtocol;
+
+namespace Pitr.Actors;
+
+/// <summary>Stores that are added and removed while the engine runs.</summary>
+/// <remarks>
+/// ORDER  adding: the store is set up as this database's archive and probed (H27), found not to be ahead (H7), the
+///        timeline claimed and taken in it (H26); then pitr.json names it; then it is shipped to, and WAL waits for it.
+///        A crash in between leaves a store that nobody archives into yet, and that may be added again.
+///        Removing: pitr.json names it no longer; then WAL that only it lacks may go; then, best effort, its timeline is
+///        released. What lies in it is not touched.
+/// One change at a time, in the order of their coming; a store that does not answer holds up no shipping to others, and
+/// its own removal neither: that only writes pitr.json.
+/// </remarks>
+internal sealed partial class Archiver
+{
+    private readonly Queue<(object Request, IActorRef Asker)> _changes = new();
+    private bool _isChanging;
+    private bool _isEnding;
+
+    private ArchiveShipper ShipperOfAll()
+    {
+        StoreShipper[] shippers = [.. _lines.Select(line => line.Shipper)];
+        _engine.Metrics.UseStores(shippers);
+        return new ArchiveShipper(shippers);
+    }
+
+    private void NextChange()
+    {
+        if (_isChanging || !_changes.TryDequeue(out (object Request, IActorRef Asker) next))
+            return;
+        _isChanging = true;
+        if (_isEnding)
+            EndChange(next.Asker, new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
+        else if (next.Request is AddStore add)
+            SetUp(add.Store, next.Asker);
+        else
+            TakeOut(((RemoveStore)next.Request).Store, next.Asker);
+    }
+
+    private void EndChange(IActorRef asker, object answer)
+    {
+        asker.Tell(answer);
+        _isChanging = false;
+        NextChange();
+    }
+
+    private void SetUp(string text, IActorRef asker)
+    {
+        EngineContext engine = _engine;
+        SystemIdentifier system = _path.System;
+        IArchiveStore[] known = [.. _lines.Select(line => line.Store)];
+        Func<IArchiveStore, StoreLine> lineFor = _lineFor;
+        engine.Workers.Start(
+            Self, () => new StoreSetUp(SetUp(engine, system, text, known, lineFor), asker),
+            error => new StoreChangeFailed(error, asker));
+    }
+
+    private static StoreLine SetUp(
+        EngineContext engine, SystemIdentifier system, string text, IArchiveStore[] known,
+        Func<IArchiveStore, StoreLine> lineFor)
+    {
+        StoreAddress address = StoreAddress.Parse(text, engine.Folder);
+        if (known.FirstOrDefault(store => store.Place == address.Place) is { } same)
+            throw ArchiveErrors.StoreKnown(text, same.Name);
+        IArchiveStore store = engine.Stores.Open(address);
+        store.CreateRoot();
+        ArchiveIdentity.SetUp(store, system, engine.Draw, engine.Clock.GetUtcNow());
+        StoreLine line = lineFor(store);
+        if (line.Shipper.Ship(engine.DurableLsn) == ShipStep.Failed)
+            throw line.Shipper.Retry.LastError!;
+        try
+        {
+            StoresInSettings.Add(engine.FileSystem, engine.Folder, text);
+        }
+        catch
+        {
+            ReleaseQuietly(line);
+            throw;
+        }
+        return line;
+    }
+
+    private static void ReleaseQuietly(StoreLine line)
+    {
+        try
+        {
+            line.Shipper.Release();
+        }
+        catch (PitrException)
+        {
+            // Best effort: the next start of this database, in this place, takes the timeline over as it is.
+        }
+    }
+
+    private void Adopt(StoreSetUp made)
+    {
+        if (_isEnding) // pitr.json names it: the next start ships to it
+        {
+            EndChange(made.Asker, new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
+            return;
+        }
+        _lines.Add(made.Line);
+        _opened.StoreSet.Add(made.Line.Store);
+        _shipper = ShipperOfAll();
+        _folder.Tell(new WalFolderProtocol.UseArchiver(Self));
+        Timers.StartPeriodicTimer(nameof(ShipDue), ShipDue.Instance, TimeSpan.Zero, TailInterval);
+        _log.Info("WAL is archived into {0}, too", made.Line.Store.Name);
+        TellWaiters();
+        EndChange(made.Asker, new StoreAdded(StatusOf(made.Line)));
+        Step(made.Line);
+    }
+
+    private void TakeOut(string text, IActorRef asker)
+    {
+        EngineContext engine = _engine;
+        StoreLine[] lines = [.. _lines];
+        engine.Workers.Start(
+            Self, () => new StoreTakenOut(TakeOut(engine, text, lines), asker), error => new StoreChangeFailed(error, asker));
+    }
+
+    private static StoreLine TakeOut(EngineContext engine, string text, StoreLine[] lines)
+    {
+        string place = PlaceOf(text);
+        StoreLine line = lines.FirstOrDefault(line => line.Store.Place == place)
+            ?? throw ArchiveErrors.StoreUnknown(text, string.Join(", ", lines.Select(line => $"'{line.Store.Name}'")));
+        if (engine.Options.ArchiveStores.Any(store => PlaceOf(store) == place)
+            || !StoresInSettings.Remove(engine.FileSystem, engine.Folder, store => PlaceOf(store) == place))
+            throw ArchiveErrors.StoreNotInSettings(line.Store.Name);
+        return line;
+
+        string PlaceOf(string address) => StoreAddress.Parse(address, engine.Folder).Place;
+    }
+
+    private void Remove(StoreTakenOut taken)
+    {
+        StoreLine line = taken.Line;
+        ArchiveLag lag = line.Shipper.Lag(_engine.DurableLsn);
+        _lines.Remove(line);
+        _opened.StoreSet.Remove(line.Store);
+        _shipper = ShipperOfAll();
+        _log.Warning(
+            "WAL is no longer archived into {0}, which lacked {1} bytes of it; stores that are left: {2}",
+            line.Store.Name, lag.Bytes, _lines.Count);
+        EndChange(taken.Asker, new StoreRemoved(new StoreRemoval(line.Store.Name, lag.Segments, lag.Bytes, _lines.Count)));
+        if (!line.IsBusy)
+            Release(line); // else when its step has ended
+        KeepBound();
+        LetGo();
+        TellWaiters();
+    }
+
+    private sealed record StoreSetUp(StoreLine Line, IActorRef Asker) : ILocalMessage;
+
+    private sealed record StoreTakenOut(StoreLine Line, IActorRef Asker) : ILocalMessage;
+
+    private sealed record StoreChangeFailed(Exception Why, IActorRef Asker) : ILocalMessage;
+}

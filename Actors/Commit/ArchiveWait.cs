@@ -1,0 +1,91 @@
+using Pitr.Storage;
+
+namespace Pitr.Actors;
+
+/// <summary>
+/// Commits that wait until every store has them: the optional synchronous mode of the archive
+/// (<see cref="PitrOptions.ArchiveCommitWait"/>).
+/// </summary>
+/// <remarks>
+/// A commit that waits here is durable and visible; what it waits for is that the loss of this machine would not lose it.
+/// Waiters ask the Archiver to ship at once; while one push is under way the next one collects, so many commits share one.
+///
+/// INVARIANT  A1  A wait ends well only if each store that takes the tail has everything up to its LSN, read back; a store
+///            that was removed is waited for no longer, one that was added is from then on.
+/// THREADS  any. FAILURE  StorageFailedException CommitNotArchived when the time is over or the engine has stopped: then
+///          the commit is what it was, only not in a store.
+/// </remarks>
+internal sealed class ArchiveWait(TimeSpan longest, TimeProvider clock, IThreads threads)
+{
+    private readonly Lock _gate = new();
+    private readonly PriorityQueue<TaskCompletionSource, ulong> _waiting = new();
+    private Lsn _archived;
+    private Action? _ask;
+    private string _lacking = "";
+
+    /// <summary>Who ships, asked by whoever waits; called on the committer's thread.</summary>
+    public void AskWith(Action ask)
+    {
+        lock (_gate)
+            _ask = ask;
+    }
+
+    /// <summary>Every store has everything up to here; <see cref="Lsn.MaxValue"/> if there is none to wait for.</summary>
+    /// <param name="archived">Read back in all of them.</param>
+    /// <param name="lacking">The store that has least, and why, for the message.</param>
+    public void Move(Lsn archived, string lacking)
+    {
+        var done = new List<TaskCompletionSource>();
+        lock (_gate)
+        {
+            (_archived, _lacking) = (archived, lacking);
+            while (_waiting.TryPeek(out TaskCompletionSource? first, out ulong lsn) && lsn <= archived.Value)
+            {
+                _waiting.Dequeue();
+                done.Add(first);
+            }
+        }
+        foreach (TaskCompletionSource waiter in done)
+            waiter.TrySetResult();
+    }
+
+    /// <summary>Until every store has an LSN.</summary>
+    /// <exception cref="StorageFailedException">CommitNotArchived.</exception>
+    /// <exception cref="OperationCanceledException">The caller waits no longer; the commit stands.</exception>
+    public async Task UntilAsync(Lsn lsn, CancellationToken stopped, CancellationToken cancellation)
+    {
+        Task archived;
+        Action? ask;
+        lock (_gate)
+        {
+            if (lsn <= _archived)
+                return;
+            var waiter = new TaskCompletionSource(threads.Promises);
+            _waiting.Enqueue(waiter, lsn.Value);
+            (archived, ask) = (waiter.Task, _ask);
+        }
+        ask?.Invoke();
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(stopped, cancellation);
+        try
+        {
+            await archived.WaitAsync(longest, clock, either.Token).ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            throw EngineErrors.CommitNotArchived(lsn, Lacking, longest);
+        }
+        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+        {
+            throw EngineErrors.CommitNotArchived(lsn, "the engine has stopped", longest);
+        }
+    }
+
+    private string Lacking
+    {
+        get
+        {
+            lock (_gate)
+                return _lacking;
+        }
+    }
+}

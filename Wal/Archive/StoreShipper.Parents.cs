@@ -1,0 +1,79 @@
+using Pitr.Storage;
+
+namespace Pitr.Wal;
+
+/// <summary>WAL of ancestors that is still here, up to the fork (H31).</summary>
+internal sealed partial class StoreShipper
+{
+    private SegmentName? NextParent()
+    {
+        foreach (SegmentName name in _folder.List())
+        {
+            if (name.Timeline != _folder.Identity.Timeline && ParentStretch(name) is not null
+                && !_parentsDone.Contains(name) && !_parentsWaiting.Contains(name))
+                return name;
+        }
+        return null;
+    }
+
+    /// <summary>What of an ancestor's segment lies on the path: null if nothing, or if it came from a store.</summary>
+    private (TimelineEntry Entry, Lsn From, Lsn To)? ParentStretch(SegmentName name)
+    {
+        TimelineEntry? entry = _path.Path.FirstOrDefault(ancestor => ancestor.Timeline == name.Timeline);
+        if (entry is null || entry == _path.Last || _cameFromStore(name))
+            return null;
+        Lsn from = _folder.Geometry.StartOf(name.Number);
+        Lsn to = Lsn.Min(_folder.Geometry.StartOf(name.Number + 1), _path.LimitOf(entry.Lineage)!.Value);
+        return to > from ? (entry, from, to) : null;
+    }
+
+    private void ShipParent(SegmentName name)
+    {
+        (TimelineEntry entry, Lsn from, Lsn to) = ParentStretch(name)!.Value;
+        var identity = new WalIdentity(_folder.Identity.System, entry.Timeline, entry.Lineage);
+        _owner?.RequireStillMine();
+        if (IsOwnedElsewhere(entry.Timeline))
+        {
+            // Another database goes on with the parent: its archive is not ours to write. It ships the same bytes
+            // itself.
+            _parentsAsked = _clock.GetTimestamp();
+            bool isThere = IsInStore(Stretch(identity, name.Number, from, to));
+            if (isThere)
+                _parentsDone = _parentsDone.Add(name);
+            else
+                _parentsWaiting.Add(name);
+            return;
+        }
+        bool isWhole = to == _folder.Geometry.StartOf(name.Number + 1);
+        ArchivedSegment stretch = isWhole ? Whole(identity, name.Number, to) : Stretch(identity, name.Number, from, to);
+        var index = new KeyIndexBuilder();
+        if (isWhole)
+        {
+            new SegmentProof(_folder, identity).Require(
+                name.Number, stretch.Plain, entry.StartLsn, _path.LimitOf(entry.Lineage)!.Value, index);
+        }
+        ArchivePush.Push(_store, stretch);
+        if (isWhole && !IsUnclaimed)
+            index.PutInto(_store, stretch.Identity);
+        if (isWhole && TakesParts)
+            ArchivePush.DeleteParts(_store, stretch);
+        _parentsDone = _parentsDone.Add(name);
+    }
+
+    private bool IsOwnedElsewhere(TimelineId timeline) =>
+        _store.Abilities.HasFlag(StoreAbilities.Claims)
+        && TimelineOwner.Read(_store, timeline) is { Released: null } owner && !owner.Start.IsSamePlaceAs(_start);
+
+    private bool IsInStore(ArchivedSegment local)
+    {
+        ArchivedRange range = ArchiveCatalog.Load(_store).Along(
+            _path, local.From, local.To, _folder.Geometry.PayloadBytes);
+        if (range.Sources is not [SegmentSource source] || range.Gaps.Count > 0)
+            return false;
+        FetchedSegment there = new ArchiveReader(_store, _path).Fetch(source);
+        ReadOnlySpan<byte> bytes = there.Stream.Span.Slice((int)(local.From - there.From), local.Stream.Length);
+        return bytes.SequenceEqual(local.Stream.Span)
+            ? true
+            : throw ArchiveErrors.Conflict(_store.Name, local.Name, local.Describe(), "other bytes of the same LSNs");
+    }
+}
