@@ -22,7 +22,7 @@ internal sealed class ArchiveKey
         Invariant.Require(key.Length == KeyBytes, "E1", "a key has 256 bits.");
         _key = key.ToArray();
         Span<byte> id = stackalloc byte[IdBytes];
-        HKDF.DeriveKey(HashAlgorithmName.SHA256, _key, id, salt: [], info: "pitr archive key id"u8);
+        HKDF.DeriveKey(HashAlgorithmName.SHA256, _key, id, salt: [], info: "pitr-archive-key-id"u8);
         Id = Convert.ToHexString(id);
     }
 
@@ -33,7 +33,7 @@ internal sealed class ArchiveKey
     public byte[] For(ReadOnlySpan<byte> salt)
     {
         byte[] own = new byte[KeyBytes];
-        HKDF.DeriveKey(HashAlgorithmName.SHA256, _key, own, salt, "pitr archived object"u8);
+        HKDF.DeriveKey(HashAlgorithmName.SHA256, _key, own, salt, "pitr-archived-object"u8);
         return own;
     }
 
