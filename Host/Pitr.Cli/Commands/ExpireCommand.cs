@@ -29,16 +29,17 @@ internal static class ExpireCommand
             "expire", "Remove backup sets and WAL that no moment of a promised window needs.",
             [store, window, archive, plan], async (parsed, cancellation) =>
             {
-                IArchiveStore sets = OfflineStores.Open(cli.Console.FullStore(parsed.GetRequiredValue(store)));
+                PitrOptions settings = StoreKinds.OptionsOf(cli.Console, cli.DatabaseFolder(parsed));
+                IArchiveStore sets = OfflineStores.Open(cli.Console.FullStore(parsed.GetRequiredValue(store)), settings);
                 var request = new RetentionRequest
                 {
                     SetStore = sets,
                     Archives = ArchivesOf(
                         sets, (parsed.GetValue(archive) ?? [])
-                            .Select(text => OfflineStores.Open(cli.Console.FullStore(text)))),
+                            .Select(text => OfflineStores.Open(cli.Console.FullStore(text), settings))),
                     Window = parsed.GetValue(window)!.Value,
-                    Now = new PitrOptions().Clock.GetUtcNow(),
-                    OpenStore = OpenOther,
+                    Now = settings.Clock.GetUtcNow(),
+                    OpenStore = name => OpenOther(name, settings),
                 };
                 RetentionPlan planned = await Task
                     .Run(() => RetentionPlanner.Plan(request, cancellation), cancellation).ConfigureAwait(false);
@@ -61,11 +62,11 @@ internal static class ExpireCommand
         return [.. own.Concat(others).DistinctBy(store => store.Name)];
     }
 
-    private static IArchiveStore? OpenOther(string name)
+    private static IArchiveStore? OpenOther(string name, PitrOptions settings)
     {
         try
         {
-            return OfflineStores.Open(name);
+            return OfflineStores.Open(name, settings);
         }
         catch (RefusedException)
         {

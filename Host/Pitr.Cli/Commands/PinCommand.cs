@@ -23,8 +23,9 @@ internal static class PinCommand
         return cli.Verb(name, description, [store, id], async (parsed, cancellation) =>
         {
             string backupId = parsed.GetRequiredValue(id);
+            PitrOptions settings = StoreKinds.OptionsOf(cli.Console, cli.DatabaseFolder(parsed));
             string address = cli.Console.FullStore(parsed.GetRequiredValue(store));
-            string what = await Task.Run(() => act(OfflineStores.Open(address), backupId), cancellation)
+            string what = await Task.Run(() => act(OfflineStores.Open(address, settings), backupId), cancellation)
                 .ConfigureAwait(false);
             return Answer.Line(
                 json =>
