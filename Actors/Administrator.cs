@@ -284,6 +284,15 @@ internal sealed class Administrator : UntypedActor, IWithTimers
                         Progress = new TellProgress(id, client),
                     },
                     ended).ConfigureAwait(false));
+            case CompactDatafile compact:
+                return new DatafileCompacted(id, await _engine.CompactAsync(
+                    new CompactRequest
+                    {
+                        Datafile = compact.Datafile,
+                        BytesPerSecondMax = compact.BytesPerSecondMax,
+                        Progress = new TellProgress(id, client),
+                    },
+                    ended).ConfigureAwait(false));
             case DrainFolder drain:
                 RequireAllowed(drain.Folder, _settings.PathIsAllowed);
                 RequireAllowed(drain.To, _settings.PathIsAllowed);

@@ -138,6 +138,30 @@ public sealed record MoveRequest
 public sealed record MoveResult(
     string Datafile, string From, string To, long Bytes, double Seconds, double FencedSeconds);
 
+/// <summary>A datafile that is to be made anew with its live pages only, while it is in use.</summary>
+public sealed record CompactRequest
+{
+    /// <summary>Its name.</summary>
+    public required string Datafile { get; init; }
+
+    /// <summary>Bytes a second at most, more than 0; null: as fast as commits allow.</summary>
+    public long? BytesPerSecondMax { get; init; }
+
+    /// <summary>Called with what is done so far.</summary>
+    public IProgress<JobProgress>? Progress { get; init; }
+}
+
+/// <summary>A datafile that was compacted.</summary>
+/// <param name="Datafile">Its name.</param>
+/// <param name="Path">Where its bytes lie, as before.</param>
+/// <param name="BytesBefore">Its length before. That file's room on the disk is free when the last snapshot of before has
+/// ended.</param>
+/// <param name="BytesAfter">Its length when it was done.</param>
+/// <param name="Seconds">How long it took.</param>
+/// <param name="FencedSeconds">How long the file was held still; commits and reads went on.</param>
+public sealed record CompactResult(
+    string Datafile, string Path, long BytesBefore, long BytesAfter, double Seconds, double FencedSeconds);
+
 /// <summary>Every datafile of a folder is to lie in another one.</summary>
 public sealed record DrainRequest
 {

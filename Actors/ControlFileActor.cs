@@ -292,7 +292,7 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         if (tables > 0)
             throw EngineErrors.DatafileHasTables(drop.Name, tables);
         if (_now.MoveOf(file) is { } move)
-            throw MoveErrors.UnderWay(drop.Name, move.To);
+            throw ControlFileChanges.UnderWay(_now.Catalogue.File(file)!, move);
         FileSlot slot = _engine.Slots.Of(file);
         if (slot.State == DatafileState.Fenced)
             throw EngineErrors.DatafileIsFenced(drop.Name);

@@ -11,8 +11,8 @@ using static Pitr.Actors.MoveProtocol;
 namespace Pitr.Actors;
 
 /// <summary>
-/// Moves one datafile while commits and reads go on: the steps of <see cref="MovePlan"/>, each begun when the one before
-/// has told its end.
+/// Moves or compacts one datafile while commits and reads go on: the steps of <see cref="MovePlan"/> or
+/// <see cref="CompactPlan"/>, each begun when the one before has told its end.
 /// </summary>
 /// <remarks>
 /// INVARIANTS
@@ -39,11 +39,10 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
     private readonly SystemIdentifier _system;
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly long _began;
-    private RunMove _run = null!;
+    private MoverJob _job = null!;
     private IActorRef _asker = ActorRefs.Nobody;
     private CancellationTokenRegistration _whenCancelled;
     private CancellationTokenSource? _step; // of the worker that runs; null if none does (DM1)
-    private MovePlan? _plan;
     private PlannedMove? _note;
     private bool _isNoted;
     private bool _isWaiting; // for the control file, the datafile's owner, or its answer
@@ -51,12 +50,12 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
     private Fenced? _fence;
     private long _fencedAt;
     private double _fencedSeconds;
-    private MoveCopy? _copy;
+    private SwitchableCopy? _copy;
     private bool _isSwitched;
+    private bool _isSwitchNoted;
     private Problem? _failure;
     private bool _isFenceGivenBack;
     private bool _isUndoing;
-    private long _doneBytes;
 
     public DatafileMover(EngineContext engine, SystemIdentifier system, EngineRoutes routes)
     {
@@ -83,11 +82,11 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
     {
         switch (message)
         {
-            case RunMove run:
+            case RunMover run:
                 Start(run);
                 break;
             case CancelAsked:
-                Fail(Problem.From(MoveErrors.Cancelled(_run.Request.Datafile)));
+                Fail(Problem.From(_job.Cancelled()));
                 break;
             case EndJob:
                 Fail(Problem.From(EngineErrors.ShuttingDown()));
@@ -152,33 +151,15 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
 
     // ---- to the switch ---------------------------------------------------------------------------
 
-    private void Start(RunMove run)
+    private void Start(RunMover run)
     {
-        _run = run;
+        MoverJob job = _job = run.Job;
         _asker = Sender;
         IActorRef self = Self;
         _whenCancelled = run.Cancel.Register(() => self.Tell(new CancelAsked(), ActorRefs.NoSender));
         EngineContext engine = _engine;
-        Work(_ => Plan(engine, run.Request));
+        Work(_ => new Planned(job.Plan(engine)));
     }
-
-    /// <summary>Everything that can be refused before anything is touched is refused here.</summary>
-    private static Planned Plan(EngineContext engine, MoveRequest request)
-    {
-        CatalogueFile file = engine.Catalogue.Catalogue.File(request.Datafile)
-            ?? throw EngineErrors.DatafileUnknown(request.Datafile);
-        FileSlot? slot = engine.Slots.TryOf(file.Id);
-        if (slot?.File is null || slot.State == DatafileState.Offline)
-            throw slot?.Why?.ToException() ?? EngineErrors.DatafileRecovering(request.Datafile);
-        string to = Path.GetFullPath(Path.Combine(engine.Folder, request.Path));
-        DatafilePlace.Require(
-            engine.FileSystem, engine.Folder, EngineFactory.StoreFoldersOf(engine), to);
-        MovePlan plan = MovePlan.Make(engine.FileSystem, engine.Folder, file, to, request.WithoutLink);
-        return new Planned(plan, plan.Note(engine.Folder, PlaceOf(engine)));
-    }
-
-    private static string PlaceOf(EngineContext engine) =>
-        MoveSettlement.PlaceOf(engine.FileSystem, engine.Folder, engine.Options.Process.Machine);
 
     private void TakeResult(object result)
     {
@@ -186,18 +167,18 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
         {
             case StepFailed failed when _isSwitched:
                 _log.Warning(
-                    "What the move of datafile {0} left over stays until the next opening: {1}", _plan!.Datafile,
+                    "Datafile {0}, {1}: what is left over stays until the next opening: {2}", _job.Datafile, _job.Words,
                     failed.Error.Message);
                 End();
                 break;
             case StepFailed failed when _failure is null:
                 Fail(failed.Error is OperationCanceledException
-                    ? Problem.From(MoveErrors.Cancelled(_run.Request.Datafile))
+                    ? Problem.From(_job.Cancelled())
                     : Problem.From(failed.Error));
                 break;
             case StepFailed failed when _isUndoing:
                 _log.Warning(
-                    "The copy of datafile {0} stays until the next opening: {1}", _plan!.Datafile, failed.Error.Message);
+                    "The copy of datafile {0} stays until the next opening: {1}", _job.Datafile, failed.Error.Message);
                 Refuse(_failure!);
                 break;
             case var _ when _failure is not null:
@@ -206,7 +187,7 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
                 Undo();
                 break;
             case Planned planned:
-                (_plan, _note) = (planned.Plan, planned.Note);
+                _note = planned.Note;
                 ChangeControl(now => now.WithMove(planned.Note));
                 break;
             case Copied:
@@ -215,9 +196,9 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
                 break;
             case Removed removed:
                 foreach (string line in removed.Told)
-                    _log.Info("Move of datafile {0}: {1}", _plan!.Datafile, line);
+                    _log.Info("Datafile {0}, {1}: {2}", _job.Datafile, _job.Words, line);
                 if (removed.IsAll)
-                    ForgetMove();
+                    ChangeControl(_job.Settle);
                 else
                     End();
                 break;
@@ -231,7 +212,7 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
         if (_isSwitched)
         {
             if (why is not null) // the next opening finds nothing to do, and forgets it
-                _log.Warning("The move of datafile {0} is still noted: {1}", _plan!.Datafile, why.Message);
+                _log.Warning("Datafile {0}, {1}: it is still noted: {2}", _job.Datafile, _job.Words, why.Message);
             End();
         }
         else if (_isNoted)
@@ -252,7 +233,7 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
             }
 
             _isWaiting = true;
-            Context.Parent.Tell(new FindDatafile(_plan!.FileId));
+            Context.Parent.Tell(new FindDatafile(_note!.FileId));
         }
     }
 
@@ -264,14 +245,14 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
         }
         else if (owner is null)
         {
-            Fail(_engine.Slots.TryOf(_plan!.FileId)?.Why
-                ?? Problem.From(EngineErrors.DatafileUnknown(_plan.Datafile)));
+            Fail(_engine.Slots.TryOf(_note!.FileId)?.Why
+                ?? Problem.From(EngineErrors.DatafileUnknown(_job.Datafile)));
         }
         else
         {
             _isWaiting = true;
             _owner = Context.Watch(owner);
-            _owner.Tell(new Fence(_plan!.Datafile, Self, Self.Path.ToString(), $"move to {_plan.To}", Lease));
+            _owner.Tell(new Fence(_job.Datafile, Self, Self.Path.ToString(), _job.Words, Lease));
         }
     }
 
@@ -286,32 +267,15 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
         }
 
         Timers.StartPeriodicTimer(nameof(RenewDue), new RenewDue(), Lease / 3);
-        MovePlan plan = _plan!;
-        Work(cancel => CopyAndVerify(plan, fenced, cancel));
+        Work(cancel => CopyAndVerify(fenced, cancel));
     }
 
-    private Copied CopyAndVerify(MovePlan plan, Fenced fenced, CancellationToken cancel)
+    private Copied CopyAndVerify(Fenced fenced, CancellationToken cancel)
     {
-        EngineContext engine = _engine;
-        MoveCopy copy = engine.HandOver.Give(
-            MoveCopy.Of(
-                engine.FileSystem, engine.PacedWriter, plan, fenced.Incarnation, fenced.Generation,
-                fenced.CheckpointLsn),
-            static copy => copy.Dispose());
-        _copy = copy; // before its first byte, so that a failure finds what there is to remove
-        copy.Create();
-        copy.CopyPages(
-            bytes => _run.Limit?.Wait(bytes, engine.Pause, () => cancel.IsCancellationRequested),
-            bytes => Report("copying", copy, bytes), cancel);
-        _doneBytes = 0;
-        copy.Verify(new ReachablePages(engine.Environment, cancel), bytes => Report("verifying", copy, bytes), cancel);
+        // before its first byte, so that a failure finds what there is to remove
+        _copy = _engine.HandOver.Give(_job.CopyOf(_engine, fenced), static copy => copy.Dispose());
+        _job.Fill(_engine, cancel);
         return new Copied();
-    }
-
-    private void Report(string step, MoveCopy copy, int bytes)
-    {
-        _doneBytes += bytes;
-        _run.Request.Progress?.Report(new JobProgress(step, _doneBytes, copy.LengthBytes));
     }
 
     // ---- after the switch ------------------------------------------------------------------------
@@ -320,6 +284,7 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
     {
         _isSwitched = true;
         _failure = null; // whatever it was, it came too late
+        _isSwitchNoted = isNoted;
         _note = isNoted ? _note! with { Winner = _note.To } : _note;
         LetCopyGo();
         if (_fence is null)
@@ -355,7 +320,7 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
     private void OwnerEnded()
     {
         Problem why = Problem.From(
-            EngineErrors.DatafileNeedsRecovery(_plan!.Datafile, "its actor ended while it was moved."));
+            EngineErrors.DatafileNeedsRecovery(_job.Datafile, $"its actor ended ({_job.Words})."));
         bool isSwitching = _copy is not null && _step is null && _isWaiting;
         _owner = ActorRefs.Nobody;
         _fence = null;
@@ -374,11 +339,20 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
     /// <summary>DM3. Without a note of the winner the next opening does it.</summary>
     private void RemoveLeftOvers()
     {
+        if (!_job.LeavesFiles)
+        {
+            if (_isSwitchNoted)
+                End();
+            else
+                ChangeControl(_job.Settle); // once more; else the next opening finds the note
+            return;
+        }
+
         PlannedMove note = _note!;
         bool isReadable = _engine.Slots.TryOf(note.FileId)?.File is not null; // else the former file may be the better one
         if (note.Winner is null || !isReadable)
         {
-            _log.Warning("What the move of datafile {0} left over stays until the next opening.", _plan!.Datafile);
+            _log.Warning("What the move of datafile {0} left over stays until the next opening.", _job.Datafile);
             End();
             return;
         }
@@ -399,12 +373,9 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
 
     private void End()
     {
-        MovePlan plan = _plan!;
-        long bytes = _engine.Slots.TryOf(plan.FileId)?.File?.LengthBytes ?? 0;
-        _log.Info("Datafile {0} moved from {1} to {2}", plan.Datafile, plan.Origin, plan.To);
-        _asker.Tell(new MoveEnded(new MoveResult(
-            plan.Datafile, plan.Origin, plan.To, bytes, _engine.Clock.GetElapsedTime(_began).TotalSeconds,
-            _fencedSeconds)));
+        object ended = _job.Ended(_engine, _engine.Clock.GetElapsedTime(_began).TotalSeconds, _fencedSeconds);
+        _log.Info("Datafile {0}: {1}", _job.Datafile, ended);
+        _asker.Tell(ended);
         Context.Stop(Self);
     }
 
@@ -417,7 +388,7 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
         if (_failure is null)
         {
             _failure = why;
-            _log.Warning("The move of datafile {0} failed: {1}", _run.Request.Datafile, why.Message);
+            _log.Warning("Datafile {0}, {1}: it failed: {2}", _job.Datafile, _job.Words, why.Message);
         }
 
         Undo();
@@ -440,7 +411,7 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
             Refuse(_failure!);
     }
 
-    private void Remove(MoveCopy copy)
+    private void Remove(SwitchableCopy copy)
     {
         _isUndoing = true;
         Work(_ =>
@@ -452,7 +423,7 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
 
     private void ForgetMove()
     {
-        FileId file = _plan!.FileId;
+        FileId file = _note!.FileId;
         ChangeControl(now => now.WithoutMove(file));
     }
 
@@ -497,7 +468,7 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
     /// <summary>A worker of this move has ended: with Planned, Copied, Removed or StepFailed.</summary>
     private sealed record WorkerEnded(object Result) : ILocalMessage;
 
-    private sealed record Planned(MovePlan Plan, PlannedMove Note);
+    private sealed record Planned(PlannedMove Note);
 
     private sealed record Copied;
 

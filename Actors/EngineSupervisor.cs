@@ -195,7 +195,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
             case RunBackup:
                 _jobs.Start(BackupRunner.PropsFor(_engine, _opened!, _wal!, Routes()), message, Context, Sender);
                 break;
-            case RunMove:
+            case RunMover:
                 _jobs.Start(
                     DatafileMover.PropsFor(_engine, _opened!.ControlFile.SystemId, Routes()), message, Context, Sender);
                 break;
@@ -301,7 +301,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
             case Fence fence:
                 Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
                 break;
-            case RunBackup or RunMove or BeginSet or RunFileRecovery or ClaimFile or TakeFileOver or AddStore
+            case RunBackup or RunMover or BeginSet or RunFileRecovery or ClaimFile or TakeFileOver or AddStore
                 or RemoveStore or SeeArchive:
                 Sender.Tell(new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
                 break;
@@ -340,7 +340,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
             case Fence fence:
                 Sender.Tell(new FenceRefused(fence.Datafile, Problem.From(EngineErrors.ShuttingDown())));
                 break;
-            case RunBackup or RunMove or BeginSet or GetStatus or RunCheckpoint or RunFileRecovery or ClaimFile
+            case RunBackup or RunMover or BeginSet or GetStatus or RunCheckpoint or RunFileRecovery or ClaimFile
                 or TakeFileOver or AddStore or RemoveStore or SeeArchive:
                 Sender.Tell(new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
                 break;

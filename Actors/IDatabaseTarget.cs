@@ -78,6 +78,9 @@ internal interface IDatabaseTarget : IAsyncDisposable
     /// <summary>Moves a datafile while it is in use.</summary>
     Task<MoveResult> MoveAsync(MoveRequest request, CancellationToken cancellationToken);
 
+    /// <summary>Makes a datafile anew with its live pages only, while it is in use.</summary>
+    Task<CompactResult> CompactAsync(CompactRequest request, CancellationToken cancellationToken);
+
     /// <summary>Moves every datafile of a folder.</summary>
     Task<IReadOnlyList<MoveResult>> DrainAsync(DrainRequest request, CancellationToken cancellationToken);
 

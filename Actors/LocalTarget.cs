@@ -140,6 +140,10 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
         database.MoveAsync(request, cancellationToken);
 
     /// <inheritdoc/>
+    public Task<CompactResult> CompactAsync(CompactRequest request, CancellationToken cancellationToken) =>
+        database.CompactAsync(request, cancellationToken);
+
+    /// <inheritdoc/>
     public Task<IReadOnlyList<MoveResult>> DrainAsync(DrainRequest request, CancellationToken cancellationToken) =>
         database.DrainAsync(request, cancellationToken);
 

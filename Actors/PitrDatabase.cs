@@ -673,29 +673,64 @@ public sealed class PitrDatabase : IAsyncDisposable
         return moved;
     }
 
+    /// <summary>
+    /// Makes a datafile anew with its live pages only, in the place where it lies, while commits and reads go on. When the
+    /// task completes the new file is the datafile, durably. The former file's room on the disk is given back when the last
+    /// snapshot and scan that read it has ended.
+    /// </summary>
+    /// <param name="request">Which.</param>
+    /// <param name="cancellationToken">Gives it up, until the file is switched; then it is ended all the same.</param>
+    /// <exception cref="ArgumentException">The rate is not more than 0.</exception>
+    /// <exception cref="PitrException">
+    /// NotFoundException DatafileUnknown; RefusedException CompactRefused, CompactUnderWay, MoveUnderWay, CompactCancelled,
+    /// FenceBroken, DatafileOffline, DatafileNeedsRecovery, ReadOnly, ShuttingDown: it is as it was; CompactUndecided;
+    /// StorageFailedException DiskFull, FileOperationFailed; DamageException PageChecksum.
+    /// </exception>
+    public Task<CompactResult> CompactAsync(CompactRequest request, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        RateLimit? limit = LimitOf(request.BytesPerSecondMax);
+        return Traces.RunAsync(
+            "pitr.compact", Folder, () => CarryOutCompactAsync(request, limit, cancellationToken),
+            static (activity, done) =>
+                activity.SetTag("pitr.datafile", done.Datafile).SetTag("pitr.bytes", done.BytesAfter));
+    }
+
+    private Task<CompactResult> CarryOutCompactAsync(
+        CompactRequest request, RateLimit? limit, CancellationToken cancellationToken) => RunMoverAsync(
+            new CompactJob(request, limit), static (CompactEnded ended) => ended.Result,
+            static metrics => metrics.NoteCompact, cancellationToken);
+
     private Task<MoveResult> MoveAsync(MoveRequest request, RateLimit? limit, CancellationToken cancellationToken) =>
         Traces.RunAsync(
             "pitr.move", Folder, () => CarryOutMoveAsync(request, limit, cancellationToken),
             static (activity, moved) => activity.SetTag("pitr.datafile", moved.Datafile).SetTag("pitr.bytes", moved.Bytes));
 
-    private async Task<MoveResult> CarryOutMoveAsync(
-        MoveRequest request, RateLimit? limit, CancellationToken cancellationToken)
+    private Task<MoveResult> CarryOutMoveAsync(
+        MoveRequest request, RateLimit? limit, CancellationToken cancellationToken) => RunMoverAsync(
+            new MoveJob(request, limit), static (MoveEnded ended) => ended.Result, static metrics => metrics.NoteMove,
+            cancellationToken);
+
+    private async Task<TResult> RunMoverAsync<TEnded, TResult>(
+        MoverJob job, Func<TEnded, TResult> resultOf, Func<EngineMetrics, Action<string, TimeSpan, string>> noteOf,
+        CancellationToken cancellationToken)
     {
         RequireWritable();
         long began = _engine.Clock.GetTimestamp();
+        Action<string, TimeSpan, string> note = noteOf(_engine.Metrics);
         using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         try
         {
             // The wait does not end with the caller's token: the answer tells whether it came too late.
-            MoveResult moved = (await AskAsync<MoveEnded>(
-                _actors.Supervisor, new RunMove(request, limit, cancel.Token), CancellationToken.None,
-                Timeout.InfiniteTimeSpan).ConfigureAwait(false)).Result;
-            _engine.Metrics.NoteMove(request.Datafile, _engine.Clock.GetElapsedTime(began), "ended");
-            return moved;
+            TResult result = resultOf(await AskAsync<TEnded>(
+                _actors.Supervisor, new RunMover(job, cancel.Token), CancellationToken.None, Timeout.InfiniteTimeSpan)
+                .ConfigureAwait(false));
+            note(job.Datafile, _engine.Clock.GetElapsedTime(began), "ended");
+            return result;
         }
         catch
         {
-            _engine.Metrics.NoteMove(request.Datafile, _engine.Clock.GetElapsedTime(began), "failed");
+            note(job.Datafile, _engine.Clock.GetElapsedTime(began), "failed");
             cancel.Cancel();
             throw;
         }
@@ -759,8 +794,14 @@ public sealed class PitrDatabase : IAsyncDisposable
     private string FolderPath(string folder) =>
         Path.TrimEndingDirectorySeparator(Path.GetFullPath(Path.Combine(_engine.Folder, folder)));
 
-    private RateLimit? LimitOf(long? bytesPerSecond) =>
-        bytesPerSecond is { } most ? new RateLimit(_engine.Clock, most) : null;
+    private RateLimit? LimitOf(long? bytesPerSecond)
+    {
+        if (bytesPerSecond is not { } most)
+            return null;
+        return most > 0
+            ? new RateLimit(_engine.Clock, most)
+            : throw new ArgumentException("A rate is more than 0 bytes a second.");
+    }
 
     /// <summary>Keeps still what a backup set needs that is made outside of the engine.</summary>
     internal async Task<IKeptSet> KeepSetAsync(string reason, CancellationToken cancellationToken)

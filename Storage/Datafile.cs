@@ -33,7 +33,7 @@ namespace Pitr.Storage;
 /// dropped the dirty pages and would report success the second time. Apply and reads go on (Offline). No room on the
 /// disk, met before the meta page, leaves the old root: drop the flush and try later.
 /// </remarks>
-internal sealed class Datafile : IDisposable
+internal sealed partial class Datafile : IDisposable
 {
     private const int SealedMax = 2;
 
@@ -44,17 +44,15 @@ internal sealed class Datafile : IDisposable
     private readonly DatafileViews _views;
     private readonly List<WriteBuffer> _sealed = [];
     private readonly List<DroppedTable> _dropped = [];
-    private readonly FreePages _free;
-    private volatile IFileHandle _handle;
-    private IDisposable _fileLock;
+    private volatile OpenIncarnation _incarnation;
     private WriteBuffer _active;
     private volatile MetaPage _meta;
-    private readonly List<SpillFile> _spillFiles = []; // open, the present one among them
+    private readonly List<IKeptForReaders> _kept = []; // spills, the present one among them, and former incarnations
     private FlushJob? _job;
     private SpillJob? _spillJob;
     private Spilled? _spilled;
     private bool _cannotSpill;
-    private int _closingSpills;
+    private int _closingKept;
     private Action<DamageException>? _whenDamaged;
     private Lsn _sealedUpTo;
     private Lsn _cleanUpTo;
@@ -70,15 +68,13 @@ internal sealed class Datafile : IDisposable
     {
         Environment = environment;
         Name = name;
-        _handle = handle;
-        _fileLock = fileLock;
+        _incarnation = new OpenIncarnation(
+            environment, handle, fileLock, environment.Cache.OpenFile(handle, name), meta.PageCount);
         _meta = meta;
         _keepVersions = keepVersions;
         _sealedUpTo = _cleanUpTo = meta.CheckpointLsn;
-        Pages = environment.Cache.OpenFile(handle, name);
-        _free = new FreePages(meta.PageCount);
         _active = new WriteBuffer(environment.Arenas, keepVersions);
-        _views = new DatafileViews(environment.Epochs, ViewOf(meta), ReleasePages);
+        _views = new DatafileViews(environment.Epochs, ViewOf(meta));
     }
 
     /// <summary>The datafile's name in its database.</summary>
@@ -154,10 +150,10 @@ internal sealed class Datafile : IDisposable
         ((long)_meta.PageCount - MetaPage.Slots - _meta.FreeChainPages - (long)_meta.FreePages) * PageLayout.PageBytes;
 
     /// <summary>Pages that a flush may take.</summary>
-    public long FreeBytes => (long)_meta.FreePages * PageLayout.PageBytes - PinnedBytes;
+    public long FreeBytes => (long)_meta.FreePages * PageLayout.PageBytes - WaitingBytes;
 
-    /// <summary>Free pages that wait until snapshots and readers have ended.</summary>
-    public long PinnedBytes => _free.WaitingPages * PageLayout.PageBytes;
+    /// <summary>What waits until snapshots and readers have ended: free pages, and files of former incarnations.</summary>
+    public long PinnedBytes => WaitingBytes + FormerBytes;
 
     /// <summary>Read views that somebody may hold, the present one included.</summary>
     public int PinnedViews => _views.Count;
@@ -209,15 +205,17 @@ internal sealed class Datafile : IDisposable
         set => _whenDamaged = Pages.WhenDamaged = value;
     }
 
+    private long WaitingBytes => _incarnation.Free.WaitingPages * PageLayout.PageBytes;
+
     internal DatafileEnvironment Environment { get; }
 
-    internal IFileHandle Handle => _handle;
+    internal IFileHandle Handle => _incarnation.Handle;
 
-    internal PagedFile Pages { get; }
+    internal PagedFile Pages => _incarnation.Pages;
 
     internal CancellationToken Closing => _closing.Token;
 
-    internal FreePages FreePages => _free;
+    internal FreePages FreePages => _incarnation.Free;
 
     // ---- opening ---------------------------------------------------------------------------------
 
@@ -436,10 +434,10 @@ internal sealed class Datafile : IDisposable
         if (job.Spilled is { } spilled)
         {
             _spilled = null;
-            _views.WaitToDispose(spilled.File, () => Environment.Epochs.Threads.Queue(new SpillEnd(this, spilled.File)));
+            _views.WaitToClose(spilled.File, () => CloseSoon(spilled.File));
         }
         _cannotSpill = false;
-        _views.WaitToReuse(job.Generation, _free.Complete(job.Chain));
+        _views.WaitToReuse(_incarnation, job.Generation, FreePages.Complete(job.Chain));
         _views.Publish(ViewOf(job.Meta));
         view.Unpin();
         Environment.Epochs.CollectSoon();
@@ -455,7 +453,7 @@ internal sealed class Datafile : IDisposable
         _job = null;
         if (job.View is not { } view)
             return;
-        Pages.Forget(_free.Drop());
+        Pages.Forget(FreePages.Drop());
         view.Unpin();
     }
 
@@ -504,31 +502,9 @@ internal sealed class Datafile : IDisposable
         {
             file.Pages.Forget(file.Free.Drop());
             if (_spilled is null) // its first: nobody has seen it
-                Environment.Epochs.Threads.Queue(new SpillEnd(this, file));
+                CloseSoon(file);
         }
         job.View.Unpin();
-    }
-
-    /// <summary>
-    /// Goes on in another file that has the same pages, byte for byte, and the same meta page: the end of a move (H20).
-    /// Buffers, cached pages and views stay as they are. The former file is closed, and its lock released, when nobody
-    /// can read it any more. The file is held still.
-    /// </summary>
-    /// <param name="handle">The other file, open for reading and writing; owned from here on.</param>
-    /// <param name="fileLock">Its lock.</param>
-    public void GoOnIn(IFileHandle handle, IDisposable fileLock)
-    {
-        Invariant.Require(_isStill && _job is null, "D3", "a file that is not held still goes on in another one.");
-        (IFileHandle former, IDisposable formerLock) = (_handle, _fileLock);
-        (_handle, _fileLock) = (handle, fileLock);
-        Pages.ReadFrom(handle);
-        Environment.Epochs.Retire(() =>
-        {
-            Environment.Writer.Forget(former);
-            former.Dispose();
-            formerLock.Dispose();
-        });
-        Environment.Epochs.CollectSoon();
     }
 
     /// <summary>
@@ -549,12 +525,9 @@ internal sealed class Datafile : IDisposable
         _spillJob?.View.Unpin();
         (_job, _spillJob) = (null, null);
         _views.End();
-        Pages.Dispose();
-        foreach (SpillFile file in _spillFiles)
+        foreach (IKeptForReaders file in _kept)
             file.Dispose();
-        Environment.Writer.Forget(Handle);
-        Handle.Dispose();
-        _fileLock.Dispose();
+        _incarnation.Dispose();
         _idle.Dispose();
         _closing.Dispose();
         _closed.Set();
@@ -586,18 +559,19 @@ internal sealed class Datafile : IDisposable
         SpillFile file = SpillFile.Create(Environment, Path, Name);
         file.Pages.WhenDamaged = _whenDamaged;
         lock (_lock)
-            _spillFiles.Add(file);
+            _kept.Add(file);
         return file;
     }
 
     /// <summary>The free pages, read from the file by the first flush.</summary>
     internal FreePages BeginTaking()
     {
-        if (!_free.IsLoaded)
-            _free.Load(FreeChain.Read(Handle, _meta));
+        FreePages free = FreePages;
+        if (!free.IsLoaded)
+            free.Load(FreeChain.Read(Handle, _meta));
         Environment.Epochs.Collect();
-        _free.Begin();
-        return _free;
+        free.Begin();
+        return free;
     }
 
     /// <summary>
@@ -654,33 +628,8 @@ internal sealed class Datafile : IDisposable
     {
         lock (_lock)
         {
-            if (--_workers == 0 && _closingSpills == 0)
+            if (--_workers == 0 && _closingKept == 0)
                 _idle.Set();
-        }
-    }
-
-    /// <summary>Closes a spill's file that nobody reads any more, unless whoever closes the datafile does.</summary>
-    private void CloseSpill(SpillFile file)
-    {
-        lock (_lock)
-        {
-            if (_disposed || !_spillFiles.Remove(file))
-                return;
-            _closingSpills++;
-            _idle.Reset();
-        }
-
-        try
-        {
-            file.Close();
-        }
-        finally
-        {
-            lock (_lock)
-            {
-                if (--_closingSpills == 0 && _workers == 0)
-                    _idle.Set();
-            }
         }
     }
 
@@ -722,24 +671,11 @@ internal sealed class Datafile : IDisposable
 
     private bool IsDue(DroppedTable dropped) => dropped.DroppedAt <= _sealedUpTo;
 
-    // On whichever thread collects epochs: nobody reads these pages any more.
-    private void ReleasePages(uint[] pages)
-    {
-        Pages.Forget(pages);
-        _free.Release(pages);
-    }
-
     private static void WriteInPlace(IFileHandle handle, MetaPage meta)
     {
         byte[] page = new byte[PageLayout.PageBytes];
         meta.Write(page);
         handle.Write(meta.Slot * (long)PageLayout.PageBytes, page);
-    }
-
-    /// <summary>Closes a spill's file beside whoever let go of it: giving gigabytes back takes its time.</summary>
-    private sealed class SpillEnd(Datafile datafile, SpillFile file) : IThreadPoolWorkItem
-    {
-        public void Execute() => datafile.CloseSpill(file);
     }
 
     /// <summary>A worker inside a job; closing waits for it.</summary>

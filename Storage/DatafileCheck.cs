@@ -31,11 +31,20 @@ internal static class DatafileCheck
         DatafileEnvironment environment, string path, CancellationToken cancellation = default)
     {
         using IFileHandle handle = DatafileOpening.OpenHandle(environment.Files, path, FileOpen.Read);
+        using PagedFile pages = environment.Cache.OpenFile(handle, path);
+        return Run(environment.Epochs, handle, pages, cancellation);
+    }
+
+    /// <summary>The same of a file that is open already.</summary>
+    /// <exception cref="DamageException">As above.</exception>
+    /// <exception cref="StorageFailedException">As above.</exception>
+    public static DatafileReport Run(
+        EpochTable epochs, IFileHandle handle, IPageSource pages, CancellationToken cancellation)
+    {
         MetaPage meta = DatafileOpening.ChooseMetaPage(handle, expected: null);
         DatafileOpening.RequireLength(handle, meta);
         FreeChainContent chain = FreeChain.Read(handle, meta);
-        using PagedFile pages = environment.Cache.OpenFile(handle, path);
-        TreeReport tree = CheckTree(environment.Epochs, pages, meta.Root, cancellation);
+        TreeReport tree = CheckTree(epochs, pages, meta.Root, cancellation);
         var problems = new List<string>();
         foreach (TreeProblem problem in tree.Problems)
             problems.Add(problem.ToString());
@@ -44,7 +53,7 @@ internal static class DatafileCheck
     }
 
     private static TreeReport CheckTree(
-        EpochTable epochs, PagedFile pages, TreeRoot root, CancellationToken cancellation)
+        EpochTable epochs, IPageSource pages, TreeRoot root, CancellationToken cancellation)
     {
         EpochHold hold = epochs.Hold();
         try

@@ -1,18 +1,18 @@
 namespace Pitr.Storage;
 
 /// <summary>
-/// The read views of a datafile that somebody may still hold, and what waits for them: pages that a flush freed, and
-/// write buffers that a flush emptied.
+/// The read views of a datafile that somebody may still hold, and what waits for them: pages that a flush freed, write
+/// buffers that a flush emptied, and files that nothing but a view names any more.
 /// </summary>
 /// <remarks>
 /// STATE  the published view; the views that are not released; per flush the pages it freed with the generation of its
-/// root; the buffers it emptied.
+/// root; the buffers it emptied; former incarnations and spills.
 ///
 /// INVARIANTS
 ///   R1  Pages freed by generation g are released after every view with a root below g was, and after the epochs that
 ///       ran then have ended (H12). A reader without a pin found the view inside such an epoch.
 ///   R2  The same holds for a buffer and the views that name it, for a page that a spill freed and the views that name
-///       an older generation of that spill, and for a spill's file.
+///       an older generation of that spill, and for the file of a spill or of a former incarnation (H42).
 ///
 /// THREADS  <see cref="Current"/>: any. Publish, Wait…: the owner. Views are released on the thread of their last pin:
 /// the lock protects the lists against it.
@@ -20,19 +20,18 @@ namespace Pitr.Storage;
 internal sealed class DatafileViews
 {
     private readonly EpochTable _epochs;
-    private readonly Action<uint[]> _releasePages;
     private readonly Lock _lock = new();
     private readonly List<ReadView> _live = [];
-    private readonly List<(ulong Generation, uint[] Pages)> _pages = [];
+    private readonly List<(OpenIncarnation File, ulong Generation, uint[] Pages)> _pages = [];
     private readonly List<WriteBuffer> _buffers = [];
     private readonly List<(SpillFile File, ulong Generation, uint[] Pages)> _spilledPages = [];
-    private readonly List<(SpillFile File, Action LetGo)> _spillFiles = [];
+    private readonly List<(IKeptForReaders File, Action LetGo)> _files = [];
     private ReadView _current;
     private bool _ended;
 
-    public DatafileViews(EpochTable epochs, ReadView first, Action<uint[]> releasePages)
+    public DatafileViews(EpochTable epochs, ReadView first)
     {
-        (_epochs, _releasePages, _current) = (epochs, releasePages, first);
+        (_epochs, _current) = (epochs, first);
         _live.Add(first);
     }
 
@@ -72,12 +71,12 @@ internal sealed class DatafileViews
     /// <summary>
     /// Says what the root of a generation does not reach any more. Before that root's view is published.
     /// </summary>
-    public void WaitToReuse(ulong generation, uint[] pages)
+    public void WaitToReuse(OpenIncarnation file, ulong generation, uint[] pages)
     {
         if (pages.Length == 0)
             return;
         lock (_lock)
-            _pages.Add((generation, pages));
+            _pages.Add((file, generation, pages));
     }
 
     /// <summary>Says that a buffer's changes are in the tree. Before the view without it is published.</summary>
@@ -98,11 +97,14 @@ internal sealed class DatafileViews
             _spilledPages.Add((file, generation, pages));
     }
 
-    /// <summary>Says that a spill's changes are in the tree. Before the view without it is published.</summary>
-    public void WaitToDispose(SpillFile file, Action letGo)
+    /// <summary>
+    /// Says that what is published next does not name a file: a spill's changes are in the tree, or the rows of a former
+    /// incarnation in another one. Before that view is published.
+    /// </summary>
+    public void WaitToClose(IKeptForReaders file, Action letGo)
     {
         lock (_lock)
-            _spillFiles.Add((file, letGo));
+            _files.Add((file, letGo));
     }
 
     /// <summary>
@@ -119,7 +121,7 @@ internal sealed class DatafileViews
                 _buffers.Add(buffer);
             _pages.Clear();
             _spilledPages.Clear();
-            _spillFiles.Clear(); // whoever closes the file closes them
+            _files.Clear(); // whoever closes the datafile closes them
         }
         _current.Supersede(WhenReleased);
     }
@@ -136,9 +138,9 @@ internal sealed class DatafileViews
             {
                 if (_pages[i].Generation > oldest)
                     continue;
-                uint[] pages = _pages[i].Pages;
+                (OpenIncarnation file, _, uint[] pages) = _pages[i];
                 _pages.RemoveAt(i);
-                _epochs.Retire(() => _releasePages(pages));
+                _epochs.Retire(() => file.Release(pages));
             }
             for (int i = _buffers.Count - 1; i >= 0; i--)
             {
@@ -149,6 +151,7 @@ internal sealed class DatafileViews
                 _epochs.Retire(buffer.Dispose);
             }
             ReleaseSpilled();
+            ReleaseFiles();
         }
         if (Volatile.Read(ref _ended))
             _epochs.Collect(); // nobody else may come to do it
@@ -164,15 +167,23 @@ internal sealed class DatafileViews
             _spilledPages.RemoveAt(i);
             _epochs.Retire(() => file.Release(pages));
         }
+    }
 
-        for (int i = _spillFiles.Count - 1; i >= 0; i--)
+    private void ReleaseFiles()
+    {
+        for (int i = _files.Count - 1; i >= 0; i--)
         {
-            (SpillFile file, Action letGo) = _spillFiles[i];
-            if (_live.Exists(live => live.Spilled?.File == file))
+            (IKeptForReaders file, Action letGo) = _files[i];
+            if (_live.Exists(live => Names(live, file)))
                 continue;
-            _spillFiles.RemoveAt(i);
+            _files.RemoveAt(i);
             _spilledPages.RemoveAll(waiting => waiting.File == file);
+            _pages.RemoveAll(waiting => waiting.File == file);
             _epochs.Retire(letGo);
+            _epochs.CollectSoon(); // its room on the disk does not wait until somebody comes to read
         }
     }
+
+    private static bool Names(ReadView view, IKeptForReaders file) =>
+        file is OpenIncarnation former ? view.Pages == former.Pages : view.Spilled?.File == file;
 }

@@ -8,16 +8,20 @@ using static Pitr.Actors.WalProtocol;
 
 namespace Pitr.Actors;
 
-/// <summary>The end of a move, which the datafile's own actor carries out so that nothing can come between (H20).</summary>
+/// <summary>
+/// The end of a move, or of compacting, which the datafile's own actor carries out so that nothing can come between
+/// (H20).
+/// </summary>
 /// <remarks>
 /// <code>
-///   Fenced, one fence ──▶ Switching: MoveDatafile logged ─▶ the name leads to the copy (worker) ─▶ control file names
-///                         the winner ─▶ goes on in the copy ──▶ Fenced
+///   Fenced, one fence ──▶ Switching: a move is logged ─▶ the name leads to the copy (worker) ─▶ control file names the
+///                         winner, or the compacted file's incarnation ─▶ goes on in the copy ──▶ Fenced
 ///     failure before the name was touched, or certainly without effect   ──▶ Fenced, SwitchRefused
 ///     any other                                                          ──▶ Offline, SwitchUndecided: the next opening decides
 /// </code>
 /// What would end the fence (its lease, its holder's death, a bound, a shutdown) waits until it is over; commits and
-/// reads go on, into the buffers and out of the former file, which is equal.
+/// reads go on, into the buffers and out of the former file, which is equal. A moved file has the same pages, a compacted
+/// one the same rows: then the copy is entered with a view of its own, and views of before keep the former file (H42).
 /// </remarks>
 internal sealed partial class DatafileActor
 {
@@ -83,11 +87,12 @@ internal sealed partial class DatafileActor
 
         if (_fences.Book.Count > 1 || _spill is not null)
             return;
-        MovePlan plan = run.Request.Copy.Plan;
-        Enter(DatafileState.Switching, $"moves to {plan.To}");
-        run.Request.WalWriter.Tell(new LogEvent(new WalEvent.MoveDatafile(
-            plan.FileId, Catalogue.StoredPath(_engine.Folder, plan.Origin),
-            Catalogue.StoredPath(_engine.Folder, plan.To))));
+        SwitchableCopy copy = run.Request.Copy;
+        Enter(DatafileState.Switching, $"to {copy.To}");
+        if (copy.Record(_engine.Folder) is { } record)
+            run.Request.WalWriter.Tell(new LogEvent(record));
+        else
+            RunSwitch();
     }
 
     private void RunSwitch()
@@ -101,7 +106,7 @@ internal sealed partial class DatafileActor
             () =>
             {
                 using Datafile.Work work = file.BeginWork(); // H13: closing the file waits for it
-                SwitchOutcome outcome = MoveSwitch.Run(engine.FileSystem, run.Request.Copy);
+                SwitchOutcome outcome = run.Request.Copy.Switch();
                 return engine.HandOver.Give(new SwitchEnded(outcome), static ended => ended.LetGo());
             },
             static error => new SwitchEnded(new SwitchOutcome.Unknown(error)));
@@ -114,11 +119,10 @@ internal sealed partial class DatafileActor
         _engine.HandOver.Take(ended);
         switch (ended.Outcome)
         {
-            case SwitchOutcome.Switched:
+            case SwitchOutcome.Done:
                 run.Ended = ended;
-                MovePlan plan = run.Request.Copy.Plan;
-                _controlFile.Tell(new ChangeControlFile(
-                    now => now.WithWinner(plan.FileId, plan.Way == MoveWay.ByRecord)));
+                SwitchableCopy copy = run.Request.Copy;
+                _controlFile.Tell(new ChangeControlFile(now => now.WithSwitched(copy)));
                 break;
             case SwitchOutcome.NotSwitched not:
                 BackToFenced(Problem.From(not.Why));
@@ -134,11 +138,11 @@ internal sealed partial class DatafileActor
     private void CompleteSwitch(bool isNoted)
     {
         SwitchRun run = _switch!;
-        var switched = (SwitchOutcome.Switched)run.Ended!.Outcome;
+        var done = (SwitchOutcome.Done)run.Ended!.Outcome;
         run.Ended = null;
         _switch = null;
-        _file.GoOnIn(switched.Handle, switched.Lock);
-        Enter(DatafileState.Fenced, $"moved to {_file.Path}");
+        done.GoOn(_file);
+        Enter(DatafileState.Fenced, $"goes on in {_file.Path}");
         run.ReplyTo.Tell(new DatafileSwitched(isNoted));
         TakeDeferred();
     }
@@ -150,7 +154,7 @@ internal sealed partial class DatafileActor
     private void SwitchWasNotNoted(Problem why)
     {
         bool isFull = why.Code == ErrorCode.DiskFull;
-        if (_switch!.Request.Copy.Plan.Way != MoveWay.ByRecord && isFull)
+        if (!_switch!.Request.Copy.IsSwitchedByRecord && isFull)
             CompleteSwitch(isNoted: false);
         else if (isFull)
             BackToFenced(why);
@@ -162,7 +166,7 @@ internal sealed partial class DatafileActor
     {
         SwitchRun run = _switch!;
         EndSwitch();
-        Enter(DatafileState.Fenced, $"not moved: {why.Message}");
+        Enter(DatafileState.Fenced, $"not switched: {why.Message}");
         run.ReplyTo.Tell(new SwitchRefused(why));
         TakeDeferred();
     }
@@ -171,7 +175,7 @@ internal sealed partial class DatafileActor
     {
         SwitchRun run = _switch!;
         EndSwitch();
-        Problem undecided = Problem.From(MoveErrors.Undecided(_slot.Name, why.Message));
+        Problem undecided = Problem.From(run.Request.Copy.Undecided(why.Message));
         GoOffline(undecided); // still: nothing is written to either file any more
         _fences.Break(_fences.Book.Tokens, undecided);
         _fences.TellIfEnded();
@@ -193,7 +197,7 @@ internal sealed partial class DatafileActor
             return;
         object answer = run.Ended is null
             ? new SwitchRefused(why)
-            : new SwitchUndecided(Problem.From(MoveErrors.Undecided(_slot.Name, why.Message)));
+            : new SwitchUndecided(Problem.From(run.Request.Copy.Undecided(why.Message)));
         EndSwitch();
         run.ReplyTo.Tell(answer);
         TakeDeferred();
@@ -203,8 +207,12 @@ internal sealed partial class DatafileActor
     {
         if (_engine.HandOver.Take(ended))
             ended.LetGo();
-        _switch?.ReplyTo.Tell(new SwitchUndecided(
-            Problem.From(MoveErrors.Undecided(_slot.Name, (_slot.Why ?? WhyClosing()).Message))));
+        if (_switch is { } run)
+        {
+            run.ReplyTo.Tell(new SwitchUndecided(
+                Problem.From(run.Request.Copy.Undecided((_slot.Why ?? WhyClosing()).Message))));
+        }
+
         _switch = null;
         TakeDeferred();
     }
@@ -240,10 +248,8 @@ internal sealed partial class DatafileActor
     {
         public void LetGo()
         {
-            if (Outcome is not SwitchOutcome.Switched switched)
-                return;
-            switched.Handle.Dispose();
-            switched.Lock.Dispose();
+            if (Outcome is SwitchOutcome.Done done)
+                done.LetGo();
         }
     }
 

@@ -14,10 +14,11 @@ internal static class ControlFileChanges
     {
         if (control.Catalogue.File(clean.File) is not { } known)
             return control;
-        if (clean.Incarnation == known.Incarnation && clean.Generation < known.Generation)
+        if ((clean.Incarnation == known.Incarnation && clean.Generation < known.Generation)
+            || control.Replaced.Contains(clean.Incarnation))
         {
-            // A report that waited for other files while a fence had a newer generation noted (H16): what it says of
-            // the LSN holds.
+            // A report that waited for other files while a fence had a newer generation noted (H16), or while the file
+            // was compacted (H42): what it says of the LSN holds.
             return control with
             {
                 Catalogue =
@@ -32,7 +33,15 @@ internal static class ControlFileChanges
             CheckpointLsn = clean.CheckpointLsn,
             CleanUpTo = Lsn.Max(known.CleanUpTo, clean.CleanUpTo),
         };
-        return next == known ? control : control with { Catalogue = control.Catalogue.WithFile(next) };
+        return next == known
+            ? control
+            : control with
+            {
+                Catalogue = control.Catalogue.WithFile(next),
+                Replaced = next.Incarnation == known.Incarnation
+                    ? control.Replaced
+                    : control.Replaced.Add(known.Incarnation),
+            };
     }
 
     /// <summary>
@@ -59,6 +68,9 @@ internal static class ControlFileChanges
         return control with
         {
             KnownEndOfWal = Lsn.Max(control.KnownEndOfWal, end),
+            Replaced = clean.Incarnation == known.Incarnation
+                ? control.Replaced
+                : control.Replaced.Add(known.Incarnation),
             Catalogue = control.Catalogue.WithFile(known with
             {
                 Path = storedPath ?? known.Path,
@@ -139,16 +151,23 @@ internal static class ControlFileChanges
     {
         CatalogueFile file = control.Catalogue.File(move.FileId) ?? throw EngineErrors.DatafileUnknown(move.FileId);
         if (control.MoveOf(move.FileId) is { } running)
-            throw MoveErrors.UnderWay(file.Name, running.To);
+            throw UnderWay(file, running);
         bool isTaken = move.From != file.Path
             || NamesOf(move).Any(name => control.IsNameOfMove(name)
                 || control.Catalogue.Files.Any(other => other.Id != move.FileId && other.Path == name));
         return isTaken
-            ? throw MoveErrors.OfAnotherMove(file.Name, move.To)
+            ? throw (move.Incarnation is null
+                ? MoveErrors.OfAnotherMove(file.Name, move.To)
+                : CompactErrors.InTheWay(file.Name, move.To + CompactPlan.Suffix))
             : control with { Moves = control.Moves.Add(move) };
     }
 
-    /// <summary>The move of a datafile that is not forgotten; null if there is none.</summary>
+    /// <summary>What is said of a datafile that is being moved or compacted.</summary>
+    public static RefusedException UnderWay(CatalogueFile file, PlannedMove running) => running.Incarnation is null
+        ? MoveErrors.UnderWay(file.Name, running.To)
+        : CompactErrors.UnderWay(file.Name);
+
+    /// <summary>The move or compaction of a datafile that is not forgotten; null if there is none.</summary>
     public static PlannedMove? MoveOf(this ControlFile control, FileId file) =>
         control.Moves.FirstOrDefault(move => move.FileId == file);
 
@@ -171,12 +190,36 @@ internal static class ControlFileChanges
         };
     }
 
+    /// <summary>What a copy that has taken a datafile's place is noted as.</summary>
+    public static ControlFile WithSwitched(this ControlFile control, SwitchableCopy copy) => copy switch
+    {
+        CompactCopy compacted => control.WithCompacted(copy.FileId, compacted.Meta),
+        _ => control.WithWinner(copy.FileId, copy.IsSwitchedByRecord),
+    };
+
+    /// <summary>
+    /// A compacted file has taken a datafile's place: from here on its incarnation is the datafile's (H16), and nothing is
+    /// left to be removed.
+    /// </summary>
+    public static ControlFile WithCompacted(this ControlFile control, FileId file, MetaPage meta)
+    {
+        if (control.Catalogue.File(file) is not { } known)
+            return control;
+        return control
+            .WithFile(new FileClean(
+                file, known.Name, meta.Incarnation, meta.Generation, meta.CheckpointLsn, meta.CheckpointLsn))
+            .WithoutMove(file);
+    }
+
     /// <summary>Without a move of which nothing is left.</summary>
     public static ControlFile WithoutMove(this ControlFile control, FileId file) =>
         control.MoveOf(file) is { } move ? control with { Moves = control.Moves.Remove(move) } : control;
 
     private static string[] NamesOf(PlannedMove move) =>
-        [move.From, move.To, move.Origin, move.From + MovePlan.AsideSuffix];
+        [
+            move.From, move.To, move.Origin, move.From + MovePlan.AsideSuffix,
+            .. move.Incarnation is null ? (string[])[] : [move.Origin + CompactPlan.Suffix],
+        ];
 
     /// <summary>
     /// With what was durable when a checkpoint's record was: below the redo point nobody reads any more which ids and

@@ -27,6 +27,7 @@ internal static class DatafilePlace
         string name = Path.GetFileName(path);
         if (OwnNames.Any(own => name == own || name.StartsWith($"{own}.", StringComparison.Ordinal))
             || name.EndsWith(MovePlan.AsideSuffix, StringComparison.Ordinal)
+            || name.EndsWith(CompactPlan.Suffix, StringComparison.Ordinal)
             || name.EndsWith(SpillFile.Suffix, StringComparison.Ordinal)
             || name.EndsWith(RecoveredFile.Suffix, StringComparison.Ordinal))
             throw EngineErrors.PlaceReserved(path, "the name is one that Pitr gives to a file of its own");

@@ -63,7 +63,7 @@ internal static class EngineOpening
                     KnownEndOfWal = wal.End,
                     NextTransactionId = new TransactionId(next),
                 };
-                control = moves.Decide(control, HasOpened);
+                control = moves.Decide(control, id => datafiles.Find(file => file.Id == id)?.File?.Meta);
                 UnlessFull(() => store.Replace(control), () => store.Holds(found));
                 control = SettleMoves(moves, store, control, HasOpened);
             }
@@ -162,13 +162,14 @@ internal static class EngineOpening
             bool isStamped = control.Recovery is { } recovery
                 && engine.FileSystem.Stat(path) is not null
                 && Datafile.Inspect(engine.FileSystem, path).RestoreStamp == recovery.Id;
+            CatalogueFile expected = control.Expected(file, IncarnationIfCompacted(engine.FileSystem, control, file, path));
             Datafile opened = Datafile.Open(
                 engine.Environment, path, file.Name,
                 isStamped
                     ? new DatafileExpectation(control.SystemId, file.Id)
                     : new DatafileExpectation(
-                        control.SystemId, file.Id, DatafileKind.Datafile, file.Generation, file.Incarnation,
-                        file.CheckpointLsn),
+                        control.SystemId, file.Id, DatafileKind.Datafile, expected.Generation, expected.Incarnation,
+                        expected.CheckpointLsn),
                 keepVersions: false);
             if (!history.PathContains(opened.Meta.Lineage, opened.CheckpointLsn))
             {
@@ -188,6 +189,16 @@ internal static class EngineOpening
             return new OpenedDatafile(file.Id, file.Name, path, null, file.CleanUpTo, Problem.From(error));
         }
     }
+
+    /// <summary>
+    /// What the file says of itself, if a compaction of it is noted: a crash may have come between its rename and the
+    /// control file (H16, H42).
+    /// </summary>
+    private static Incarnation? IncarnationIfCompacted(
+        IFileSystem files, ControlFile control, CatalogueFile file, string path) =>
+        control.MoveOf(file.Id) is { Incarnation: not null } && files.Stat(path) is not null
+            ? Datafile.Inspect(files, path).Incarnation
+            : null;
 
     /// <summary>At most an empty file, which keeps nothing from opening.</summary>
     private static void RemoveLeftOverOfSpill(IFileSystem files, string datafile)

@@ -238,6 +238,19 @@ internal static class AdminProtocol
     internal sealed record DatafileMoved(long RequestId, MoveResult Result) : AdminAnswer(RequestId);
 
     /// <summary>
+    /// Makes a datafile anew with its live pages only; given up, before its switch, if the session ends. Answers:
+    /// <see cref="Progress"/>, then <see cref="DatafileCompacted"/>.
+    /// </summary>
+    /// <param name="RequestId">Chosen by the client.</param>
+    /// <param name="Datafile">Its name.</param>
+    /// <param name="BytesPerSecondMax">More than 0; null: as fast as commits allow.</param>
+    internal sealed record CompactDatafile(long RequestId, string Datafile, long? BytesPerSecondMax)
+        : AdminRequest(RequestId);
+
+    /// <summary>The datafile has its live pages only.</summary>
+    internal sealed record DatafileCompacted(long RequestId, CompactResult Result) : AdminAnswer(RequestId);
+
+    /// <summary>
     /// Moves every datafile that lies in a folder to another one. Answers: <see cref="Progress"/>, then
     /// <see cref="FolderDrained"/>.
     /// </summary>

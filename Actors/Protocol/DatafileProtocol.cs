@@ -70,13 +70,14 @@ internal static class DatafileProtocol
     public sealed record Unfenced(Guid Token, string Datafile, Lsn FlushedLsn, int HoldersRemaining) : IWireMessage;
 
     /// <summary>
-    /// The last part of a move (H20): the copy becomes the datafile, and the actor goes on in it. Waits until the token
-    /// is the file's only fence; new ones wait meanwhile. Answers: DatafileSwitched | SwitchRefused | SwitchUndecided.
+    /// The last part of a move, or of compacting (H20): the copy becomes the datafile, and the actor goes on in it. Waits
+    /// until the token is the file's only fence; new ones wait meanwhile. Answers: DatafileSwitched | SwitchRefused |
+    /// SwitchUndecided.
     /// </summary>
     /// <param name="Token">The mover's fence, which is still held afterwards.</param>
     /// <param name="Copy">Verified; the mover's again with the answer.</param>
     /// <param name="WalWriter">Who logs it.</param>
-    public sealed record SwitchDatafile(Guid Token, MoveCopy Copy, IActorRef WalWriter) : ILocalMessage;
+    public sealed record SwitchDatafile(Guid Token, SwitchableCopy Copy, IActorRef WalWriter) : ILocalMessage;
 
     /// <param name="IsNoted">True if the control file says so, durably: what else the move used may be removed.</param>
     public sealed record DatafileSwitched(bool IsNoted) : ILocalMessage;
@@ -186,7 +187,7 @@ internal enum DatafileState
     /// <summary>Commits and reads; the file is left alone.</summary>
     Fenced,
 
-    /// <summary>A move is putting the name on another file.</summary>
+    /// <summary>Another file takes its place: the end of a move, or of compacting.</summary>
     Switching,
 
     /// <summary>A write or sync failed: reads go on, commits do not.</summary>

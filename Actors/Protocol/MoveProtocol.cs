@@ -7,26 +7,29 @@ namespace Pitr.Actors;
 /// <remarks>
 /// <code>
 ///  caller        mover (a child of the supervisor)     control file    datafile
-///    | RunMove ---> |  plan                               |                |
+///    | RunMover --> |  plan                               |                |
 ///    |              | the move is noted ----------------> |                |
 ///    |              | Fence -------------------------------------------->  |
 ///    |              | &lt;------------------------------------------- Fenced |
-///    |              |  copy, sync, verify                 |                |
-///    |              | SwitchDatafile ----------------------------------->  |   MoveDatafile logged, name, control file
+///    |              |  copy, sync, verify                 |                |   compacting: rows into new pages
+///    |              | SwitchDatafile ----------------------------------->  |   a move is logged; name, control file
 ///    |              | &lt;--------------------------------- DatafileSwitched |
 ///    |              | Unfence ------------------------------------------>  |   flushes into the copy
-///    |              |  what is left over is removed       |                |
+///    |              |  what is left over is removed       |                |   compacting: nothing is
 ///    |              | the move is forgotten ------------> |                |
-///    | &lt;- MoveEnded |
+///    | &lt;- MoveEnded, CompactEnded |
 /// </code>
 /// </remarks>
 internal static class MoveProtocol
 {
-    /// <summary>Moves a datafile. Answers: MoveEnded | RequestRefused. Not to be sent twice.</summary>
-    /// <param name="Request">Which, and where to.</param>
-    /// <param name="Limit">Bytes a second, shared by all moves of a drain; null: none.</param>
+    /// <summary>
+    /// Moves or compacts a datafile. Answers: MoveEnded | CompactEnded | RequestRefused. Not to be sent twice.
+    /// </summary>
+    /// <param name="Job">Which, and what becomes of it; the mover's own from here on.</param>
     /// <param name="Cancel">Gives it up, until the switch has begun.</param>
-    public sealed record RunMove(MoveRequest Request, RateLimit? Limit, CancellationToken Cancel) : ILocalMessage;
+    public sealed record RunMover(MoverJob Job, CancellationToken Cancel) : ILocalMessage;
 
     public sealed record MoveEnded(MoveResult Result) : ILocalMessage;
+
+    public sealed record CompactEnded(CompactResult Result) : ILocalMessage;
 }

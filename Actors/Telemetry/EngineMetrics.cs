@@ -32,6 +32,7 @@ internal sealed class EngineMetrics : IDisposable
     private Histogram<double>? _checkpointSeconds;
     private Histogram<double>? _backupSeconds;
     private Histogram<double>? _moveSeconds;
+    private Histogram<double>? _compactSeconds;
     private Histogram<double>? _shipSeconds;
     private Counter<long>? _refused;
     private Counter<long>? _fencesBroken;
@@ -57,6 +58,7 @@ internal sealed class EngineMetrics : IDisposable
         _checkpointSeconds = Seconds(meter, "pitr.checkpoint.duration", "Checkpoint, from its barrier to the control file.");
         _backupSeconds = Seconds(meter, "pitr.backup.duration", "Backup set.");
         _moveSeconds = Seconds(meter, "pitr.move.duration", "Move of a datafile.");
+        _compactSeconds = Seconds(meter, "pitr.compact.duration", "Compacting of a datafile.");
         _shipSeconds = Seconds(meter, "pitr.archive.ship.duration", "Shipping of a segment, or of a tail, to a store.");
         _refused = meter.CreateCounter<long>(
             "pitr.commits.refused", "{commit}", "Commits that ended with an error; they are not in the WAL.");
@@ -109,6 +111,10 @@ internal sealed class EngineMetrics : IDisposable
     /// <summary>A move came to its end.</summary>
     public void NoteMove(string datafile, TimeSpan elapsed, string outcome) =>
         _moveSeconds?.Record(elapsed.TotalSeconds, _database, new(DatafileTag, datafile), new(OutcomeTag, outcome));
+
+    /// <summary>Compacting came to its end.</summary>
+    public void NoteCompact(string datafile, TimeSpan elapsed, string outcome) =>
+        _compactSeconds?.Record(elapsed.TotalSeconds, _database, new(DatafileTag, datafile), new(OutcomeTag, outcome));
 
     /// <summary>A step of shipping to a store came to its end.</summary>
     public void NoteShip(string store, TimeSpan elapsed, string outcome) =>

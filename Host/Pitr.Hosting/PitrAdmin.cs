@@ -246,6 +246,12 @@ public sealed class PitrAdmin : IDatabaseTarget
             cancellationToken, request.Progress).ConfigureAwait(false)).Result;
 
     /// <inheritdoc/>
+    public async Task<CompactResult> CompactAsync(CompactRequest request, CancellationToken cancellationToken) =>
+        (await RequestAsync<DatafileCompacted>(
+            new CompactDatafile(0, request.Datafile, request.BytesPerSecondMax), cancellationToken, request.Progress)
+            .ConfigureAwait(false)).Result;
+
+    /// <inheritdoc/>
     public async Task<IReadOnlyList<MoveResult>> DrainAsync(
         DrainRequest request, CancellationToken cancellationToken) =>
         (await RequestAsync<FolderDrained>(

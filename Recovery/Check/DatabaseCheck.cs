@@ -63,7 +63,8 @@ internal static class DatabaseCheck
                 continue;
             }
             ControlFileCase.Row row = ControlFileCase.Decide(
-                FileFacts.OfListed(file, control.SystemId, meta, disk.Stat(at) is not null, path, end));
+                FileFacts.OfListed(
+                    control.Expected(file, meta?.Incarnation), control.SystemId, meta, disk.Stat(at) is not null, path, end));
             if (row.Verdict != FileVerdict.Use)
                 findings.Add(
                     new CheckFinding(at, $"Datafile '{file.Name}': {row.Why} (case {row.Label}).", IsDamage: true));

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Pitr.Storage;
+using Pitr.Wal;
 
 namespace Pitr.Recovery;
 
@@ -26,7 +27,7 @@ namespace Pitr.Recovery;
 /// fails its checksum in the origin too may be the rest of a flush that died: it counts only if the root reaches it.
 /// THREADS  one at a time. FAILURE  as the disk's; then it is void: <see cref="Remove"/>.
 /// </remarks>
-internal sealed class MoveCopy : IDisposable
+internal sealed class MoveCopy : SwitchableCopy
 {
     private const int BlockBytes = 1 << 20;
 
@@ -43,6 +44,14 @@ internal sealed class MoveCopy : IDisposable
 
     /// <summary>What moves where.</summary>
     public MovePlan Plan => _plan;
+
+    public override FileId FileId => _plan.FileId;
+
+    public override string Datafile => _plan.Datafile;
+
+    public override string To => _plan.To;
+
+    public override bool IsSwitchedByRecord => _plan.Way == MoveWay.ByRecord;
 
     /// <summary>Bytes from the first page to the last.</summary>
     public long LengthBytes => (long)_meta.PageCount * PageLayout.PageBytes;
@@ -156,6 +165,16 @@ internal sealed class MoveCopy : IDisposable
         _writer.Sync(_handle!);
     }
 
+    /// <inheritdoc/>
+    public override WalEvent? Record(string folder) => new WalEvent.MoveDatafile(
+        _plan.FileId, Catalogue.StoredPath(folder, _plan.Origin), Catalogue.StoredPath(folder, _plan.To));
+
+    /// <inheritdoc/>
+    public override SwitchOutcome Switch() => MoveSwitch.Run(_files, this);
+
+    /// <inheritdoc/>
+    public override RefusedException Undecided(string why) => MoveErrors.Undecided(_plan.Datafile, why);
+
     /// <summary>The lock of the copy, for whoever goes on in it.</summary>
     public IDisposable TakeLock()
     {
@@ -167,7 +186,7 @@ internal sealed class MoveCopy : IDisposable
     /// <summary>
     /// Takes the file away again, if this object made it, and a link that never got its name; durable when it returns.
     /// </summary>
-    public void Remove()
+    public override void Remove()
     {
         if (_handle is null)
             return;
@@ -183,7 +202,7 @@ internal sealed class MoveCopy : IDisposable
     }
 
     /// <summary>Closes the copy's handle, and releases the lock unless it was handed on.</summary>
-    public void Dispose()
+    public override void Dispose()
     {
         if (_handle is { } handle)
         {

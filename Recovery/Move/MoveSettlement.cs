@@ -4,13 +4,15 @@ using Pitr.Storage;
 namespace Pitr.Recovery;
 
 /// <summary>
-/// What becomes of the moves that a control file notes: which file won, and what of the others is removed (H19).
+/// What becomes of the moves and compactions that a control file notes: which file won, and what of the others is removed
+/// (H19).
 /// </summary>
 /// <remarks>
 /// At an opening, in this order; the caller writes the control file between
 /// <code>
 ///   SyncFolders   before any datafile is opened: what a name leads to stays so, whatever the power does
-///   Decide        after they were opened: the file that the name leads to, and that opened, is the winner
+///   Decide        after they were opened: the file that the name leads to, and that opened, is the winner; if it is the
+///                 compacted one, the control file names its incarnation from here on (H42)
 ///                 ── control file, durable ──
 ///   Remove        the others, each only if it is provably this datafile's and nobody has it open; their folders synced
 ///                 ── control file without the moves that are settled ──
@@ -63,9 +65,12 @@ internal sealed class MoveSettlement
     }
 
     /// <summary>With the winner of each move whose datafile has opened.</summary>
-    public ControlFile Decide(ControlFile control, Predicate<FileId> hasOpened)
+    /// <param name="control">As it was read.</param>
+    /// <param name="opened">The meta page of a datafile that has opened; null of any other.</param>
+    public ControlFile Decide(ControlFile control, Func<FileId, MetaPage?> opened)
     {
         var moves = ImmutableArray.CreateBuilder<PlannedMove>();
+        Catalogue catalogue = control.Catalogue;
         foreach (PlannedMove move in control.Moves)
         {
             if (control.Catalogue.File(move.FileId) is not { } file)
@@ -74,11 +79,19 @@ internal sealed class MoveSettlement
                 continue;
             }
 
-            if (move.Winner is not null || !hasOpened(move.FileId))
+            if (move.Winner is not null || opened(move.FileId) is not { } meta)
             {
                 moves.Add(move);
                 continue;
             }
+
+            if (meta.Incarnation == move.Incarnation)
+                catalogue = catalogue.WithFile(file with
+                {
+                    Incarnation = meta.Incarnation,
+                    Generation = meta.Generation,
+                    CheckpointLsn = meta.CheckpointLsn,
+                });
 
             string winner = Catalogue.StoredPath(_folder, LinkedName.Resolve(_files, FullPath(file.Path)));
             if (winner == move.Origin || winner == move.To)
@@ -87,7 +100,7 @@ internal sealed class MoveSettlement
                 _told.Add($"Datafile '{file.Name}' lies at '{winner}', where no move was to bring it; nothing is removed.");
         }
 
-        return control with { Moves = moves.ToImmutable() };
+        return control with { Moves = moves.ToImmutable(), Catalogue = catalogue };
     }
 
     /// <summary>
@@ -112,8 +125,9 @@ internal sealed class MoveSettlement
     }
 
     /// <summary>Every name that a move has used; the former file first, a link to it after it.</summary>
-    private IEnumerable<string> Losers(PlannedMove move) =>
-        new[] { move.Origin, move.To, move.From, move.From + MovePlan.AsideSuffix }
+    private IEnumerable<string> Losers(PlannedMove move) => move.Incarnation is not null
+        ? [FullPath(move.Origin + CompactPlan.Suffix)]
+        : new[] { move.Origin, move.To, move.From, move.From + MovePlan.AsideSuffix }
             .Distinct(StringComparer.Ordinal)
             .Select(FullPath);
 
@@ -122,7 +136,7 @@ internal sealed class MoveSettlement
         string folder = DurableReplace.FolderOf(path);
         if (_files.Stat(folder) is not { IsFolder: true })
         {
-            _told.Add($"'{path}' may be left over from a move, but its folder is not there.");
+            _told.Add($"'{path}' may be left over from {WordsOf(move)}, but its folder is not there.");
             return;
         }
 
@@ -130,13 +144,13 @@ internal sealed class MoveSettlement
         {
             if (move.Place != _place && Path.IsPathRooted(Catalogue.StoredPath(_folder, path)))
             {
-                _told.Add($"'{path}' is left as it is: the move began in another folder than this one.");
+                _told.Add($"'{path}' is left as it is: {WordsOf(move)} began in another folder than this one.");
                 return;
             }
 
             if (!(entry.IsSymlink ? IsLinkOf(move, path) : !entry.IsFolder && IsFileOf(move, catalogue, path)))
             {
-                _told.Add($"'{path}' is left as it is: it is not what the move has put there.");
+                _told.Add($"'{path}' is left as it is: it is not what {WordsOf(move)} has put there.");
                 return;
             }
 
@@ -144,11 +158,13 @@ internal sealed class MoveSettlement
                 GentleRemoval.Run(_files, writer, path);
             else
                 _files.Delete(path);
-            _told.Add($"'{path}', left over from a move, was removed.");
+            _told.Add($"'{path}', left over from {WordsOf(move)}, was removed.");
         }
 
         _files.SyncFolder(folder); // also if it is gone: a crash before this sync may bring it back
     }
+
+    private static string WordsOf(PlannedMove move) => move.Incarnation is null ? "a move" : "compacting";
 
     private bool IsLinkOf(PlannedMove move, string path) =>
         LinkedName.Resolve(_files, path) is var target

@@ -2,21 +2,6 @@ using Pitr.Storage;
 
 namespace Pitr.Recovery;
 
-/// <summary>What came of a switch, as far as the disk is concerned.</summary>
-internal abstract record SwitchOutcome
-{
-    /// <summary>The name leads to the copy, durably (by record: as soon as the control file says so).</summary>
-    /// <param name="Handle">The copy, open under the path that it has from now on; and its lock.</param>
-    /// <param name="Lock">See Handle.</param>
-    public sealed record Switched(IFileHandle Handle, IDisposable Lock) : SwitchOutcome;
-
-    /// <summary>The name leads where it led, durably: nothing has happened.</summary>
-    public sealed record NotSwitched(Exception Why) : SwitchOutcome;
-
-    /// <summary>A power loss would decide: nothing may be written to either file until an opening has looked.</summary>
-    public sealed record Unknown(Exception Why) : SwitchOutcome;
-}
-
 /// <summary>Makes the copy the datafile: steps 6 and 7 of <see cref="MovePlan"/>.</summary>
 /// <remarks>
 /// DURABILITY  in this order
@@ -53,7 +38,7 @@ internal static class MoveSwitch
             }
 
             handle ??= files.Open(plan.To, FileOpen.ReadWrite);
-            return new SwitchOutcome.Switched(handle, copy.TakeLock());
+            return new SwitchOutcome.Moved(handle, copy.TakeLock());
         }
         catch (Exception why)
         {

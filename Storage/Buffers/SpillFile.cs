@@ -20,7 +20,7 @@ namespace Pitr.Storage;
 /// THREADS  the worker of one spill at a time writes; <see cref="Pages"/>: any, inside an epoch. FAILURE  after a failed
 /// write or sync nothing is written into it any more; what was published stays readable.
 /// </remarks>
-internal sealed class SpillFile : IDisposable
+internal sealed class SpillFile : IKeptForReaders
 {
     /// <summary>Behind the datafile's path; no datafile may have a name that ends so.</summary>
     public const string Suffix = ".spill";
@@ -84,7 +84,7 @@ internal sealed class SpillFile : IDisposable
         Free.Release(pages);
     }
 
-    /// <summary>Nobody reads it any more: the room on the disk and in the cache is given back, without waiting.</summary>
+    /// <inheritdoc/>
     public void Close()
     {
         Pages.CloseUnread();

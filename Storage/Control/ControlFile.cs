@@ -43,21 +43,25 @@ internal sealed record PromotionIntent(
     Guid RecoveryId, TimelineId Timeline, Lineage Lineage, TimelineId Parent, Lsn ForkLsn, Lsn StartLsn, string Reason);
 
 /// <summary>
-/// A move that was begun: noted before the first byte of the copy, and forgotten when what it left over is gone (H19).
-/// Paths as in the catalogue.
+/// A move that was begun, or a compaction: noted before the first byte of the copy, and forgotten when what it left over
+/// is gone (H19). Paths as in the catalogue.
 /// </summary>
 /// <param name="FileId">The datafile.</param>
 /// <param name="From">The catalogue's path of it when the move began.</param>
-/// <param name="To">Where it goes; equal to <paramref name="From"/> if it comes back to a name that is a link.</param>
+/// <param name="To">Where it goes; equal to <paramref name="From"/> if it comes back to a name that is a link. Of a
+/// compaction: where it lies and stays.</param>
 /// <param name="Place">The database's folder when the move began, by machine and inode: a copy of the folder elsewhere
 /// has the same note, and must not touch the files outside that are its source's.</param>
 /// <param name="LinkedTo">Where its bytes lay when From was a symbolic link; null if they lay there.</param>
 /// <param name="Winner">Where its bytes lie, once that is decided: what else the move names may be removed. Null
 /// before.</param>
+/// <param name="Incarnation">Of the file that takes its place, if it is compacted: until the control file names it, this
+/// says that it is no foreign one (H16). Null for a move.</param>
 internal sealed record PlannedMove(
     FileId FileId, string From, string To, string Place,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LinkedTo = null,
-    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Winner = null)
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Winner = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] Incarnation? Incarnation = null)
 {
     /// <summary>Where its bytes lay when the move began.</summary>
     [JsonIgnore]
@@ -125,6 +129,12 @@ internal sealed record ControlFile
 
     public ImmutableArray<PlannedMove> Moves { get; init; } = [];
 
+    /// <summary>
+    /// Incarnations that were replaced since this was read: what is reported of one of them later is old. Not in the file.
+    /// </summary>
+    [JsonIgnore]
+    public ImmutableHashSet<Incarnation> Replaced { get; init; } = [];
+
     /// <summary>The control file of a database that was just created, without datafiles yet.</summary>
     public static ControlFile ForNew(
         SystemIdentifier system, Lineage lineage, long walSegmentBytes, Lsn startLsn, DateTimeOffset now) => new()
@@ -154,6 +164,16 @@ internal sealed record ControlFile
             return $"its WAL segments have {WalSegmentBytes} bytes";
         return Catalogue.Fault();
     }
+
+    /// <summary>
+    /// What a datafile must be whose meta page was found: what is noted of it, or, if a compaction that was cut off behind
+    /// its rename has left it, the new incarnation that is noted for it, one generation on.
+    /// </summary>
+    public CatalogueFile Expected(CatalogueFile file, Incarnation? found) =>
+        found is { } incarnation && incarnation != file.Incarnation
+        && Moves.Any(move => move.FileId == file.Id && move.Incarnation == incarnation && move.Winner is null)
+            ? file with { Incarnation = incarnation, Generation = file.Generation + 1 }
+            : file;
 
     /// <summary>The file that keeps the redo point back too little (CF3); null if none does.</summary>
     public CatalogueFile? FileBelowRedo() =>

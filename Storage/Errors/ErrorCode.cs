@@ -80,6 +80,14 @@ public enum ErrorCode
     MoveCancelled = 4017,
     /// <summary>The move failed where only an opening can tell which of both files counts.</summary>
     MoveUndecided = 4018,
+    /// <summary>A datafile can't be compacted.</summary>
+    CompactRefused = 4019,
+    /// <summary>The datafile is being compacted already.</summary>
+    CompactUnderWay = 4020,
+    /// <summary>Compacting was cancelled; the datafile is as it was.</summary>
+    CompactCancelled = 4021,
+    /// <summary>Compacting failed where only an opening can tell which of both files counts.</summary>
+    CompactUndecided = 4022,
     /// <summary>A fence's token is not known (any more).</summary>
     FenceUnknown = 4101,
     /// <summary>The fence was broken; the copy is void.</summary>

@@ -75,6 +75,12 @@ internal static class DatafileErrors
             Recover)
         { Path = path, Offset = (long)page * PageLayout.PageBytes };
 
+    public static DamageException CompactedDiffers(string path, string what) =>
+        new(ErrorCode.PageChecksum,
+            $"The compacted file '{path}' is not what was written there. {what}",
+            "Look at that disk; the file was removed, and the datafile is as it was.")
+        { Path = path };
+
     public static StorageFailedException WriteFailed(string path, Exception inner) =>
         new(ErrorCode.DatafileWriteFailed,
             $"A write or sync of datafile '{path}' failed; nothing is written to it any more.",

@@ -22,10 +22,12 @@ internal sealed class FlushEpoch(EpochTable epochs) : IDisposable
         _hold = epochs.Hold();
     }
 
-    /// <summary>Writes while the epoch is left.</summary>
-    public void Outside(PacedWriter writer, IFileHandle handle, long offset, ReadOnlySpan<byte> bytes)
+    /// <summary>Writes while the epoch is left, and waits there before it if the caller has a pace of its own.</summary>
+    public void Outside(
+        PacedWriter writer, IFileHandle handle, long offset, ReadOnlySpan<byte> bytes, Action<int>? before)
     {
         Dispose();
+        before?.Invoke(bytes.Length);
         writer.Write(handle, offset, bytes);
         _hold = epochs.Hold();
         _isLeft = false;

@@ -48,6 +48,9 @@ internal sealed unsafe class FlushSink : IPageSink, IDisposable
     /// <summary>Pages written so far.</summary>
     public long WrittenPages { get; private set; }
 
+    /// <summary>Called with the bytes of each write before it, outside of the epoch: the caller's own pace.</summary>
+    public Action<int>? BeforeWrite { get; init; }
+
     /// <inheritdoc/>
     public uint Allocate()
     {
@@ -120,7 +123,7 @@ internal sealed unsafe class FlushSink : IPageSink, IDisposable
                 to++;
             var bytes = new ReadOnlySpan<byte>(
                 _buffer + (long)from * PageLayout.PageBytes, (to - from) * PageLayout.PageBytes);
-            _epoch.Outside(_writer, _handle, (long)_numbers[from] * PageLayout.PageBytes, bytes);
+            _epoch.Outside(_writer, _handle, (long)_numbers[from] * PageLayout.PageBytes, bytes, BeforeWrite);
             for (int i = from; i < to; i++)
                 _pages.Install(_numbers[i], PageAt(i));
             from = to;

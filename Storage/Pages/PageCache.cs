@@ -97,6 +97,7 @@ internal sealed unsafe class PageCache : IDisposable
     /// <summary>Frees all memory. Every file has to be closed before.</summary>
     public void Dispose()
     {
+        Epochs.AwaitAll(); // files that were closed without waiting end with it
         lock (_lock)
         {
             if (_disposed)
@@ -105,7 +106,6 @@ internal sealed unsafe class PageCache : IDisposable
                 _files.TrueForAll(file => file is null), "C2", "the page cache is closed before its files.");
             _disposed = true;
         }
-        Epochs.AwaitAll();
         lock (_lock)
             _frames.Dispose();
     }

@@ -13,9 +13,10 @@ internal static class MoveCheck
     public static string OwnPrefix(string folder) => Path.GetFileName(folder) + "-";
 
     public static bool IsOfMove(string name) => name.EndsWith(Ending, StringComparison.Ordinal)
-        || name.EndsWith(MovePlan.AsideSuffix, StringComparison.Ordinal);
+        || name.EndsWith(MovePlan.AsideSuffix, StringComparison.Ordinal)
+        || name.EndsWith(CompactPlan.Suffix, StringComparison.Ordinal);
 
-    /// <summary>After an opening no move is under way, and each datafile has one file.</summary>
+    /// <summary>After an opening no move and no compacting is under way, and each datafile has one file.</summary>
     public static void NothingIsLeft(SimulatedDisk disk, string folder, ControlFile control)
     {
         if (!control.Moves.IsEmpty)
@@ -50,7 +51,10 @@ internal static class MoveCheck
     {
         foreach (PlannedMove move in control.Moves)
         {
-            foreach (string stored in (string[])[move.To, move.From + MovePlan.AsideSuffix])
+            string[] copies = move.Incarnation is null
+                ? [move.To, move.From + MovePlan.AsideSuffix]
+                : [move.Origin + CompactPlan.Suffix];
+            foreach (string stored in copies)
             {
                 string path = Catalogue.FullPath(folder, stored);
                 if (disk.Stat(path) is { IsSymlink: false } && KindOf(disk, path) == DatafileKind.Datafile)

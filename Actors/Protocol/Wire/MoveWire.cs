@@ -3,7 +3,7 @@ using W = Pitr.Actors.Wire;
 
 namespace Pitr.Actors;
 
-/// <summary>The wire's forms of moves.</summary>
+/// <summary>The wire's forms of moves and of compacting.</summary>
 internal static class MoveWire
 {
     /// <summary>All of them.</summary>
@@ -45,6 +45,31 @@ internal static class MoveWire
             "folder-drained.1",
             m => new W.FolderDrained { RequestId = m.RequestId, Results = { m.Results.Select(ToWire) } },
             w => new FolderDrained(w.RequestId, [.. w.Results.Select(FromWire)])),
+        WireEntry.Of<CompactDatafile, W.CompactDatafile>(
+            "compact-datafile.1",
+            m =>
+            {
+                var wire = new W.CompactDatafile { RequestId = m.RequestId, Datafile = m.Datafile };
+                if (m.BytesPerSecondMax is { } rate)
+                    wire.BytesPerSecondMax = rate;
+                return wire;
+            },
+            w => new CompactDatafile(
+                w.RequestId, w.Datafile, w.HasBytesPerSecondMax ? w.BytesPerSecondMax : null)),
+        WireEntry.Of<DatafileCompacted, W.DatafileCompacted>(
+            "datafile-compacted.1",
+            m => new W.DatafileCompacted
+            {
+                RequestId = m.RequestId,
+                Datafile = m.Result.Datafile,
+                Path = m.Result.Path,
+                BytesBefore = m.Result.BytesBefore,
+                BytesAfter = m.Result.BytesAfter,
+                Seconds = m.Result.Seconds,
+                FencedSeconds = m.Result.FencedSeconds,
+            },
+            w => new DatafileCompacted(w.RequestId, new CompactResult(
+                w.Datafile, w.Path, w.BytesBefore, w.BytesAfter, w.Seconds, w.FencedSeconds))),
     ];
 
     private static W.MoveResult ToWire(MoveResult result) => new()

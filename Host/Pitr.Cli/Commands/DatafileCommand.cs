@@ -5,15 +5,16 @@ using Spectre.Console;
 
 namespace Pitr.Cli;
 
-/// <summary><c>pitr datafile create|list|move|recover|drop</c>.</summary>
+/// <summary><c>pitr datafile create|list|move|compact|recover|drop</c>.</summary>
 internal static class DatafileCommand
 {
     public static Command Create(CliContext cli)
     {
-        var command = new Command("datafile", "Create, list, move, recover and drop datafiles.");
+        var command = new Command("datafile", "Create, list, move, compact, recover and drop datafiles.");
         command.Subcommands.Add(CreateVerb(cli));
         command.Subcommands.Add(ListVerb(cli));
         command.Subcommands.Add(MoveVerb(cli));
+        command.Subcommands.Add(CompactVerb(cli));
         command.Subcommands.Add(RecoverVerb(cli));
         command.Subcommands.Add(DropVerb(cli));
         return command;
@@ -51,8 +52,7 @@ internal static class DatafileCommand
     {
         Argument<string> name = CliContext.ArgumentOf("NAME", "The datafile's name.", TextForms.Name);
         var file = new Argument<string>("FILE") { Description = "The file that it becomes; nothing may be there yet." };
-        Option<long?> rate =
-            CliContext.OptionOf<long?>("--rate", "SIZE", "Bytes a second at most.", text => TextForms.Size(text));
+        Option<long?> rate = Rate();
         var noSymlink = new Option<bool>("--no-symlink")
         {
             Description = "Note the new path in the database; else a symbolic link under the former one leads there.",
@@ -115,6 +115,30 @@ internal static class DatafileCommand
                 return Answer.Line(json => JsonShapes.RecoveredDatafile(json, result), TextShapes.Recovered(result));
             });
     }
+
+    private static Command CompactVerb(CliContext cli)
+    {
+        Argument<string> name = CliContext.ArgumentOf("NAME", "The datafile's name.", TextForms.Name);
+        Option<long?> rate = Rate();
+        return cli.TargetVerb(
+            "compact", "Make a datafile anew with its live pages only, while it is in use.", [name, rate],
+            async (target, parsed, cancellationToken) =>
+            {
+                using var progress = new ProgressLine(cli.Console);
+                CompactResult done = await target.CompactAsync(
+                    new CompactRequest
+                    {
+                        Datafile = parsed.GetRequiredValue(name),
+                        BytesPerSecondMax = parsed.GetValue(rate),
+                        Progress = progress,
+                    },
+                    cancellationToken).ConfigureAwait(false);
+                return Answer.Line(json => JsonShapes.Compact(json, done), TextShapes.Compacted(done));
+            });
+    }
+
+    private static Option<long?> Rate() =>
+        CliContext.OptionOf<long?>("--rate", "SIZE", "Bytes a second at most.", text => TextForms.SizePerSecond(text));
 
     private static Command DropVerb(CliContext cli)
     {

@@ -16,7 +16,7 @@ internal static class DrainCommand
             Required = true,
         };
         Option<long?> rate = CliContext.OptionOf<long?>(
-            "--rate", "SIZE", "Bytes a second at most, for all of them together.", text => TextForms.Size(text));
+            "--rate", "SIZE", "Bytes a second at most, for all of them together.", text => TextForms.SizePerSecond(text));
         return cli.TargetVerb(
             "drain", "Move every datafile of a folder while they are in use.", [folder, to, rate],
             async (target, parsed, cancellationToken) =>

@@ -179,6 +179,18 @@ internal static class JsonShapes
         json.WriteEndObject();
     }
 
+    public static void Compact(Utf8JsonWriter json, CompactResult done)
+    {
+        json.WriteStartObject();
+        json.WriteString("datafile", done.Datafile);
+        json.WriteString("path", done.Path);
+        json.WriteNumber("bytesBefore", done.BytesBefore);
+        json.WriteNumber("bytesAfter", done.BytesAfter);
+        json.WriteNumber("seconds", Seconds(done.Seconds));
+        json.WriteNumber("fencedSeconds", Seconds(done.FencedSeconds));
+        json.WriteEndObject();
+    }
+
     public static void Restore(Utf8JsonWriter json, RestoreResult result)
     {
         json.WriteStartObject();

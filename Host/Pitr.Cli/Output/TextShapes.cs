@@ -34,6 +34,11 @@ internal static class TextShapes
         + Seconds(result.Seconds)
         + string.Concat(result.Findings.Select(finding => $"\nnote: {finding}"));
 
+    /// <summary>A datafile that was compacted.</summary>
+    public static string Compacted(CompactResult done) =>
+        $"datafile {done.Datafile} compacted: {Bytes(done.BytesBefore)} before, {Bytes(done.BytesAfter)} now, in "
+        + $"{Seconds(done.Seconds)}, fenced for {Seconds(done.FencedSeconds)}";
+
     /// <summary>A table of plain texts; the last column gives way where a terminal is too narrow.</summary>
     public static Spectre.Console.Table Rows(string[] columns, IEnumerable<string[]> rows)
     {

@@ -13,6 +13,11 @@ internal static partial class TextForms
     /// <summary>Bytes: a number, or one followed by KiB, MiB, GiB or TiB.</summary>
     public static long Size(string text) => SettingForms.Size(text);
 
+    /// <summary>Bytes a second: a size that is more than zero.</summary>
+    public static long SizePerSecond(string text) => Size(text) is > 0 and var bytes
+        ? bytes
+        : throw new FormatException("A rate of 0 bytes a second would never end. Leave it out for none.");
+
     /// <summary>A length of time: a number with ms, s, m, h or d; more than zero.</summary>
     public static TimeSpan Duration(string text) => SettingForms.Duration(text);
 

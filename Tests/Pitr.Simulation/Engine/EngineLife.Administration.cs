@@ -191,6 +191,27 @@ internal sealed partial class EngineLife
             throw new SimulationFailure($"A copy of {grant.Path} was certified after its holder had died (F4).");
     }
 
+    /// <summary>A datafile is made anew in its place, while whoever has a snapshot of it reads on; some change their mind.</summary>
+    private async Task CompactAsync(ClientRandom random)
+    {
+        while (!IsOver && _writersLeft > 0)
+        {
+            await _world.Delay(random.Time(5000));
+            if (IsOver)
+                return;
+            string file = random.Of(_database.Datafiles).Name;
+            using var changed = new CancellationTokenSource();
+            Task<CompactResult> compact = _database.CompactAsync(new CompactRequest { Datafile = file }, changed.Token);
+            if (random.Chance(15))
+            {
+                await _world.Delay(random.Time(20));
+                changed.Cancel(); // at once: its async form goes on outside of the world
+            }
+
+            await TryAsync($"compact {file}", () => compact);
+        }
+    }
+
     /// <summary>A file that was dropped: then the fence has ended before, and its token proves nothing.</summary>
     private async Task<bool> IsGoneAsync(FenceGrant grant)
     {

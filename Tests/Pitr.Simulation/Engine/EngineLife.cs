@@ -100,6 +100,7 @@ internal sealed partial class EngineLife
             "ddl" => ChangeCatalogueAsync,
             "fences" => FenceAsync,
             "moves" => MoveAsync,
+            "compacts" => CompactAsync,
             "maintenance" => MaintainAsync,
             "backups" => BackUpAsync,
             "tars" => MakeTarsAsync,
@@ -149,7 +150,8 @@ internal sealed partial class EngineLife
         || (_stage.Settings.Disk.SlowPercent > 0 && refused.Code == ErrorCode.TimedOut)
         || refused.Code is ErrorCode.TableUnknown or ErrorCode.DatafileUnknown or ErrorCode.SnapshotTooOld
             or ErrorCode.FenceBroken or ErrorCode.FenceUnknown or ErrorCode.DatafileFenced
-            or ErrorCode.MoveRefused or ErrorCode.MoveUnderWay or ErrorCode.MoveCancelled;
+            or ErrorCode.MoveRefused or ErrorCode.MoveUnderWay or ErrorCode.MoveCancelled
+            or ErrorCode.CompactUnderWay or ErrorCode.CompactCancelled;
 
     // ---- the end ---------------------------------------------------------------------------------------
 

@@ -7,7 +7,10 @@ internal sealed record EngineLimits(int Lives, IReadOnlyList<string> Without)
 {
     /// <summary>Kinds of clients beside the writers, who always stay.</summary>
     public static readonly string[] Kinds =
-        ["transactions", "reader", "ddl", "fences", "moves", "maintenance", "backups", "tars", "mending", "trouble"];
+        [
+            "transactions", "reader", "ddl", "fences", "moves", "compacts", "maintenance", "backups", "tars", "mending",
+            "trouble",
+        ];
 
     public static readonly EngineLimits None = new(3, []);
 

@@ -45,6 +45,7 @@ internal sealed class StepLife
             (4, () => scene.FencedFile() is { } fenced ? new StepSpill(scene, fenced) : null),
             (settings.TarWeight, () => new StepTar(scene)),
             (settings.HasArchive && settings.BackupWeight > 0 ? 1 : 0, () => new StepExpire(scene)),
+            (3, () => new StepCompact(scene, scene.AnyFile())),
         ];
         if (settings.Without.Length > 0)
         {

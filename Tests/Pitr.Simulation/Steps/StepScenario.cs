@@ -93,6 +93,21 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
                 life.RunToEnd(new StepTar(scene, voidPercent: i * 50));
             }
         }),
+        new("compact", Small, static (life, scene) =>
+        {
+            StepFile main = scene.Engine.File(FileId.Main)!;
+            Commits(life, scene, 3);
+            for (int i = 0; i < 3; i++)
+            {
+                life.Start(new StepSnapshot(scene));
+                if (i == 1)
+                    life.RunToEnd(new StepMove(scene, main));
+                life.RunToEnd(new StepCompact(scene, main));
+                Commits(life, scene, 2);
+                life.RunToEnd(new StepCheckpoint(scene));
+                life.Settle();
+            }
+        }),
         new("large", Small with { HugeValueBytes = 0, ValueBytes = 30_000 }, static (life, scene) => Commits(life, scene, 6)),
         new("shipping", Archived, static (life, scene) =>
         {

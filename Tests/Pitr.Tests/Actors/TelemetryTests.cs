@@ -50,6 +50,7 @@ public sealed partial class TelemetryTests : IDisposable
         await database.MoveAsync(new MoveRequest { Datafile = "main", Path = Path.Combine(_home, "moved.pitr") });
         await Assert.ThrowsAnyAsync<PitrException>(() => database.MoveAsync(
             new MoveRequest { Datafile = "main", Path = Path.Combine(_home, "moved.pitr") }));
+        await database.CompactAsync(new CompactRequest { Datafile = "main" });
         listener.RecordObservableInstruments();
 
         Assert.NotEmpty(Of("pitr.flush.duration", ("pitr.datafile", "main"), ("pitr.outcome", "ended")));
@@ -57,6 +58,7 @@ public sealed partial class TelemetryTests : IDisposable
         Assert.NotEmpty(Of("pitr.backup.duration", ("pitr.outcome", "ended")));
         Assert.Single(Of("pitr.move.duration", ("pitr.datafile", "main"), ("pitr.outcome", "ended")));
         Assert.Single(Of("pitr.move.duration", ("pitr.datafile", "main"), ("pitr.outcome", "failed")));
+        Assert.Single(Of("pitr.compact.duration", ("pitr.datafile", "main"), ("pitr.outcome", "ended")));
         Assert.Contains(_seen, seen => seen.Name == "pitr.archive.lag" && seen.Has("pitr.store", Path.Combine(_home, "archive")));
         Assert.Equal(0, Last("pitr.archive.failing"));
         await database.ShutdownAsync(); // ships to the last record

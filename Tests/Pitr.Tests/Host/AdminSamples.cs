@@ -86,6 +86,9 @@ internal static class AdminSamples
             new MoveDatafile(10, "main", "/data/main.pitr", true, 1024),
             new MoveDatafile(10, "main", "/data/main.pitr", false, null),
             new DatafileMoved(10, new MoveResult("main", "/db/main.pitr", "/data/main.pitr", 81920, 1.5, 0.25)),
+            new CompactDatafile(12, "main", 1024),
+            new CompactDatafile(12, "main", null),
+            new DatafileCompacted(12, new CompactResult("main", "/db/main.pitr", 81920, 16384, 1.5, 0.25)),
             new DrainFolder(11, "/data/1", "/data/2", 1024),
             new DrainFolder(11, "/data/1", "/data/2", null),
             new FolderDrained(

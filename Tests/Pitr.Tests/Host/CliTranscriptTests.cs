@@ -37,6 +37,7 @@ public sealed partial class CliTranscriptTests : IDisposable
             "restore-point good",
             "fence orders --lease 1m --reason test", "status", "unfence orders",
             "datafile move orders moved-orders --rate 100MiB", "datafile move orders moved-orders",
+            "datafile compact orders --rate 100MiB", "datafile compact nope", "datafile compact orders --rate 0",
             "datafile move nope elsewhere", "drain db --to elsewhere", "drain db --to .", "table drop t", "datafile drop orders",
             "get t k",
             "switch-wal", "archive status", "shutdown",

@@ -62,6 +62,10 @@ public sealed class HostBadInputTests : IAsyncLifetime, IAsyncDisposable
     [InlineData(ExitCodes.Refused, "/elsewhere", "datafile", "move", "b", "/data2/../elsewhere/b.pitr")]
     [InlineData(ExitCodes.Failed, "/small", "datafile", "move", "b", "/small/b.pitr")] // full, found before the copy
     [InlineData(ExitCodes.Usage, "is not a SIZE", "datafile", "move", "b", Target, "--rate", "fast")]
+    [InlineData(ExitCodes.Usage, "A rate of 0", "datafile", "move", "b", Target, "--rate", "0")]
+    [InlineData(ExitCodes.NotFound, "There is no datafile 'none'", "datafile", "compact", "none")]
+    [InlineData(ExitCodes.Usage, "A rate of 0", "datafile", "compact", "b", "--rate", "0")]
+    [InlineData(ExitCodes.Usage, "is not a NAME", "datafile", "compact", "../b")]
     [InlineData(ExitCodes.Refused, "/nowhere", "drain", "/db", "--to", "/nowhere")]
     [InlineData(ExitCodes.Refused, "/elsewhere", "drain", "/db", "--to", "/elsewhere")]
     [InlineData(ExitCodes.Refused, "/elsewhere", "datafile", "create", "c", "--path", "/elsewhere/c.pitr")]
@@ -132,6 +136,7 @@ public sealed class HostBadInputTests : IAsyncLifetime, IAsyncDisposable
     [InlineData("datafile", "create", "c")]
     [InlineData("datafile", "drop", "b")]
     [InlineData("datafile", "move", "b", Target)]
+    [InlineData("datafile", "compact", "b")]
     [InlineData("drain", "/db", "--to", "/data2")]
     [InlineData("table", "create", "u")]
     [InlineData("table", "drop", "t")]

@@ -45,6 +45,7 @@ public sealed class HostVerbsTests : IDisposable
             ("end-backup orders", "\"holdersRemaining\":0"),
             ($"datafile move orders {outside}/orders.pitr", "\"fencedSeconds\":"),
             ($"datafile move orders {further}/orders.pitr --no-symlink --rate 100MiB", "\"fencedSeconds\":"),
+            ("datafile compact orders --rate 100MiB", "\"bytesAfter\":"),
             ($"drain {further} --to {outside}", $"\"to\":\"{outside}/orders.pitr\""),
             ($"backup --to {archive} --rate 100MiB", "\"backupId\":"),
             ("pgtar -f set.tar", ""),

@@ -195,6 +195,17 @@ internal sealed class MemoryTarget : IDatabaseTarget
         DatafileRecoveryRequest request, CancellationToken cancellationToken) =>
         throw new RefusedException(ErrorCode.DatafileServes, "It serves.", "Leave it.");
 
+    public CompactRequest? LastCompact { get; private set; }
+
+    public Task<CompactResult> CompactAsync(CompactRequest request, CancellationToken cancellationToken)
+    {
+        LastCompact = request;
+        if (request.Datafile != "main")
+            throw EngineErrors.DatafileUnknown(request.Datafile);
+        request.Progress?.Report(new JobProgress("compacting", 8192, 16384));
+        return Task.FromResult(new CompactResult(request.Datafile, "/db/main.pitr", 81920, 16384, 1.5, 0.25));
+    }
+
     public async Task<IReadOnlyList<MoveResult>> DrainAsync(DrainRequest request, CancellationToken cancellationToken)
     {
         LastDrain = request;

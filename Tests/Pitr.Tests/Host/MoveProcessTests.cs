@@ -5,8 +5,8 @@ using System.Text;
 namespace Pitr.Tests;
 
 /// <summary>
-/// <c>pitr serve</c> ends in the middle of a move, by SIGKILL or SIGTERM: the next start finds one datafile, whole, and
-/// nothing else of it (H19).
+/// <c>pitr serve</c> ends in the middle of a move or of compacting, by SIGKILL or SIGTERM: the next start finds one
+/// datafile, whole, and nothing else of it (H19, H42).
 /// </summary>
 public sealed class MoveProcessTests : IDisposable
 {
@@ -52,6 +52,39 @@ public sealed class MoveProcessTests : IDisposable
         }
 
         await RequireOneDatafileAsync(Path.Combine(_home, "disk", "last.pitr"), "");
+    }
+
+    /// <summary>H16, H19, H42: the same of compacting, in which the datafile stays in its place.</summary>
+    [Fact]
+    public async Task Compacting_whose_engine_is_killed_leaves_one_datafile_and_the_next_one_ends()
+    {
+        await BeginAsync();
+        string place = PlaceOfMain();
+        int cutOff = 0;
+        for (int round = 0; round < 4; round++)
+        {
+            await using (ServeProcess serve = await ServeProcess.StartAsync(_home, "db"))
+            {
+                Task<Outcome> compact = PitrProcess.RunAsync(
+                    _home, "datafile", "compact", "main", "--rate", "4MiB", "--host", serve.Host);
+                await UntilAsync(
+                    () => compact.IsCompleted || File.Exists(place + ".compacting"), "the new file is there");
+                await Task.WhenAny(compact, Task.Delay(_random.Next(0, 900)));
+                await serve.KillAsync();
+                cutOff += (await compact).ExitCode == 0 ? 0 : 1;
+            }
+
+            await RequireOneDatafileAsync(place, place);
+        }
+
+        Assert.True(cutOff > 0, $"seed {_seed}: each had ended before its engine was killed.");
+        await using (ServeProcess serve = await ServeProcess.StartAsync(_home, "db"))
+        {
+            await PitrProcess.MustAsync(_home, "datafile", "compact", "main", "--host", serve.Host);
+            Assert.Equal(0, await serve.TerminateAsync());
+        }
+
+        await RequireOneDatafileAsync(place, place);
     }
 
     /// <summary>An orderly end does not leave a move by half, whether it waits for it or gives it up.</summary>

@@ -129,6 +129,7 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
             () => remote.RenewFenceAsync(MemoryTarget.FenceId, TimeSpan.FromMinutes(1), None),
             () => remote.MoveAsync(new MoveRequest { Datafile = "main", Path = "/x" }, None),
             () => remote.DrainAsync(new DrainRequest { Folder = "/db", To = "/x" }, None),
+            () => remote.CompactAsync(new CompactRequest { Datafile = "main" }, None),
             () => ((IDatabaseTarget)remote).KeepSetAsync("a tar", None),
             () => remote.BackupAsync(new BackupRequest { Store = "/backups" }, None),
             () => remote.PutAsync("t", "b"u8.ToArray(), "2"u8.ToArray(), None),
@@ -191,6 +192,21 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         Assert.Equal("20261122T140500Z", backup.BackupId);
         Assert.Equal([new JobProgress("copying", 1, 2)], reported);
         Assert.Equal((3, 5L), (_engine.LastBackup!.Jobs, _engine.LastBackup.BytesPerSecondMax));
+    }
+
+    [Fact]
+    public async Task Compacting_reaches_the_engine_as_it_was_asked_for()
+    {
+        await using PitrAdmin remote = await _server.ConnectAsync();
+        var reported = new List<JobProgress>();
+        CompactResult done = await remote.CompactAsync(
+            new CompactRequest { Datafile = "main", BytesPerSecondMax = 7, Progress = new Reports(reported) }, None);
+        Assert.Equal(new CompactResult("main", "/db/main.pitr", 81920, 16384, 1.5, 0.25), done);
+        Assert.Equal([new JobProgress("compacting", 8192, 16384)], reported);
+        Assert.Equal(7, _engine.LastCompact!.BytesPerSecondMax);
+        NotFoundException unknown = await Assert.ThrowsAsync<NotFoundException>(
+            () => remote.CompactAsync(new CompactRequest { Datafile = "nope" }, None));
+        Assert.Equal(ErrorCode.DatafileUnknown, unknown.Code);
     }
 
     [Fact]

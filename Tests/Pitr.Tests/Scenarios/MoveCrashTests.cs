@@ -7,6 +7,7 @@ namespace Pitr.Tests;
 /// <summary>
 /// A move of each kind that ends at any operation on the disk, by power loss or a kill, while a writer commits: the next
 /// opening finds exactly one datafile, whole, with every acknowledged commit, and nothing else of it (H17, H18, H19, H20).
+/// The same of compacting, after whose rename the control file still names the former incarnation (H16, H42).
 /// </summary>
 /// <remarks>PITR_SWEEP=1 opens what is left at each operation instead of some.</remarks>
 public sealed class MoveCrashTests
@@ -29,6 +30,10 @@ public sealed class MoveCrashTests
     [InlineData(MoveCase.RecordFromLink, false)]
     [InlineData(MoveCase.FromOutside, true)]
     [InlineData(MoveCase.FromOutside, false)]
+    [InlineData(MoveCase.Compact, true)]
+    [InlineData(MoveCase.Compact, false)]
+    [InlineData(MoveCase.CompactLinked, true)]
+    [InlineData(MoveCase.CompactLinked, false)]
     public async Task A_move_that_ends_at_any_operation_leaves_one_datafile_whole_and_no_stray(
         MoveCase move, bool isPowerLoss)
     {
@@ -45,6 +50,8 @@ public sealed class MoveCrashTests
     [InlineData(MoveCase.LinkAgain)]
     [InlineData(MoveCase.Back)]
     [InlineData(MoveCase.RecordFromLink)]
+    [InlineData(MoveCase.Compact)]
+    [InlineData(MoveCase.CompactLinked)]
     public async Task An_opening_after_a_move_that_was_cut_off_may_be_cut_off_itself(MoveCase move)
     {
         IReadOnlyList<Left> all = await EndsOfAsync(move, isPowerLoss: false, copiesEach: 1);
@@ -77,6 +84,7 @@ public sealed class MoveCrashTests
     [InlineData(MoveCase.LinkAgain, "move-link-again.txt")]
     [InlineData(MoveCase.Back, "move-back.txt")]
     [InlineData(MoveCase.RecordFromLink, "move-by-record.txt")]
+    [InlineData(MoveCase.Compact, "compact.txt")]
     public async Task A_move_takes_these_steps_in_this_order(MoveCase move, string golden)
     {
         await using MoveLab lab = await MoveLab.CreateAsync(move);

@@ -4,7 +4,7 @@ using Pitr.Storage;
 
 namespace Pitr.Tests;
 
-/// <summary>The ways in which a datafile comes from one place to another.</summary>
+/// <summary>The ways in which a datafile comes from one place to another, or is made anew in its place.</summary>
 public enum MoveCase
 {
     /// <summary>From its name: a link stays there.</summary>
@@ -24,6 +24,12 @@ public enum MoveCase
 
     /// <summary>Its name lies outside the database's folder, where no other sync makes it durable.</summary>
     FromOutside,
+
+    /// <summary>Compacted where it lies, under its name.</summary>
+    Compact,
+
+    /// <summary>It was moved before: compacted where its link leads to.</summary>
+    CompactLinked,
 }
 
 /// <summary>
@@ -55,9 +61,11 @@ internal sealed class MoveLab : IAsyncDisposable
     public static string TargetOf(MoveCase move) => move switch
     {
         MoveCase.LinkAgain or MoveCase.RecordFromLink or MoveCase.FromOutside => Second,
-        MoveCase.Back => Name,
+        MoveCase.Back or MoveCase.Compact => Name,
         _ => First,
     };
+
+    private static bool IsCompact(MoveCase move) => move is MoveCase.Compact or MoveCase.CompactLinked;
 
     public static MoveRequest RequestOf(MoveCase move) => new()
     {
@@ -82,7 +90,11 @@ internal sealed class MoveLab : IAsyncDisposable
         for (int i = 0; i < RowsBefore; i++)
             await lab.PutNextAsync(i % 50 == 0 ? 9000 : 100);
         await database.CheckpointAsync().WaitAsync(TestDatabase.Patience);
-        if (move is MoveCase.LinkAgain or MoveCase.Back or MoveCase.RecordFromLink)
+        for (int i = 0; i < RowsBefore && IsCompact(move); i++) // what they free stays in the file
+            await lab.PutAsync(i, i % 50 == 0 ? 9000 : 110);
+        if (IsCompact(move))
+            await database.CheckpointAsync().WaitAsync(TestDatabase.Patience);
+        if (move is MoveCase.LinkAgain or MoveCase.Back or MoveCase.RecordFromLink or MoveCase.CompactLinked)
             await database.MoveAsync(RequestOf(MoveCase.ByLink)).WaitAsync(TestDatabase.Patience);
         await lab.PutNextAsync(100);
         disk.SyncAll();
@@ -90,30 +102,32 @@ internal sealed class MoveLab : IAsyncDisposable
         return lab;
     }
 
-    public Task<MoveResult> MoveAsync(MoveCase move) =>
-        Database.MoveAsync(RequestOf(move)).WaitAsync(TestDatabase.Patience);
+    public Task MoveAsync(MoveCase move) => IsCompact(move)
+        ? Database.CompactAsync(new CompactRequest { Datafile = "b" }).WaitAsync(TestDatabase.Patience)
+        : Database.MoveAsync(RequestOf(move)).WaitAsync(TestDatabase.Patience);
 
     /// <summary>Moves while a writer commits one row after the other.</summary>
-    public async Task<MoveResult> MoveUnderLoadAsync(MoveCase move)
+    public async Task MoveUnderLoadAsync(MoveCase move)
     {
         Task load = Task.Run(async () =>
         {
             while (!_enough.IsCancellationRequested)
                 await PutNextAsync(100);
         });
-        MoveResult result = await MoveAsync(move);
+        await MoveAsync(move);
         await _enough.CancelAsync();
         await load.WaitAsync(TestDatabase.Patience);
-        return result;
     }
 
     public async Task PutNextAsync(int valueBytes)
     {
         int next = _acknowledged;
-        await Database.PutAsync(Database.GetTable("rows"), Key(next), Value(next, valueBytes)).AsTask()
-            .WaitAsync(TestDatabase.Patience);
+        await PutAsync(next, valueBytes);
         Volatile.Write(ref _acknowledged, next + 1);
     }
+
+    private Task<CommitResult> PutAsync(int row, int valueBytes) => Database
+        .PutAsync(Database.GetTable("rows"), Key(row), Value(row, valueBytes)).AsTask().WaitAsync(TestDatabase.Patience);
 
     /// <summary>
     /// Opens what is left: every acknowledged row is there, at most the one under way beyond; the datafile lies at its
@@ -163,9 +177,9 @@ internal sealed class MoveLab : IAsyncDisposable
         IEnumerable<string> others = before.Where(line => !line.Contains("b.pitr", StringComparison.Ordinal));
         string[] own = move switch
         {
-            MoveCase.ByLink => [$"{Name} -> {First}", First],
+            MoveCase.ByLink or MoveCase.CompactLinked => [$"{Name} -> {First}", First],
             MoveCase.LinkAgain => [$"{Name} -> {Second}", Second],
-            MoveCase.Back => [Name],
+            MoveCase.Back or MoveCase.Compact => [Name],
             MoveCase.ByRecord => [First],
             MoveCase.RecordFromLink => [Second],
             MoveCase.FromOutside => [$"{First} -> {Second}", Second],

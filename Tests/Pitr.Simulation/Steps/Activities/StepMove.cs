@@ -14,7 +14,7 @@ internal sealed class StepMove(StepScene scene, StepFile file, string? into = nu
     private readonly StepFence _fence = new(scene, file, lasts: 0);
     private MoveCopy? _copy;
     private bool _isSwitched;
-    private SwitchOutcome.Switched? _switched;
+    private SwitchOutcome.Done? _switched;
 
     public override IEnumerable<Turn> Run()
     {
@@ -73,8 +73,7 @@ internal sealed class StepMove(StepScene scene, StepFile file, string? into = nu
 
     public override void LetGo()
     {
-        _switched?.Handle.Dispose();
-        _switched?.Lock.Dispose();
+        _switched?.LetGo();
         _copy?.Dispose();
         (_switched, _copy) = (null, null);
     }
@@ -91,7 +90,7 @@ internal sealed class StepMove(StepScene scene, StepFile file, string? into = nu
             yield break;
         }
 
-        if (outcome is not SwitchOutcome.Switched switched)
+        if (outcome is not SwitchOutcome.Done switched)
         {
             LetGo();
             Scene.IsCritical = false;
@@ -106,7 +105,7 @@ internal sealed class StepMove(StepScene scene, StepFile file, string? into = nu
         if (plan.Way != MoveWay.ByReturn && Scene.Disk.Stat(plan.Origin) is { IsSymlink: false }
             && !file.Fenced.AsSpan().SequenceEqual(Scene.Disk.ReadAll(plan.Origin)))
             throw new SimulationFailure($"Datafile {file.Name} changed while it was moved (D3, I6, H20).");
-        file.File.GoOnIn(switched.Handle, switched.Lock);
+        switched.GoOn(file.File);
         (_switched, _isSwitched) = (null, true);
         _copy!.Dispose();
         _copy = null;

@@ -1,0 +1,85 @@
+using Pitr.Storage;
+using Pitr.Wal;
+
+namespace Pitr.Recovery;
+
+/// <summary>
+/// A copy of a still datafile, proven, that is to take its place: what a mover has made, and what the datafile's own actor
+/// switches to (H20).
+/// </summary>
+/// <remarks>THREADS  one at a time: the mover's worker, then, with the switch, the datafile's.</remarks>
+internal abstract class SwitchableCopy : IDisposable
+{
+    public abstract FileId FileId { get; }
+
+    /// <summary>The datafile's name in the database, for messages.</summary>
+    public abstract string Datafile { get; }
+
+    /// <summary>Where the datafile will lie; absolute.</summary>
+    public abstract string To { get; }
+
+    /// <summary>True if nothing but the control file's replacement makes the copy the datafile.</summary>
+    public abstract bool IsSwitchedByRecord { get; }
+
+    /// <summary>What is logged before the switch; null: nothing.</summary>
+    /// <param name="folder">The database's.</param>
+    public abstract WalEvent? Record(string folder);
+
+    /// <summary>
+    /// Makes the copy the datafile, on a worker, while the datafile is still and its fence can't break. After a failure
+    /// the name is looked at: only if it leads where it led, and that is durable, nothing has happened.
+    /// </summary>
+    public abstract SwitchOutcome Switch();
+
+    /// <summary>What the datafile reports when nobody knows which file its name leads to.</summary>
+    public abstract RefusedException Undecided(string why);
+
+    /// <summary>Takes the copy away again, if this object has made it; durable when it returns.</summary>
+    public abstract void Remove();
+
+    public abstract void Dispose();
+}
+
+/// <summary>What came of a switch, as far as the disk is concerned.</summary>
+internal abstract record SwitchOutcome
+{
+    /// <summary>The name leads to the copy, durably (by record: as soon as the control file says so).</summary>
+    public abstract record Done : SwitchOutcome
+    {
+        /// <summary>The datafile goes on in the copy, and owns what was opened of it.</summary>
+        public abstract void GoOn(Storage.Datafile file);
+
+        /// <summary>Nobody goes on in it: what was opened of it is closed.</summary>
+        public abstract void LetGo();
+    }
+
+    /// <summary>The copy has the same pages: a move.</summary>
+    /// <param name="Handle">The copy, open under the path that it has from now on; and its lock.</param>
+    /// <param name="Lock">See Handle.</param>
+    public sealed record Moved(IFileHandle Handle, IDisposable Lock) : Done
+    {
+        public override void GoOn(Storage.Datafile file) => file.GoOnIn(Handle, Lock);
+
+        public override void LetGo()
+        {
+            Handle.Dispose();
+            Lock.Dispose();
+        }
+    }
+
+    /// <summary>The copy has the same rows in other pages (H42).</summary>
+    /// <param name="File">Open under the datafile's path.</param>
+    /// <param name="Meta">Its meta page, durable.</param>
+    public sealed record Compacted(OpenIncarnation File, MetaPage Meta) : Done
+    {
+        public override void GoOn(Storage.Datafile file) => file.Enter(File, Meta);
+
+        public override void LetGo() => File.Close(); // nobody has read it
+    }
+
+    /// <summary>The name leads where it led, durably: nothing has happened.</summary>
+    public sealed record NotSwitched(Exception Why) : SwitchOutcome;
+
+    /// <summary>A power loss would decide: nothing may be written to either file until an opening has looked.</summary>
+    public sealed record Unknown(Exception Why) : SwitchOutcome;
+}
