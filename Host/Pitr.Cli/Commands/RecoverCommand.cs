@@ -1,36 +1,127 @@
 using System.CommandLine;
+using Pitr.Actors;
 using Pitr.Recovery;
+using Spectre.Console;
 
 namespace Pitr.Cli;
 
 /// <summary>
-/// <c>pitr recover DIR</c>: go on with a restore that is paused or that died, to a later target, or to its end.
+/// <c>pitr recover DIR</c>: a database that is not running goes on with a restore that is paused or that died, to a
+/// later target, or to its end; or, with the control file that it has, gets back the datafiles that it lacks.
 /// </summary>
 internal static class RecoverCommand
 {
     public static Command Create(CliContext cli)
     {
-        var folder = new Argument<string>("DIR") { Description = "A database whose restore is paused or unfinished." };
+        var folder = new Argument<string>("DIR") { Description = "A database that is not running." };
         var promote = new Option<bool>("--promote")
         {
             Description = "Begin the new timeline there; the database is ready for serve then.",
         };
+        var from = new Option<string?>("--from")
+        {
+            HelpName = "STORE",
+            Description = "Where the backup sets of lost datafiles are (else the database's stores).",
+        };
+        var archive = new Option<string?>("--archive")
+        {
+            HelpName = "STORE",
+            Description = "Where WAL is that neither the database nor its stores have.",
+        };
+        var plan = new Option<bool>("--plan")
+        {
+            Description = "Show how lost datafiles would come back; write nothing.",
+        };
         var target = new TargetOptions();
         return cli.Verb(
-            "recover", "Go on with a restore that is paused or not finished.", [folder, .. target.Symbols, promote],
+            "recover", "Go on with a restore that is paused or not finished, or bring lost datafiles back.",
+            [folder, .. target.Symbols, promote, from, archive, plan],
             async (parsed, cancellationToken) =>
             {
+                string database = cli.Console.FullPath(parsed.GetRequiredValue(folder));
                 RecoveryTarget asked = target.Read(parsed);
-                RestoreResult result = await cli.Targets.RecoverAsync(
-                    cli.Console.FullPath(parsed.GetRequiredValue(folder)),
-                    asked.Kind == RecoveryTarget.Form.Latest ? null : asked, parsed.GetValue(promote),
-                    cancellationToken).ConfigureAwait(false);
-                return Answer.Line(
-                    json => JsonShapes.Restore(json, result),
-                    $"{TextShapes.Number(result.RecordsReplayed)} records replayed in "
-                    + $"{TextShapes.Seconds(result.Seconds)}; "
-                    + $"it stands at {result.StoppedAt.Lsn} ({TextForms.Time(result.StoppedAt.Time)}, "
-                    + $"transaction {result.StoppedAt.TransactionId}) on timeline {result.Timeline}");
+                bool isOfRestore = asked.Kind != RecoveryTarget.Form.Latest || parsed.GetValue(promote);
+                var files = new LostFiles(
+                    parsed.GetValue(from) is { } sets ? cli.Console.FullStore(sets) : null,
+                    parsed.GetValue(archive) is { } store ? cli.Console.FullStore(store) : null, parsed.GetValue(plan));
+                if (isOfRestore && files.IsSaid)
+                    throw new UsageException(
+                        "A target or --promote goes on with a restore, from the places that it began with.",
+                        "Leave out --from, --archive and --plan; or the target, to bring lost datafiles back.");
+                if (files.IsSaid)
+                    return await BringBackAsync(cli, database, files, cancellationToken).ConfigureAwait(false);
+                try
+                {
+                    RestoreResult result = await cli.Targets.RecoverAsync(
+                        database, asked.Kind == RecoveryTarget.Form.Latest ? null : asked, parsed.GetValue(promote),
+                        cancellationToken).ConfigureAwait(false);
+                    return Told(result);
+                }
+                catch (RefusedException none) when (none.Code == ErrorCode.NotInRecovery && !isOfRestore)
+                {
+                    return await BringBackAsync(cli, database, files, cancellationToken).ConfigureAwait(false);
+                }
             });
+    }
+
+    private static Answer Told(RestoreResult result) => Answer.Line(
+        json => JsonShapes.Restore(json, result),
+        $"{TextShapes.Number(result.RecordsReplayed)} records replayed in "
+        + $"{TextShapes.Seconds(result.Seconds)}; "
+        + $"it stands at {result.StoppedAt.Lsn} ({TextForms.Time(result.StoppedAt.Time)}, "
+        + $"transaction {result.StoppedAt.TransactionId}) on timeline {result.Timeline}");
+
+    /// <summary>Each datafile that needs recovery, to the end of the WAL, on the same timeline.</summary>
+    private static async Task<Answer> BringBackAsync(
+        CliContext cli, string folder, LostFiles files, CancellationToken cancellationToken)
+    {
+        IDatabaseTarget database = await cli.Targets.OpenLocalAsync(folder, cancellationToken).ConfigureAwait(false);
+        await using (database.ConfigureAwait(false))
+        {
+            EngineStatus status = await database.GetStatusAsync(cancellationToken).ConfigureAwait(false);
+            string[] lost =
+                [.. status.Datafiles.Where(file => file.State == "needsRecovery").Select(file => file.Name)];
+            if (lost.Length == 0)
+                throw EngineErrors.NotInRecovery(folder);
+            using var progress = new ProgressLine(cli.Console);
+            var plans = new List<RecoveryPlan>();
+            foreach (string name in lost) // all of them can be, before the first is touched
+                plans.Add(await database.PlanDatafileRecoveryAsync(files.Of(name, null), cancellationToken)
+                    .ConfigureAwait(false));
+            if (files.IsPlan)
+            {
+                return new Answer(
+                    json =>
+                    {
+                        json.WriteStartArray();
+                        foreach (RecoveryPlan plan in plans)
+                            json.WriteRawValue(plan.ToJson());
+                        json.WriteEndArray();
+                    },
+                    console => console.Write(string.Join('\n', plans.Select(plan => plan.ToText()))));
+            }
+
+            var results = new List<DatafileRecoveryResult>();
+            foreach (string name in lost)
+                results.Add(await database.RecoverDatafileAsync(files.Of(name, progress), cancellationToken)
+                    .ConfigureAwait(false));
+            return Answer.Line(
+                json =>
+                {
+                    json.WriteStartArray();
+                    foreach (DatafileRecoveryResult result in results)
+                        JsonShapes.RecoveredDatafile(json, result);
+                    json.WriteEndArray();
+                },
+                string.Join('\n', results.Select(TextShapes.Recovered)));
+        }
+    }
+
+    private sealed record LostFiles(string? Store, string? Archive, bool IsPlan)
+    {
+        public bool IsSaid => Store is not null || Archive is not null || IsPlan;
+
+        public DatafileRecoveryRequest Of(string name, IProgress<JobProgress>? progress) =>
+            new() { Datafile = name, Store = Store, Archive = Archive, Progress = progress };
     }
 }

@@ -144,6 +144,40 @@ public sealed partial class DocumentationTests : IDisposable
     }
 
     [Fact]
+    public async Task The_guide_to_recovering_datafiles_goes_as_it_is_told()
+    {
+        string archive = Path.Combine(_home, "archive");
+        File.WriteAllText(Path.Combine(_home, "in.jsonl"), "{\"id\":1}\n{\"id\":2}\n{\"id\":3}\n");
+        Outcome outcome = await ShellAsync(
+            $"""
+            mkdir disk; pitr init shop --archive {archive}
+            for file in orders stock; do
+                pitr datafile create $file --database shop; pitr table create $file --datafile $file --database shop
+                pitr load $file in.jsonl --key id --database shop
+            done
+            pitr backup --to {archive} --database shop
+            pitr put orders 4 4 --database shop; pitr put stock 4 4 --database shop
+            pitr datafile move stock disk/stock.pitr --database shop
+            dd if=/dev/zero of=shop/orders.pitr bs=8192 count=3 conv=notrunc status=none
+            serve shop
+
+            """ + string.Concat(Blocks("docs/guide/recovering-datafiles.md")),
+            ("PITR_HOST=127.0.0.1:4053", "PITR_HOST=127.0.0.1:$PORT"),
+            ("pitr recover shop --plan", """
+                pitr shutdown; wait $engine; engine=; unset PITR_HOST; PORT=$PORT_AGAIN; rm -r disk
+                pitr recover shop --plan
+                """),
+            ("pitr serve shop &", "serve shop; pitr count stock --host 127.0.0.1:$PORT; "
+                + "pitr shutdown --host 127.0.0.1:$PORT; wait $engine; engine=; pitr check shop"));
+        Assert.True(outcome.ExitCode == 0, outcome.ToString());
+        Assert.Contains("datafile orders serves again", outcome.Output, StringComparison.Ordinal);
+        Assert.Contains("datafile stock serves again", outcome.Output, StringComparison.Ordinal);
+        foreach (string table in new[] { "orders", "stock" })
+            Assert.Equal("4\n", await PitrProcess.MustAsync(_home, "count", table, "--database", "shop"));
+        Assert.False(File.GetAttributes(Path.Combine(_home, "shop/stock.pitr")).HasFlag(FileAttributes.ReparsePoint));
+    }
+
+    [Fact]
     public async Task The_guide_to_fencing_goes_as_it_is_told()
     {
         Outcome outcome = await ShellAsync(
