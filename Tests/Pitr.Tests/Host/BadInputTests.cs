@@ -322,7 +322,7 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
     [InlineData("{\"stores\": \"archive\"}")]
     [InlineData("{\"roots\": \"/srv\"}")]
     [InlineData("{\"roots\": [7]}")]
-    [InlineData("{\"stores\": [\"s3://bucket/prefix\"]}")]
+    [InlineData("{\"stores\": [\"ftp://host/prefix\"]}")]
     public async Task Settings_that_cannot_be_used_are_refused_and_nothing_is_opened(string settings)
     {
         BadInputFixture.CopyFolder(fixture.Closed, Database);
