@@ -64,7 +64,8 @@ internal static class PitrProcess
     /// <summary>Starts a command; its three streams are the caller's.</summary>
     public static Process Start(string home, params string[] args)
     {
-        var start = new ProcessStartInfo(Executable)
+        // Who runs the tests in the background ignores SIGINT, and so would every process that is started here.
+        var start = new ProcessStartInfo("env", ["--default-signal=INT", Executable])
         {
             WorkingDirectory = home,
             RedirectStandardInput = true,
