@@ -187,8 +187,10 @@ internal sealed class MemoryTarget : IDatabaseTarget
         DatafileRecoveryRequest request, CancellationToken cancellationToken)
     {
         LastRecovery = request;
+        if (!_datafiles.TryGetValue(request.Datafile, out string? path))
+            throw EngineErrors.DatafileUnknown(request.Datafile);
         return Task.FromResult(new DatafileRecoveryResult(
-            request.Datafile, _datafiles[request.Datafile], "set", new Lsn(0x1000), new Lsn(0x2000), 3, 81920, 1.5));
+            request.Datafile, path, "set", new Lsn(0x1000), new Lsn(0x2000), 3, 81920, 1.5));
     }
 
     public Task<RecoveryPlan> PlanDatafileRecoveryAsync(
