@@ -145,13 +145,15 @@ internal static class ControlFileChanges
         Encoding.UTF8.GetString(ControlFileStore.EncodePayload(control with { Moves = [] })));
 
     /// <summary>With a move that begins (H19).</summary>
-    /// <exception cref="PitrException">MoveUnderWay, MoveRefused: another move uses one of its names;
+    /// <exception cref="PitrException">MoveUnderWay, MoveRefused, CompactRefused: another move uses one of its names;
     /// DatafileUnknown.</exception>
     public static ControlFile WithMove(this ControlFile control, PlannedMove move)
     {
         CatalogueFile file = control.Catalogue.File(move.FileId) ?? throw EngineErrors.DatafileUnknown(move.FileId);
         if (control.MoveOf(move.FileId) is { } running)
             throw UnderWay(file, running);
+        if (move.From != file.Path && move.Incarnation is not null)
+            throw CompactErrors.Moved(file.Name);
         bool isTaken = move.From != file.Path
             || NamesOf(move).Any(name => control.IsNameOfMove(name)
                 || control.Catalogue.Files.Any(other => other.Id != move.FileId && other.Path == name));

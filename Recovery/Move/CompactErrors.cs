@@ -13,6 +13,10 @@ internal static class CompactErrors
         $"Datafile '{datafile}' can't be compacted: '{path}', which is needed for that, is taken.",
         $"See whose file it is and take it away, then: {Again}");
 
+    public static RefusedException Moved(string datafile) => new(
+        ErrorCode.CompactRefused, $"Datafile '{datafile}' was moved while compacting it was prepared.",
+        $"Nothing was written. Do it in its new place: {Again}");
+
     public static RefusedException UnderWay(string datafile) => new(
         ErrorCode.CompactUnderWay, $"Datafile '{datafile}' is being compacted.",
         "Wait until that has ended. One that a failure left unfinished is ended when the database is opened again.");

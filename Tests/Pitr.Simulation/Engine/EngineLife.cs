@@ -151,7 +151,7 @@ internal sealed partial class EngineLife
         || refused.Code is ErrorCode.TableUnknown or ErrorCode.DatafileUnknown or ErrorCode.SnapshotTooOld
             or ErrorCode.FenceBroken or ErrorCode.FenceUnknown or ErrorCode.DatafileFenced
             or ErrorCode.MoveRefused or ErrorCode.MoveUnderWay or ErrorCode.MoveCancelled
-            or ErrorCode.CompactUnderWay or ErrorCode.CompactCancelled;
+            or ErrorCode.CompactRefused or ErrorCode.CompactUnderWay or ErrorCode.CompactCancelled;
 
     // ---- the end ---------------------------------------------------------------------------------------
 
