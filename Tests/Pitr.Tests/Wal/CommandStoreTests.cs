@@ -181,5 +181,5 @@ public sealed class CommandStoreTests : IDisposable
 
     private CommandStore Open(ArchiveCommand command) => new(
         StoreAddress.Parse("command:tape", "/"), command, new PosixFileSystem(),
-        () => 0xC0FFEE0000000000 + Interlocked.Increment(ref _drawn), _clock);
+        () => ((ulong)(uint)_folder.GetHashCode(StringComparison.Ordinal) << 32) + Interlocked.Increment(ref _drawn), _clock);
 }
