@@ -1,5 +1,3 @@
-using System.Buffers;
-
 namespace Pitr.Storage;
 
 /// <summary>What a spill holds, in key order, for the flush that brings it into the datafile.</summary>
@@ -12,8 +10,7 @@ internal sealed class SpilledChanges : IChangeStream, IDisposable
 {
     private readonly TreeCursor _puts;
     private readonly TreeCursor _deletes;
-    private byte[] _value = ArrayPool<byte>.Shared.Rent(PageLayout.PageBytes);
-    private int _valueBytes;
+    private readonly CopiedValue _value = new();
     private bool _isBegun;
 
     public SpilledChanges(Spilled spilled)
@@ -26,7 +23,7 @@ internal sealed class SpilledChanges : IChangeStream, IDisposable
 
     public bool IsDelete { get; private set; }
 
-    public ReadOnlySpan<byte> Value => _value.AsSpan(0, _valueBytes);
+    public ReadOnlySpan<byte> Value => _value.Span;
 
     public bool MoveNext()
     {
@@ -48,9 +45,9 @@ internal sealed class SpilledChanges : IChangeStream, IDisposable
         if (!_puts.HasRow && !_deletes.HasRow)
             return false;
         IsDelete = !_puts.HasRow || (_deletes.HasRow && _deletes.Key.SequenceCompareTo(_puts.Key) < 0);
-        _valueBytes = 0;
+        _value.Clear();
         if (!IsDelete)
-            TakeValue(_puts.Value);
+            _value.Take(_puts.Value);
         if (_puts.HasRow)
             _puts.Suspend();
         if (_deletes.HasRow)
@@ -58,24 +55,7 @@ internal sealed class SpilledChanges : IChangeStream, IDisposable
         return true;
     }
 
-    public void Dispose()
-    {
-        if (_value.Length > 0)
-            ArrayPool<byte>.Shared.Return(_value);
-        _value = [];
-    }
-
-    private void TakeValue(ValueRef value)
-    {
-        if (value.LengthBytes > _value.Length)
-        {
-            ArrayPool<byte>.Shared.Return(_value);
-            _value = ArrayPool<byte>.Shared.Rent(value.LengthBytes);
-        }
-
-        value.CopyTo(_value.AsSpan(0, value.LengthBytes));
-        _valueBytes = value.LengthBytes;
-    }
+    public void Dispose() => _value.Dispose();
 }
 
 /// <summary>Newer changes over older ones: of a key that both have the newer one counts (V1).</summary>

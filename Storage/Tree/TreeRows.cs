@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Buffers.Binary;
 using System.IO.Hashing;
 
@@ -15,8 +14,7 @@ internal sealed class TreeRows(IPageSource source, TreeRoot root) : IChangeStrea
 {
     private readonly TreeCursor _cursor = new(source, root);
     private readonly XxHash128 _digest = new();
-    private byte[] _value = ArrayPool<byte>.Shared.Rent(PageLayout.PageBytes);
-    private int _valueBytes;
+    private readonly CopiedValue _value = new();
     private bool _isBegun;
 
     /// <summary>Rows given so far.</summary>
@@ -29,7 +27,7 @@ internal sealed class TreeRows(IPageSource source, TreeRoot root) : IChangeStrea
 
     public bool IsDelete => false;
 
-    public ReadOnlySpan<byte> Value => _value.AsSpan(0, _valueBytes);
+    public ReadOnlySpan<byte> Value => _value.Span;
 
     public bool MoveNext()
     {
@@ -40,31 +38,14 @@ internal sealed class TreeRows(IPageSource source, TreeRoot root) : IChangeStrea
         _isBegun = true;
         if (!_cursor.HasRow)
             return false;
-        TakeValue(_cursor.Value);
+        _value.Take(_cursor.Value);
         Append(_cursor.Key, Value);
         Count++;
         _cursor.Suspend();
         return true;
     }
 
-    public void Dispose()
-    {
-        if (_value.Length > 0)
-            ArrayPool<byte>.Shared.Return(_value);
-        _value = [];
-    }
-
-    private void TakeValue(ValueRef value)
-    {
-        if (value.LengthBytes > _value.Length)
-        {
-            ArrayPool<byte>.Shared.Return(_value);
-            _value = ArrayPool<byte>.Shared.Rent(value.LengthBytes);
-        }
-
-        value.CopyTo(_value.AsSpan(0, value.LengthBytes));
-        _valueBytes = value.LengthBytes;
-    }
+    public void Dispose() => _value.Dispose();
 
     private void Append(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value)
     {
