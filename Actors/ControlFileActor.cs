@@ -296,7 +296,7 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
         FileSlot slot = _engine.Slots.Of(file);
         if (slot.State == DatafileState.Fenced)
             throw EngineErrors.DatafileIsFenced(drop.Name);
-        if (slot is { State: DatafileState.Recovering, File: null }) // a new one is readable before its actor has begun
+        if (slot.State == DatafileState.Recovering)
             throw EngineErrors.DatafileRecovering(drop.Name);
         string path = Catalogue.FullPath(_engine.Folder, _now.Catalogue.File(file)!.Path);
         Log(new WalEvent.DropDatafile(file, drop.Name), logged =>

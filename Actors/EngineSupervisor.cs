@@ -519,7 +519,12 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
         _engine.HandOver.Take(start.Opened);
         FileSlot slot = _engine.Slots.TryOf(start.File) ?? _engine.Slots.Add(start.File, start.Name);
         if (!isRecovering)
-            slot.File = start.Opened; // its creator may read it before its actor has begun
+        {
+            // Its creator may read it, or drop it, before its actor has begun.
+            slot.File = start.Opened;
+            slot.State = DatafileState.Open;
+        }
+
         _datafiles[start.File] = Watched(
             DatafileActor.PropsFor(
                 _engine, slot, start.Opened, new DatafileStart(start.Lineage, start.CleanUpTo, isRecovering),
