@@ -35,7 +35,7 @@ public sealed class MoveProcessTests : IDisposable
                 Task<Outcome> move = PitrProcess.RunAsync(
                     _home, "datafile", "move", "main", to, "--rate", "4MiB", "--host", serve.Host);
                 await UntilAsync(() => move.IsCompleted || File.Exists(to), "the copy has begun");
-                await Task.WhenAny(move, Task.Delay(_random.Next(0, 900)));
+                await Task.WhenAny(move, Task.Delay(_random.Next(0, (300 * round) + 1))); // the first one at once
                 await serve.KillAsync();
                 cutOff += (await move).ExitCode == 0 ? 0 : 1;
             }
@@ -69,7 +69,7 @@ public sealed class MoveProcessTests : IDisposable
                     _home, "datafile", "compact", "main", "--rate", "4MiB", "--host", serve.Host);
                 await UntilAsync(
                     () => compact.IsCompleted || File.Exists(place + ".compacting"), "the new file is there");
-                await Task.WhenAny(compact, Task.Delay(_random.Next(0, 900)));
+                await Task.WhenAny(compact, Task.Delay(_random.Next(0, (300 * round) + 1))); // the first one at once
                 await serve.KillAsync();
                 cutOff += (await compact).ExitCode == 0 ? 0 : 1;
             }
