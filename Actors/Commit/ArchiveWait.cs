@@ -10,8 +10,10 @@ namespace Pitr.Actors;
 /// A commit that waits here is durable and visible; what it waits for is that the loss of this machine would not lose it.
 /// Waiters ask the Archiver to ship at once; while one push is under way the next one collects, so many commits share one.
 ///
-/// INVARIANT  A1  A wait ends well only if each store that takes the tail has everything up to its LSN, read back; a store
-///            that was removed is waited for no longer, one that was added is from then on.
+/// INVARIANTS
+///   A1  A wait ends well only if each store that takes the tail has everything up to its LSN, read back; a store
+///       that was removed is waited for no longer, one that was added is from then on.
+///   A2  What is kept here grows with those who wait, and not with those who have given up while a store was down.
 /// THREADS  any. FAILURE  StorageFailedException CommitNotArchived when the time is over or the engine has stopped: then
 ///          the commit is what it was, only not in a store.
 /// </remarks>
@@ -22,6 +24,17 @@ internal sealed class ArchiveWait(TimeSpan longest, TimeProvider clock, IThreads
     private Lsn _archived;
     private Action? _ask;
     private string _lacking = "";
+    private int _givenUp; // of those in the queue
+
+    /// <summary>Entries of the queue, those who have given up and are not taken out yet among them.</summary>
+    public int Count
+    {
+        get
+        {
+            lock (_gate)
+                return _waiting.Count;
+        }
+    }
 
     /// <summary>Who ships, asked by whoever waits; called on the committer's thread.</summary>
     public void AskWith(Action ask)
@@ -42,6 +55,8 @@ internal sealed class ArchiveWait(TimeSpan longest, TimeProvider clock, IThreads
             while (_waiting.TryPeek(out TaskCompletionSource? first, out ulong lsn) && lsn <= archived.Value)
             {
                 _waiting.Dequeue();
+                if (first.Task.IsCompleted)
+                    _givenUp--;
                 done.Add(first);
             }
         }
@@ -54,21 +69,20 @@ internal sealed class ArchiveWait(TimeSpan longest, TimeProvider clock, IThreads
     /// <exception cref="OperationCanceledException">The caller waits no longer; the commit stands.</exception>
     public async Task UntilAsync(Lsn lsn, CancellationToken stopped, CancellationToken cancellation)
     {
-        Task archived;
+        var waiter = new TaskCompletionSource(threads.Promises);
         Action? ask;
         lock (_gate)
         {
             if (lsn <= _archived)
                 return;
-            var waiter = new TaskCompletionSource(threads.Promises);
             _waiting.Enqueue(waiter, lsn.Value);
-            (archived, ask) = (waiter.Task, _ask);
+            ask = _ask;
         }
         ask?.Invoke();
         using var either = CancellationTokenSource.CreateLinkedTokenSource(stopped, cancellation);
         try
         {
-            await archived.WaitAsync(longest, clock, either.Token).ConfigureAwait(false);
+            await waiter.Task.WaitAsync(longest, clock, either.Token).ConfigureAwait(false);
         }
         catch (TimeoutException)
         {
@@ -77,6 +91,25 @@ internal sealed class ArchiveWait(TimeSpan longest, TimeProvider clock, IThreads
         catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
         {
             throw EngineErrors.CommitNotArchived(lsn, "the engine has stopped", longest);
+        }
+        finally
+        {
+            GiveUp(waiter);
+        }
+    }
+
+    /// <summary>A2: each time that half of the queue has given up it is made anew, so a wait costs the same on average.</summary>
+    private void GiveUp(TaskCompletionSource waiter)
+    {
+        lock (_gate)
+        {
+            if (!waiter.TrySetCanceled() || ++_givenUp <= _waiting.Count / 2)
+                return;
+            (TaskCompletionSource, ulong)[] left =
+                [.. _waiting.UnorderedItems.Where(static one => !one.Element.Task.IsCompleted)];
+            _waiting.Clear();
+            _waiting.EnqueueRange(left);
+            _givenUp = 0;
         }
     }
 

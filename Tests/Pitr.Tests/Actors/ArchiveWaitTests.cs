@@ -1,0 +1,55 @@
+using Microsoft.Extensions.Time.Testing;
+using Pitr.Actors;
+using Pitr.Storage;
+
+namespace Pitr.Tests;
+
+/// <summary>What commits that wait for the archive leave behind.</summary>
+public sealed class ArchiveWaitTests
+{
+    private static readonly TimeSpan Longest = TimeSpan.FromSeconds(5);
+
+    private readonly FakeTimeProvider _clock = new();
+    private readonly ArchiveWait _wait;
+
+    public ArchiveWaitTests() => _wait = new ArchiveWait(Longest, _clock, PoolThreads.Instance);
+
+    /// <summary>A2: a store may be down for hours, and commits go on.</summary>
+    [Fact]
+    public async Task Whoever_has_given_up_is_kept_no_longer()
+    {
+        for (ulong round = 0; round < 20; round++)
+        {
+            Task[] waits = [.. Enumerable.Range(1, 100).Select(n => UntilAsync(new Lsn((round * 100) + (ulong)n)))];
+            _clock.Advance(Longest);
+            foreach (Task wait in waits)
+            {
+                var late = await Assert.ThrowsAsync<StorageFailedException>(() => wait.Within());
+                Assert.Equal(ErrorCode.CommitNotArchived, late.Code);
+            }
+        }
+
+        Assert.Equal(0, _wait.Count);
+    }
+
+    [Fact]
+    public async Task Who_waits_on_is_told_though_others_have_given_up()
+    {
+        using var cancel = new CancellationTokenSource();
+        Task first = UntilAsync(new Lsn(10));
+        Task[] given = [.. Enumerable.Range(1, 20).Select(n => UntilAsync(new Lsn((ulong)n), cancel.Token))];
+        Task last = UntilAsync(new Lsn(30));
+        await cancel.CancelAsync();
+        foreach (Task wait in given)
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => wait.Within());
+        _wait.Move(new Lsn(29), "");
+        await first.Within();
+        Assert.False(last.IsCompleted);
+        _wait.Move(new Lsn(30), "");
+        await last.Within();
+        Assert.Equal(0, _wait.Count);
+    }
+
+    private Task UntilAsync(Lsn lsn, CancellationToken cancellation = default) =>
+        _wait.UntilAsync(lsn, CancellationToken.None, cancellation);
+}
