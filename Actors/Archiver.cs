@@ -207,17 +207,19 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
     {
         if (_engine.ArchiveWait is not { } wait)
             return;
-        Lsn archived = Lsn.MaxValue;
+        (Lsn archived, Lsn lostTo) = (Lsn.MaxValue, Lsn.Zero);
         string lacking = "";
         foreach (StoreLine line in _lines.Where(static line => line.Shipper.TakesParts))
         {
-            Lsn here = line.Shipper.Progress is { Next: > 0 } progress ? progress.LackedFrom : Lsn.Zero;
+            ShipProgress progress = line.Shipper.Progress;
+            lostTo = progress.Dropped.IsEmpty ? lostTo : Lsn.Max(lostTo, progress.Dropped[^1].To);
+            Lsn here = progress.Next > 0 ? progress.LackedFrom : Lsn.Zero;
             if (here >= archived)
                 continue;
             archived = here;
             lacking = $"'{line.Shipper.StoreName}' lacks it ({ErrorOf(line) ?? "it is slow"})";
         }
-        wait.Move(archived, lacking);
+        wait.Move(archived, lostTo, lacking);
     }
 
     /// <summary>A store that lacks more than the bound: the choice is carried out (design §8).</summary>

@@ -12,7 +12,8 @@ namespace Pitr.Actors;
 ///
 /// INVARIANTS
 ///   A1  A wait ends well only if each store that takes the tail has everything up to its LSN, read back; a store
-///       that was removed is waited for no longer, one that was added is from then on.
+///       that was removed is waited for no longer, one that was added is from then on. What was given up while a store
+///       was down (ArchiveLagChoice) is not in it, though the store goes on behind it: such a wait fails.
 ///   A2  What is kept here grows with those who wait, and not with those who have given up while a store was down.
 /// THREADS  any. FAILURE  StorageFailedException CommitNotArchived when the time is over or the engine has stopped: then
 ///          the commit is what it was, only not in a store.
@@ -22,6 +23,7 @@ internal sealed class ArchiveWait(TimeSpan longest, TimeProvider clock, IThreads
     private readonly Lock _gate = new();
     private readonly PriorityQueue<TaskCompletionSource, ulong> _waiting = new();
     private Lsn _archived;
+    private Lsn _lostTo;
     private Action? _ask;
     private string _lacking = "";
     private int _givenUp; // of those in the queue
@@ -44,24 +46,30 @@ internal sealed class ArchiveWait(TimeSpan longest, TimeProvider clock, IThreads
     }
 
     /// <summary>Every store has everything up to here; <see cref="Lsn.MaxValue"/> if there is none to wait for.</summary>
-    /// <param name="archived">Read back in all of them.</param>
+    /// <param name="archived">Read back in all of them, but for what was given up.</param>
+    /// <param name="lostTo">Where that ends; zero if nothing was.</param>
     /// <param name="lacking">The store that has least, and why, for the message.</param>
-    public void Move(Lsn archived, string lacking)
+    public void Move(Lsn archived, Lsn lostTo, string lacking)
     {
-        var done = new List<TaskCompletionSource>();
+        var done = new List<(TaskCompletionSource Waiter, Lsn Lsn)>();
         lock (_gate)
         {
-            (_archived, _lacking) = (archived, lacking);
+            (_archived, _lostTo, _lacking) = (archived, lostTo, lacking);
             while (_waiting.TryPeek(out TaskCompletionSource? first, out ulong lsn) && lsn <= archived.Value)
             {
                 _waiting.Dequeue();
                 if (first.Task.IsCompleted)
                     _givenUp--;
-                done.Add(first);
+                done.Add((first, new Lsn(lsn)));
             }
         }
-        foreach (TaskCompletionSource waiter in done)
-            waiter.TrySetResult();
+        foreach ((TaskCompletionSource waiter, Lsn lsn) in done)
+        {
+            if (lsn > lostTo)
+                waiter.TrySetResult();
+            else
+                waiter.TrySetException(Lost(lsn, lostTo));
+        }
     }
 
     /// <summary>Until every store has an LSN.</summary>
@@ -74,7 +82,12 @@ internal sealed class ArchiveWait(TimeSpan longest, TimeProvider clock, IThreads
         lock (_gate)
         {
             if (lsn <= _archived)
+            {
+                if (lsn <= _lostTo)
+                    throw Lost(lsn, _lostTo);
                 return;
+            }
+
             _waiting.Enqueue(waiter, lsn.Value);
             ask = _ask;
         }
@@ -97,6 +110,9 @@ internal sealed class ArchiveWait(TimeSpan longest, TimeProvider clock, IThreads
             GiveUp(waiter);
         }
     }
+
+    private StorageFailedException Lost(Lsn lsn, Lsn lostTo) =>
+        EngineErrors.CommitNotArchived(lsn, $"a store was down, and WAL up to {lostTo} was given up", longest);
 
     /// <summary>A2: each time that half of the queue has given up it is made anew, so a wait costs the same on average.</summary>
     private void GiveUp(TaskCompletionSource waiter)

@@ -42,12 +42,28 @@ public sealed class ArchiveWaitTests
         await cancel.CancelAsync();
         foreach (Task wait in given)
             await Assert.ThrowsAnyAsync<OperationCanceledException>(() => wait.Within());
-        _wait.Move(new Lsn(29), "");
+        _wait.Move(new Lsn(29), Lsn.Zero, "");
         await first.Within();
         Assert.False(last.IsCompleted);
-        _wait.Move(new Lsn(30), "");
+        _wait.Move(new Lsn(30), Lsn.Zero, "");
         await last.Within();
         Assert.Equal(0, _wait.Count);
+    }
+
+    /// <summary>A1: also for who asks late, when the store is already behind the gap.</summary>
+    [Fact]
+    public async Task Who_waits_for_what_was_given_up_is_told_so()
+    {
+        Task lost = UntilAsync(new Lsn(20));
+        Task kept = UntilAsync(new Lsn(21));
+        _wait.Move(new Lsn(30), new Lsn(20), "");
+        await kept.Within();
+        foreach (Task wait in new[] { lost, UntilAsync(new Lsn(19)) })
+        {
+            var told = await Assert.ThrowsAsync<StorageFailedException>(() => wait.Within());
+            Assert.Equal(ErrorCode.CommitNotArchived, told.Code);
+            Assert.Contains("given up", told.Message, StringComparison.Ordinal);
+        }
     }
 
     private Task UntilAsync(Lsn lsn, CancellationToken cancellation = default) =>

@@ -96,6 +96,46 @@ public sealed class SynchronousArchiveTests : IAsyncLifetime
         await PutAsync("b").WaitAsync(ArchiveLab.Patience);
     }
 
+    /// <summary>A1: the store goes on behind the gap, with LSNs above those that it will never have.</summary>
+    [Fact]
+    public async Task A_commit_whose_WAL_was_given_up_is_not_said_to_be_in_the_store()
+    {
+        await _lab.CloseAsync(_database, TimeSpan.FromMilliseconds(500));
+        _database = await _lab.OpenAsync(options => options with
+        {
+            ArchiveCommitWait = TimeSpan.FromDays(10),
+            ArchiveLagBytesMax = 64 << 10,
+            ArchiveLagChoice = ArchiveLagChoice.DropAndRecordGap,
+        });
+        _lab.Advance(TimeSpan.FromMilliseconds(500));
+        await PutAsync("before").WaitAsync(ArchiveLab.Patience);
+        _lab.BreakStore();
+        Task<CommitResult>[] commits = [.. Enumerable.Range(0, 2000).Select(n => PutAsync($"k{n}"))];
+        await _lab.UntilAsync(
+            _database, store => store.Dropped is not null && store.LagBytes <= 64 << 10, TimeSpan.FromMilliseconds(500));
+        _lab.Disk.Faults.Clear();
+        await _lab.UntilAsync(_database, store => store.LagBytes == 0, ShipRetry.PauseMax);
+
+        TimelineHistory path = _lab.Catalog.History(TimelineId.First)!;
+        ArchiveGap[] gaps = [.. _lab.Catalog.Along(
+            path, path.Last.StartLsn, Lsn.MaxValue, ArchiveLab.SegmentBytes - 512).Gaps];
+        int told = 0;
+        foreach (Task<CommitResult> commit in commits)
+        {
+            try
+            {
+                CommitResult done = await commit.WaitAsync(ArchiveLab.Patience);
+                Assert.DoesNotContain(gaps, gap => gap.From < done.Lsn && done.Lsn <= gap.To);
+            }
+            catch (StorageFailedException late) when (late.Code == ErrorCode.CommitNotArchived)
+            {
+                told++;
+            }
+        }
+
+        Assert.InRange(told, 1, commits.Length - 1);
+    }
+
     private Task<CommitResult> PutAsync(string key) =>
         _database.PutAsync(_database.GetTable("t"), Encoding.ASCII.GetBytes(key), new byte[100]).AsTask();
 
