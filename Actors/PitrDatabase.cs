@@ -37,6 +37,7 @@ public sealed class PitrDatabase : IAsyncDisposable
     private readonly CommitDelay _delay;
     private readonly Lock _closing = new();
     private Task? _shutdown;
+    private volatile bool _isEnding; // before anything of it is told to end
     private volatile bool _isClosed;
 
     private PitrDatabase(EngineContext engine, EngineStarted actors, ActorSystem system, bool ownsSystem)
@@ -892,7 +893,7 @@ public sealed class PitrDatabase : IAsyncDisposable
         catch (OperationCanceledException)
             when (ended.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
-            throw EngineErrors.SetLetGo("this caller");
+            throw _isEnding ? EngineErrors.ShuttingDown() : EngineErrors.SetLetGo("this caller");
         }
     }
 
@@ -917,6 +918,7 @@ public sealed class PitrDatabase : IAsyncDisposable
 
     private async Task EndEngineAsync(bool force)
     {
+        _isEnding = true;
         _actors.Supervisor.Tell(new ShutDown(force), ActorRefs.NoSender);
         try
         {

@@ -333,6 +333,19 @@ public sealed class TarBackupTests
         Assert.Empty(lab.Disk.List("/out"));
     }
 
+    /// <summary>Its keeper is no more, so it can't say why: whoever ended the engine knows.</summary>
+    [Fact]
+    public async Task A_set_of_an_engine_that_has_ended_says_that_the_engine_was_shut_down()
+    {
+        (_, PitrDatabase database) = await FilledAsync();
+        IKeptSet set = await database.KeepSetAsync("a tar", default).WaitAsync(Patience);
+        await database.ShutdownAsync().WaitAsync(Patience);
+
+        Assert.Equal(ErrorCode.ShuttingDown, (await Assert.ThrowsAsync<RefusedException>(
+            () => set.EndAsync(default).WaitAsync(Patience))).Code);
+        await set.DisposeAsync();
+    }
+
     /// <summary>H35: expire took the intent while the set was made.</summary>
     [Fact]
     public async Task A_set_whose_intent_is_gone_gets_no_manifest()
