@@ -7,9 +7,12 @@ internal sealed record BenchOptions(
     string Question, double Seconds, int Repetitions, bool Json, IReadOnlyList<string> Engines,
     IReadOnlyList<int> Writers, string Folder)
 {
+    /// <summary>How long the system is left alone before something is measured that its leftovers would disturb.</summary>
+    public double SettleSeconds { get; init; } = 20;
+
     public const string Usage =
         "usage: bench commit|allocation|read|scan|replay|stall|fence|move|pgtar|backup|memory [--seconds S] [--repetitions N] "
-        + "[--engines a,b] [--writers 1,64,1024] [--folder DIR] [--json]";
+        + "[--engines a,b] [--writers 1,64,1024] [--settle S] [--folder DIR] [--json]";
 
     public static BenchOptions? Parse(string[] args)
     {
@@ -35,6 +38,9 @@ internal sealed record BenchOptions(
                     break;
                 case "--repetitions":
                     options = options with { Repetitions = int.Parse(value, CultureInfo.InvariantCulture) };
+                    break;
+                case "--settle":
+                    options = options with { SettleSeconds = double.Parse(value, CultureInfo.InvariantCulture) };
                     break;
                 case "--engines":
                     options = options with { Engines = value.Split(',') };

@@ -198,7 +198,7 @@ internal sealed class MoveCopy : SwitchableCopy
 
         _files.Delete(_plan.Copy);
         _files.SyncFolder(DurableReplace.FolderOf(_plan.Copy));
-        GentleRemoval.CutNameless(_handle, _writer);
+        NamelessFile.Cut(_handle, _writer, TimeSpan.Zero, CancellationToken.None); // its room may be what is wanted
     }
 
     /// <summary>Closes the copy's handle, and releases the lock unless it was handed on.</summary>

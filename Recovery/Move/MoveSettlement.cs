@@ -40,8 +40,10 @@ internal sealed class MoveSettlement
     /// </summary>
     public bool IsOwner { get; init; }
 
-    /// <summary>How a large file is removed beside commits; null: at once.</summary>
-    public PacedWriter? Writer { get; init; }
+    /// <summary>
+    /// Gets large files whose names are gone, for the caller to cut and dispose of; null: they are removed at once.
+    /// </summary>
+    public ICollection<NamelessFile>? Nameless { get; init; }
 
     /// <summary>What was removed, and what was left and why; for the log.</summary>
     public IReadOnlyList<string> Told => _told;
@@ -154,10 +156,10 @@ internal sealed class MoveSettlement
                 return;
             }
 
-            if (Writer is { } writer)
-                GentleRemoval.Run(_files, writer, path);
-            else
+            if (Nameless is null)
                 _files.Delete(path);
+            else if (GentleRemoval.Unlink(_files, path) is { } nameless)
+                Nameless.Add(nameless);
             _told.Add($"'{path}', left over from {WordsOf(move)}, was removed.");
         }
 

@@ -2,8 +2,9 @@ namespace Pitr.Storage;
 
 /// <summary>Removes a file that may be large, so that commits beside it do not wait for the disk.</summary>
 /// <remarks>
-/// A file system that gives 1 GiB back at once, and tells the disk so, keeps both busy for 100 ms and more, in which no
-/// sync of the WAL ends. So the name goes first, durably; then the file without a name is cut from its end in steps.
+/// Giving 1 GiB back at once keeps a file system busy for 100 ms and more; and where a guest reports the memory of the
+/// file's cached pages to its host, the host's work on that holds the disk up as long. No sync of the WAL ends meanwhile.
+/// So the name goes first, durably; then the file without a name is cut from its end in steps.
 /// INVARIANTS
 ///   GR1  Content is cut only of a file that has no name any more, had no other one, and whose lock was free: nobody
 ///        reads it, or keeps it under another name. Else its name goes, and that is all.
@@ -11,30 +12,30 @@ namespace Pitr.Storage;
 /// </remarks>
 internal static class GentleRemoval
 {
-    /// <summary>When it returns the name is gone; the caller makes that durable.</summary>
-    public static void Run(IFileSystem files, PacedWriter writer, string path)
+    /// <summary>
+    /// When it returns the name is gone; the caller makes that durable, unless it gets a file: then it is.
+    /// </summary>
+    /// <returns>A large file that has no name any more, to be cut and disposed of; null: nothing is left.</returns>
+    public static NamelessFile? Unlink(IFileSystem files, string path)
     {
         FileEntry? entry = files.Stat(path);
         bool isLarge = entry is { IsFolder: false, IsSymlink: false, Links: 1, LengthBytes: > PacedWriter.CutBytes };
-        using IDisposable? alone = isLarge ? files.TryLock(path) : null;
-        using IFileHandle? file = alone is null ? null : TryOpen(files, path);
-        files.Delete(path);
-        if (file is null)
-            return;
-        files.SyncFolder(DurableReplace.FolderOf(path));
-        CutNameless(file, writer);
-    }
-
-    /// <summary>Gives the room of a file back whose name is gone, durably, and that nobody else has (GR1).</summary>
-    public static void CutNameless(IFileHandle file, PacedWriter writer)
-    {
+        IDisposable? alone = isLarge ? files.TryLock(path) : null;
+        IFileHandle? file = alone is null ? null : TryOpen(files, path);
         try
         {
-            writer.Cut(file, file.LengthBytes);
+            files.Delete(path);
+            if (file is null)
+                return null;
+            files.SyncFolder(DurableReplace.FolderOf(path));
+            var left = new NamelessFile(file, alone!);
+            (file, alone) = (null, null);
+            return left;
         }
-        catch (StorageFailedException)
+        finally
         {
-            // Closing it gives the rest back.
+            file?.Dispose();
+            alone?.Dispose();
         }
     }
 
@@ -48,5 +49,35 @@ internal static class GentleRemoval
         {
             return null;
         }
+    }
+}
+
+/// <summary>A large file whose name is gone, durably, and that nobody else has (GR1). Disposing gives all of it back.</summary>
+internal sealed class NamelessFile(IFileHandle file, IDisposable alone) : IDisposable
+{
+    /// <summary>Gives its room back in steps; ended, the rest is given back at once when it is disposed of.</summary>
+    public void Cut(PacedWriter writer, CancellationToken ended) => Cut(file, writer, PacedWriter.CutStep, ended);
+
+    /// <summary>The same of a file that the caller has open, which has no name any more, and nobody else has.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="writer">Waits.</param>
+    /// <param name="step">Beside commits each step is at least so long.</param>
+    /// <param name="ended">Ends it.</param>
+    public static void Cut(IFileHandle file, PacedWriter writer, TimeSpan step, CancellationToken ended)
+    {
+        try
+        {
+            writer.Cut(file, file.LengthBytes, step, ended);
+        }
+        catch (StorageFailedException)
+        {
+            // Closing it gives the rest back.
+        }
+    }
+
+    public void Dispose()
+    {
+        file.Dispose();
+        alone.Dispose();
     }
 }

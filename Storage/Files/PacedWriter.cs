@@ -15,6 +15,7 @@ namespace Pitr.Storage;
 ///   before a sync           at most 8 MiB per file beside commits, 64 MiB without: what the disk may still have in a
 ///                           cache of its own, and the next sync of the WAL may have to wait for
 ///   rate                    <see cref="BulkRate"/>'s
+///   giving room back        16 MiB at a time, which counts as a chunk; of a file that can wait, one each 125 ms
 ///   urgent                  new WAL segments, for which commits wait: written at once, and no part of the rate
 /// </code>
 /// What is urgent is not booked either: the WAL's own bandwidth passes through here once more as new segments, and a
@@ -34,6 +35,9 @@ internal sealed class PacedWriter
     public const long DirtyBytesMax = 8L << 20;
     public const long DirtyBytesMaxAlone = 64L << 20;
     public const long CutBytes = 16L << 20;
+
+    /// <summary>What one step of a file that is not wanted any more takes beside commits: 128 MiB/s.</summary>
+    public static readonly TimeSpan CutStep = TimeSpan.FromMilliseconds(125);
 
     private const int ChunksInFlight = 2;
     private const int ChunksInFlightAlone = 8;
@@ -125,12 +129,18 @@ internal sealed class PacedWriter
     /// Gives the room of a file back that nobody needs any more, from its end, in steps of <see cref="CutBytes"/>. A file
     /// that is no longer than one step is left as it is.
     /// </summary>
-    public void Cut(IFileHandle handle, long lengthBytes)
+    /// <param name="handle">The file.</param>
+    /// <param name="lengthBytes">How long it is.</param>
+    /// <param name="step">Beside commits each step takes at least so long.</param>
+    /// <param name="ended">Ends it between two steps.</param>
+    public void Cut(IFileHandle handle, long lengthBytes, TimeSpan step, CancellationToken ended)
     {
-        while (lengthBytes > CutBytes)
+        while (lengthBytes > CutBytes && !ended.IsCancellationRequested)
         {
             _rate.Decide();
             TimeSpan wait = _rate.Book(ChunkBytesMax); // keeps the disk as busy as writing about so much
+            if (!_rate.IsAlone && wait < step)
+                wait = step;
             if (wait > TimeSpan.Zero)
                 _delay(wait);
             lengthBytes -= CutBytes;

@@ -68,14 +68,26 @@ public sealed class GentleRemovalTests
     }
 
     [Fact]
-    public void Beside_commits_it_waits_between_two_steps()
+    public void Beside_commits_it_waits_before_each_step()
     {
         for (int i = 0; i < 64; i++)
             _writer.ReportWalSync(TimeSpan.FromMilliseconds(0.15));
         Make("/db/a", 80 * Mebi);
         long from = _clock.GetTimestamp();
         Remove("/db/a");
-        Assert.InRange(_clock.GetElapsedTime(from).TotalMilliseconds, 4, 50);
+        Assert.Equal(4 * PacedWriter.CutStep, _clock.GetElapsedTime(from));
+    }
+
+    [Fact]
+    public void Whoever_ends_it_gets_the_rest_back_at_once()
+    {
+        Make("/db/a", 80 * Mebi);
+        using NamelessFile left = GentleRemoval.Unlink(_disk, "/db/a")!;
+        _disk.Log.Start();
+        left.Cut(_writer, new CancellationToken(canceled: true));
+        Assert.Equal("", _disk.Log.Text());
+        left.Dispose();
+        Assert.Equal(0, _disk.OpenHandleCount);
     }
 
     private void Make(string path, long lengthBytes)
@@ -87,7 +99,8 @@ public sealed class GentleRemovalTests
     private void Remove(string path)
     {
         _disk.Log.Start();
-        GentleRemoval.Run(_disk, _writer, path);
+        using NamelessFile? left = GentleRemoval.Unlink(_disk, path);
+        left?.Cut(_writer, CancellationToken.None);
         _disk.Log.Stop();
     }
 }

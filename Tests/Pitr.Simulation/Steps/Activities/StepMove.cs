@@ -12,6 +12,7 @@ namespace Pitr.Simulation;
 internal sealed class StepMove(StepScene scene, StepFile file, string? into = null) : StepActivity(scene)
 {
     private readonly StepFence _fence = new(scene, file, lasts: 0);
+    private readonly List<NamelessFile> _nameless = [];
     private MoveCopy? _copy;
     private bool _isSwitched;
     private SwitchOutcome.Done? _switched;
@@ -64,18 +65,29 @@ internal sealed class StepMove(StepScene scene, StepFile file, string? into = nu
         var settlement = new MoveSettlement(Scene.Disk, Engine.Folder, place, Engine.Control.SystemId)
         {
             IsOwner = true,
-            Writer = Engine.Context.PacedWriter,
+            Nameless = _nameless,
         };
         if (settlement.Remove(Engine.Control.MoveOf(file.Id)!, Engine.Control.Catalogue))
             Forget();
         Scene.IsCritical = false;
+        foreach (NamelessFile left in _nameless)
+            left.Cut(Engine.Context.PacedWriter, CancellationToken.None);
+        LetNamelessGo();
     }
 
     public override void LetGo()
     {
+        LetNamelessGo();
         _switched?.LetGo();
         _copy?.Dispose();
         (_switched, _copy) = (null, null);
+    }
+
+    private void LetNamelessGo()
+    {
+        foreach (NamelessFile left in _nameless)
+            left.Dispose();
+        _nameless.Clear();
     }
 
     private IEnumerable<Turn> Switch(MovePlan plan)
