@@ -6,7 +6,7 @@ using Pitr.Wal;
 namespace Pitr;
 
 /// <summary>Goes back to a moment: plans a restore, carries it out, checks a database that is not running.</summary>
-public static class PitrRecovery
+public static partial class PitrRecovery
 {
     /// <summary>
     /// What a restore would do, without writing a byte. A plan exists only if its target can be reached.

@@ -220,4 +220,44 @@ internal static class RecoveryErrors
         new(ErrorCode.ForeignSystem,
             $"{what} belongs to the database {found}; this one is {expected}.",
             "Name the store and the files of one database.");
+
+    /// <summary>A datafile has what the WAL that is there does not reach (H7).</summary>
+    public static RefusedException FileAheadOfWal(string name, string path, Lsn found, Lsn end) =>
+        new(ErrorCode.WalTooShort,
+            $"Datafile '{name}' at '{path}' has every change up to {found}, but the WAL that was found ends at {end}.",
+            "Name the store that has the rest: --archive STORE\nOr go back to that end, and leave what lies behind it: "
+            + $"--target-lsn {end}");
+
+    /// <summary>The folder's own WAL is of a branch that would be left out (H28).</summary>
+    public static RefusedException OtherBranchInFolder(string folder, TimelineId found, TimelineId followed) =>
+        new(ErrorCode.BranchAmbiguous,
+            $"The WAL in '{folder}' is of timeline {found} too, which timeline {followed} does not go on from.",
+            $"Make the control file anew from what lies in the folder: pitr recover DIR --control-file rebuild\nOr leave "
+            + $"that branch: --timeline {followed}");
+
+    /// <summary>A folder has WAL of several branches, and nothing says which was in use.</summary>
+    public static RefusedException BranchesInFolder(string folder, IEnumerable<TimelineId> branches) =>
+        new(ErrorCode.BranchAmbiguous,
+            $"The WAL in '{folder}' is of several branches, and without control file nothing says which one was in use: "
+            + $"timelines {string.Join(" and ", branches)}.",
+            "Say which one is meant: --timeline N");
+
+    /// <summary>There is nothing to rebuild.</summary>
+    public static RefusedException ControlFileWhole(string path, Lsn checkpoint) =>
+        new(ErrorCode.ControlFileWhole,
+            $"Control file '{path}' is whole, and as new as the last checkpoint in the WAL, at {checkpoint}.",
+            "Serve the database: pitr serve DIR\nIf datafiles are lost, bring them back: pitr recover DIR");
+
+    /// <summary>It is needed for what is under way.</summary>
+    public static RefusedException ControlFileInRecovery(string path) =>
+        new(ErrorCode.ControlFileWhole,
+            $"Control file '{path}' is of a recovery that is not finished, and has its plan.",
+            "Go on with it: pitr recover DIR");
+
+    /// <summary>What the control file said is nowhere else.</summary>
+    public static RefusedException ControlFileUnknowable(string folder, string why) =>
+        new(ErrorCode.ControlFileUnknowable,
+            $"The control file of '{folder}' can't be rebuilt: {why}.",
+            "Take it from a backup set: pitr recover DIR --control-file backup --from STORE\nOr restore into a new folder: "
+            + "pitr restore --from STORE --into DIR");
 }

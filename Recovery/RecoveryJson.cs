@@ -24,6 +24,7 @@ namespace Pitr.Recovery;
 [JsonSerializable(typeof(BackupIntent))]
 [JsonSerializable(typeof(SetPin))]
 [JsonSerializable(typeof(RecoveryPlan))]
+[JsonSerializable(typeof(RebuildPlan))]
 internal sealed partial class RecoveryJson : JsonSerializerContext;
 
 internal sealed class LsnJson : JsonConverter<Lsn>

@@ -58,4 +58,15 @@ internal static class WalErrors
         new(ErrorCode.ForeignSystem,
             $"The WAL segment '{path}' belongs to {found}, not to {expected}.",
             "Look for where the file came from, and put it out of the WAL folder.");
+
+    public static RefusedException TwoSystems(string folder, SystemIdentifier one, SystemIdentifier other) =>
+        new(ErrorCode.ForeignSystem,
+            $"The WAL folder '{folder}' has segments of two databases: {one} and {other}.",
+            "Look for where the segments of the other one came from, and put them out of the WAL folder.");
+
+    public static RefusedException TwoLineages(string folder, TimelineId timeline, Lineage one, Lineage other) =>
+        new(ErrorCode.BranchAmbiguous,
+            $"The WAL folder '{folder}' has segments of two branches with the number {timeline}: {one} and {other}.",
+            "Put the segments of the branch that is not meant out of the WAL folder: pitr wal dump SEGMENT shows whose they "
+            + "are.");
 }

@@ -27,6 +27,9 @@ internal sealed class Promotion : IPromotionHost
 
     public IReadOnlyList<IArchiveStore> Stores => _opened.Stores;
 
+    public TimelineId HighestInFolder => new(
+        _opened.WalFolder.List().Select(name => name.Timeline.Value).DefaultIfEmpty().Max());
+
     /// <summary>All steps; on a worker.</summary>
     public static Promoted Run(
         EngineContext engine, OpenedEngine opened, ControlFile control, RestoreInProgress restore)

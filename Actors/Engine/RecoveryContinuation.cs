@@ -52,18 +52,18 @@ internal static class RecoveryContinuation
         if (control.PromotionIntent is not null)
             throw RecoveryErrors.PromotionHasBegun(folder);
         RecoveryTarget later = target ?? RecoveryTarget.Latest;
-        PlannedRecovery planned = PlanOn(folder, plan, later, options, cancellation);
+        PlannedRecovery planned = PlanOn(files, folder, plan, later, options, cancellation);
         if (planned.Plan.StopsAt.Lsn < plan.StopsAt.Lsn
             || !planned.History.PathContains(control.Lineage, plan.StopsAt.Lsn))
             throw RecoveryErrors.TargetBehind(later, plan.StopsAt.Lsn);
-        RecoveryPlan ahead = planned.Plan with { RecoveryId = plan.RecoveryId };
+        RecoveryPlan ahead = planned.Plan with { RecoveryId = plan.RecoveryId, IsInPlace = plan.IsInPlace };
         store.Replace(control with { Recovery = next with { Plan = ahead.ToJson(), Target = later.ToString() } });
         return ahead;
     }
 
     /// <summary>From the same set along the same timeline, out of the places that the present plan names.</summary>
     private static PlannedRecovery PlanOn(
-        string folder, RecoveryPlan plan, RecoveryTarget target, PitrOptions options,
+        IFileSystem files, string folder, RecoveryPlan plan, RecoveryTarget target, PitrOptions options,
         CancellationToken cancellation)
     {
         StoreFactory stores = StoreFactory.Of(options, folder);
@@ -80,6 +80,7 @@ internal static class RecoveryContinuation
                 BackupId = plan.BackupId,
                 Timeline = plan.Timeline.ToString(),
                 Map = plan.Map,
+                Local = plan.IsInPlace ? RestoreSources.Local(files, folder) : null,
                 VerifiesFiles = false, // they were copied already
                 Random = EngineFactory.DrawOf(options),
             },

@@ -7,7 +7,12 @@ namespace Pitr.Actors;
 /// <summary>Finds the WAL of an unfinished restore again, from the plan that the control file keeps.</summary>
 internal static class RestoreSources
 {
-    /// <summary>The places that the plan names: archive stores, and the backup set's own WAL.</summary>
+    /// <summary>The WAL in a database's own folder, as it is now.</summary>
+    public static SurveyedWalSource Local(IFileSystem files, string folder) =>
+        new(files, WalSurvey.Of(files, Path.Combine(folder, EngineCreation.WalFolderName)));
+
+    /// <summary>The places that the plan names: archive stores, the backup set's own WAL, and that of a database which is
+    /// recovered where it lies.</summary>
     public static RestoreInProgress Of(EngineContext engine, ControlFile control)
     {
         UnfinishedRecovery recovery = control.Recovery!;
@@ -26,6 +31,8 @@ internal static class RestoreSources
             }
         }
 
+        if (plan.IsInPlace)
+            places.Add(Local(engine.FileSystem, engine.Folder));
         return new RestoreInProgress(
             recovery.Id, plan, TimelineHistory.Of(control.SystemId, control.History),
             new WalSources(places, geometry));

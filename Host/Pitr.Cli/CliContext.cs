@@ -24,6 +24,12 @@ internal interface ITargets
     Task<RestoreResult> RecoverAsync(
         string folder, RecoveryTarget? target, bool promote, CancellationToken cancellationToken);
 
+    /// <summary>Recovers a database where it lies, with the control file of a backup set.</summary>
+    Task<RestoreResult> RecoverInPlaceAsync(InPlaceRecoveryRequest request, CancellationToken cancellationToken);
+
+    /// <summary>What a verb that opens no database in a folder reads its stores by.</summary>
+    PitrOptions OptionsFor(string folder);
+
     /// <summary>Runs the engine until it is told to end, or fails.</summary>
     Task ServeAsync(ServeRequest request, CliConsole console, Interruption interruption);
 

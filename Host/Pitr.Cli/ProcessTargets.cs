@@ -75,6 +75,16 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
                 PitrRecovery.RecoverAsync(folder, target, promote, options, cancellationToken));
 
     /// <inheritdoc/>
+    public Task<RestoreResult> RecoverInPlaceAsync(
+        InPlaceRecoveryRequest request, CancellationToken cancellationToken) =>
+        EngineHost.WithSystemAsync(
+            Logger.None, ForOneVerb(request.Folder), options =>
+                PitrRecovery.RecoverInPlaceAsync(request, options, cancellationToken));
+
+    /// <inheritdoc/>
+    public PitrOptions OptionsFor(string folder) => ForOneVerb(folder);
+
+    /// <inheritdoc/>
     public async Task ServeAsync(ServeRequest request, CliConsole console, Interruption interruption)
     {
         string folder = request.Folder;

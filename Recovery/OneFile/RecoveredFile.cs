@@ -11,7 +11,8 @@ namespace Pitr.Recovery;
 ///   1  PATH.recovering made (O_EXCL), of the kind unfinished copy; synced; folder    removed by the next try or opening
 ///   2  every page, compared with the manifest while it is copied; synced
 ///   3  its meta page: the copy's, of a new incarnation, of the kind datafile; synced
-///   4  what lies in the place and is not known to be ours gets another name          nothing lies in the place
+///   4  what lies in the place and is not known to be ours gets another name (of a    nothing lies in the place
+///      recovery in place, whatever it is)
 ///   5  renamed into the place; folder synced                                         the control file names another incarnation
 ///   6  opened, and replayed by the caller; only then the control file names it       (H40)
 /// </code>
@@ -36,7 +37,9 @@ internal static class RecoveredFile
     /// <param name="planned">What from.</param>
     /// <param name="copied">Called with the bytes of each chunk.</param>
     /// <param name="cancellation">Until the file gets its name.</param>
-    public static Datafile Make(PlannedFileRecovery planned, Action<int> copied, CancellationToken cancellation)
+    /// <param name="keepsFormer">What lies in the place gets another name, also if it is ours: it may be newer.</param>
+    public static Datafile Make(
+        PlannedFileRecovery planned, Action<int> copied, CancellationToken cancellation, bool keepsFormer = false)
     {
         DatafileEnvironment environment = planned.Request.Environment;
         string path = planned.Place.Path;
@@ -60,7 +63,7 @@ internal static class RecoveredFile
         }
 
         cancellation.ThrowIfCancellationRequested();
-        TakePlace(planned);
+        TakePlace(planned, keepsFormer);
         return Datafile.Open(
             environment, path, planned.File.Name,
             new DatafileExpectation(planned.Request.Control.SystemId, planned.File.Id, Incarnation: incarnation),
@@ -180,13 +183,13 @@ internal static class RecoveredFile
         }
     }
 
-    private static void TakePlace(PlannedFileRecovery planned)
+    private static void TakePlace(PlannedFileRecovery planned, bool keepsFormer)
     {
         IFileSystem files = planned.Request.Environment.Files;
         string path = planned.Place.Path;
         string folder = DurableReplace.FolderOf(path);
         if (files.Stat(path) is { IsSymlink: false }
-            && !IsOurs(files, path, planned.Request.Control.SystemId, planned.File.Id))
+            && (keepsFormer || !IsOurs(files, path, planned.Request.Control.SystemId, planned.File.Id)))
         {
             files.Rename(path, FreeAside(files, path)); // RF1
             files.SyncFolder(folder);
@@ -196,7 +199,8 @@ internal static class RecoveredFile
         files.SyncFolder(folder);
     }
 
-    private static string FreeAside(IFileSystem files, string path)
+    /// <summary>A name beside a path that nothing has.</summary>
+    public static string FreeAside(IFileSystem files, string path)
     {
         string aside = path + AsideSuffix;
         for (int n = 2; files.Stat(aside) is not null; n++)

@@ -48,7 +48,9 @@ internal sealed record PlanRequest
 /// <param name="Set">The set that it starts from.</param>
 /// <param name="History">The path that is followed.</param>
 /// <param name="Sources">Where the WAL is.</param>
-internal sealed record PlannedRecovery(RecoveryPlan Plan, BackupSet Set, TimelineHistory History, WalSources Sources)
+/// <param name="Events">Creates, drops and moves between the set's catalogue and the cut.</param>
+internal sealed record PlannedRecovery(
+    RecoveryPlan Plan, BackupSet Set, TimelineHistory History, WalSources Sources, IReadOnlyList<LoggedEvent> Events)
 {
     /// <summary>The records from an LSN to the cut, of what the places have now.</summary>
     public IRecordStream OpenRecords(Lsn from) =>

@@ -24,6 +24,12 @@ public sealed record RecoveryPlan
     /// <summary>The one datafile that is recovered, while the others may serve; null: the database.</summary>
     public string? Datafile { get; init; }
 
+    /// <summary>
+    /// True if the database is recovered where it lies: its own WAL counts, and datafiles of it are kept.
+    /// </summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public bool IsInPlace { get; init; }
+
     /// <summary>The database.</summary>
     public required SystemIdentifier SystemId { get; init; }
 
@@ -158,8 +164,10 @@ public sealed record RecoveryPlan
         var text = new StringBuilder();
         if (Datafile is not null)
             Line(text, "datafile", $"{Datafile}, alone; the others serve meanwhile");
+        if (IsInPlace)
+            Line(text, "control file", $"of backup set {BackupId}, with what the WAL made and dropped since");
         Line(text, "target", Target.ToString());
-        Line(text, "from", BackupId is null
+        Line(text, "from", BackupId is null || IsInPlace
             ? $"the files that are there, from {StartLsn}"
             : $"backup set {BackupId}, WAL from {StartLsn}");
         foreach (PlannedTimeline step in Path)

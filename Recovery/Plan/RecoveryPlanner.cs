@@ -268,6 +268,7 @@ internal sealed class RecoveryPlanner
         public WalCoverage Coverage { get; } = coverage;
         public long Records { get; set; }
         public SortedDictionary<uint, (string Name, string Path)> Made { get; } = [];
+        public List<LoggedEvent> Events { get; } = [];
         public List<string> Unseen { get; } = [];
 
         /// <summary>Behind the cut: whether the clock had stepped back there is not known.</summary>
@@ -385,6 +386,9 @@ internal sealed class RecoveryPlanner
     {
         if (record.Lsn <= label.CatalogueLsn)
             return;
+        if (record.Kind is WalRecordKind.CreateDatafile or WalRecordKind.DropDatafile or WalRecordKind.CreateTable
+            or WalRecordKind.DropTable or WalRecordKind.MoveDatafile)
+            scan.Events.Add(new LoggedEvent(record.Event!, record.Lsn, record.CommitTime));
         if (record.Kind == WalRecordKind.CreateDatafile && record.Event is WalEvent.CreateDatafile created)
             scan.Made[created.FileId.Value] = (
                 created.Name, RestorePaths.OfMade(created.Name, created.Path, _request.Map));
@@ -432,7 +436,7 @@ internal sealed class RecoveryPlanner
             Findings = Findings(scan, wal),
         };
         Invariant.Require(plan.StopsAt.Lsn >= set.Label.StopLsn, "Q1", "the cut lies before the set's stop.");
-        return new PlannedRecovery(plan, set, branch, scan.Sources);
+        return new PlannedRecovery(plan, set, branch, scan.Sources, scan.Events);
     }
 
     private static string[] Findings(Scan scan, WalStretch[] wal)
@@ -474,7 +478,8 @@ internal static class RestorePaths
     public static string OfMade(string name, string loggedPath, IReadOnlyDictionary<string, string> map) =>
         Path.IsPathRooted(loggedPath) && Mapped(loggedPath, map) is { } mapped ? mapped : $"{name}.pitr";
 
-    private static string? Mapped(string path, IReadOnlyDictionary<string, string> map)
+    /// <summary>Where the longest mapping that fits puts a path; null if none does.</summary>
+    public static string? Mapped(string path, IReadOnlyDictionary<string, string> map)
     {
         string? best = null;
         foreach (string from in map.Keys)

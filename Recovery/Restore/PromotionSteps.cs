@@ -34,6 +34,12 @@ internal interface IPromotionHost
     /// <summary>The stores in which the new timeline is claimed; none for a detached database.</summary>
     IReadOnlyList<IArchiveStore> Stores { get; }
 
+    /// <summary>
+    /// The highest timeline of which the database's own folder has WAL, also one that was left behind there: its number is
+    /// not given again. 0 if there is none.
+    /// </summary>
+    TimelineId HighestInFolder => default;
+
     /// <summary>Replaces the control file, durably.</summary>
     void Replace(ControlFile control);
 
@@ -123,9 +129,11 @@ internal sealed class PromotionSteps(IPromotionHost host, TimeProvider clock, Fu
         return intent;
     }
 
-    /// <summary>Above what the path has, and above an earlier intent whose number another branch took.</summary>
-    private static TimelineId Highest(ControlFile control) => new(Math.Max(
-        control.Timeline.Value, control.PromotionIntent?.Timeline.Value ?? 0));
+    /// <summary>
+    /// Above what the path and the folder have, and above an earlier intent whose number another branch took.
+    /// </summary>
+    private TimelineId Highest(ControlFile control) => new(Math.Max(
+        Math.Max(control.Timeline.Value, host.HighestInFolder.Value), control.PromotionIntent?.Timeline.Value ?? 0));
 
     private bool ClaimEverywhere(PromotionIntent intent)
     {

@@ -88,6 +88,10 @@ public enum ErrorCode
     CompactCancelled = 4021,
     /// <summary>Compacting failed where only an opening can tell which of both files counts.</summary>
     CompactUndecided = 4022,
+    /// <summary>The control file is whole: there is nothing to rebuild.</summary>
+    ControlFileWhole = 4023,
+    /// <summary>Neither the datafiles nor the WAL say what the control file said.</summary>
+    ControlFileUnknowable = 4024,
     /// <summary>A fence's token is not known (any more).</summary>
     FenceUnknown = 4101,
     /// <summary>The fence was broken; the copy is void.</summary>

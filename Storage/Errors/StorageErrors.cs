@@ -39,7 +39,8 @@ internal static class StorageErrors
     public static NotFoundException NotADatabase(string folder) =>
         new(ErrorCode.NotADatabase,
             $"'{folder}' is not a database: it has no control file.",
-            $"Is the path right? A new database is made with: pitr init {folder}");
+            $"Is the path right? A new database is made with: pitr init {folder}\nIf its control file was lost, rebuild it: "
+            + $"pitr recover {folder} --control-file rebuild");
 
     // 4xxx  refused
 
@@ -89,7 +90,8 @@ internal static class StorageErrors
     public static DamageException ControlFileDamaged(string path, string why, long offset = -1) =>
         new(ErrorCode.ControlFileDamaged,
             $"Control file '{path}' is damaged: {why}.",
-            "Keep the folder as it is, and restore from a backup set and the archive: pitr restore --from STORE --into DIR")
+            "Rebuild that of a database from its datafiles and its WAL: pitr recover DIR --control-file rebuild\nOr restore "
+            + "from a backup set and the archive: pitr restore --from STORE --into DIR")
         { Path = path, Offset = offset };
 
     private static string HintFor(int errno) => errno switch

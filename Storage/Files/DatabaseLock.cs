@@ -52,6 +52,18 @@ internal sealed class DatabaseLock : IDisposable
         return new DatabaseLock(taken);
     }
 
+    /// <summary>
+    /// The same for somebody who changes nothing in the folder, also not who holds it; null if no engine ever was there.
+    /// </summary>
+    /// <exception cref="RefusedException">DatabaseLocked.</exception>
+    public static IDisposable? TakeToLook(IFileSystem disk, string folder)
+    {
+        string path = Path.Combine(folder, FileName);
+        return disk.Stat(path) is null
+            ? null
+            : disk.TryLock(path) ?? throw StorageErrors.DatabaseLocked(folder, ReadHolder(disk, path));
+    }
+
     public void Dispose() => _lock.Dispose();
 
     private static void CreateUnlessThere(IFileSystem disk, string path)

@@ -7,7 +7,8 @@ namespace Pitr.Cli;
 
 /// <summary>
 /// <c>pitr recover DIR</c>: a database that is not running goes on with a restore that is paused or that died, to a
-/// later target, or to its end; or, with the control file that it has, gets back the datafiles that it lacks.
+/// later target, or to its end; or, with the control file that it has, gets back the datafiles that it lacks; or is
+/// recovered with another control file (<see cref="ControlFileOptions"/>).
 /// </summary>
 internal static class RecoverCommand
 {
@@ -30,12 +31,13 @@ internal static class RecoverCommand
         };
         var plan = new Option<bool>("--plan")
         {
-            Description = "Show how lost datafiles would come back; write nothing.",
+            Description = "Show what would be done; write nothing.",
         };
         var target = new TargetOptions();
+        var controlFile = new ControlFileOptions();
         return cli.Verb(
-            "recover", "Go on with a restore that is paused or not finished, or bring lost datafiles back.",
-            [folder, .. target.Symbols, promote, from, archive, plan],
+            "recover", "Go on with a restore that is paused or not finished, or recover a database where it lies.",
+            [folder, .. controlFile.Symbols, .. target.Symbols, promote, from, archive, plan],
             async (parsed, cancellationToken) =>
             {
                 string database = cli.Console.FullPath(parsed.GetRequiredValue(folder));
@@ -44,10 +46,22 @@ internal static class RecoverCommand
                 var files = new LostFiles(
                     parsed.GetValue(from) is { } sets ? cli.Console.FullStore(sets) : null,
                     parsed.GetValue(archive) is { } store ? cli.Console.FullStore(store) : null, parsed.GetValue(plan));
+                if (controlFile.IsOther(parsed))
+                {
+                    return parsed.GetValue(promote)
+                        ? throw new UsageException(
+                            "A recovery with another control file begins its timeline by itself.", "Leave out --promote.")
+                        : await controlFile.RunAsync(
+                            cli, parsed, database, asked, (files.Store, files.Archive), files.IsPlan, cancellationToken)
+                            .ConfigureAwait(false);
+                }
+
+                controlFile.RequireNothingElse(parsed, isOfRestore);
                 if (isOfRestore && files.IsSaid)
                     throw new UsageException(
                         "A target or --promote goes on with a restore, from the places that it began with.",
-                        "Leave out --from, --archive and --plan; or the target, to bring lost datafiles back.");
+                        "Leave out --from, --archive and --plan; or the target, to bring lost datafiles back. To go back to an "
+                        + "earlier moment in this folder give --control-file backup.");
                 if (files.IsSaid)
                     return await BringBackAsync(cli, database, files, cancellationToken).ConfigureAwait(false);
                 try
@@ -64,7 +78,8 @@ internal static class RecoverCommand
             });
     }
 
-    private static Answer Told(RestoreResult result) => Answer.Line(
+    /// <summary>Where it stands.</summary>
+    public static Answer Told(RestoreResult result) => Answer.Line(
         json => JsonShapes.Restore(json, result),
         $"{TextShapes.Number(result.RecordsReplayed)} records replayed in "
         + $"{TextShapes.Seconds(result.Seconds)}; "

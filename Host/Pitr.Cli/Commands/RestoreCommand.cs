@@ -50,7 +50,7 @@ internal static class RestoreCommand
                     BackupId = parsed.GetValue(backup),
                     Target = target.Read(parsed),
                     Timeline = parsed.GetValue(timeline),
-                    Map = Mappings(cli, parsed.GetValue(map) ?? []),
+                    Map = Mappings(cli, "--map", parsed.GetValue(map) ?? []),
                     Pause = parsed.GetValue(action) == "pause",
                     Detached = parsed.GetValue(detached),
                     Progress = progress,
@@ -75,13 +75,15 @@ internal static class RestoreCommand
             });
     }
 
-    private static string Branch(string text) =>
+    /// <summary>The form of a branch.</summary>
+    public static string Branch(string text) =>
         text is "latest" or "current"
         || (uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out uint number) && number > 0)
             ? text
             : throw new FormatException($"'{text}' is not a timeline: its number, latest or current.");
 
-    private static Dictionary<string, string> Mappings(CliContext cli, string[] texts)
+    /// <summary>Folders, from → to; a relative one that they go to is taken from where the client runs.</summary>
+    public static Dictionary<string, string> Mappings(CliContext cli, string option, string[] texts)
     {
         var mappings = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach (string text in texts)
@@ -93,10 +95,10 @@ internal static class RestoreCommand
             }
             catch (FormatException wrong)
             {
-                throw new UsageException(wrong.Message, "Give --map /old/folder=/new/folder.");
+                throw new UsageException(wrong.Message, $"Give {option} /old/folder=/new/folder.");
             }
             if (!mappings.TryAdd(mapping.Key, cli.Console.FullPath(mapping.Value)))
-                throw new UsageException($"--map names '{mapping.Key}' twice.", "Give each folder once.");
+                throw new UsageException($"{option} names '{mapping.Key}' twice.", "Give each folder once.");
         }
         return mappings;
     }

@@ -422,6 +422,7 @@ public sealed class CompactTests
 
     /// <summary>Promise 5: a forced end does not wait for it, and the next opening removes the copy.</summary>
     [Fact]
+    [MixedCase("X11")]
     public async Task A_forced_shutdown_ends_compacting_and_the_next_opening_removes_the_copy()
     {
         SimulatedDisk disk = MoveTests.WithFolders();

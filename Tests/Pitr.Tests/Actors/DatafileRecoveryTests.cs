@@ -24,6 +24,7 @@ public sealed class DatafileRecoveryTests
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
+    [MixedCase("X1")]
     public async Task A_lost_file_comes_back_from_the_newest_set_while_the_others_serve(bool isNamed)
     {
         (RecoveryLab lab, _) = await StoppedAsync();
@@ -43,6 +44,7 @@ public sealed class DatafileRecoveryTests
 
     /// <summary>H15, H16: an older copy that was put back is brought up from itself, as another incarnation.</summary>
     [Fact]
+    [MixedCase("X2")]
     public async Task An_older_copy_that_was_put_back_is_brought_up_from_itself()
     {
         (RecoveryLab lab, byte[] older) = await StoppedAsync();
@@ -60,6 +62,7 @@ public sealed class DatafileRecoveryTests
 
     /// <summary>A file that no backup set has, since it is younger than all of them, is made by its WAL.</summary>
     [Fact]
+    [MixedCase("X8")]
     public async Task A_lost_file_that_is_younger_than_every_set_is_made_again_by_the_WAL()
     {
         var lab = new RecoveryLab(22);
@@ -109,6 +112,7 @@ public sealed class DatafileRecoveryTests
 
     /// <summary>A damaged page is found when all of the file is read: it is not brought up, but replaced.</summary>
     [Fact]
+    [MixedCase("X5")]
     public async Task A_file_with_a_damaged_page_is_replaced_and_not_brought_up()
     {
         (RecoveryLab lab, byte[] older) = await StoppedAsync();
@@ -126,6 +130,7 @@ public sealed class DatafileRecoveryTests
 
     /// <summary>What is not known to be this datafile is somebody's: it is kept under another name.</summary>
     [Fact]
+    [MixedCase("X7")]
     public async Task What_is_not_known_to_be_the_datafile_is_kept_under_another_name()
     {
         (RecoveryLab lab, _) = await StoppedAsync();

@@ -42,6 +42,7 @@ public sealed class PutBackFileTests
     /// H14, H15: a copy out of a database that was restored from this one is of another incarnation and timeline.
     /// </summary>
     [Fact]
+    [MixedCase("X3")]
     public async Task A_file_of_a_restored_sibling_needs_recovery_and_each_restore_draws_incarnations_anew()
     {
         (RecoveryLab lab, _) = await StoppedAsync();
@@ -65,6 +66,7 @@ public sealed class PutBackFileTests
     /// incarnation, generation and LSN fit: as after somebody put a file of the abandoned future into a restore.
     /// </summary>
     [Fact]
+    [MixedCase("X4")]
     public async Task A_file_of_a_lineage_that_is_not_on_the_path_needs_recovery()
     {
         (RecoveryLab lab, _) = await StoppedAsync();
@@ -80,6 +82,7 @@ public sealed class PutBackFileTests
 
     /// <summary>H16: a file ahead of the WAL means that the WAL is not the one that it was written from.</summary>
     [Fact]
+    [MixedCase("X6")]
     public async Task A_file_ahead_of_the_WAL_keeps_the_database_closed_and_nothing_is_changed()
     {
         var lab = new RecoveryLab(21);

@@ -13,6 +13,7 @@ public sealed class StrayFileTests
     [Theory]
     [InlineData(null, TestEngine.Folder + "/d.pitr")]
     [InlineData(Outside, Outside)]
+    [MixedCase("X10")]
     public async Task A_dropped_file_that_still_lies_where_it_lay_goes_at_the_next_opening(string? path, string full)
     {
         SimulatedDisk disk = WithFolders();

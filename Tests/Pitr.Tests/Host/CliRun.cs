@@ -44,6 +44,12 @@ internal sealed class CliRun(IDatabaseTarget target) : ITargets
         string folder, RecoveryTarget? target, bool promote, CancellationToken cancellationToken) =>
         throw new NotSupportedException("Recoveries are tested with the process.");
 
+    public Task<RestoreResult> RecoverInPlaceAsync(
+        InPlaceRecoveryRequest request, CancellationToken cancellationToken) =>
+        throw new NotSupportedException("Recoveries are tested with the process.");
+
+    public PitrOptions OptionsFor(string folder) => StoreKinds.Options;
+
     public PitrAdminOptions? OpenedWith { get; private set; }
 
     public Task<IDatabaseTarget> OpenRemoteAsync(

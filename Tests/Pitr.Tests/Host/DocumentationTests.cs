@@ -112,10 +112,9 @@ public sealed partial class DocumentationTests : IDisposable
             ("pitr switch-wal", "pitr table drop orders; pitr switch-wal; shipped"),
             ("--target-time 2026-11-22T14:05:00Z", $"--target-time $(time_of RestorePoint {archive})"),
             ("--target-time 2026-11-22T14:06:00Z", $"--target-time $(time_of RestorePoint {archive})"),
-            ($"pitr restore --from {archive} --into shop\n", $"""
-                shipped; kill -9 $engine; wait $engine 2>/dev/null || true; rm -r shop; unset PITR_HOST; PORT=$PORT_AGAIN
-                pitr restore --from {archive} --into shop
-
+            ("# which sets are left", """
+                > /dev/null; shipped; kill -9 $engine; wait $engine 2>/dev/null || true; rm -r shop; unset PITR_HOST
+                PORT=$PORT_AGAIN
                 """),
             ("pitr serve shop\n", "serve shop; pitr shutdown --host 127.0.0.1:$PORT; wait $engine; engine=\n"));
         Assert.True(outcome.ExitCode == 0, outcome.ToString());
@@ -168,8 +167,11 @@ public sealed partial class DocumentationTests : IDisposable
                 pitr recover shop --plan
                 """),
             ("pitr serve shop &", "serve shop; pitr count stock --host 127.0.0.1:$PORT; "
-                + "pitr shutdown --host 127.0.0.1:$PORT; wait $engine; engine=; pitr check shop"));
+                + "pitr shutdown --host 127.0.0.1:$PORT; wait $engine; engine=; pitr check shop"),
+            ("pitr recover shop                            # only if", "! pitr recover shop # only if"));
         Assert.True(outcome.ExitCode == 0, outcome.ToString());
+        Assert.Contains("rebuilt from the checkpoint", outcome.Output, StringComparison.Ordinal);
+        Assert.Contains("begins a new timeline", outcome.Output, StringComparison.Ordinal);
         Assert.Contains("datafile orders serves again", outcome.Output, StringComparison.Ordinal);
         Assert.Contains("datafile stock serves again", outcome.Output, StringComparison.Ordinal);
         foreach (string table in new[] { "orders", "stock" })

@@ -13,6 +13,7 @@ public sealed class MoveSettlementTests
 
     /// <summary>H19: the link leads to the new place, so the former one goes; before that the other way round.</summary>
     [Fact]
+    [MixedCase("X11")]
     public async Task What_the_name_leads_to_wins()
     {
         SimulatedDisk switched = await CutOffBeforeRemovalAsync();

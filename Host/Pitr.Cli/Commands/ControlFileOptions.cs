@@ -1,0 +1,120 @@
+using System.CommandLine;
+using System.Globalization;
+using Pitr.Recovery;
+using Spectre.Console;
+
+namespace Pitr.Cli;
+
+/// <summary>
+/// What <c>pitr recover DIR</c> is told of the control file: the one that is there, that of a backup set, or one that is
+/// made anew; and what goes with it.
+/// </summary>
+internal sealed class ControlFileOptions
+{
+    private const string Current = "current";
+    private const string Backup = "backup";
+    private const string Rebuild = "rebuild";
+
+    private readonly Option<string?> _which = new("--control-file")
+    {
+        HelpName = $"{Current}|{Backup}|{Rebuild}",
+        Description = "The one that is there, that of a backup set (to the target, on a new timeline), or made anew from "
+            + "datafiles and WAL.",
+    };
+
+    private readonly Option<string?> _backup = new("--backup")
+    {
+        HelpName = "ID",
+        Description = "The set whose control file is taken (else the newest that reaches the target).",
+    };
+
+    private readonly Option<string?> _timeline = CliContext.OptionOf(
+        "--timeline", "N|latest|current", "Which branch, where there are several.", RestoreCommand.Branch);
+
+    private readonly Option<string[]> _moved = new("--moved")
+    {
+        HelpName = "OLD=NEW",
+        Description = "Datafiles that were known in a folder outside the database are its own, and lie there now; may be "
+            + "given several times.",
+    };
+
+    public ControlFileOptions() => _which.AcceptOnlyFromAmong(Current, Backup, Rebuild);
+
+    /// <summary>All of them.</summary>
+    public Symbol[] Symbols => [_which, _backup, _timeline, _moved];
+
+    /// <summary>True if the control file is not the one that is there.</summary>
+    public bool IsOther(ParseResult parsed) => parsed.GetValue(_which) is Backup or Rebuild;
+
+    /// <summary>What is of another control file's recovery alone.</summary>
+    /// <exception cref="UsageException">It is said of the one that is there.</exception>
+    public void RequireNothingElse(ParseResult parsed, bool hasTarget)
+    {
+        if (parsed.GetValue(_backup) is not null || parsed.GetValue(_timeline) is not null
+            || parsed.GetValue(_moved) is { Length: > 0 })
+            throw new UsageException(
+                "--backup, --timeline and --moved belong to a recovery with another control file.",
+                $"Give --control-file {Backup} too, or leave them out.");
+        if (hasTarget && parsed.GetValue(_which) == Current)
+            throw new UsageException(
+                "With the control file that is there a database comes back to the end of its WAL, and goes to no target.",
+                $"Give --control-file {Backup}, to go back to an earlier moment.");
+    }
+
+    /// <summary>Carries it out, or shows the plan.</summary>
+    public async Task<Answer> RunAsync(
+        CliContext cli, ParseResult parsed, string folder, RecoveryTarget target, (string? Store, string? Archive) places,
+        bool isPlan, CancellationToken cancellationToken)
+    {
+        if (parsed.GetValue(_which) == Rebuild)
+        {
+            if (target.Kind != RecoveryTarget.Form.Latest || places.Store is not null || places.Archive is not null
+                || parsed.GetValue(_backup) is not null || parsed.GetValue(_moved) is { Length: > 0 })
+                throw new UsageException(
+                    "A control file is made anew from what lies in the folder, to the end of its WAL.",
+                    $"Give --timeline and --plan at most; or --control-file {Backup}.");
+            return await RebuildAsync(cli, parsed, folder, isPlan, cancellationToken).ConfigureAwait(false);
+        }
+
+        using var progress = new ProgressLine(cli.Console);
+        var request = new InPlaceRecoveryRequest
+        {
+            Folder = folder,
+            Store = places.Store,
+            Archive = places.Archive,
+            BackupId = parsed.GetValue(_backup),
+            Target = target,
+            Timeline = parsed.GetValue(_timeline),
+            Moved = RestoreCommand.Mappings(cli, "--moved", parsed.GetValue(_moved) ?? []),
+            Progress = progress,
+        };
+        if (isPlan)
+        {
+            RecoveryPlan plan = await PitrRecovery
+                .PlanInPlaceAsync(request, cli.Targets.OptionsFor(folder), cancellationToken).ConfigureAwait(false);
+            return new Answer(json => json.WriteRawValue(plan.ToJson()), console => console.Write(plan.ToText()));
+        }
+
+        return RecoverCommand.Told(
+            await cli.Targets.RecoverInPlaceAsync(request, cancellationToken).ConfigureAwait(false));
+    }
+
+    private async Task<Answer> RebuildAsync(
+        CliContext cli, ParseResult parsed, string folder, bool isPlan, CancellationToken cancellationToken)
+    {
+        TimelineId? timeline = parsed.GetValue(_timeline) switch
+        {
+            null => null,
+            { } text when uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out uint number) =>
+                new TimelineId(number),
+            _ => throw new UsageException(
+                "Which timeline was in use has to be said by its number.", "Give --timeline N."),
+        };
+        PitrOptions options = cli.Targets.OptionsFor(folder);
+        RebuildPlan plan = isPlan
+            ? await PitrRecovery.PlanControlFileAsync(folder, timeline, options, cancellationToken).ConfigureAwait(false)
+            : await PitrRecovery.RebuildControlFileAsync(folder, timeline, options, cancellationToken)
+                .ConfigureAwait(false);
+        return new Answer(json => json.WriteRawValue(plan.ToJson()), console => console.Write(plan.ToText()));
+    }
+}

@@ -1,0 +1,189 @@
+using System.Globalization;
+using Pitr.Recovery;
+using Pitr.Simulation;
+using Pitr.Storage;
+
+namespace Pitr.Tests;
+
+/// <summary>What a folder is recovered from in a sweep.</summary>
+public enum InPlaceCase
+{
+    /// <summary>The control file is lost, its files are there.</summary>
+    Kept,
+
+    /// <summary>Control file and datafiles are lost: from the set, and made by the WAL.</summary>
+    Lost,
+
+    /// <summary>All is there, and the database goes back to an earlier moment.</summary>
+    Back,
+
+    /// <summary>The control file is lost, and is made anew.</summary>
+    Rebuilt,
+}
+
+/// <summary>
+/// A recovery in place, or the making of a control file, that ends at any operation on the disk, by power loss or a kill:
+/// it is gone on with, or begun again, and stands at the same target; until the new control file has its name, the
+/// database can still be recovered with the one that was there, to its last commit (H3, H15, H16, H32).
+/// </summary>
+/// <remarks>
+/// The WAL ends with a commit, or a new table, whose sync had not ended when the process was killed: it is in the page cache alone, and
+/// may be there or not, but never halfway. PITR_SWEEP=1 looks at each operation instead of some.
+/// </remarks>
+public sealed class InPlaceCrashTests
+{
+    private const int PointsInSuite = 12;
+
+    private static bool IsWhole => Environment.GetEnvironmentVariable("PITR_SWEEP") is { Length: > 0 };
+
+    [Theory]
+    [InlineData(InPlaceCase.Kept, true)]
+    [InlineData(InPlaceCase.Kept, false)]
+    [InlineData(InPlaceCase.Lost, true)]
+    [InlineData(InPlaceCase.Lost, false)]
+    [InlineData(InPlaceCase.Back, true)]
+    [InlineData(InPlaceCase.Back, false)]
+    [InlineData(InPlaceCase.Rebuilt, true)]
+    [InlineData(InPlaceCase.Rebuilt, false)]
+    public async Task A_recovery_in_place_that_ends_at_any_operation_stands_at_its_target_at_last(
+        InPlaceCase from, bool isPowerLoss) =>
+        await SweepAsync(await RecordedAsync(from), from, isPowerLoss);
+
+    /// <summary>
+    /// H3: the kernel could not write the last group back, told nobody, and has it in the page cache, marked clean: a sync
+    /// alone does not bring it to the disk.
+    /// </summary>
+    [Fact]
+    public async Task A_last_group_whose_sync_had_failed_is_written_again()
+    {
+        MixedLab lab = await RecordedAsync(InPlaceCase.Kept);
+        var random = new SeededRandom(3);
+        for (int n = 0; n < 8; n++)
+            lab.Disk.LoseWriteback(ref random);
+        await SweepAsync(lab, InPlaceCase.Kept, isPowerLoss: true);
+    }
+
+    private static async Task SweepAsync(MixedLab lab, InPlaceCase from, bool isPowerLoss)
+    {
+        var left = new List<(SimulatedDisk Disk, long At)>();
+        long began = lab.Disk.OperationCount;
+        lab.Disk.BeforeOperation = operation =>
+            left.Add((isPowerLoss ? lab.Disk.CrashCopy(operation) : lab.Disk.KillCopy(), operation - began));
+        await RecoverAsync(lab, lab.Disk, from);
+        lab.Disk.BeforeOperation = null;
+        left.Add((lab.Disk.CrashCopy(7), lab.Disk.OperationCount - began));
+        Assert.True(left.Count > 10, $"Only {left.Count} operations.");
+        await RequireAsync(lab, lab.Disk, from);
+
+        int stride = IsWhole ? 1 : Math.Max(1, left.Count / PointsInSuite);
+        for (int i = left.Count - 1; i >= 0; i -= stride)
+        {
+            try
+            {
+                await GoOnAsync(lab, left[i].Disk, from);
+                await RequireAsync(lab, left[i].Disk, from);
+            }
+            catch (Exception error)
+            {
+                throw new InvalidOperationException(
+                    string.Create(CultureInfo.InvariantCulture, $"Ended before operation {left[i].At}: {error.Message}"), error);
+            }
+        }
+    }
+
+    private static InPlaceRecoveryRequest RequestOf(MixedLab lab, InPlaceCase from) => lab.Request(
+        from == InPlaceCase.Back ? RecoveryTarget.Including(lab.Middle.Lsn) : RecoveryTarget.Latest);
+
+    private static Task RecoverAsync(MixedLab lab, SimulatedDisk disk, InPlaceCase from) => from == InPlaceCase.Rebuilt
+        ? PitrRecovery.RebuildControlFileAsync(MixedLab.Folder, null, RecoveryLab.OptionsOn(disk)).WaitAsync(MixedLab.Patience)
+        : PitrRecovery.RecoverInPlaceAsync(RequestOf(lab, from), RecoveryLab.OptionsOn(disk)).WaitAsync(MixedLab.Patience);
+
+    /// <summary>What an operator does next, by what lies there.</summary>
+    private static async Task GoOnAsync(MixedLab lab, SimulatedDisk disk, InPlaceCase from)
+    {
+        var store = new ControlFileStore(disk, MixedLab.Folder);
+        if (!store.Exists)
+        {
+            await RecoverAsync(lab, disk, from);
+            return;
+        }
+
+        ControlFile control = store.ReadLive();
+        if (control.Recovery is not null)
+        {
+            await PitrRecovery.RecoverAsync(MixedLab.Folder, options: RecoveryLab.OptionsOn(disk))
+                .WaitAsync(MixedLab.Patience);
+        }
+        else if (from != InPlaceCase.Rebuilt && control.Timeline == TimelineId.First)
+        {
+            await RequireNothingIsLostAsync(lab, disk.KillCopy());
+            await RecoverAsync(lab, disk, from);
+        }
+    }
+
+    /// <summary>The control file that was there still leads to the last commit.</summary>
+    private static async Task RequireNothingIsLostAsync(MixedLab lab, SimulatedDisk disk)
+    {
+        await using PitrDatabase database = await PitrDatabase
+            .OpenAsync(MixedLab.Folder, RecoveryLab.OptionsOn(disk)).WaitAsync(MixedLab.Patience);
+        EngineStatus status = await database.GetStatusAsync().WaitAsync(MixedLab.Patience);
+        foreach (DatafileStatus file in status.Datafiles.Where(file => file.State == "needsRecovery"))
+            await database.RecoverDatafileAsync(new DatafileRecoveryRequest { Datafile = file.Name })
+                .WaitAsync(MixedLab.Patience);
+        Assert.Equal(lab.Content, WithoutLast(RecoveryLab.ContentOf(database)));
+    }
+
+    private static async Task RequireAsync(MixedLab lab, SimulatedDisk disk, InPlaceCase from)
+    {
+        string content = from == InPlaceCase.Back ? lab.Middle.Content : lab.Content;
+        await using (PitrDatabase database = await PitrDatabase
+            .OpenAsync(MixedLab.Folder, RecoveryLab.OptionsOn(disk)).WaitAsync(MixedLab.Patience))
+        {
+            Assert.Equal(content, WithoutLast(RecoveryLab.ContentOf(database)));
+            await database.PutAsync(database.GetTable("events"), "again"u8.ToArray(), "1"u8.ToArray());
+            await database.ShutdownAsync().WaitAsync(MixedLab.Patience);
+            await TestDatabase.NothingIsOpenAsync(disk);
+            TestDatabase.CheckDatafiles(disk, database.Datafiles);
+        }
+
+        Assert.Null(disk.WrittenWithoutLock);
+        Assert.DoesNotContain(disk.List(MixedLab.Folder), name =>
+            name.EndsWith(RecoveredFile.Suffix, StringComparison.Ordinal) || name.EndsWith(".tmp", StringComparison.Ordinal));
+        await using PitrDatabase after = await PitrDatabase
+            .OpenAsync(MixedLab.Folder, RecoveryLab.OptionsOn(disk.CrashCopy(3))).WaitAsync(MixedLab.Patience);
+        Assert.Equal("1"u8.ToArray(), after.Get(after.GetTable("events"), "again"u8.ToArray()));
+    }
+
+    private static async Task<MixedLab> RecordedAsync(InPlaceCase from)
+    {
+        SimulatedDisk? killed = null;
+        MixedLab lab = await MixedLab.RecordedAsync(last: async (recovery, database) =>
+        {
+            await database.SwitchWalAsync().WaitAsync(MixedLab.Patience);
+            recovery.Disk.SyncAll();
+            using var held = new HeldSync(recovery.Disk.Faults.On(FileOp.SyncData).Of("/wal/").Hold());
+            // Of the catalogue, if the control file is what is made anew: it must not know more than the WAL keeps.
+            Task commit = from == InPlaceCase.Rebuilt
+                ? database.CreateTableAsync("last")
+                : database.PutAsync(database.GetTable("orders"), "last"u8.ToArray(), "1"u8.ToArray()).AsTask();
+            await held.Reached.WaitAsync(MixedLab.Patience);
+            killed = recovery.Disk.KillCopy();
+            held.Release();
+            await commit.WaitAsync(MixedLab.Patience);
+        });
+        lab.WithDisk(killed!);
+        if (from != InPlaceCase.Back)
+            lab.Disk.Delete(MixedLab.Control);
+        if (from == InPlaceCase.Lost)
+        {
+            lab.Disk.Delete(MixedLab.Early);
+            lab.Disk.Delete(MixedLab.Late);
+        }
+
+        lab.Disk.SyncFolder(MixedLab.Folder);
+        return lab;
+    }
+
+    private static string WithoutLast(string content) => string.Join('\n', content.Split('\n')
+        .Where(line => line != "last@main" && !line.StartsWith("orders/last=", StringComparison.Ordinal)));
+}
