@@ -38,6 +38,9 @@ switch (options.Question)
     case "backup":
         BackupBench.Run(options);
         return 0;
+    case "restore":
+        RestoreBench.Run(options);
+        return 0;
     case "memory":
         MemoryBench.Run(options);
         return 0;

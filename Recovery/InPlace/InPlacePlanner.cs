@@ -221,7 +221,7 @@ internal sealed class InPlacePlanner
     private RecoveryPlan PlanOf(PlannedRecovery planned, InPlaceFile[] files)
     {
         Lsn start = files.Select(file => file.Base.From).Append(planned.Plan.StopsAt.Lsn).Min();
-        return planned.Plan with
+        return (planned.Plan with
         {
             IsInPlace = true,
             StartLsn = start,
@@ -241,7 +241,7 @@ internal sealed class InPlacePlanner
             Wal = [.. planned.Plan.Wal.Where(wal => wal.ToLsn > start)],
             BeginsTimeline = true,
             Findings = [.. planned.Plan.Findings, .. _findings, .. InTheWay(files)],
-        };
+        }).Estimated();
     }
 
     private IEnumerable<string> InTheWay(InPlaceFile[] files) => files

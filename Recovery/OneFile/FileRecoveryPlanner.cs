@@ -195,7 +195,7 @@ internal sealed class FileRecoveryPlanner
             ? []
             : read.TablesAt(candidate.From, _request.Control.Catalogue);
         return new PlannedFileRecovery(
-            PlanOf(candidate, coverage, sources, read), _request, _file, candidate, _place, tables,
+            PlanOf(candidate, coverage, sources, read).Estimated(), _request, _file, candidate, _place, tables,
             read.HasCreation);
     }
 

@@ -92,6 +92,12 @@ public sealed record RecoveryPlan
     public required long Records { get; init; }
 
     /// <summary>
+    /// About how many seconds the run takes: bytes that are copied and bytes of WAL, by the rates of
+    /// <see cref="ToText"/>. 0 if it was not estimated.
+    /// </summary>
+    public long EstimatedSeconds { get; init; }
+
+    /// <summary>
     /// True if the result begins a new timeline (a stop before the end of the WAL, or a control file from a set).
     /// </summary>
     public required bool BeginsTimeline { get; init; }
@@ -108,6 +114,10 @@ public sealed record RecoveryPlan
     /// <summary>Bytes that are copied.</summary>
     [JsonIgnore]
     public long BytesToCopy => Files.Sum(file => file.LengthBytes);
+
+    /// <summary>The same plan with the time that it may take.</summary>
+    internal RecoveryPlan Estimated() =>
+        this with { EstimatedSeconds = RecoveryEstimate.SecondsFor(BytesToCopy, StopsAt.Lsn - StartLsn) };
 
     /// <summary>The document of <c>--plan --json</c>, and what the control file keeps.</summary>
     public string ToJson() => JsonSerializer.Serialize(this, RecoveryJson.Default.RecoveryPlan);
@@ -186,6 +196,10 @@ public sealed record RecoveryPlan
         foreach (string name in MadeByReplay)
             Line(text, "makes by replay", name);
         Line(text, "WAL", $"{Wal.Count} segments, {Records} records, all read and proven");
+        Line(text, "takes about", string.Create(
+            CultureInfo.InvariantCulture,
+            $"{EstimatedSeconds} s: {BytesToCopy / 1e6:0.#} MB copied at {RecoveryEstimate.CopyBytesPerSecond / 1e6:0} MB/s, "
+            + $"{(StopsAt.Lsn - StartLsn) / 1e6:0.#} MB of WAL at {RecoveryEstimate.WalBytesPerSecond / 1e6:0} MB/s"));
         Line(text, "then", BeginsTimeline ? "begins a new timeline" : $"goes on with timeline {Timeline}");
         foreach (string finding in Findings)
             Line(text, "note", finding);

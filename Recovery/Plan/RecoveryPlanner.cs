@@ -436,7 +436,7 @@ internal sealed class RecoveryPlanner
             Findings = Findings(scan, wal),
         };
         Invariant.Require(plan.StopsAt.Lsn >= set.Label.StopLsn, "Q1", "the cut lies before the set's stop.");
-        return new PlannedRecovery(plan, set, branch, scan.Sources, scan.Events);
+        return new PlannedRecovery(plan.Estimated(), set, branch, scan.Sources, scan.Events);
     }
 
     private static string[] Findings(Scan scan, WalStretch[] wal)
