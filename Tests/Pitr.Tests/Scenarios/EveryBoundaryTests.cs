@@ -8,9 +8,9 @@ using Pitr.Storage;
 namespace Pitr.Tests;
 
 /// <summary>
-/// A recorded run with everything in it (writers at the same time, DDL, fences, checkpoints, segment switches, a crash,
-/// a backup under load, and a second timeline): archive recovery to every commit boundary stands exactly there, on both
-/// branches, also at the boundaries of DDL (I11; H28, H29, H34, H43).
+/// A recorded run with everything in it (writers at the same time, DDL, fences, moves, compacting, checkpoints, segment
+/// switches, a crash, a backup under load, and a second timeline): archive recovery to every commit boundary stands exactly
+/// there, on both branches, also at the boundaries of DDL (I11; H28, H29, H34, H43).
 /// </summary>
 public sealed class EveryBoundaryTests
 {
@@ -111,11 +111,15 @@ internal sealed class BoundaryRun
         await _database.CreateDatafileAsync("c");
         await CreateTableAsync("notes", "c");
         await CommitManyAsync(2, "notes", "stock");
+        await MoveAsync("b", "/data2/b.pitr", isLinked: true, () => CommitManyAsync(2, "notes", "stock"));
+        await MoveAsync("c", "/data2/c.pitr", isLinked: false, () => CommitManyAsync(1, "notes", "orders"));
         await DropTableAsync("events");
         await FencedAsync("main", () => CommitManyAsync(1, "orders", "notes"));
         await DropTableAsync("notes");
         await _database.DropDatafileAsync("c");
         await CommitManyAsync(2, "orders", "stock");
+        await MoveAsync("b", "/data3/b.pitr", isLinked: true, () => CommitManyAsync(1, "orders", "stock"));
+        await CompactAsync("main", () => CommitManyAsync(1, "orders", "stock"));
         await _database.CheckpointAsync();
         await CommitManyAsync(3, "orders", "stock");
         await _database.ShutdownAsync();
@@ -130,6 +134,7 @@ internal sealed class BoundaryRun
         _database = await PitrDatabase.OpenAsync(folder, RecoveryLab.OptionsOn(Disk));
         await CommitManyAsync(2, "orders", "stock");
         await CreateTableAsync("branch", "b");
+        await MoveAsync("b", "/data4/b.pitr", isLinked: false, () => CommitManyAsync(1, "branch", "stock"));
         await FencedAsync("b", () => CommitManyAsync(1, "branch", "orders"));
         await _database.SwitchWalAsync();
         await CommitManyAsync(2, "branch", "stock");
@@ -145,6 +150,22 @@ internal sealed class BoundaryRun
         await _database.CheckpointAsync();
         await meanwhile();
         await _database.UnfenceAsync(fence.FenceId);
+    }
+
+    private async Task MoveAsync(string file, string to, bool isLinked, Func<Task> meanwhile)
+    {
+        Disk.CreateFolders(Path.GetDirectoryName(to)!);
+        Task<MoveResult> move = _database.MoveAsync(
+            new MoveRequest { Datafile = file, Path = to, WithoutLink = !isLinked });
+        await meanwhile();
+        await move.WaitAsync(TestDatabase.Patience);
+    }
+
+    private async Task CompactAsync(string file, Func<Task> meanwhile)
+    {
+        Task<CompactResult> compact = _database.CompactAsync(new CompactRequest { Datafile = file });
+        await meanwhile();
+        await compact.WaitAsync(TestDatabase.Patience);
     }
 
     /// <summary>Power is lost: what was acknowledged goes on.</summary>
