@@ -7,7 +7,6 @@ using Pitr.Wal;
 using static Pitr.Actors.BackupProtocol;
 using static Pitr.Actors.CheckpointProtocol;
 using static Pitr.Actors.ControlFileProtocol;
-using static Pitr.Actors.DatafileProtocol;
 using static Pitr.Actors.EngineProtocol;
 using static Pitr.Actors.WalFolderProtocol;
 using static Pitr.Actors.WalProtocol;
@@ -15,33 +14,31 @@ using static Pitr.Actors.WalProtocol;
 namespace Pitr.Actors;
 
 /// <summary>
-/// Makes one full backup set while commits go on: each datafile is fenced only while it is copied (design §9).
+/// Makes one backup set while commits go on: each datafile is fenced only while it is copied (design §9).
 /// </summary>
 /// <remarks>
 /// <code>
 ///   hold all WAL ─▶ checkpoint ─▶ catalogue at C, hold from the redo point ─▶ intent (H35, H39)
-///     ─▶ for each file: Fence ─▶ copy ─▶ Unfence
+///     ─▶ for each file, as many at a time as asked for: a <see cref="BackupCopier"/>: Fence ─▶ copy ─▶ Unfence
 ///     ─▶ BackupEnd logged (H29) ─▶ WAL from start to stop ─▶ label, manifest
 /// </code>
 /// INVARIANTS
-///   K1  One worker at a time: the next step, also Discard and Abandon, begins after the one before has told its end.
-///   K2  A copy counts only if its fence was held from before its first byte until Unfence was answered with Unfenced.
+///   K1  One worker of its own at a time, and none beside a copier: the next step, also Abandon, begins after those
+///       before have told their end.
 ///   K3  A set that lacks a datafile alive at its stop is not made: the backup fails and says which (H29).
-///   K4  A fence that is being given back is not renewed: its token is void until Unfenced comes, so that the answer
-///       would be FenceBroken, for a copy that is good.
+///   K6  A store is used by one at a time: each copier has an object of its own; the first has that of the set, which
+///       the set itself does not use meanwhile (K1).
 ///
 /// A fence that broke while its file was copied makes that copy void: it is made again, whole, under a new fence, once
-/// for each file. The fence is renewed while the copying goes on.
-/// Any failure, the caller's cancellation, or the engine's end ends the fence it holds, removes the unfinished set and
-/// lets the WAL go. What of the set can't be removed is told in the log; it has no manifest.
-/// A crash of it: its fences end with it (death watch), and the set has no manifest, so there is none.
+/// for each file. The rate is one for all copiers.
+/// Any failure, the caller's cancellation, or the engine's end ends the fences that are held, removes the unfinished set
+/// and lets the WAL go. What of the set can't be removed is told in the log; it has no manifest.
+/// A crash of it: its fences end with its copiers (death watch), and the set has no manifest, so there is none.
 /// </remarks>
 [System.Diagnostics.CodeAnalysis.SuppressMessage(
     "Design", "CA1001", Justification = "An actor's end is PostStop; the token source outlives it in its worker.")]
-internal sealed class BackupRunner : UntypedActor, IWithTimers
+internal sealed class BackupRunner : UntypedActor
 {
-    private static readonly TimeSpan Lease = TimeSpan.FromMinutes(10);
-
     private readonly EngineContext _engine;
     private readonly OpenedEngine _opened;
     private readonly WalStart _wal;
@@ -49,6 +46,8 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly Queue<CatalogueFile> _todo = new();
     private readonly HashSet<FileId> _voided = [];
+    private readonly Stack<IArchiveStore> _stores = new(); // of copiers that there could be (K6)
+    private readonly Dictionary<IActorRef, IArchiveStore> _copiers = [];
     private readonly Guid _hold;
     private readonly long _began;
     private RunBackup _request = null!;
@@ -56,12 +55,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
     private CancellationTokenRegistration _whenCancelled;
     private BackupWriter? _writer;
     private ControlFile? _control;
-    private CatalogueFile? _current;
-    private IActorRef _owner = ActorRefs.Nobody;
-    private Fenced? _fence;
     private CancellationTokenSource? _step; // of the worker that runs; null if none does (K1)
-    private volatile bool _isStepOver; // for that worker, where it waits
-    private Problem? _void;
     private Problem? _failure;
     private bool _isAbandoning;
     private string _backupId = "";
@@ -78,10 +72,12 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
         _began = engine.Clock.GetTimestamp();
     }
 
-    public ITimerScheduler Timers { get; set; } = null!;
-
     public static Props PropsFor(EngineContext engine, OpenedEngine opened, WalStart wal, EngineRoutes routes) =>
         ActorProps.Of(() => new BackupRunner(engine, opened, wal, routes));
+
+    /// <summary>A copier that fails by a bug does not begin again: the backup fails.</summary>
+    protected override SupervisorStrategy SupervisorStrategy() =>
+        new OneForOneStrategy(static _ => Directive.Stop);
 
     /// <summary>An answer after the first is nobody's: the asker has gone.</summary>
     protected override void PostStop()
@@ -120,10 +116,14 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
             case WorkerEnded ended:
                 TakeWorkersEnd(ended);
                 break;
-            case FenceRenewed:
+            case CopyEnded ended:
+                TakeCopy(ended);
                 break;
-            case Fenced fenced when _failure is not null:
-                Context.Parent.Tell(new Unfence(fenced.Token));
+            case Terminated dead when _copiers.Remove(dead.ActorRef):
+                Fail(Problem.From(new BugException($"A copier of backup {_backupId} ended without a word.")));
+                AbandonIfNobodyWorks();
+                break;
+            case Terminated:
                 break;
             case var _ when _failure is not null:
                 break; // what is on its way to a backup that has failed
@@ -136,41 +136,6 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
             case EventLogged logged:
                 Complete(logged);
                 break;
-            default:
-                TakeOfFile(message);
-                break;
-        }
-    }
-
-    /// <summary>What concerns the file that is being copied.</summary>
-    private void TakeOfFile(object message)
-    {
-        switch (message)
-        {
-            case DatafileFound found when found.File == _current?.Id:
-                AskForFence(found.Owner);
-                break;
-            case FenceRefused refused:
-                FenceWasRefused(refused.Why);
-                break;
-            case Fenced fenced:
-                Copy(fenced);
-                break;
-            case RenewDue when _fence is not null:
-                Context.Parent.Tell(new RenewFence(_fence.Token, Lease));
-                break;
-            case Unfenced unfenced when _fence?.Token == unfenced.Token:
-                EndFence();
-                NextFile();
-                break;
-            case FenceBroken broken when _fence?.Token == broken.Token:
-                CopyIsVoid(broken.Why);
-                break;
-            case Terminated dead when dead.ActorRef.Equals(_owner):
-                OwnerEnded();
-                break;
-            case DatafileFound or RenewDue or Unfenced or FenceBroken or Terminated:
-                break; // of a fence that has ended
             default:
                 Unhandled(message);
                 break;
@@ -202,16 +167,19 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
             id, control, Lsn.Max(control.RedoLsn, control.Catalogue.Lsn), // C: what was created since is above it (H29)
             engine.Clock.GetUtcNow());
         CancellationToken cancel = _request.Cancel;
+        int copiers = Math.Clamp(request.Jobs, 1, Math.Max(1, _todo.Count));
         Work(_ =>
         {
             var limit = request.BytesPerSecondMax is { } most ? new RateLimit(engine.Clock, most) : null;
             IArchiveStore store = OpenStore(engine, request, control.SystemId);
+            IArchiveStore[] ofCopiers =
+                [store, .. Enumerable.Range(1, copiers - 1).Select(_ => OpenStore(engine, request, control.SystemId))];
             var writer = new BackupWriter(
                 engine.FileSystem, store, _opened.Stores, start, new ReachablePages(engine.Environment, cancel),
-                bytes => Pace(bytes, limit));
+                (bytes, over) => Pace(bytes, limit, over));
             _writer = writer; // before its first byte, so that a failure finds what there is to remove
             writer.Begin();
-            return new Begun();
+            return new Begun(ofCopiers);
         });
     }
 
@@ -234,115 +202,45 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
         return store;
     }
 
-    private void NextFile()
+    private void NextFiles()
     {
-        if (_todo.TryDequeue(out _current))
-            Context.Parent.Tell(new FindDatafile(_current.Id));
-        else
+        while (_stores.Count > 0 && _todo.TryDequeue(out CatalogueFile? file))
+        {
+            IArchiveStore store = _stores.Pop();
+            var copies = new BackupCopies(
+                _writer!, _backupId, Context.Parent, bytes => Interlocked.Add(ref _bytesTotal, bytes));
+            IActorRef copier = Context.Watch(Context.ActorOf(BackupCopier.PropsFor(_engine, copies, file, store)));
+            _copiers.Add(copier, store);
+        }
+
+        if (_copiers.Count == 0)
             _routes.WalWriter.Tell(new LogEvent(new WalEvent.BackupEnd(_backupId, _writer!.StartLsn)));
     }
 
-    /// <param name="owner">Whom the file has now: it may have been made after the backup began.</param>
-    private void AskForFence(IActorRef? owner)
+    private void TakeCopy(CopyEnded ended)
     {
-        if (_engine.Catalogue.Catalogue.File(_current!.Id) is null)
+        Context.Unwatch(Sender);
+        if (_copiers.Remove(Sender, out IArchiveStore? store))
+            _stores.Push(store);
+        if (_failure is not null)
         {
-            NextFile(); // dropped meanwhile: replay passes over it up to its drop (H29)
+            AbandonIfNobodyWorks();
         }
-        else if (owner is null)
+        else if (ended.Outcome == CopyOutcome.Failed || (ended.Outcome == CopyOutcome.Void && !_voided.Add(ended.File.Id)))
         {
-            // K3: without it the set would not count.
-            Fail(_engine.Slots.TryOf(_current.Id)?.Why ?? Problem.From(EngineErrors.DatafileRecovering(_current.Name)));
+            Fail(ended.Why!);
         }
         else
         {
-            _owner = Context.Watch(owner);
-            _owner.Tell(new Fence(_current.Name, Self, Self.Path.ToString(), $"backup {_backupId}", Lease));
+            if (ended.Outcome == CopyOutcome.Void)
+            {
+                _log.Warning(
+                    "The copy of datafile {0} is void and is made again: {1}", ended.File.Name, ended.Why!.Message);
+                _todo.Enqueue(ended.File);
+            }
+
+            NextFiles();
         }
-    }
-
-    private void FenceWasRefused(Problem why)
-    {
-        if (_engine.Catalogue.Catalogue.File(_current!.Id) is not null)
-        {
-            Fail(why);
-            return;
-        }
-
-        Context.Unwatch(_owner); // dropped after its owner was found, as above
-        _owner = ActorRefs.Nobody;
-        NextFile();
-    }
-
-    private void Copy(Fenced fenced)
-    {
-        _fence = fenced;
-        _void = null;
-        Timers.StartPeriodicTimer(nameof(RenewDue), new RenewDue(), Lease / 3);
-        BackupWriter writer = _writer!;
-        FencedFile file = FileOf(fenced);
-        Interlocked.Add(ref _bytesTotal, fenced.LengthBytes);
-        Work(cancel =>
-        {
-            writer.Copy(file, cancel);
-            return new Copied();
-        });
-    }
-
-    private FencedFile FileOf(Fenced fenced) => SetKeeper.FencedFileOf(_engine.Folder, fenced);
-
-    private void EndFence()
-    {
-        Timers.Cancel(nameof(RenewDue));
-        Context.Unwatch(_owner);
-        _owner = ActorRefs.Nobody;
-        _fence = null;
-    }
-
-    /// <summary>K2. A worker that still copies is told to end; what it has done goes after that.</summary>
-    private void CopyIsVoid(Problem why)
-    {
-        _void ??= why;
-        if (_step is null)
-            Discard();
-        else
-            EndStep();
-    }
-
-    private void Discard()
-    {
-        FencedFile file = FileOf(_fence!);
-        Problem why = _void!;
-        EndFence();
-        if (!_voided.Add(file.Id))
-        {
-            Fail(why);
-            return;
-        }
-
-        _log.Warning("The copy of datafile {0} is void and is made again: {1}", file.Name, why.Message);
-        _todo.Enqueue(_current!);
-        BackupWriter writer = _writer!;
-        Work(_ =>
-        {
-            writer.Discard(file);
-            return new Begun();
-        });
-    }
-
-    /// <summary>The datafile's actor is no more: it was dropped, or it died.</summary>
-    private void OwnerEnded()
-    {
-        Problem why = Problem.From(
-            EngineErrors.DatafileNeedsRecovery(_current!.Name, "its actor ended while it was copied."));
-        if (_fence is not null)
-        {
-            CopyIsVoid(why);
-            return;
-        }
-
-        _owner = ActorRefs.Nobody;
-        Context.Parent.Tell(new FindDatafile(_current.Id)); // dropped, or gone: the answer says which
     }
 
     private void Complete(EventLogged logged)
@@ -397,11 +295,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
         }
         else if (_failure is not null)
         {
-            Abandon();
-        }
-        else if (_void is not null && _fence is not null)
-        {
-            Discard(); // whatever came of the copying: its fence had broken
+            AbandonIfNobodyWorks();
         }
         else if (ended.Result is StepFailed failed)
         {
@@ -409,14 +303,11 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
                 ? Problem.From(EngineErrors.BackupCancelled())
                 : Problem.From(failed.Error));
         }
-        else if (ended.Result is Copied)
+        else if (ended.Result is Begun begun)
         {
-            Timers.Cancel(nameof(RenewDue)); // K4
-            Context.Parent.Tell(new Unfence(_fence!.Token));
-        }
-        else
-        {
-            NextFile();
+            foreach (IArchiveStore store in begun.OfCopiers)
+                _stores.Push(store);
+            NextFiles();
         }
     }
 
@@ -426,25 +317,20 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
             return;
         _failure = why;
         _log.Warning("The backup failed: {0}", why.Message);
-        Timers.Cancel(nameof(RenewDue)); // K4
-        if (_fence is not null)
-            Context.Parent.Tell(new Unfence(_fence.Token));
-        if (_step is null)
-            Abandon();
-        else
+        foreach (IActorRef copier in _copiers.Keys)
+            copier.Tell(new EndCopy());
+        if (_step is not null)
             EndStep();
+        AbandonIfNobodyWorks();
     }
 
     /// <summary>The worker that runs comes to its end soon, and tells of it.</summary>
-    private void EndStep()
-    {
-        _isStepOver = true;
-        _step!.Cancel();
-    }
+    private void EndStep() => _step!.Cancel();
 
-    private void Abandon()
+    /// <summary>K1.</summary>
+    private void AbandonIfNobodyWorks()
     {
-        if (_isAbandoning)
+        if (_isAbandoning || _step is not null || _copiers.Count > 0)
             return;
         _isAbandoning = true;
         Problem why = _failure!;
@@ -458,9 +344,9 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
             error => new Abandoned(why, error)); // what is left has no manifest, so it is no set
     }
 
-    private void Pace(long bytes, RateLimit? limit)
+    private void Pace(long bytes, RateLimit? limit, CancellationToken over)
     {
-        limit?.Wait((int)bytes, _engine.Pause, () => _isStepOver);
+        limit?.Wait((int)bytes, _engine.Pause, () => over.IsCancellationRequested);
         long done = Interlocked.Add(ref _bytesDone, bytes);
         _request.Request.Progress?.Report(new JobProgress("copying", done, Interlocked.Read(ref _bytesTotal)));
     }
@@ -470,7 +356,6 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
     {
         Invariant.Require(_step is null, "K1", "a worker of this backup still runs.");
         _step = new CancellationTokenSource();
-        _isStepOver = false;
         CancellationToken cancel = _step.Token;
         _engine.Workers.Start(
             Self,
@@ -482,14 +367,10 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
 
     private sealed record CancelAsked : ILocalMessage;
 
-    private sealed record RenewDue : ILocalMessage;
-
-    /// <summary>A worker of this backup has ended: with Begun, Copied, Completed, Abandoned or StepFailed.</summary>
+    /// <summary>A worker of this backup has ended: with Begun, Completed, Abandoned or StepFailed.</summary>
     private sealed record WorkerEnded(object Result) : ILocalMessage;
 
-    private sealed record Begun;
-
-    private sealed record Copied;
+    private sealed record Begun(IReadOnlyList<IArchiveStore> OfCopiers);
 
     private sealed record Completed(BackupResult Result);
 

@@ -1,4 +1,5 @@
 using Akka.Actor;
+using Pitr.Storage;
 using Pitr.Wal;
 
 namespace Pitr.Actors;
@@ -39,7 +40,7 @@ internal static class EngineProtocol
     public sealed record EndJob : ILocalMessage;
 }
 
-/// <summary>What a <see cref="BackupRunner"/> is told, and what it answers.</summary>
+/// <summary>What a <see cref="BackupRunner"/> and its copiers are told, and what they answer.</summary>
 internal static class BackupProtocol
 {
     /// <summary>Makes a full backup set. Answers: BackupEnded | RequestRefused.</summary>
@@ -53,6 +54,31 @@ internal static class BackupProtocol
     /// <param name="File">Its number.</param>
     /// <param name="Owner">Its actor; null if it has none: it was dropped, or needs recovery.</param>
     public sealed record DatafileFound(FileId File, IActorRef? Owner) : ILocalMessage;
+
+    /// <summary>To a <see cref="BackupCopier"/>: its copy is wanted no longer. Answer: CopyEnded, as always.</summary>
+    public sealed record EndCopy : ILocalMessage;
+
+    /// <summary>The last that a copier tells: no worker of it runs, and it holds no fence.</summary>
+    /// <param name="File">As the set's catalogue has it.</param>
+    /// <param name="Outcome">What came of it.</param>
+    /// <param name="Why">Of Void and Failed; null if it was told to end.</param>
+    public sealed record CopyEnded(CatalogueFile File, CopyOutcome Outcome, Problem? Why) : ILocalMessage;
+}
+
+/// <summary>What came of copying one datafile for a backup.</summary>
+internal enum CopyOutcome
+{
+    /// <summary>The copy is in the set.</summary>
+    Copied,
+
+    /// <summary>The datafile was dropped before it was copied: replay passes over it (H29).</summary>
+    Dropped,
+
+    /// <summary>Its fence broke: the copy is gone, and may be made again.</summary>
+    Void,
+
+    /// <summary>The backup can't be made.</summary>
+    Failed,
 }
 
 /// <summary>What the <see cref="Archiver"/> understands.</summary>

@@ -49,8 +49,9 @@ internal sealed record BackupStop(
 ///   S4  Without manifest there is no set: a crash at any step leaves one that is unfinished, which expire removes.
 ///   S5  WAL that is included was read back, record by record, from start to stop.
 ///
-/// THREADS  one. FAILURE  DamageException for a bad page; StorageFailedException from disk and stores: Copy may be
-/// tried again under a new fence, whole; RefusedException BackupVoid if an intent is gone.
+/// THREADS  one; but Copy and Discard of several files beside each other, each through a store object of its own, and
+/// nothing else meanwhile. FAILURE  DamageException for a bad page; StorageFailedException from disk and stores: Copy may
+/// be tried again under a new fence, whole; RefusedException BackupVoid if an intent is gone.
 /// </remarks>
 internal sealed class BackupWriter
 {
@@ -59,7 +60,7 @@ internal sealed class BackupWriter
     private readonly IReadOnlyList<IArchiveStore> _archives;
     private readonly BackupStart _start;
     private readonly IReachablePages _reachable;
-    private readonly Action<long> _pace;
+    private readonly Action<long, CancellationToken> _pace;
     private readonly string _prefix;
     private readonly SetContents _contents;
     private readonly SetIntents _intents;
@@ -70,16 +71,17 @@ internal sealed class BackupWriter
     /// <param name="archives">The archive stores of the database.</param>
     /// <param name="start">What was read when it began.</param>
     /// <param name="reachable">Tells which pages count, asked only when one fails.</param>
-    /// <param name="pace">Called with the bytes just copied; may wait (rate limit) and count (progress).</param>
+    /// <param name="pace">Called with the bytes just copied; may wait (rate limit), until they are wanted no longer, and
+    /// count (progress). Any thread.</param>
     public BackupWriter(
         IFileSystem disk, IArchiveStore store, IReadOnlyList<IArchiveStore> archives, BackupStart start,
-        IReachablePages reachable, Action<long>? pace = null)
+        IReachablePages reachable, Action<long, CancellationToken>? pace = null)
     {
         _contents = new SetContents(start);
         _intents = new SetIntents(
             start, [store, .. archives.Where(archive => archive.Name != store.Name)], store.Name);
         (_disk, _store, _archives, _start, _reachable) = (disk, store, archives, start, reachable);
-        _pace = pace ?? (static _ => { });
+        _pace = pace ?? (static (_, _) => { });
         _prefix = BackupSet.PrefixOf(start.BackupId);
     }
 
@@ -99,21 +101,27 @@ internal sealed class BackupWriter
     }
 
     /// <summary>Step 2, for one file that is fenced from before the call until after it.</summary>
-    public void Copy(FencedFile file, CancellationToken cancellation)
+    public void Copy(FencedFile file, CancellationToken cancellation) => Copy(file, _store, cancellation);
+
+    /// <summary>The same, beside other files.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="store">The set's store, as an object that nobody else uses meanwhile.</param>
+    /// <param name="cancellation">Ends the copying.</param>
+    public void Copy(FencedFile file, IArchiveStore store, CancellationToken cancellation)
     {
         string name = BackupSet.DatafileName(file.Name);
         using IFileHandle handle = _disk.Open(file.Path, FileOpen.Read);
-        using var pages = new PageCopyStream(handle, file, _pace, cancellation);
-        _store.Put(_prefix + name, pages);
+        using var pages = new PageCopyStream(handle, file, bytes => _pace(bytes, cancellation), cancellation);
+        store.Put(_prefix + name, pages);
         pages.RequireSound(_reachable);
         _contents.NoteCopy(file, pages.Sha256());
     }
 
     /// <summary>The copy is void, because the file's fence was broken while it was made.</summary>
-    public void Discard(FencedFile file)
+    public void Discard(FencedFile file, IArchiveStore store)
     {
         _contents.Discard(file);
-        _store.Delete(_prefix + BackupSet.DatafileName(file.Name));
+        store.Delete(_prefix + BackupSet.DatafileName(file.Name));
     }
 
     /// <summary>Step 4: puts the WAL from start to stop into the set.</summary>
@@ -139,7 +147,7 @@ internal sealed class BackupWriter
             ArchivedSegment part = ArchivedSegment.Part(identity, stretch.From, needed);
             ArchivePush.PushPart(own, part, stop);
             _contents.NoteObject(part.Name, own.Get(part.Name).Span);
-            _pace(needed.Length);
+            _pace(needed.Length, cancellation);
         }
         RequireChain(history, own, sources.Geometry, stop);
         _includesWal = true;

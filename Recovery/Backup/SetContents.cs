@@ -12,11 +12,12 @@ namespace Pitr.Recovery;
 /// INVARIANTS
 ///   S1  The set's control file is the catalogue at C, marked backup: it can never be opened as if it had crashed.
 ///   S2  Start = min(C, the files' checkpoint LSNs); stop = LSN of BackupEnd (H29).
-/// THREADS  one.
+/// THREADS  copies are noted by any thread; the rest is one's, when nothing is copied any more.
 /// </remarks>
 internal sealed class SetContents
 {
     private readonly BackupStart _start;
+    private readonly Lock _gate = new(); // for files that are copied beside each other
     private readonly Dictionary<FileId, LabelledFile> _files = [];
     private readonly Dictionary<string, ManifestEntry> _objects = [];
 
@@ -28,17 +29,30 @@ internal sealed class SetContents
     }
 
     /// <summary>Bytes of all objects noted so far.</summary>
-    public long Bytes => _objects.Values.Sum(entry => entry.LengthBytes);
+    public long Bytes
+    {
+        get
+        {
+            lock (_gate)
+                return _objects.Values.Sum(entry => entry.LengthBytes);
+        }
+    }
 
     /// <summary>Where the set's WAL begins, as far as it is known.</summary>
-    public Lsn StartLsn => BackupLabel.StartOf(_start.CatalogueLsn, _files.Values);
+    public Lsn StartLsn
+    {
+        get
+        {
+            lock (_gate)
+                return BackupLabel.StartOf(_start.CatalogueLsn, _files.Values);
+        }
+    }
 
     /// <summary>A file's copy counts.</summary>
     public void NoteCopy(FencedFile file, string sha256)
     {
         string name = BackupSet.DatafileName(file.Name);
-        _objects[name] = new ManifestEntry(name, file.LengthBytes, sha256);
-        _files[file.Id] = new LabelledFile
+        var copy = new LabelledFile
         {
             Id = file.Id,
             Name = file.Name,
@@ -50,13 +64,21 @@ internal sealed class SetContents
             Lineage = file.Lineage,
             OutsidePath = file.OutsidePath,
         };
+        lock (_gate)
+        {
+            _objects[name] = new ManifestEntry(name, file.LengthBytes, sha256);
+            _files[file.Id] = copy;
+        }
     }
 
     /// <summary>A file's copy is void.</summary>
     public void Discard(FencedFile file)
     {
-        _objects.Remove(BackupSet.DatafileName(file.Name));
-        _files.Remove(file.Id);
+        lock (_gate)
+        {
+            _objects.Remove(BackupSet.DatafileName(file.Name));
+            _files.Remove(file.Id);
+        }
     }
 
     /// <summary>Another object that the manifest is to list.</summary>

@@ -323,7 +323,8 @@ internal sealed partial class EngineLife
             if (IsOver)
                 return;
             (bool isDone, BackupResult? made) =
-                await TryAsync("backup", () => _database.BackupAsync(new BackupRequest { Store = Store }));
+                await TryAsync("backup", () => _database.BackupAsync(
+                    new BackupRequest { Store = Store, Jobs = 1 + random.Next(3) }));
             if (isDone)
                 Backups.Add(made!);
         }
