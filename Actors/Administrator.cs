@@ -269,6 +269,7 @@ internal sealed class Administrator : UntypedActor, IWithTimers
                         Store = backup.Store,
                         BytesPerSecondMax = backup.BytesPerSecondMax,
                         Jobs = Math.Clamp(backup.Jobs, 1, 64),
+                        Incremental = backup.Incremental,
                         Progress = progress,
                     },
                     ended).ConfigureAwait(false));

@@ -97,10 +97,16 @@ public sealed record BackupRequest
     /// <summary>The store to put the set into.</summary>
     public required string Store { get; init; }
 
-    /// <summary>Bytes a second at most; null: as fast as commits allow.</summary>
+    /// <summary>
+    /// True: only what changed since the newest set of the store that it can build on; a set that finds none has all.
+    /// Building on another, it restores only as long as that one is there: expire sees to it.
+    /// </summary>
+    public bool Incremental { get; init; }
+
+    /// <summary>Bytes a second at most, of all datafiles that are copied; null: as fast as commits allow.</summary>
     public long? BytesPerSecondMax { get; init; }
 
-    /// <summary>Files copied at the same time.</summary>
+    /// <summary>Datafiles copied at the same time, each under a fence of its own.</summary>
     public int Jobs { get; init; } = 1;
 
     /// <summary>Called with what is done so far.</summary>
@@ -227,7 +233,14 @@ public readonly record struct JobProgress(string Step, long DoneBytes, long Tota
 /// <param name="Bytes">Its size.</param>
 /// <param name="Files">Its datafiles.</param>
 /// <param name="Seconds">How long it took.</param>
-public sealed record BackupResult(string BackupId, Lsn StartLsn, Lsn StopLsn, long Bytes, int Files, double Seconds);
+public sealed record BackupResult(string BackupId, Lsn StartLsn, Lsn StopLsn, long Bytes, int Files, double Seconds)
+{
+    /// <summary>The set that it builds on; null: it has all of itself.</summary>
+    public string? BaseId { get; init; }
+
+    /// <summary>Why it builds on none though that was asked for; null: it does, or was not to.</summary>
+    public string? WhyFull { get; init; }
+}
 
 /// <summary>What an engine is doing.</summary>
 public sealed record EngineStatus(

@@ -59,6 +59,7 @@ internal sealed class BackupRunner : UntypedActor
     private Problem? _failure;
     private bool _isAbandoning;
     private string _backupId = "";
+    private string? _whyFull; // though it was to build on another set
     private long _bytesTotal;
     private long _bytesDone;
 
@@ -163,7 +164,7 @@ internal sealed class BackupRunner : UntypedActor
         BackupRequest request = _request.Request;
         string id = BackupSet.NewId(engine.Clock.GetUtcNow(), engine.Draw());
         _backupId = id;
-        var start = new BackupStart(
+        var whole = new BackupStart(
             id, control, Lsn.Max(control.RedoLsn, control.Catalogue.Lsn), // C: what was created since is above it (H29)
             engine.Clock.GetUtcNow());
         CancellationToken cancel = _request.Cancel;
@@ -174,12 +175,14 @@ internal sealed class BackupRunner : UntypedActor
             IArchiveStore store = OpenStore(engine, request, control.SystemId);
             IArchiveStore[] ofCopiers =
                 [store, .. Enumerable.Range(1, copiers - 1).Select(_ => OpenStore(engine, request, control.SystemId))];
+            (BackupSet? older, string? whyFull) =
+                request.Incremental ? BaseChoice.Of(BackupCatalog.Read(store), control) : (null, null);
             var writer = new BackupWriter(
-                engine.FileSystem, store, _opened.Stores, start, new ReachablePages(engine.Environment, cancel),
+                engine.FileSystem, store, _opened.Stores, whole with { Base = older }, new ReachablePages(engine.Environment, cancel),
                 (bytes, over) => Pace(bytes, limit, over));
             _writer = writer; // before its first byte, so that a failure finds what there is to remove
             writer.Begin();
-            return new Begun(ofCopiers);
+            return new Begun(ofCopiers, whyFull);
         });
     }
 
@@ -252,6 +255,7 @@ internal sealed class BackupRunner : UntypedActor
         TimelineHistory history = _wal.History;
         WalFolder folder = _wal.Folder;
         double seconds = _engine.Clock.GetElapsedTime(_began).TotalSeconds;
+        string? whyFull = _whyFull ?? (_request.Request.Incremental ? "no datafile has a copy that it could build on" : null);
         Work(cancel =>
         {
             IWalSource[] places = [new FolderWalSource(folder, folder.Folder),
@@ -261,7 +265,11 @@ internal sealed class BackupRunner : UntypedActor
             BackupSet set = writer.Complete(stop);
             return new Completed(new BackupResult(
                 set.Label.BackupId, set.Label.StartLsn, set.Label.StopLsn, writer.BytesWritten, set.Label.Files.Count,
-                seconds));
+                seconds)
+            {
+                BaseId = set.Label.BaseId,
+                WhyFull = set.Label.BaseId is null ? whyFull : null,
+            });
         });
     }
 
@@ -305,6 +313,7 @@ internal sealed class BackupRunner : UntypedActor
         }
         else if (ended.Result is Begun begun)
         {
+            _whyFull = begun.WhyFull;
             foreach (IArchiveStore store in begun.OfCopiers)
                 _stores.Push(store);
             NextFiles();
@@ -370,7 +379,7 @@ internal sealed class BackupRunner : UntypedActor
     /// <summary>A worker of this backup has ended: with Begun, Completed, Abandoned or StepFailed.</summary>
     private sealed record WorkerEnded(object Result) : ILocalMessage;
 
-    private sealed record Begun(IReadOnlyList<IArchiveStore> OfCopiers);
+    private sealed record Begun(IReadOnlyList<IArchiveStore> OfCopiers, string? WhyFull);
 
     private sealed record Completed(BackupResult Result);
 

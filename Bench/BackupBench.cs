@@ -3,13 +3,15 @@ using System.Diagnostics;
 namespace Pitr.Bench;
 
 /// <summary>
-/// QUESTION  what do commits notice of full backups of a datafile of 1 GiB, and how fast is one beside <c>tar</c>?
+/// QUESTION  what do commits notice of full backups of a datafile of 1 GiB, how fast is one beside <c>tar</c>, and what
+/// does an incremental one take when a hundredth of the rows has changed?
 /// </summary>
 /// <remarks>
 /// "backup-none" and "backup": commits before, and while backups to a folder run one after the other, as long as asked
 /// for. Then, in each repetition, without a load, in turn: <c>tar -cf FILE</c> and <c>sync FILE</c> of the same file, and a
 /// backup. All that a backup does besides copying is in its time: a checkpoint, a fence, each page's checksum, SHA-256,
-/// the WAL and its proof, syncs.
+/// the WAL and its proof, syncs. Last, a full set, a hundredth of the rows changed, all in one place, and an incremental
+/// set that builds on it: "incremental", by the bytes of the datafile, and of its set.
 /// </remarks>
 internal static class BackupBench
 {
@@ -37,6 +39,7 @@ internal static class BackupBench
             await NoticeAsync(database, load, folder, writers, options).ConfigureAwait(false);
             await database.CheckpointAsync().ConfigureAwait(false);
             await CompareAsync(database, file, folder, options).ConfigureAwait(false);
+            await IncrementAsync(database, table, file, folder, options).ConfigureAwait(false);
         }
     }
 
@@ -84,6 +87,41 @@ internal static class BackupBench
 
         VerdictLine.AtLeast("backup", "rate to a folder, share of tar (median)", VerdictLine.Median(ratios), 0.9)
             .Print(options.Json);
+    }
+
+    private static async Task IncrementAsync(
+        PitrDatabase database, Table table, string file, string folder, BenchOptions options)
+    {
+        string store = Directory.CreateDirectory(Path.Combine(folder, "chain")).FullName;
+        await database.BackupAsync(new BackupRequest { Store = store }).ConfigureAwait(false);
+        byte[][] keys = FirstKeys(database, table);
+        var random = new Random(2);
+        byte[] value = new byte[Workload.ValueBytes];
+        for (int i = 0; i < options.Repetitions; i++)
+        {
+            var batch = new WriteBatch();
+            foreach (byte[] key in keys)
+            {
+                Workload.Value(random, value);
+                batch.Put(table, key, value);
+            }
+
+            await database.CommitAsync(batch).ConfigureAwait(false);
+            await database.CheckpointAsync().ConfigureAwait(false);
+            long bytes = new FileInfo(file).Length;
+            var watch = Stopwatch.StartNew();
+            BackupResult made = await database
+                .BackupAsync(new BackupRequest { Store = store, Incremental = true }).ConfigureAwait(false);
+            TimeSpan took = watch.Elapsed;
+            CopyLine.Of("backup", "incremental", "datafile", bytes, took).Print(options.Json);
+            CopyLine.Of("backup", "incremental", "set", made.Bytes, took).Print(options.Json);
+        }
+    }
+
+    private static byte[][] FirstKeys(PitrDatabase database, Table table)
+    {
+        using Snapshot snapshot = database.OpenSnapshot();
+        return [.. snapshot.Scan(table, ScanRange.All).Take(Rows / 100).Select(static row => row.Key.ToArray())];
     }
 
     /// <summary>A set in a store of its own, which goes again, so that the disk does not fill.</summary>

@@ -21,6 +21,13 @@ internal static class RecoveryErrors
             $"Backup set '{backupId}' is void: {why}.",
             "Take a new backup, and let it end before the next one begins: pitr backup --to STORE");
 
+    /// <summary>What an incremental set builds on is not there, or is not what it was.</summary>
+    public static RefusedException BackupBaseLost(string backupId, string baseId, string why) =>
+        new(ErrorCode.BackupBaseLost,
+            $"Backup set '{backupId}' builds on set '{baseId}', and {why}.",
+            "Put that set back, or restore from another one: pitr restore --backup ID\nTake a full backup: pitr backup "
+            + "--to STORE");
+
     /// <summary>The world has changed since an expire was planned.</summary>
     public static RefusedException RetentionOutdated(string why) =>
         new(ErrorCode.RetentionOutdated,

@@ -215,7 +215,8 @@ internal static class AdminProtocol
     /// Makes a backup set; given up if the session ends. Answers: <see cref="Progress"/>, then
     /// <see cref="BackupMade"/>.
     /// </summary>
-    internal sealed record MakeBackup(long RequestId, string Store, long? BytesPerSecondMax, int Jobs)
+    internal sealed record MakeBackup(
+        long RequestId, string Store, long? BytesPerSecondMax, int Jobs, bool Incremental)
         : AdminRequest(RequestId);
 
     /// <summary>The set is complete.</summary>

@@ -235,8 +235,8 @@ public sealed class PitrAdmin : IDatabaseTarget
     /// <inheritdoc/>
     public async Task<BackupResult> BackupAsync(BackupRequest request, CancellationToken cancellationToken) =>
         (await RequestAsync<BackupMade>(
-            new MakeBackup(0, request.Store, request.BytesPerSecondMax, request.Jobs), cancellationToken,
-            request.Progress)
+            new MakeBackup(0, request.Store, request.BytesPerSecondMax, request.Jobs, request.Incremental),
+            cancellationToken, request.Progress)
             .ConfigureAwait(false)).Result;
 
     /// <inheritdoc/>

@@ -22,10 +22,10 @@ internal sealed class BackupCatalog
         Others = others;
     }
 
-    /// <summary>Complete sets, partial ones too, by the time of their stop.</summary>
+    /// <summary>Complete sets, partial ones too, by the time of their stop. What they build on is there.</summary>
     public IReadOnlyList<BackupSet> Sets { get; }
 
-    /// <summary>Sets without manifest, or whose label or manifest can't be read.</summary>
+    /// <summary>Sets without manifest, or whose label or manifest can't be read, or whose base is not there.</summary>
     public IReadOnlyList<VoidSet> Others { get; }
 
     public static BackupCatalog Read(IArchiveStore store)
@@ -43,12 +43,13 @@ internal sealed class BackupCatalog
         sets.Sort((left, right) => left.Label.StopTime != right.Label.StopTime
             ? left.Label.StopTime.CompareTo(right.Label.StopTime)
             : string.CompareOrdinal(left.Id, right.Id));
+        SetChains.Link(store.Name, sets, others);
         return new BackupCatalog(store, sets, others);
     }
 
     /// <summary>The set of this id.</summary>
     /// <exception cref="NotFoundException">BackupUnknown.</exception>
-    /// <exception cref="RefusedException">BackupVoid: it has no manifest.</exception>
+    /// <exception cref="RefusedException">BackupVoid: it has no manifest. BackupBaseLost.</exception>
     /// <exception cref="DamageException">BackupDamaged: label or manifest.</exception>
     public BackupSet Get(string backupId)
     {
@@ -110,7 +111,8 @@ internal sealed class BackupCatalog
             set.Verify(BackupSet.LabelName, CancellationToken.None);
             foreach (LabelledFile file in label.Files)
             {
-                if (manifest.Find(file.ObjectName)?.LengthBytes != file.LengthBytes)
+                ManifestEntry? listed = manifest.Find(file.ObjectName);
+                if (listed is null || (file.BaseGeneration is null && listed.LengthBytes != file.LengthBytes))
                     throw RecoveryErrors.BackupDamaged(
                         backupId, file.ObjectName, "label and manifest do not agree on it");
             }

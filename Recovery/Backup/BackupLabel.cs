@@ -18,9 +18,10 @@ namespace Pitr.Recovery;
 /// </remarks>
 internal sealed record BackupLabel
 {
-    public const int FormatNewest = 1;
+    /// <summary>That of a set that builds on another; one that does not is as older programs know it.</summary>
+    public const int FormatNewest = 2;
 
-    public int FormatVersion { get; init; } = FormatNewest;
+    public int FormatVersion { get; init; } = 1;
     public required string BackupId { get; init; }
     public required SystemIdentifier SystemId { get; init; }
 
@@ -49,6 +50,9 @@ internal sealed record BackupLabel
 
     /// <summary>The set that an incremental one builds on; null: whole.</summary>
     public string? BaseId { get; init; }
+
+    /// <summary>The digest in the manifest of that set, which holds for all of it and for what it builds on itself.</summary>
+    public string? BaseDigest { get; init; }
 
     public required IReadOnlyList<LabelledFile> Files { get; init; }
 
@@ -84,8 +88,19 @@ internal sealed record BackupLabel
         if (!WalGeometry.IsSegmentBytes(WalSegmentBytes))
             return $"its WAL segments have {WalSegmentBytes} bytes";
         LabelledFile? odd = Files.FirstOrDefault(file => file.LengthBytes < 0 || !Wal.ObjectName.IsValid(file.ObjectName));
-        return odd is null ? null : $"its datafile '{odd.Name}' is '{odd.ObjectName}' of {odd.LengthBytes} bytes";
+        if (odd is not null)
+            return $"its datafile '{odd.Name}' is '{odd.ObjectName}' of {odd.LengthBytes} bytes";
+        if (BaseId is not null && (BaseDigest is null || BaseId == BackupId))
+            return $"of its base '{BaseId}' the digest is '{BaseDigest}'";
+        odd = Files.FirstOrDefault(IsOddlyBased);
+        return odd is null ? null : $"how its datafile '{odd.Name}' builds on '{BaseId}' makes no sense";
     }
+
+    private bool IsOddlyBased(LabelledFile file) => file.BaseGeneration is { } older
+        ? BaseId is null || file.Sha256 is null || older > file.Generation
+            || file.LengthBytes % PageLayout.PageBytes != 0
+            || file.LengthBytes / PageLayout.PageBytes is < MetaPage.Slots or > uint.MaxValue
+        : file.Sha256 is not null;
 
     /// <exception cref="DamageException">BackupDamaged.</exception>
     /// <exception cref="RefusedException">FormatVersion.</exception>
@@ -127,7 +142,39 @@ internal sealed record LabelledFile
     /// Where it lay, if outside the database's folder: what <c>--map</c> maps. Never used as a path (H30).
     /// </summary>
     public string? OutsidePath { get; init; }
+
+    /// <summary>
+    /// The object has what is newer than this generation; the rest is in the copy of the base (G1). Null: it has all.
+    /// </summary>
+    public ulong? BaseGeneration { get; init; }
+
+    /// <summary>Of the whole file, if the object has not all of it (G4).</summary>
+    public string? Sha256 { get; init; }
+
+    public static LabelledFile Of(FencedFile file, CopiedObject copy) => new()
+    {
+        Id = file.Id,
+        Name = file.Name,
+        ObjectName = copy.Name,
+        LengthBytes = file.LengthBytes,
+        Incarnation = file.Incarnation,
+        Generation = file.Generation,
+        CheckpointLsn = file.CheckpointLsn,
+        Lineage = file.Lineage,
+        OutsidePath = file.OutsidePath,
+        BaseGeneration = copy.BaseGeneration,
+        Sha256 = copy.FileSha256,
+    };
 }
+
+/// <summary>The object that was made of a datafile.</summary>
+/// <param name="Name">Within the set.</param>
+/// <param name="LengthBytes">As stored.</param>
+/// <param name="Sha256">Of what is stored.</param>
+/// <param name="BaseGeneration">See <see cref="LabelledFile.BaseGeneration"/>.</param>
+/// <param name="FileSha256">See <see cref="LabelledFile.Sha256"/>.</param>
+internal sealed record CopiedObject(
+    string Name, long LengthBytes, string Sha256, ulong? BaseGeneration = null, string? FileSha256 = null);
 
 /// <summary>
 /// Every object of a set with its length and digest. Object <c>manifest.json</c>, written last: a set without it is

@@ -12,6 +12,7 @@ namespace Pitr.Recovery;
 /// <code>
 ///   intent.json           first: what expire must keep for it (H35)
 ///   datafiles/NAME.pitr   the copies, each fenced while it was made
+///   datafiles/NAME.pages  the same, of a datafile that builds on its copy in the base: what changed since then
 ///   pitr.control          the control file: catalogue at LSN C, marked backup
 ///   wal/…                 archived segments and parts from start to stop, unless they are in the archive
 ///   label.json            what it is of; start and stop
@@ -34,11 +35,27 @@ internal sealed record BackupSet(IArchiveStore Store, string Prefix, BackupLabel
 
     public string Id => Label.BackupId;
 
+    /// <summary>The set that this one builds on; null: none. It is the one that the label means (SetChains).</summary>
+    public BackupSet? Base { get; init; }
+
+    /// <summary>What it builds on, what that builds on, and so on down to a set that has all of itself.</summary>
+    public IEnumerable<BackupSet> Bases
+    {
+        get
+        {
+            for (BackupSet? older = Base; older is not null; older = older.Base)
+                yield return older;
+        }
+    }
+
     /// <summary>What the names of a set's objects begin with.</summary>
     public static string PrefixOf(string backupId) => $"{Folder}{backupId}/";
 
     /// <summary>The object of a datafile within a set.</summary>
     public static string DatafileName(string name) => $"{DatafileFolder}{name}.pitr";
+
+    /// <summary>The object of a datafile that builds on its copy in the base.</summary>
+    public static string ChangedPagesName(string name) => $"{DatafileFolder}{name}.pages";
 
     /// <summary>A new id: when, and a random tail.</summary>
     public static string NewId(DateTimeOffset now, ulong random) => string.Create(
@@ -71,11 +88,57 @@ internal sealed record BackupSet(IArchiveStore Store, string Prefix, BackupLabel
         }
     }
 
+    /// <summary>The base's copy that one of this set builds on; null: it has all of itself.</summary>
+    public LabelledFile? BaseOf(LabelledFile file) => file.BaseGeneration is null
+        ? null
+        : Base?.Label.Files.FirstOrDefault(older => older.Id == file.Id);
+
+    /// <summary>
+    /// A datafile whole, as it was when it was copied, wherever its pages lie; at its end all of it has been compared with
+    /// what was noted when it was.
+    /// </summary>
+    /// <exception cref="DamageException">BackupDamaged, also while reading.</exception>
+    public Stream OpenFile(LabelledFile file) => OpenFile(file, isOutermost: true);
+
+    /// <summary>The same; a base, of which only some pages are taken, is compared by who takes them.</summary>
+    internal Stream OpenFile(LabelledFile file, bool isOutermost) => file.BaseGeneration is null
+        ? OpenVerified(file.ObjectName)
+        : new ComposedStream(this, file, isOutermost);
+
+    /// <summary>Reads a datafile whole, and compares it.</summary>
+    /// <exception cref="DamageException">BackupDamaged.</exception>
+    public void VerifyFile(LabelledFile file, CancellationToken cancellation) => ReadToEnd(OpenFile(file), cancellation);
+
+    /// <summary>The same of every object, and every datafile whole.</summary>
+    /// <param name="done">Called with each object, and what is wrong with it; null: throws it.</param>
+    /// <param name="cancellation">Ends the reading.</param>
+    /// <exception cref="DamageException">BackupDamaged.</exception>
+    public void VerifyAll(Action<ManifestEntry, DamageException?>? done, CancellationToken cancellation)
+    {
+        foreach (ManifestEntry entry in Manifest.Objects)
+        {
+            try
+            {
+                if (Label.Files.FirstOrDefault(file => file.ObjectName == entry.Name) is { } file)
+                    VerifyFile(file, cancellation);
+                else
+                    Verify(entry.Name, cancellation);
+                done?.Invoke(entry, null);
+            }
+            catch (DamageException damage) when (done is not null)
+            {
+                done(entry, damage);
+            }
+        }
+    }
+
     /// <summary>Reads an object whole and compares it with the manifest.</summary>
     /// <exception cref="DamageException">BackupDamaged.</exception>
-    public void Verify(string name, CancellationToken cancellation)
+    public void Verify(string name, CancellationToken cancellation) => ReadToEnd(OpenVerified(name), cancellation);
+
+    private static void ReadToEnd(Stream from, CancellationToken cancellation)
     {
-        using Stream stream = OpenVerified(name);
+        using Stream stream = from;
         byte[] chunk = ArrayPool<byte>.Shared.Rent((int)Math.Clamp(stream.Length, 1, ChunkBytes));
         try
         {

@@ -8,7 +8,11 @@ namespace Pitr.Recovery;
 /// <param name="Control">The control file at LSN C, when the list of files was read (H29).</param>
 /// <param name="CatalogueLsn">C: the durable LSN at that moment; at or above the catalogue's own LSN.</param>
 /// <param name="BeganAt">Now.</param>
-internal sealed record BackupStart(string BackupId, ControlFile Control, Lsn CatalogueLsn, DateTimeOffset BeganAt);
+internal sealed record BackupStart(string BackupId, ControlFile Control, Lsn CatalogueLsn, DateTimeOffset BeganAt)
+{
+    /// <summary>The set in the same store that this one builds on, where a datafile lets it; null: all is copied.</summary>
+    public BackupSet? Base { get; init; }
+}
 
 /// <summary>A fenced file, as the fence's answer describes it.</summary>
 /// <param name="Id">Its id.</param>
@@ -36,11 +40,11 @@ internal sealed record BackupStop(
 /// <remarks>
 /// ORDER  (each step durable before the next: H39 makes every object as H27 does)
 /// <code>
-///   1. Begin          the intent into the set's own and every archive store (H35)
+///   1. Begin          the intent into the set's own and every archive store; then its base is looked at (H35)
 ///   2. Copy           one file, while it is fenced; for each file: fence, Copy, unfence; a broken fence: Discard
 ///   3. (the caller logs BackupEnd)
 ///   4. IncludeWal     the WAL from start to stop
-///   5. Complete       intents checked again; control file, label, and last the manifest; intents checked once more
+///   5. Complete       intents and base checked again; control file, label, last the manifest; both checked once more
 /// </code>
 /// INVARIANTS
 ///   S1, S2  those of <see cref="SetContents"/>.
@@ -48,6 +52,8 @@ internal sealed record BackupStop(
 ///       database, told at once. Pages that no root reaches may hold anything (a flush that died).
 ///   S4  Without manifest there is no set: a crash at any step leaves one that is unfinished, which expire removes.
 ///   S5  WAL that is included was read back, record by record, from start to stop.
+///   S6  A set that builds on another was made while that one was there, with all that it builds on: expire keeps what
+///       an intent names, and an expire that was planned before the intent is found out at the end.
 ///
 /// THREADS  one; but Copy and Discard of several files beside each other, each through a store object of its own, and
 /// nothing else meanwhile. FAILURE  DamageException for a bad page; StorageFailedException from disk and stores: Copy may
@@ -98,6 +104,7 @@ internal sealed class BackupWriter
         if (ArchiveIdentity.Read(_store) is { } owner && owner.System != _start.Control.SystemId)
             throw ArchiveErrors.ForeignSystem(_store.Name, _start.Control.SystemId, owner.System);
         _intents.Register();
+        RequireBase();
     }
 
     /// <summary>Step 2, for one file that is fenced from before the call until after it.</summary>
@@ -109,12 +116,30 @@ internal sealed class BackupWriter
     /// <param name="cancellation">Ends the copying.</param>
     public void Copy(FencedFile file, IArchiveStore store, CancellationToken cancellation)
     {
-        string name = BackupSet.DatafileName(file.Name);
         using IFileHandle handle = _disk.Open(file.Path, FileOpen.Read);
+        if (BaseOf(file) is { } older)
+        {
+            CopyChanged(handle, file, older, store, cancellation);
+            return;
+        }
+        string name = BackupSet.DatafileName(file.Name);
         using var pages = new PageCopyStream(handle, file, bytes => _pace(bytes, cancellation), cancellation);
         store.Put(_prefix + name, pages);
         pages.RequireSound(_reachable);
         _contents.NoteCopy(file, pages.Sha256());
+    }
+
+    /// <summary>The base's copy that a file's copy builds on; null: it is copied whole.</summary>
+    public LabelledFile? BaseOf(FencedFile file) => BaseChoice.CopyOf(_start, file);
+
+    private void CopyChanged(
+        IFileHandle handle, FencedFile file, LabelledFile older, IArchiveStore store, CancellationToken cancellation)
+    {
+        string name = BackupSet.ChangedPagesName(file.Name);
+        using var pages =
+            new ChangedPagesStream(handle, file, older, bytes => _pace(bytes, cancellation), cancellation);
+        store.Put(_prefix + name, pages);
+        _contents.NoteCopy(file, pages.Made(name));
     }
 
     /// <summary>The copy is void, because the file's fence was broken while it was made.</summary>
@@ -122,6 +147,7 @@ internal sealed class BackupWriter
     {
         _contents.Discard(file);
         store.Delete(_prefix + BackupSet.DatafileName(file.Name));
+        store.Delete(_prefix + BackupSet.ChangedPagesName(file.Name));
     }
 
     /// <summary>Step 4: puts the WAL from start to stop into the set.</summary>
@@ -172,17 +198,26 @@ internal sealed class BackupWriter
     }
 
     /// <summary>Step 5. The set is there when it returns.</summary>
-    /// <exception cref="RefusedException">BackupVoid: an intent is gone, or the stop lies before a file.</exception>
+    /// <exception cref="RefusedException">BackupVoid: an intent is gone, or the stop lies before a file. BackupBaseLost.
+    /// </exception>
     public BackupSet Complete(BackupStop stop)
     {
         _intents.Require();
+        RequireBase();
         BackupLabel label = _contents.Label(stop, _includesWal);
         PutObject(BackupSet.ControlName, _contents.Control());
         PutObject(BackupSet.LabelName, label.ToBytes());
         BackupManifest manifest = _contents.Manifest();
         _store.Put(_prefix + BackupSet.ManifestName, manifest.ToBytes());
         RequireIntentsOrVoid();
-        return new BackupSet(_store, _prefix, label, manifest);
+        return new BackupSet(_store, _prefix, label, manifest) { Base = label.BaseId is null ? null : _start.Base };
+    }
+
+    /// <summary>S6.</summary>
+    private void RequireBase()
+    {
+        for (BackupSet? older = _start.Base; older is not null; older = older.Base)
+            SetChains.RequireThere(_store, _start.BackupId, older);
     }
 
     /// <summary>
@@ -193,6 +228,7 @@ internal sealed class BackupWriter
         try
         {
             _intents.Require();
+            RequireBase();
         }
         catch
         {

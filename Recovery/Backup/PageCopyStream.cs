@@ -130,11 +130,18 @@ internal sealed class PageCopyStream : Stream
     {
         if (_newest is not { } meta)
             throw RecoveryErrors.PageOfCopy(_file.Path, _file.Name, (uint)(_file.Generation % MetaPage.Slots));
-        if (meta.FileId != _file.Id || meta.Incarnation != _file.Incarnation || meta.Generation != _file.Generation
-            || meta.CheckpointLsn != _file.CheckpointLsn || meta.Lineage != _file.Lineage)
+        RequireFenced(_file, meta);
+    }
+
+    /// <summary>Requires that a meta page is that of the file that was fenced.</summary>
+    /// <exception cref="DamageException">BackupDamaged: it is another file, or of another generation.</exception>
+    public static void RequireFenced(FencedFile file, MetaPage meta)
+    {
+        if (meta.FileId != file.Id || meta.Incarnation != file.Incarnation || meta.Generation != file.Generation
+            || meta.CheckpointLsn != file.CheckpointLsn || meta.Lineage != file.Lineage)
         {
             throw RecoveryErrors.CopyOfAnother(
-                _file.Path, _file.Name, meta.Generation, meta.CheckpointLsn, _file.Generation, _file.CheckpointLsn);
+                file.Path, file.Name, meta.Generation, meta.CheckpointLsn, file.Generation, file.CheckpointLsn);
         }
     }
 

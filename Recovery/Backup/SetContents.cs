@@ -48,26 +48,17 @@ internal sealed class SetContents
         }
     }
 
+    /// <summary>A file's copy, all of it, counts.</summary>
+    public void NoteCopy(FencedFile file, string sha256) =>
+        NoteCopy(file, new CopiedObject(BackupSet.DatafileName(file.Name), file.LengthBytes, sha256));
+
     /// <summary>A file's copy counts.</summary>
-    public void NoteCopy(FencedFile file, string sha256)
+    public void NoteCopy(FencedFile file, CopiedObject copy)
     {
-        string name = BackupSet.DatafileName(file.Name);
-        var copy = new LabelledFile
-        {
-            Id = file.Id,
-            Name = file.Name,
-            ObjectName = name,
-            LengthBytes = file.LengthBytes,
-            Incarnation = file.Incarnation,
-            Generation = file.Generation,
-            CheckpointLsn = file.CheckpointLsn,
-            Lineage = file.Lineage,
-            OutsidePath = file.OutsidePath,
-        };
         lock (_gate)
         {
-            _objects[name] = new ManifestEntry(name, file.LengthBytes, sha256);
-            _files[file.Id] = copy;
+            _objects[copy.Name] = new ManifestEntry(copy.Name, copy.LengthBytes, copy.Sha256);
+            _files[file.Id] = LabelledFile.Of(file, copy);
         }
     }
 
@@ -76,8 +67,8 @@ internal sealed class SetContents
     {
         lock (_gate)
         {
-            _objects.Remove(BackupSet.DatafileName(file.Name));
-            _files.Remove(file.Id);
+            if (_files.Remove(file.Id, out LabelledFile? copy))
+                _objects.Remove(copy.ObjectName);
         }
     }
 
@@ -103,9 +94,11 @@ internal sealed class SetContents
         if (_files.Values.Any(file => file.CheckpointLsn > stop.StopLsn))
             throw RecoveryErrors.BackupVoid(_start.BackupId, $"a file was copied after its stop at {stop.StopLsn}");
         Catalogue catalogue = _start.Control.Catalogue;
+        BackupSet? older = _files.Values.Any(static file => file.BaseGeneration is not null) ? _start.Base : null;
         FileId[] lacking = [.. catalogue.Files.Select(file => file.Id).Where(id => !_files.ContainsKey(id))];
         return new BackupLabel
         {
+            FormatVersion = older is null ? 1 : BackupLabel.FormatNewest,
             BackupId = _start.BackupId,
             SystemId = _start.Control.SystemId,
             Timeline = _start.Control.Timeline,
@@ -119,6 +112,8 @@ internal sealed class SetContents
             BeganAt = _start.BeganAt,
             WalSegmentBytes = _start.Control.WalSegmentBytes,
             IncludesWal = includesWal,
+            BaseId = older?.Id,
+            BaseDigest = older?.Manifest.Digest,
             Files = [.. _files.Values.OrderBy(file => file.Id.Value)],
             DroppedFiles = [.. lacking.Where(id => !stop.LiveFiles.Contains(id))],
             MissingFiles = [.. lacking.Where(stop.LiveFiles.Contains)],

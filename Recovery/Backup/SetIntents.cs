@@ -61,6 +61,7 @@ internal sealed class SetIntents(BackupStart start, IReadOnlyList<IArchiveStore>
         Timeline = start.Control.Timeline,
         Lineage = start.Control.Lineage,
         HoldFromLsn = Lsn.Min(start.Control.RedoLsn, start.CatalogueLsn),
+        BaseId = start.Base?.Id,
         BeganAt = start.BeganAt,
         SetStore = setStore,
     };

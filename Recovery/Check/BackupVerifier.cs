@@ -17,8 +17,8 @@ internal sealed record VerifyReport(
 /// Re-reads sets and their WAL and proves that they restore: what a restore to the stop would read, it reads.
 /// </summary>
 /// <remarks>
-/// Every problem is found, not only the first: files of the set against the manifest, then a plan to the set's stop,
-/// which reads and proves all WAL from its start. THREADS  one.
+/// Every problem is found, not only the first: files of the set against the manifest, those that build on a base put
+/// together as a restore would, then a plan to the set's stop, which reads and proves all WAL from its start. THREADS  one.
 /// </remarks>
 internal static class BackupVerifier
 {
@@ -55,18 +55,15 @@ internal static class BackupVerifier
         var problems = new List<PitrException>();
         long bytesRead = 0;
         long records = 0;
-        foreach (ManifestEntry entry in set.Manifest.Objects)
-        {
-            try
+        set.VerifyAll(
+            (entry, damage) =>
             {
-                set.Verify(entry.Name, cancellation);
-                bytesRead += entry.LengthBytes;
-            }
-            catch (DamageException damage)
-            {
-                problems.Add(damage);
-            }
-        }
+                if (damage is not null)
+                    problems.Add(damage);
+                else
+                    bytesRead += entry.LengthBytes;
+            },
+            cancellation);
         try
         {
             PlannedRecovery planned = RecoveryPlanner.Plan(

@@ -190,7 +190,7 @@ internal sealed class FileRecoveryPlanner
         if (candidate is FileBase.Born && !read.HasCreation)
             throw RecoveryErrors.NotBornInWal(_file.Name, candidate.From);
         if (candidate is FileBase.OfSet of)
-            of.Set.Verify(of.File.ObjectName, _cancellation);
+            of.Set.VerifyFile(of.File, _cancellation);
         TableId[] tables = candidate is FileBase.Born
             ? []
             : read.TablesAt(candidate.From, _request.Control.Catalogue);
@@ -207,6 +207,7 @@ internal sealed class FileRecoveryPlanner
         {
             RecoveryId = string.Create(CultureInfo.InvariantCulture, $"{_request.Random():x16}{_request.Random():x16}"),
             BackupId = of?.Set.Id,
+            BaseIds = of?.Set.Base is null ? null : [.. of.Set.Bases.Select(older => older.Id)],
             Datafile = _file.Name,
             SystemId = control.SystemId,
             Target = RecoveryTarget.Latest,

@@ -41,7 +41,7 @@ internal sealed class SetCopy(PlannedFileRecovery planned, FileBase.OfSet of, IF
     /// <exception cref="DamageException">BackupDamaged.</exception>
     public void CopyPages(int chunkBytes, CancellationToken cancellation)
     {
-        using Stream from = of.Set.OpenVerified(of.File.ObjectName);
+        using Stream from = of.Set.OpenFile(of.File);
         from.ReadAtLeast(_metas, MetaBytes, throwOnEndOfStream: false);
         byte[] chunk = ArrayPool<byte>.Shared.Rent(chunkBytes);
         try

@@ -21,6 +21,9 @@ public sealed record RecoveryPlan
     /// <summary>The backup set; null if the files that are there are enough.</summary>
     public string? BackupId { get; init; }
 
+    /// <summary>What that set builds on, the nearest first; null: on none.</summary>
+    public IReadOnlyList<string>? BaseIds { get; init; }
+
     /// <summary>The one datafile that is recovered, while the others may serve; null: the database.</summary>
     public string? Datafile { get; init; }
 
@@ -180,6 +183,8 @@ public sealed record RecoveryPlan
         Line(text, "from", BackupId is null || IsInPlace
             ? $"the files that are there, from {StartLsn}"
             : $"backup set {BackupId}, WAL from {StartLsn}");
+        if (BaseIds is not null)
+            Line(text, "builds on", string.Join(", ", BaseIds));
         foreach (PlannedTimeline step in Path)
         {
             Line(text, "timeline", step.ToLsn is { } fork

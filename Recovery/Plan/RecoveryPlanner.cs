@@ -399,10 +399,7 @@ internal sealed class RecoveryPlanner
     private PlannedRecovery Finish(TimelineHistory branch, BackupSet set, Scan scan)
     {
         if (_request.VerifiesFiles)
-        {
-            foreach (ManifestEntry entry in set.Manifest.Objects)
-                set.Verify(entry.Name, _cancellation);
-        }
+            set.VerifyAll(done: null, _cancellation);
         TargetSearch search = scan.Search;
         WalStretch[] wal = [.. scan.Coverage.Stretches.Where(stretch => stretch.From < search.Cut)];
         bool isCurrent = _request.LocalHistory is not null && _request.Target.Kind == RecoveryTarget.Form.Latest;
@@ -410,6 +407,7 @@ internal sealed class RecoveryPlanner
         {
             RecoveryId = string.Create(CultureInfo.InvariantCulture, $"{_request.Random():x16}{_request.Random():x16}"),
             BackupId = set.Id,
+            BaseIds = set.Base is null ? null : [.. set.Bases.Select(older => older.Id)],
             SystemId = set.Label.SystemId,
             Target = _request.Target,
             StartLsn = set.Label.StartLsn,

@@ -153,7 +153,8 @@ internal sealed class RestoreWriter
     private void CopyFile(BackupSet set, PlannedFile file, CancellationToken cancellation)
     {
         string path = Catalogue.FullPath(_folder, file.Path);
-        using Stream from = set.OpenVerified(file.ObjectName);
+        LabelledFile copy = set.Label.Files.First(labelled => labelled.Id == file.FileId);
+        using Stream from = set.OpenFile(copy);
         using IFileHandle to = CreateFile(path);
         byte[] chunk = ArrayPool<byte>.Shared.Rent(ChunkBytes);
         try

@@ -366,7 +366,11 @@ internal sealed class RetentionPlanner
         {
             if (_sets.Sets.FirstOrDefault(set => set.Id == id)?.Label.BaseId is { } baseId
                 && _kept.TryAdd(baseId, $"set {id} builds on it"))
+            {
                 open.Enqueue(baseId);
+                if (_sets.Sets.FirstOrDefault(set => set.Id == baseId) is { } older)
+                    Need(older);
+            }
         }
     }
 

@@ -148,6 +148,8 @@ public enum ErrorCode
     WalKept = 4514,
     /// <summary>An expire was planned before something else happened that it would harm.</summary>
     RetentionOutdated = 4521,
+    /// <summary>The set that an incremental backup set builds on is gone, or is not what it was.</summary>
+    BackupBaseLost = 4522,
     /// <summary>The address is of a kind of archive store that this program was not given.</summary>
     StoreKindUnavailable = 4531,
     /// <summary>The database archives into that store already.</summary>

@@ -135,7 +135,7 @@ internal static unsafe class OverflowPage
     }
 
     /// <summary>The page numbers that a listing page lists.</summary>
-    private static ReadOnlySpan<uint> Numbers(byte* page) =>
+    public static ReadOnlySpan<uint> Numbers(byte* page) =>
         new(page + PageLayout.HeaderBytes, PageLayout.Count(page));
 
     private static byte* RequireListing(

@@ -86,26 +86,46 @@ internal static class FenceWire
             "make-backup.1",
             m =>
             {
-                var wire = new W.MakeBackup { RequestId = m.RequestId, Store = m.Store, Jobs = m.Jobs };
+                var wire = new W.MakeBackup
+                {
+                    RequestId = m.RequestId,
+                    Store = m.Store,
+                    Jobs = m.Jobs,
+                    Incremental = m.Incremental,
+                };
                 if (m.BytesPerSecondMax is { } rate)
                     wire.BytesPerSecondMax = rate;
                 return wire;
             },
             w => new MakeBackup(
-                w.RequestId, w.Store, w.HasBytesPerSecondMax ? w.BytesPerSecondMax : null, w.Jobs)),
+                w.RequestId, w.Store, w.HasBytesPerSecondMax ? w.BytesPerSecondMax : null, w.Jobs, w.Incremental)),
         WireEntry.Of<BackupMade, W.BackupMade>(
             "backup-made.1",
-            m => new W.BackupMade
-            {
-                RequestId = m.RequestId,
-                BackupId = m.Result.BackupId,
-                StartLsn = m.Result.StartLsn.Value,
-                StopLsn = m.Result.StopLsn.Value,
-                Bytes = m.Result.Bytes,
-                Files = m.Result.Files,
-                Seconds = m.Result.Seconds,
-            },
+            ToWire,
             w => new BackupMade(w.RequestId, new BackupResult(
-                w.BackupId, new Lsn(w.StartLsn), new Lsn(w.StopLsn), w.Bytes, w.Files, w.Seconds))),
+                w.BackupId, new Lsn(w.StartLsn), new Lsn(w.StopLsn), w.Bytes, w.Files, w.Seconds)
+            {
+                BaseId = w.HasBaseId ? w.BaseId : null,
+                WhyFull = w.HasWhyFull ? w.WhyFull : null,
+            })),
     ];
+
+    private static W.BackupMade ToWire(BackupMade made)
+    {
+        var wire = new W.BackupMade
+        {
+            RequestId = made.RequestId,
+            BackupId = made.Result.BackupId,
+            StartLsn = made.Result.StartLsn.Value,
+            StopLsn = made.Result.StopLsn.Value,
+            Bytes = made.Result.Bytes,
+            Files = made.Result.Files,
+            Seconds = made.Result.Seconds,
+        };
+        if (made.Result.BaseId is { } older)
+            wire.BaseId = older;
+        if (made.Result.WhyFull is { } why)
+            wire.WhyFull = why;
+        return wire;
+    }
 }

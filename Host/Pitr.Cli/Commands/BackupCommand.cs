@@ -9,12 +9,16 @@ internal static class BackupCommand
     {
         var to =
             new Option<string>("--to") { HelpName = "STORE", Description = "Where the set goes.", Required = true };
+        var incremental = new Option<bool>("--incremental")
+        {
+            Description = "Only what changed since the newest set there that it can build on.",
+        };
         Option<long?> jobs =
             CliContext.OptionOf<long?>("--jobs", "N", "Datafiles at a time (1).", text => TextForms.Count(text));
         Option<long?> rate =
             CliContext.OptionOf<long?>("--rate", "SIZE", "Bytes a second at most.", text => TextForms.Size(text));
         return cli.TargetVerb(
-            "backup", "Make a backup set while everything goes on.", [to, jobs, rate],
+            "backup", "Make a backup set while everything goes on.", [to, incremental, jobs, rate],
             async (target, parsed, cancellationToken) =>
             {
                 using var progress = new ProgressLine(cli.Console);
@@ -22,15 +26,24 @@ internal static class BackupCommand
                     new BackupRequest
                     {
                         Store = cli.Console.FullStore(parsed.GetRequiredValue(to)),
+                        Incremental = parsed.GetValue(incremental),
                         Jobs = (int)Math.Min(parsed.GetValue(jobs) ?? 1, 64),
                         BytesPerSecondMax = parsed.GetValue(rate),
                         Progress = progress,
                     },
                     cancellationToken).ConfigureAwait(false);
-                return Answer.Line(
+                return new Answer(
                     json => JsonShapes.Backup(json, backup),
-                    $"backup {backup.BackupId}: {backup.Files} datafiles, {TextShapes.Bytes(backup.Bytes)} in "
-                    + $"{TextShapes.Seconds(backup.Seconds)}, from {backup.StartLsn} to {backup.StopLsn}");
+                    console =>
+                    {
+                        console.WriteWhole(
+                            $"backup {backup.BackupId}: {backup.Files} datafiles, {TextShapes.Bytes(backup.Bytes)} in "
+                            + $"{TextShapes.Seconds(backup.Seconds)}, from {backup.StartLsn} to {backup.StopLsn}");
+                        if (backup.BaseId is not null)
+                            console.WriteWhole($"it builds on {backup.BaseId}");
+                        if (backup.WhyFull is not null)
+                            console.WriteWhole($"it builds on no other set: {backup.WhyFull}");
+                    });
             });
     }
 }

@@ -31,6 +31,8 @@ internal static class BackupsCommand
             json.WriteStartObject();
             json.WriteString("backupId", set.Id);
             json.WriteString("state", "complete");
+            json.WriteString("kind", JsonShapes.KindOf(set.Label.BaseId));
+            json.WriteString("baseId", set.Label.BaseId);
             json.WriteNumber("timeline", set.Label.Timeline.Value);
             json.WriteString("startLsn", set.Label.StartLsn.ToString());
             json.WriteString("stopLsn", set.Label.StopLsn.ToString());
@@ -57,10 +59,10 @@ internal static class BackupsCommand
         else
         {
             console.Write(TextShapes.Rows(
-                ["backup", "timeline", "from", "to", "time of its end", "size", "pinned"],
+                ["backup", "builds on", "timeline", "from", "to", "time of its end", "size", "pinned"],
                 catalog.Sets.Select(set => new[]
                 {
-                    set.Id, set.Label.Timeline.ToString(), set.Label.StartLsn.ToString(), set.Label.StopLsn.ToString(),
+                    set.Id, set.Label.BaseId ?? "", set.Label.Timeline.ToString(), set.Label.StartLsn.ToString(), set.Label.StopLsn.ToString(),
                     TextForms.Time(set.Label.StopTime), TextShapes.Bytes(BytesOf(set)),
                     SetPins.IsPinned(set) ? "yes" : "",
                 })));

@@ -137,10 +137,15 @@ internal static class JsonShapes
         json.WriteEndObject();
     }
 
+    /// <summary>What a backup set is, by the set that it builds on.</summary>
+    public static string KindOf(string? baseId) => baseId is null ? "full" : "incremental";
+
     public static void Backup(Utf8JsonWriter json, BackupResult backup)
     {
         json.WriteStartObject();
         json.WriteString("backupId", backup.BackupId);
+        json.WriteString("kind", KindOf(backup.BaseId));
+        json.WriteString("baseId", backup.BaseId);
         json.WriteString("startLsn", backup.StartLsn.ToString());
         json.WriteString("stopLsn", backup.StopLsn.ToString());
         json.WriteNumber("bytes", backup.Bytes);

@@ -324,7 +324,7 @@ internal sealed partial class EngineLife
                 return;
             (bool isDone, BackupResult? made) =
                 await TryAsync("backup", () => _database.BackupAsync(
-                    new BackupRequest { Store = Store, Jobs = 1 + random.Next(3) }));
+                    new BackupRequest { Store = Store, Incremental = random.Chance(60), Jobs = 1 + random.Next(3) }));
             if (isDone)
                 Backups.Add(made!);
         }

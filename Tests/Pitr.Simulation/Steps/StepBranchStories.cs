@@ -135,8 +135,10 @@ internal static class StepBranchStories
         {
             using IFileHandle copy = scene.Disk.Open($"{drill.Folder}/wal/{name}", FileOpen.CreateNew);
             copy.Write(0, scene.Disk.ReadAll($"{scene.Engine.Folder}/wal/{name}"));
+            copy.SyncData(); // a power loss at the story's end leaves no name without content
         }
 
+        scene.Disk.SyncFolder($"{drill.Folder}/wal");
         foreach (string name in store.List(ObjectName.PartPrefix(parent, last.Number)))
             store.Delete(name);
         string[] before = [.. store.List(ObjectName.WalPrefix).Where(IsParents)];

@@ -103,8 +103,11 @@ internal sealed class RecoveryLab
     /// <summary>
     /// A run with a backup under load, then tables and datafiles that come and go, checkpoints and switches.
     /// </summary>
+    /// <param name="seed">Of what is committed.</param>
+    /// <param name="valueBytesMax">No value is longer.</param>
+    /// <param name="bases">The backup builds on so many others, made before it, one on the other.</param>
     public static async Task<(RecoveryLab Lab, BackupResult Backup, RestorePoint Point)> RecordedAsync(
-        int seed = 1, int valueBytesMax = 700)
+        int seed = 1, int valueBytesMax = 700, int bases = 0)
     {
         var lab = new RecoveryLab(seed) { ValueBytesMax = valueBytesMax };
         await using PitrDatabase database = await lab.CreateAsync(Archive);
@@ -112,7 +115,14 @@ internal sealed class RecoveryLab
         await database.CreateDatafileAsync("early");
         await lab.CreateTableAsync(database, "archived", "early");
         await lab.CommitManyAsync(database, 8);
-        Task<BackupResult> running = database.BackupAsync(new BackupRequest { Store = Archive });
+        for (int n = 0; n < bases; n++)
+        {
+            await database.BackupAsync(new BackupRequest { Store = Archive, Incremental = n > 0 });
+            await lab.CommitManyAsync(database, 4);
+        }
+
+        Task<BackupResult> running = database.BackupAsync(
+            new BackupRequest { Store = Archive, Incremental = bases > 0, Jobs = 1 + bases });
         while (!running.IsCompleted)
             await lab.CommitAsync(database);
         BackupResult backup = await running;

@@ -70,9 +70,11 @@ internal static class AdminSamples
             new UnfenceDatafile(6, "main", null),
             new UnfenceDatafile(6, null, MemoryTarget.FenceId),
             new DatafileUnfenced(6, await engine.UnfenceAsync("main", null, none)),
-            new MakeBackup(8, "/data/backups", 1024, 2),
-            new MakeBackup(8, "/data/backups", null, 1),
+            new MakeBackup(8, "/data/backups", 1024, 2, true),
+            new MakeBackup(8, "/data/backups", null, 1, false),
             new BackupMade(8, await engine.BackupAsync(new BackupRequest { Store = "/data/backups" }, none)),
+            new BackupMade(8, await engine.BackupAsync(
+                new BackupRequest { Store = "/data/backups", Incremental = true }, none)),
             new RecoverDatafile(10, "main", "/backups", "/archive", true),
             new RecoverDatafile(10, "main", null, null, false),
             new DatafileRecovered(10, new DatafileRecoveryResult(

@@ -37,6 +37,7 @@ public sealed class CliTests : IDisposable
     [InlineData("datafile", "list")]
     [InlineData("datafile", "create", "orders")]
     [InlineData("backup", "--to", "/backups")]
+    [InlineData("backup", "--to", "/backups", "--incremental", "--jobs", "3")]
     public async Task An_answer_as_json_has_the_shape_of_the_contract(params string[] verb)
     {
         _target.AddTable("t", ("a", "1"), ("ä", "\"2\""));

@@ -34,7 +34,7 @@ public sealed partial class CliTranscriptTests : IDisposable
             "table create lines --datafile orders",
             "table list", "put t k v", "get t k", "delete t k", "load lines in.jsonl --key id --batch 2 --acks acks",
             "count lines", "scan lines --limit 2", "dump lines", "checkpoint", "backup --to store",
-            "restore-point good",
+            "backup --to store --incremental --jobs 2", "restore-point good",
             "fence orders --lease 1m --reason test", "status", "unfence orders",
             "datafile move orders moved-orders --rate 100MiB", "datafile move orders moved-orders",
             "datafile compact orders --rate 100MiB", "datafile compact nope", "datafile compact orders --rate 0",

@@ -163,7 +163,10 @@ internal sealed class MemoryTarget : IDatabaseTarget
     {
         LastBackup = request;
         request.Progress?.Report(new JobProgress("copying", 1, 2));
-        return Task.FromResult(new BackupResult("20261122T140500Z", new Lsn(0x10), new Lsn(0x40), 123456, 2, 1.5));
+        return Task.FromResult(new BackupResult("20261122T140500Z", new Lsn(0x10), new Lsn(0x40), 123456, 2, 1.5)
+        {
+            BaseId = request.Incremental ? "20261121T140500Z" : null,
+        });
     }
 
     public MoveRequest? LastMove { get; private set; }

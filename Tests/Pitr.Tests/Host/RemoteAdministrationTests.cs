@@ -187,11 +187,19 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         await using PitrAdmin remote = await _server.ConnectAsync();
         var reported = new List<JobProgress>();
         BackupResult backup = await remote.BackupAsync(
-            new BackupRequest { Store = "/backups", Jobs = 3, BytesPerSecondMax = 5, Progress = new Reports(reported) },
+            new BackupRequest
+            {
+                Store = "/backups",
+                Incremental = true,
+                Jobs = 3,
+                BytesPerSecondMax = 5,
+                Progress = new Reports(reported),
+            },
             None);
-        Assert.Equal("20261122T140500Z", backup.BackupId);
+        Assert.Equal(("20261122T140500Z", "20261121T140500Z"), (backup.BackupId, backup.BaseId));
         Assert.Equal([new JobProgress("copying", 1, 2)], reported);
         Assert.Equal((3, 5L), (_engine.LastBackup!.Jobs, _engine.LastBackup.BytesPerSecondMax));
+        Assert.True(_engine.LastBackup.Incremental);
     }
 
     [Fact]

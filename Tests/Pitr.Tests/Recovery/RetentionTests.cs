@@ -239,12 +239,12 @@ public sealed class RetentionTests
     [Fact]
     public void A_set_that_another_one_builds_on_stays()
     {
-        _fixture.Backup("b1");
+        BackupSet first = _fixture.Backup("b1");
         Commits(60);
         BackupSet second = _fixture.Backup("b2");
         Commits(60);
         _fixture.Ship(_fixture.Wal);
-        byte[] label = (second.Label with { BaseId = "b1" }).ToBytes();
+        byte[] label = (second.Label with { BaseId = "b1", BaseDigest = first.Manifest.Digest }).ToBytes();
         string sha = Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(label));
         _fixture.Store.Put("backups/b2/label.json", label);
         _fixture.Store.Put("backups/b2/manifest.json", BackupManifest.Of("b2", second.Manifest.Objects.Select(entry =>

@@ -6,8 +6,8 @@ using Pitr.Wal;
 namespace Pitr.Simulation;
 
 /// <summary>
-/// One full backup set, in BackupRunner's order: WAL held, checkpoint, intent, each file copied under a fence,
-/// BackupEnd, WAL, label, manifest (H29, H35, H39).
+/// One backup set, full or incremental, in BackupRunner's order: WAL held, checkpoint, intent, each file copied under a
+/// fence, BackupEnd, WAL, label, manifest (H29, H35, H38, H39).
 /// </summary>
 internal sealed class StepBackup(StepScene scene) : StepActivity(scene)
 {
@@ -25,10 +25,19 @@ internal sealed class StepBackup(StepScene scene) : StepActivity(scene)
         Engine.Holds[_id] = control.RedoLsn;
         var start = new BackupStart(
             _id, control, Lsn.Max(control.RedoLsn, control.Catalogue.Lsn), Engine.Context.Clock.GetUtcNow());
+        bool isGood = true;
+        if (Scene.Chance(60))
+        {
+            isGood = StepScene.Try(() => start = start with
+            {
+                Base = BaseChoice.Of(BackupCatalog.Read(Engine.Stores[0]), control).Base,
+            });
+        }
+
         var writer = new BackupWriter(
             Scene.Disk, Engine.Stores[0], Engine.Stores, start,
             new ReachablePages(Engine.Context.Environment, CancellationToken.None));
-        bool isGood = StepScene.Try(writer.Begin);
+        isGood = isGood && StepScene.Try(writer.Begin);
         foreach (CatalogueFile file in control.Catalogue.Files)
         {
             yield return default;
@@ -68,7 +77,8 @@ internal sealed class StepBackup(StepScene scene) : StepActivity(scene)
         {
             return StepScene.Try(() => Complete(writer));
         }
-        catch (RefusedException gone) when (gone.Code == ErrorCode.BackupVoid && Scene.HasExpired)
+        catch (RefusedException gone) when (
+            gone.Code is ErrorCode.BackupVoid or ErrorCode.BackupBaseLost && Scene.HasExpired)
         {
             return false;
         }
@@ -95,8 +105,25 @@ internal sealed class StepBackup(StepScene scene) : StepActivity(scene)
                 $"Set {set.Id} begins at {set.Label.StartLsn}, and {least} is the least of its catalogue and files (H29).");
         }
 
+        RequireWhole(set);
         if (set.Label.MissingFiles.Count == 0)
             Model.Sets.Add((_id, set.Label.StopLsn));
+    }
+
+    /// <summary>What builds on another set is put together again, each page of it from where it is (H38).</summary>
+    private void RequireWhole(BackupSet set)
+    {
+        if (set.Base is null)
+            return;
+        try
+        {
+            foreach (LabelledFile file in set.Label.Files)
+                set.VerifyFile(file, CancellationToken.None);
+        }
+        catch (DamageException damage)
+        {
+            throw new SimulationFailure($"Set {set.Id} builds on {set.Base.Id}, and is not what was copied (H38).", damage);
+        }
     }
 }
 
@@ -124,6 +151,9 @@ internal sealed class StepCopyFile(StepScene scene, CatalogueFile listed, Backup
             if (fence.IsHeld)
             {
                 IsGood = StepScene.Try(() => writer.Copy(fence.Answer(), CancellationToken.None));
+                if (IsGood && writer.BaseOf(fence.Answer()) is { } older && file.File.Meta.FreeChain != 0
+                    && file.File.Meta.FreeChainGeneration > older.Generation)
+                    Scene.Hazards.Note(38);
                 yield return default;
                 fence.Leave();
                 yield break;
