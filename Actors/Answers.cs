@@ -240,6 +240,9 @@ public sealed record BackupResult(string BackupId, Lsn StartLsn, Lsn StopLsn, lo
 
     /// <summary>Why it builds on none though that was asked for; null: it does, or was not to.</summary>
     public string? WhyFull { get; init; }
+
+    /// <summary>Datafiles whose copies a backup that was cut off had left: they were not copied again.</summary>
+    public int FilesResumed { get; init; }
 }
 
 /// <summary>What an engine is doing.</summary>

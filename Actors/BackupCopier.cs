@@ -20,7 +20,8 @@ internal sealed record BackupCopies(
 /// </summary>
 /// <remarks>
 /// <code>
-///   FindDatafile ─▶ Fence ─▶ copy (a worker) ─▶ Unfence ─▶ Unfenced: Copied
+///   one of a backup that was cut off is there: it is read back (a worker): Copied; else
+///   FindDatafile ─▶ Fence ─▶ copy (a worker) ─▶ Unfence ─▶ Unfenced ─▶ keep (a worker): Copied
 ///                     │        └─ FenceBroken, or the owner ended: Void, when the worker has ended and the copy is gone
 ///                     └─ the datafile was dropped: Dropped
 /// </code>
@@ -61,7 +62,13 @@ internal sealed class BackupCopier : UntypedActor, IWithTimers
         EngineContext engine, BackupCopies copies, CatalogueFile file, IArchiveStore store) =>
         ActorProps.Of(() => new BackupCopier(engine, copies, file, store));
 
-    protected override void PreStart() => FindOwner();
+    protected override void PreStart()
+    {
+        if (_copies.Writer.CanResume(_file.Id))
+            Resume();
+        else
+            FindOwner();
+    }
 
     protected override void PostStop()
     {
@@ -94,7 +101,7 @@ internal sealed class BackupCopier : UntypedActor, IWithTimers
                 _copies.Supervisor.Tell(new RenewFence(_fence.Token, Lease));
                 break;
             case Unfenced unfenced when _fence?.Token == unfenced.Token:
-                Finish(CopyOutcome.Copied);
+                Keep();
                 break;
             case FenceBroken broken when _fence?.Token == broken.Token:
                 CopyIsVoid(broken.Why);
@@ -165,6 +172,9 @@ internal sealed class BackupCopier : UntypedActor, IWithTimers
 
     // ---- the copy --------------------------------------------------------------------------------
 
+    /// <summary>A copy that was left by a backup that was cut off: no fence is needed to read it back.</summary>
+    private void Resume() => Work(cancel => new Resumed(_copies.Writer.TryResume(_file.Id, _store, cancel)));
+
     private void Copy(Fenced fenced)
     {
         _fence = fenced;
@@ -188,6 +198,18 @@ internal sealed class BackupCopier : UntypedActor, IWithTimers
             EndStep();
     }
 
+    /// <summary>The copy is certified, and stays so if the backup is cut off.</summary>
+    private void Keep()
+    {
+        FencedFile file = SetKeeper.FencedFileOf(_engine.Folder, _fence!);
+        EndFence();
+        Work(_ =>
+        {
+            _copies.Writer.Keep(file, _store);
+            return new Kept();
+        });
+    }
+
     private void Discard()
     {
         FencedFile file = SetKeeper.FencedFileOf(_engine.Folder, _fence!);
@@ -205,12 +227,16 @@ internal sealed class BackupCopier : UntypedActor, IWithTimers
         _step = null;
         if (_isOver)
             Finish(CopyOutcome.Failed);
+        else if (result is Resumed { IsGood: false })
+            FindOwner();
+        else if (result is Kept or Resumed)
+            Finish(CopyOutcome.Copied);
         else if (result is Discarded)
             Finish(CopyOutcome.Void, _void);
         else if (_void is not null && _fence is not null)
             Discard(); // whatever came of the copying: its fence had broken
         else if (result is StepFailed failed)
-            GiveUp(Problem.From(failed.Error));
+            GiveUp(failed.Error);
         else
             GiveBack();
     }
@@ -222,11 +248,18 @@ internal sealed class BackupCopier : UntypedActor, IWithTimers
             _copies.Supervisor.Tell(new Unfence(_fence.Token));
     }
 
-    private void GiveUp(Problem why)
+    private void GiveUp(Exception why)
     {
         GiveBack();
-        Finish(CopyOutcome.Failed, why);
+        Finish(IsCutOff(why) ? CopyOutcome.CutOff : CopyOutcome.Failed, Problem.From(why));
     }
+
+    /// <summary>True if the same may go on when the store is back; one without room is not filled up for ever.</summary>
+    public static bool IsCutOff(Exception error) => error is StorageFailedException
+    {
+        Code: ErrorCode.StoreFailed,
+        Errno: not (Errno.ENOSPC or Errno.EDQUOT),
+    };
 
     /// <summary>The backup has failed: what was copied is nothing.</summary>
     private void End()
@@ -261,10 +294,14 @@ internal sealed class BackupCopier : UntypedActor, IWithTimers
 
     private sealed record RenewDue : ILocalMessage;
 
-    /// <summary>The worker has ended: with Copied, Discarded or StepFailed.</summary>
+    /// <summary>The worker has ended: with Copied, Kept, Resumed, Discarded or StepFailed.</summary>
     private sealed record WorkerEnded(object Result) : ILocalMessage;
 
     private sealed record Copied;
+
+    private sealed record Kept;
+
+    private sealed record Resumed(bool IsGood);
 
     private sealed record Discarded;
 

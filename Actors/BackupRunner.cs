@@ -33,6 +33,8 @@ namespace Pitr.Actors;
 /// for each file. The rate is one for all copiers.
 /// Any failure, the caller's cancellation, or the engine's end ends the fences that are held, removes the unfinished set
 /// and lets the WAL go. What of the set can't be removed is told in the log; it has no manifest.
+/// If its store failed, and something is whole, the set is left: the next backup to that store goes on with it, as with
+/// one whose engine died (S7). Only one that begins while no other runs does so: it could be that one's.
 /// A crash of it: its fences end with its copiers (death watch), and the set has no manifest, so there is none.
 /// </remarks>
 [System.Diagnostics.CodeAnalysis.SuppressMessage(
@@ -43,6 +45,7 @@ internal sealed class BackupRunner : UntypedActor
     private readonly OpenedEngine _opened;
     private readonly WalStart _wal;
     private readonly EngineRoutes _routes;
+    private readonly bool _mayContinue;
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly Queue<CatalogueFile> _todo = new();
     private readonly HashSet<FileId> _voided = [];
@@ -50,6 +53,7 @@ internal sealed class BackupRunner : UntypedActor
     private readonly Dictionary<IActorRef, IArchiveStore> _copiers = [];
     private readonly Guid _hold;
     private readonly long _began;
+    private readonly DateTimeOffset _beganAt;
     private RunBackup _request = null!;
     private IActorRef _asker = ActorRefs.Nobody;
     private CancellationTokenRegistration _whenCancelled;
@@ -57,24 +61,34 @@ internal sealed class BackupRunner : UntypedActor
     private ControlFile? _control;
     private CancellationTokenSource? _step; // of the worker that runs; null if none does (K1)
     private Problem? _failure;
+    private bool _isCutOff; // by its store: what is whole stays for the next one
     private bool _isAbandoning;
     private string _backupId = "";
     private string? _whyFull; // though it was to build on another set
     private long _bytesTotal;
     private long _bytesDone;
 
-    public BackupRunner(EngineContext engine, OpenedEngine opened, WalStart wal, EngineRoutes routes)
+    /// <param name="engine">The engine.</param>
+    /// <param name="opened">Its stores.</param>
+    /// <param name="wal">Its WAL.</param>
+    /// <param name="routes">Its actors.</param>
+    /// <param name="mayContinue">No other backup runs: an unfinished set is one that was cut off.</param>
+    public BackupRunner(
+        EngineContext engine, OpenedEngine opened, WalStart wal, EngineRoutes routes, bool mayContinue)
     {
+        _mayContinue = mayContinue;
         _engine = engine;
         _opened = opened;
         _wal = wal;
         _routes = routes;
         _hold = FenceToken.Draw(default, engine.Draw);
         _began = engine.Clock.GetTimestamp();
+        _beganAt = engine.Clock.GetUtcNow();
     }
 
-    public static Props PropsFor(EngineContext engine, OpenedEngine opened, WalStart wal, EngineRoutes routes) =>
-        ActorProps.Of(() => new BackupRunner(engine, opened, wal, routes));
+    public static Props PropsFor(
+        EngineContext engine, OpenedEngine opened, WalStart wal, EngineRoutes routes, bool mayContinue) =>
+        ActorProps.Of(() => new BackupRunner(engine, opened, wal, routes, mayContinue));
 
     /// <summary>A copier that fails by a bug does not begin again: the backup fails.</summary>
     protected override SupervisorStrategy SupervisorStrategy() =>
@@ -157,15 +171,14 @@ internal sealed class BackupRunner : UntypedActor
     private void Begin(ControlFile control)
     {
         _control = control;
-        _routes.Folder.Tell(new HoldWal(_hold, control.RedoLsn));
+        Lsn end = _engine.DurableLsn;
         foreach (CatalogueFile file in control.Catalogue.Files)
             _todo.Enqueue(file);
         EngineContext engine = _engine;
         BackupRequest request = _request.Request;
-        string id = BackupSet.NewId(engine.Clock.GetUtcNow(), engine.Draw());
-        _backupId = id;
         var whole = new BackupStart(
-            id, control, Lsn.Max(control.RedoLsn, control.Catalogue.Lsn), // C: what was created since is above it (H29)
+            BackupSet.NewId(engine.Clock.GetUtcNow(), engine.Draw()), control,
+            Lsn.Max(control.RedoLsn, control.Catalogue.Lsn), // C: what was created since is above it (H29)
             engine.Clock.GetUtcNow());
         CancellationToken cancel = _request.Cancel;
         int copiers = Math.Clamp(request.Jobs, 1, Math.Max(1, _todo.Count));
@@ -177,12 +190,24 @@ internal sealed class BackupRunner : UntypedActor
                 [store, .. Enumerable.Range(1, copiers - 1).Select(_ => OpenStore(engine, request, control.SystemId))];
             (BackupSet? older, string? whyFull) =
                 request.Incremental ? BaseChoice.Of(BackupCatalog.Read(store), control) : (null, null);
+            var sources = new Lazy<WalSources>(Sources);
+            UnfinishedSet? cutOff = _mayContinue
+                ? UnfinishedSet.Find(
+                    store, control, older, _beganAt, from => sources.Value.Along(_wal.History, from, end).Hole is null)
+                : null;
+            BackupStart start = whole with
+            {
+                BackupId = cutOff?.BackupId ?? whole.BackupId,
+                Base = older,
+                Continues = cutOff,
+            };
             var writer = new BackupWriter(
-                engine.FileSystem, store, _opened.Stores, whole with { Base = older }, new ReachablePages(engine.Environment, cancel),
+                engine.FileSystem, store, _opened.Stores, start, new ReachablePages(engine.Environment, cancel),
                 (bytes, over) => Pace(bytes, limit, over));
             _writer = writer; // before its first byte, so that a failure finds what there is to remove
             writer.Begin();
-            return new Begun(ofCopiers, whyFull);
+            return new Begun(
+                start.BackupId, ofCopiers, whyFull, Lsn.Min(control.RedoLsn, cutOff?.NeedsFromLsn ?? Lsn.MaxValue));
         });
     }
 
@@ -203,6 +228,16 @@ internal sealed class BackupRunner : UntypedActor
         else
             ArchiveIdentity.Check(store, system);
         return store;
+    }
+
+    /// <summary>Where WAL is: the local folder, the archives.</summary>
+    private WalSources Sources()
+    {
+        WalFolder folder = _wal.Folder;
+        IWalSource[] places = [new FolderWalSource(folder, folder.Folder),
+            .. _opened.Stores.Select(
+                store => new ArchiveWalSource(store, ArchiveCatalog.Load(store), folder.Geometry))];
+        return new WalSources(places, folder.Geometry);
     }
 
     private void NextFiles()
@@ -229,8 +264,10 @@ internal sealed class BackupRunner : UntypedActor
         {
             AbandonIfNobodyWorks();
         }
-        else if (ended.Outcome == CopyOutcome.Failed || (ended.Outcome == CopyOutcome.Void && !_voided.Add(ended.File.Id)))
+        else if (ended.Outcome is CopyOutcome.CutOff or CopyOutcome.Failed
+            || (ended.Outcome == CopyOutcome.Void && !_voided.Add(ended.File.Id)))
         {
+            _isCutOff = ended.Outcome == CopyOutcome.CutOff;
             Fail(ended.Why!);
         }
         else
@@ -253,15 +290,11 @@ internal sealed class BackupRunner : UntypedActor
             logged.Lsn, logged.Time, logged.LastTransaction,
             _engine.Catalogue.Catalogue.Files.Select(file => file.Id).ToHashSet());
         TimelineHistory history = _wal.History;
-        WalFolder folder = _wal.Folder;
         double seconds = _engine.Clock.GetElapsedTime(_began).TotalSeconds;
         string? whyFull = _whyFull ?? (_request.Request.Incremental ? "no datafile has a copy that it could build on" : null);
         Work(cancel =>
         {
-            IWalSource[] places = [new FolderWalSource(folder, folder.Folder),
-                .. _opened.Stores.Select(
-                    store => new ArchiveWalSource(store, ArchiveCatalog.Load(store), folder.Geometry))];
-            writer.IncludeWal(history, new WalSources(places, folder.Geometry), stop.StopLsn, cancel);
+            writer.IncludeWal(history, Sources(), stop.StopLsn, cancel);
             BackupSet set = writer.Complete(stop);
             return new Completed(new BackupResult(
                 set.Label.BackupId, set.Label.StartLsn, set.Label.StopLsn, writer.BytesWritten, set.Label.Files.Count,
@@ -269,6 +302,7 @@ internal sealed class BackupRunner : UntypedActor
             {
                 BaseId = set.Label.BaseId,
                 WhyFull = set.Label.BaseId is null ? whyFull : null,
+                FilesResumed = writer.Resumed,
             });
         });
     }
@@ -288,9 +322,7 @@ internal sealed class BackupRunner : UntypedActor
                     _request.Request.Store, abandoned.Left.Message);
             }
 
-            _engine.Metrics.NoteBackup(_engine.Clock.GetElapsedTime(_began), "failed");
-            _asker.Tell(new RequestRefused(abandoned.Why));
-            Context.Stop(Self);
+            End(abandoned.Why);
         }
         else if (ended.Result is Completed completed) // also if it was cancelled too late: the set is there
         {
@@ -307,13 +339,16 @@ internal sealed class BackupRunner : UntypedActor
         }
         else if (ended.Result is StepFailed failed)
         {
+            _isCutOff = BackupCopier.IsCutOff(failed.Error);
             Fail(failed.Error is OperationCanceledException
                 ? Problem.From(EngineErrors.BackupCancelled())
                 : Problem.From(failed.Error));
         }
         else if (ended.Result is Begun begun)
         {
+            _backupId = begun.BackupId;
             _whyFull = begun.WhyFull;
+            _routes.Folder.Tell(new HoldWal(_hold, begun.NeedsFromLsn)); // all of it was held until now
             foreach (IArchiveStore store in begun.OfCopiers)
                 _stores.Push(store);
             NextFiles();
@@ -333,6 +368,13 @@ internal sealed class BackupRunner : UntypedActor
         AbandonIfNobodyWorks();
     }
 
+    private void End(Problem why)
+    {
+        _engine.Metrics.NoteBackup(_engine.Clock.GetElapsedTime(_began), "failed");
+        _asker.Tell(new RequestRefused(why));
+        Context.Stop(Self);
+    }
+
     /// <summary>The worker that runs comes to its end soon, and tells of it.</summary>
     private void EndStep() => _step!.Cancel();
 
@@ -344,6 +386,13 @@ internal sealed class BackupRunner : UntypedActor
         _isAbandoning = true;
         Problem why = _failure!;
         BackupWriter? writer = _writer;
+        if (_isCutOff && writer is { CanBeContinued: true })
+        {
+            _log.Warning("What of backup {0} is whole stays in {1}", _backupId, _request.Request.Store);
+            End(why with { Hint = $"{why.Hint} Then make the backup again: it goes on with what is whole." });
+            return;
+        }
+
         Work(
             _ =>
             {
@@ -379,7 +428,8 @@ internal sealed class BackupRunner : UntypedActor
     /// <summary>A worker of this backup has ended: with Begun, Completed, Abandoned or StepFailed.</summary>
     private sealed record WorkerEnded(object Result) : ILocalMessage;
 
-    private sealed record Begun(IReadOnlyList<IArchiveStore> OfCopiers, string? WhyFull);
+    private sealed record Begun(
+        string BackupId, IReadOnlyList<IArchiveStore> OfCopiers, string? WhyFull, Lsn NeedsFromLsn);
 
     private sealed record Completed(BackupResult Result);
 

@@ -193,7 +193,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
                 _jobs.Start(SetKeeper.PropsFor(_engine, _opened!, _wal!, Routes()), message, Context, Sender);
                 break;
             case RunBackup:
-                _jobs.Start(BackupRunner.PropsFor(_engine, _opened!, _wal!, Routes()), message, Context, Sender);
+                _jobs.Start(BackupRunner.PropsFor(_engine, _opened!, _wal!, Routes(), _jobs.HasNoBackup), message, Context, Sender);
                 break;
             case RunMover:
                 _jobs.Start(

@@ -23,6 +23,8 @@ namespace Pitr.Recovery;
 [JsonSerializable(typeof(BackupManifest))]
 [JsonSerializable(typeof(BackupIntent))]
 [JsonSerializable(typeof(SetPin))]
+[JsonSerializable(typeof(CopyNote))]
+[JsonSerializable(typeof(AttemptNote))]
 [JsonSerializable(typeof(RecoveryPlan))]
 [JsonSerializable(typeof(RebuildPlan))]
 internal sealed partial class RecoveryJson : JsonSerializerContext;

@@ -11,16 +11,22 @@ namespace Pitr.Actors;
 internal sealed class EngineJobs
 {
     private readonly HashSet<IActorRef> _running = [];
+    private readonly HashSet<IActorRef> _backups = [];
     private bool _isEnding;
 
     /// <summary>True if none is under way.</summary>
     public bool HaveEnded => _running.Count == 0;
+
+    /// <summary>True if no backup is under way.</summary>
+    public bool HasNoBackup => _backups.Count == 0;
 
     /// <summary>A job of its own for this request, watched by the supervisor.</summary>
     public void Start(Props props, object request, IActorContext supervisor, IActorRef asker)
     {
         IActorRef job = supervisor.Watch(supervisor.ActorOf(props));
         _running.Add(job);
+        if (request is BackupProtocol.RunBackup)
+            _backups.Add(job);
         job.Tell(request, asker);
     }
 
@@ -35,5 +41,9 @@ internal sealed class EngineJobs
     }
 
     /// <summary>True if the actor that ended was a job.</summary>
-    public bool NoteEnd(IActorRef dead) => _running.Remove(dead);
+    public bool NoteEnd(IActorRef dead)
+    {
+        _backups.Remove(dead);
+        return _running.Remove(dead);
+    }
 }

@@ -61,7 +61,7 @@ internal static class BackupProtocol
     /// <summary>The last that a copier tells: no worker of it runs, and it holds no fence.</summary>
     /// <param name="File">As the set's catalogue has it.</param>
     /// <param name="Outcome">What came of it.</param>
-    /// <param name="Why">Of Void and Failed; null if it was told to end.</param>
+    /// <param name="Why">Of Void, CutOff and Failed; null if it was told to end.</param>
     public sealed record CopyEnded(CatalogueFile File, CopyOutcome Outcome, Problem? Why) : ILocalMessage;
 }
 
@@ -76,6 +76,9 @@ internal enum CopyOutcome
 
     /// <summary>Its fence broke: the copy is gone, and may be made again.</summary>
     Void,
+
+    /// <summary>The store said no: what is whole may be gone on with.</summary>
+    CutOff,
 
     /// <summary>The backup can't be made.</summary>
     Failed,

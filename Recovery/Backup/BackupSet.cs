@@ -11,6 +11,8 @@ namespace Pitr.Recovery;
 /// LAYOUT  objects under <c>backups/ID/</c>; or at the top of a store that is one set (a folder that pgtar wrote)
 /// <code>
 ///   intent.json           first: what expire must keep for it (H35)
+///   attempts/N.json       if it was cut off: who went on with it
+///   copied/NAME.json      while it is made: a copy that is whole and was certified
 ///   datafiles/NAME.pitr   the copies, each fenced while it was made
 ///   datafiles/NAME.pages  the same, of a datafile that builds on its copy in the base: what changed since then
 ///   pitr.control          the control file: catalogue at LSN C, marked backup
@@ -80,13 +82,17 @@ internal sealed record BackupSet(IArchiveStore Store, string Prefix, BackupLabel
             ?? throw RecoveryErrors.BackupDamaged(Id, name, "its manifest does not list it");
         try
         {
-            return new VerifyingStream(Store.OpenRead(Prefix + name), Id, entry);
+            return Verified(Store.OpenRead(Prefix + name), Id, entry);
         }
         catch (NotFoundException)
         {
             throw RecoveryErrors.BackupDamaged(Id, name, "it is not there");
         }
     }
+
+    /// <summary>An object's bytes, which at their end have been compared with what is listed of it.</summary>
+    internal static Stream Verified(Stream stored, string backupId, ManifestEntry listed) =>
+        new VerifyingStream(stored, backupId, listed);
 
     /// <summary>The base's copy that one of this set builds on; null: it has all of itself.</summary>
     public LabelledFile? BaseOf(LabelledFile file) => file.BaseGeneration is null

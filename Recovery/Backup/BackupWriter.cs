@@ -12,6 +12,9 @@ internal sealed record BackupStart(string BackupId, ControlFile Control, Lsn Cat
 {
     /// <summary>The set in the same store that this one builds on, where a datafile lets it; null: all is copied.</summary>
     public BackupSet? Base { get; init; }
+
+    /// <summary>The set that was cut off and that this backup goes on with, under its id; null: it begins one.</summary>
+    public UnfinishedSet? Continues { get; init; }
 }
 
 /// <summary>A fenced file, as the fence's answer describes it.</summary>
@@ -41,10 +44,12 @@ internal sealed record BackupStop(
 /// ORDER  (each step durable before the next: H39 makes every object as H27 does)
 /// <code>
 ///   1. Begin          the intent into the set's own and every archive store; then its base is looked at (H35)
-///   2. Copy           one file, while it is fenced; for each file: fence, Copy, unfence; a broken fence: Discard
+///                     of a set that was cut off: the attempt is taken first (A1)
+///   2. Copy           one file, while it is fenced; for each file: fence, Copy, unfence, Keep; a broken fence: Discard
 ///   3. (the caller logs BackupEnd)
 ///   4. IncludeWal     the WAL from start to stop
-///   5. Complete       intents and base checked again; control file, label, last the manifest; both checked once more
+///   5. Complete       intents, base and attempt checked again; control file, label; what the manifest does not list is
+///                     removed; last the manifest, if there is none; the three checked once more
 /// </code>
 /// INVARIANTS
 ///   S1, S2  those of <see cref="SetContents"/>.
@@ -54,13 +59,17 @@ internal sealed record BackupStop(
 ///   S5  WAL that is included was read back, record by record, from start to stop.
 ///   S6  A set that builds on another was made while that one was there, with all that it builds on: expire keeps what
 ///       an intent names, and an expire that was planned before the intent is found out at the end.
+///   S7  A copy of an earlier attempt counts only if it was certified then, is now read back and is what was noted of it,
+///       and all WAL from its checkpoint LSN on is there: replay begins with it (<see cref="UnfinishedSet"/>, H39).
 ///
-/// THREADS  one; but Copy and Discard of several files beside each other, each through a store object of its own, and
+/// THREADS  one; but Copy, Keep and Discard of several files beside each other, each through a store object of its own, and
 /// nothing else meanwhile. FAILURE  DamageException for a bad page; StorageFailedException from disk and stores: Copy may
 /// be tried again under a new fence, whole; RefusedException BackupVoid if an intent is gone.
 /// </remarks>
 internal sealed class BackupWriter
 {
+    private const int ChunkBytes = 1 << 20;
+
     private readonly IFileSystem _disk;
     private readonly IArchiveStore _store;
     private readonly IReadOnlyList<IArchiveStore> _archives;
@@ -70,6 +79,9 @@ internal sealed class BackupWriter
     private readonly string _prefix;
     private readonly SetContents _contents;
     private readonly SetIntents _intents;
+    private readonly SetAttempt _attempt;
+    private int _whole;
+    private int _resumed;
     private bool _includesWal;
 
     /// <param name="disk">Where the datafiles are.</param>
@@ -89,7 +101,11 @@ internal sealed class BackupWriter
         (_disk, _store, _archives, _start, _reachable) = (disk, store, archives, start, reachable);
         _pace = pace ?? (static (_, _) => { });
         _prefix = BackupSet.PrefixOf(start.BackupId);
+        _attempt = AttemptIn(store);
     }
+
+    /// <summary>Of the set.</summary>
+    public string BackupId => _start.BackupId;
 
     /// <summary>Bytes of all objects written so far.</summary>
     public long BytesWritten => _contents.Bytes;
@@ -97,14 +113,27 @@ internal sealed class BackupWriter
     /// <summary>Where the set's WAL begins, as far as it is known.</summary>
     public Lsn StartLsn => _contents.StartLsn;
 
+    /// <summary>Datafiles whose copies an earlier attempt had made.</summary>
+    public int Resumed => _resumed;
+
+    /// <summary>True if another backup can go on with it: something is whole.</summary>
+    public bool CanBeContinued => _whole > 0;
+
     /// <summary>Step 1. From here on expire keeps what the set needs.</summary>
-    /// <exception cref="RefusedException">ForeignSystem: the store is another database's archive.</exception>
+    /// <exception cref="RefusedException">ForeignSystem: the store is another database's archive. BackupVoid: somebody
+    /// else goes on with the set that was to be continued.</exception>
     public void Begin()
     {
         if (ArchiveIdentity.Read(_store) is { } owner && owner.System != _start.Control.SystemId)
             throw ArchiveErrors.ForeignSystem(_store.Name, _start.Control.SystemId, owner.System);
-        _intents.Register();
+        if (!_attempt.TryBegin(_start.BeganAt))
+            throw RecoveryErrors.BackupVoid(_start.BackupId, "another backup goes on with it");
+        _intents.Register(isContinued: _start.Continues is not null);
         RequireBase();
+        if (_start.Continues is null)
+            return;
+        foreach (string name in _store.List(_prefix + ObjectName.WalPrefix))
+            _store.Delete(name); // of another stop
     }
 
     /// <summary>Step 2, for one file that is fenced from before the call until after it.</summary>
@@ -122,11 +151,60 @@ internal sealed class BackupWriter
             CopyChanged(handle, file, older, store, cancellation);
             return;
         }
-        string name = BackupSet.DatafileName(file.Name);
+        string name = _attempt.Own(BackupSet.DatafileName(file.Name));
         using var pages = new PageCopyStream(handle, file, bytes => _pace(bytes, cancellation), cancellation);
         store.Put(_prefix + name, pages);
         pages.RequireSound(_reachable);
-        _contents.NoteCopy(file, pages.Sha256());
+        _contents.NoteCopy(file, new CopiedObject(name, file.LengthBytes, pages.Sha256()));
+    }
+
+    /// <summary>True if an earlier attempt has made a copy of the file that can be used (S7).</summary>
+    public bool CanResume(FileId id) => NoteOf(id) is not null;
+
+    /// <summary>
+    /// Step 2 for such a file, which need not be fenced: reads the copy back. False if it is not what was noted: then the
+    /// file is copied.
+    /// </summary>
+    public bool TryResume(FileId id, IArchiveStore store, CancellationToken cancellation)
+    {
+        CopyNote note = NoteOf(id)!;
+        try
+        {
+            using Stream there = BackupSet.Verified(store.OpenRead(_prefix + note.Object.Name), _start.BackupId, note.Object);
+            byte[] chunk = new byte[ChunkBytes];
+            while (there.Read(chunk) is var read and > 0)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                _pace(read, cancellation);
+            }
+        }
+        catch (PitrException error) when (error is DamageException or NotFoundException)
+        {
+            return false;
+        }
+
+        _contents.NoteCopy(note);
+        Interlocked.Increment(ref _resumed);
+        Interlocked.Increment(ref _whole);
+        return true;
+    }
+
+    private CopyNote? NoteOf(FileId id) => _start.Continues?.Copies.FirstOrDefault(copy => copy.File.Id == id);
+
+    /// <summary>
+    /// The file's copy was certified: if the backup is cut off, another one may go on with it (S7).
+    /// </summary>
+    public void Keep(FencedFile file, IArchiveStore store)
+    {
+        (LabelledFile copy, ManifestEntry stored) = _contents.CopyOf(file.Id);
+        var note = new CopyNote
+        {
+            File = copy,
+            Object = stored,
+            BaseDigest = copy.BaseGeneration is null ? null : _start.Base?.Manifest.Digest,
+        };
+        store.Put($"{_prefix}{_attempt.Own($"{CopyNote.Folder}{file.Name}.json")}", note.ToBytes());
+        Interlocked.Increment(ref _whole);
     }
 
     /// <summary>The base's copy that a file's copy builds on; null: it is copied whole.</summary>
@@ -135,7 +213,7 @@ internal sealed class BackupWriter
     private void CopyChanged(
         IFileHandle handle, FencedFile file, LabelledFile older, IArchiveStore store, CancellationToken cancellation)
     {
-        string name = BackupSet.ChangedPagesName(file.Name);
+        string name = _attempt.Own(BackupSet.ChangedPagesName(file.Name));
         using var pages =
             new ChangedPagesStream(handle, file, older, bytes => _pace(bytes, cancellation), cancellation);
         store.Put(_prefix + name, pages);
@@ -146,8 +224,8 @@ internal sealed class BackupWriter
     public void Discard(FencedFile file, IArchiveStore store)
     {
         _contents.Discard(file);
-        store.Delete(_prefix + BackupSet.DatafileName(file.Name));
-        store.Delete(_prefix + BackupSet.ChangedPagesName(file.Name));
+        store.Delete(_prefix + _attempt.Own(BackupSet.DatafileName(file.Name)));
+        store.Delete(_prefix + _attempt.Own(BackupSet.ChangedPagesName(file.Name)));
     }
 
     /// <summary>Step 4: puts the WAL from start to stop into the set.</summary>
@@ -204,11 +282,14 @@ internal sealed class BackupWriter
     {
         _intents.Require();
         RequireBase();
+        _attempt.RequireLast();
         BackupLabel label = _contents.Label(stop, _includesWal);
         PutObject(BackupSet.ControlName, _contents.Control());
         PutObject(BackupSet.LabelName, label.ToBytes());
         BackupManifest manifest = _contents.Manifest();
-        _store.Put(_prefix + BackupSet.ManifestName, manifest.ToBytes());
+        RemoveUnlisted(manifest);
+        if (!_store.TryPutIfAbsent(_prefix + BackupSet.ManifestName, manifest.ToBytes()))
+            throw RecoveryErrors.BackupVoid(_start.BackupId, "another backup has finished it meanwhile");
         RequireIntentsOrVoid();
         return new BackupSet(_store, _prefix, label, manifest) { Base = label.BaseId is null ? null : _start.Base };
     }
@@ -220,6 +301,17 @@ internal sealed class BackupWriter
             SetChains.RequireThere(_store, _start.BackupId, older);
     }
 
+    /// <summary>Notes, and what earlier attempts have made that does not count.</summary>
+    private void RemoveUnlisted(BackupManifest manifest)
+    {
+        HashSet<string> listed = [.. manifest.Objects.Select(entry => _prefix + entry.Name), _prefix + BackupSet.IntentName];
+        foreach (string name in _store.List(_prefix))
+        {
+            if (!listed.Contains(name) && !SetAttempt.IsOne(name[_prefix.Length..]))
+                _store.Delete(name);
+        }
+    }
+
     /// <summary>
     /// Expire takes the intent of what it believes dead, and then looks for the manifest: one of both gives way (H35).
     /// </summary>
@@ -229,6 +321,7 @@ internal sealed class BackupWriter
         {
             _intents.Require();
             RequireBase();
+            _attempt.RequireLast();
         }
         catch
         {
@@ -238,18 +331,27 @@ internal sealed class BackupWriter
     }
 
     /// <summary>
-    /// The backup ends without a set: the manifest goes first (S4), then all of it, the intents last.
+    /// The backup ends without a set: nobody goes on with it (A2), the manifest goes first (S4), then all of it, the
+    /// intents last. What somebody else goes on with stays.
     /// </summary>
     public void Abandon()
     {
         if (_intents.IsIn(_store))
         {
+            if (!_attempt.TryEnd(_start.BeganAt))
+                return;
             _store.Delete(_prefix + BackupSet.ManifestName);
-            foreach (string name in _store.List(_prefix).Where(name => name != _prefix + BackupSet.IntentName))
+            foreach (string name in _store.List(_prefix).Where(name => !IsKeptToTheEnd(name[_prefix.Length..])))
                 _store.Delete(name);
+            _attempt.RemoveEnd();
         }
         _intents.Remove();
     }
+
+    private bool IsKeptToTheEnd(string name) => name == BackupSet.IntentName || _attempt.IsEnd(name);
+
+    private SetAttempt AttemptIn(IArchiveStore store) =>
+        new(store, _start.BackupId, _start.Continues is { } cutOff ? cutOff.Attempts + 1 : 1);
 
     private void PutObject(string name, byte[] bytes)
     {

@@ -62,6 +62,26 @@ internal sealed class SetContents
         }
     }
 
+    /// <summary>A copy that an earlier attempt has made counts.</summary>
+    public void NoteCopy(CopyNote note)
+    {
+        lock (_gate)
+        {
+            _objects[note.Object.Name] = note.Object;
+            _files[note.File.Id] = note.File;
+        }
+    }
+
+    /// <summary>A file's copy that counts, and its object.</summary>
+    public (LabelledFile File, ManifestEntry Object) CopyOf(FileId id)
+    {
+        lock (_gate)
+        {
+            LabelledFile copy = _files[id];
+            return (copy, _objects[copy.ObjectName]);
+        }
+    }
+
     /// <summary>A file's copy is void.</summary>
     public void Discard(FencedFile file)
     {

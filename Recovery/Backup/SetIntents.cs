@@ -22,13 +22,16 @@ internal sealed class SetIntents(BackupStart start, IReadOnlyList<IArchiveStore>
     private readonly List<IArchiveStore> _registered = [];
 
     /// <summary>From here on expire keeps what the set needs.</summary>
-    /// <exception cref="RefusedException">BackupVoid: somebody else has the id.</exception>
-    public void Register()
+    /// <param name="isContinued">The set was begun before: its intents are there, also in its own store.</param>
+    /// <exception cref="RefusedException">BackupVoid: somebody else has the id, or a set to be continued is gone.</exception>
+    public void Register(bool isContinued = false)
     {
         byte[] intent = Intent().ToBytes();
+        if (isContinued && _stores[0].Stat(_name) is null)
+            throw RecoveryErrors.BackupVoid(start.BackupId, $"its intent in store '{_stores[0].Name}' is gone");
         foreach (IArchiveStore store in _stores)
         {
-            if (!store.TryPutIfAbsent(_name, intent))
+            if (!store.TryPutIfAbsent(_name, intent) && !isContinued)
                 throw RecoveryErrors.BackupVoid(start.BackupId, $"store '{store.Name}' has a set of that id already");
             _registered.Add(store);
         }

@@ -107,6 +107,7 @@ internal static class FenceWire
             {
                 BaseId = w.HasBaseId ? w.BaseId : null,
                 WhyFull = w.HasWhyFull ? w.WhyFull : null,
+                FilesResumed = w.FilesResumed,
             })),
     ];
 
@@ -121,6 +122,7 @@ internal static class FenceWire
             Bytes = made.Result.Bytes,
             Files = made.Result.Files,
             Seconds = made.Result.Seconds,
+            FilesResumed = made.Result.FilesResumed,
         };
         if (made.Result.BaseId is { } older)
             wire.BaseId = older;

@@ -41,6 +41,8 @@ internal static class BackupCommand
                             + $"{TextShapes.Seconds(backup.Seconds)}, from {backup.StartLsn} to {backup.StopLsn}");
                         if (backup.BaseId is not null)
                             console.WriteWhole($"it builds on {backup.BaseId}");
+                        if (backup.FilesResumed > 0)
+                            console.WriteWhole($"it went on with one that was cut off: {backup.FilesResumed} datafiles were there");
                         if (backup.WhyFull is not null)
                             console.WriteWhole($"it builds on no other set: {backup.WhyFull}");
                     });

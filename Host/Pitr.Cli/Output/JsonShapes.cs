@@ -150,6 +150,7 @@ internal static class JsonShapes
         json.WriteString("stopLsn", backup.StopLsn.ToString());
         json.WriteNumber("bytes", backup.Bytes);
         json.WriteNumber("files", backup.Files);
+        json.WriteNumber("filesResumed", backup.FilesResumed);
         json.WriteNumber("seconds", Seconds(backup.Seconds));
         json.WriteEndObject();
     }

@@ -337,14 +337,17 @@ internal sealed partial class EngineLife
             throw new SimulationFailure($"The engine has ended and has left {left}, which is no set (H35).");
     }
 
-    /// <summary>What lies in the store and has no manifest; that of an earlier life was left by its crash.</summary>
+    /// <summary>
+    /// What lies in the store and has no manifest; that of an earlier life was left by its crash. What has copies that are
+    /// whole is not left: the next backup goes on with it.
+    /// </summary>
     private IReadOnlyList<string> UnfinishedSets()
     {
         const string folder = Store + "/backups";
         return _disk.Inner.Stat(folder) is null
             ? []
             : [.. _disk.Inner.List(folder).Select(name => $"{folder}/{name}")
-                .Where(set => _disk.Inner.Stat(set + "/manifest.json") is null)];
+                .Where(set => _disk.Inner.Stat(set + "/manifest.json") is null && _disk.Inner.Stat(set + "/copied") is null)];
     }
 
     private IReadOnlyList<string> _unfinishedBefore = [];

@@ -48,7 +48,7 @@ public sealed class ParallelBackupTests
     }
 
     [Fact]
-    public async Task A_copy_that_fails_ends_those_beside_it_and_leaves_nothing_and_no_fence()
+    public async Task A_copy_that_fails_ends_those_beside_it_and_leaves_no_set_and_no_fence()
     {
         (RecoveryLab lab, PitrDatabase database) = await FilledAsync();
         await using (database)
@@ -63,7 +63,7 @@ public sealed class ParallelBackupTests
             other.Release();
 
             await Assert.ThrowsAnyAsync<PitrException>(() => backup.WaitAsync(Patience));
-            Assert.Empty(new FolderStore(lab.Disk, RecoveryLab.Archive, () => 1).List(BackupSet.Folder));
+            Assert.Empty(BackupCatalog.Read(new FolderStore(lab.Disk, RecoveryLab.Archive, () => 1)).Sets);
             Assert.All((await database.GetStatusAsync()).Datafiles, file => Assert.Empty(file.Fences));
             Assert.Equal(3, (await Backup(database, jobs: 3).WaitAsync(Patience)).Files);
         }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text;
+using System.Text.Json;
 
 namespace Pitr.Tests;
 
@@ -88,6 +89,33 @@ public sealed class KillDuringTests : IDisposable
         await PitrProcess.MustAsync(_home, "restore", "--from", "archive", "--into", "copy", "--detached");
         await RequireRecordsAsync("copy", count, "restored");
         await RequireRecordsAsync("db", count, "the source");
+    }
+
+    /// <summary>H39: of a backup that was killed, what is whole is not copied again.</summary>
+    [Fact]
+    public async Task A_backup_that_is_killed_between_two_datafiles_is_gone_on_with()
+    {
+        await InitAsync();
+        await PitrProcess.MustAsync(_home, "datafile", "create", "other", "--database", "db");
+        await PitrProcess.MustAsync(_home, "table", "create", "u", "--datafile", "other", "--database", "db");
+        await using (ServeProcess serve = await ServeProcess.StartAsync(_home, "db"))
+        {
+            await LoadAsync(serve, 0, 4_000);
+            Task<Outcome> backup = PitrProcess.RunAsync(
+                _home, "backup", "--to", "archive", "--rate", "256KiB", "--host", serve.Host);
+            await UntilAsync(
+                () => Directory.EnumerateFiles(
+                    Path.Combine(_home, "archive"), "main.json", SearchOption.AllDirectories).Any(), "main is whole");
+            await serve.KillAsync();
+            await backup;
+        }
+
+        using JsonDocument done = JsonDocument.Parse(
+            await PitrProcess.MustAsync(_home, "backup", "--to", "archive", "--database", "db", "--json"));
+        Assert.Equal(1, done.RootElement.GetProperty("filesResumed").GetInt32());
+        await PitrProcess.MustAsync(_home, "verify", "archive");
+        await PitrProcess.MustAsync(_home, "restore", "--from", "archive", "--into", "copy", "--detached");
+        await RequireRecordsAsync("copy", 4_000, "restored");
     }
 
     [Fact]

@@ -7,7 +7,8 @@ namespace Pitr.Simulation;
 
 /// <summary>
 /// One backup set, full or incremental, in BackupRunner's order: WAL held, checkpoint, intent, each file copied under a
-/// fence, BackupEnd, WAL, label, manifest (H29, H35, H38, H39).
+/// fence, BackupEnd, WAL, label, manifest (H29, H35, H38, H39). One that was cut off, by its store or by the end of a
+/// life, is gone on with.
 /// </summary>
 internal sealed class StepBackup(StepScene scene) : StepActivity(scene)
 {
@@ -22,9 +23,8 @@ internal sealed class StepBackup(StepScene scene) : StepActivity(scene)
         foreach (Turn turn in new StepCheckpoint(Scene).Run())
             yield return turn;
         ControlFile control = Engine.Control;
-        Engine.Holds[_id] = control.RedoLsn;
-        var start = new BackupStart(
-            _id, control, Lsn.Max(control.RedoLsn, control.Catalogue.Lsn), Engine.Context.Clock.GetUtcNow());
+        DateTimeOffset now = Engine.Context.Clock.GetUtcNow();
+        var start = new BackupStart(_id, control, Lsn.Max(control.RedoLsn, control.Catalogue.Lsn), now);
         bool isGood = true;
         if (Scene.Chance(60))
         {
@@ -34,6 +34,9 @@ internal sealed class StepBackup(StepScene scene) : StepActivity(scene)
             });
         }
 
+        if (isGood && Scene.Chance(80))
+            isGood = StepScene.Try(() => start = WithCutOff(start, now));
+        Engine.Holds[_id] = Lsn.Min(control.RedoLsn, start.Continues?.NeedsFromLsn ?? Lsn.MaxValue);
         var writer = new BackupWriter(
             Scene.Disk, Engine.Stores[0], Engine.Stores, start,
             new ReachablePages(Engine.Context.Environment, CancellationToken.None));
@@ -58,11 +61,28 @@ internal sealed class StepBackup(StepScene scene) : StepActivity(scene)
         if (!isGood)
         {
             Scene.Hazards.Note(35);
-            StepScene.Try(writer.Abandon);
+            if (!writer.CanBeContinued || Scene.Chance(30))
+                StepScene.Try(writer.Abandon);
         }
 
         LetGo();
     }
+
+    /// <summary>With what was left of a set that was cut off, if any of it can be used (H39).</summary>
+    private BackupStart WithCutOff(BackupStart start, DateTimeOffset now)
+    {
+        UnfinishedSet? cutOff = UnfinishedSet.Find(
+            Engine.Stores[0], start.Control, start.Base, now,
+            from => Sources().Along(Engine.History, from, Engine.DurableLsn).Hole is null);
+        return cutOff is null ? start : start with { BackupId = cutOff.BackupId, Continues = cutOff };
+    }
+
+    private WalSources Sources() => new(
+        [
+            new FolderWalSource(Engine.Wal, Engine.Wal.Folder),
+            .. Engine.Stores.Select(store => new ArchiveWalSource(store, ArchiveCatalog.Load(store), Engine.Wal.Geometry)),
+        ],
+        Engine.Wal.Geometry);
 
     public override void LetGo()
     {
@@ -86,16 +106,11 @@ internal sealed class StepBackup(StepScene scene) : StepActivity(scene)
 
     private void Complete(BackupWriter writer)
     {
-        Lsn lsn = Engine.Log(new WalEvent.BackupEnd(_id, writer.StartLsn), Model);
+        Lsn lsn = Engine.Log(new WalEvent.BackupEnd(writer.BackupId, writer.StartLsn), Model);
         var stop = new BackupStop(
             lsn, new DateTimeOffset(Model.Records[^1].CommitTicks, TimeSpan.Zero), Engine.LastTransaction,
             Engine.Control.Catalogue.Files.Select(static file => file.Id).ToHashSet());
-        IWalSource[] places =
-        [
-            new FolderWalSource(Engine.Wal, Engine.Wal.Folder),
-            .. Engine.Stores.Select(store => new ArchiveWalSource(store, ArchiveCatalog.Load(store), Engine.Wal.Geometry)),
-        ];
-        writer.IncludeWal(Engine.History, new WalSources(places, Engine.Wal.Geometry), lsn, CancellationToken.None);
+        writer.IncludeWal(Engine.History, Sources(), lsn, CancellationToken.None);
         BackupSet set = writer.Complete(stop);
         Lsn least = set.Label.Files.Aggregate(
             set.Label.CatalogueLsn, static (lsn, file) => Lsn.Min(lsn, file.CheckpointLsn));
@@ -107,13 +122,13 @@ internal sealed class StepBackup(StepScene scene) : StepActivity(scene)
 
         RequireWhole(set);
         if (set.Label.MissingFiles.Count == 0)
-            Model.Sets.Add((_id, set.Label.StopLsn));
+            Model.Sets.Add((set.Id, set.Label.StopLsn));
     }
 
-    /// <summary>What builds on another set is put together again, each page of it from where it is (H38).</summary>
+    /// <summary>What builds on another set, or was gone on with, is put together again (H38, H39).</summary>
     private void RequireWhole(BackupSet set)
     {
-        if (set.Base is null)
+        if (set.Base is null && set.Label.Files.All(static file => file.ObjectName.Count(static c => c == '.') == 1))
             return;
         try
         {
@@ -122,7 +137,7 @@ internal sealed class StepBackup(StepScene scene) : StepActivity(scene)
         }
         catch (DamageException damage)
         {
-            throw new SimulationFailure($"Set {set.Id} builds on {set.Base.Id}, and is not what was copied (H38).", damage);
+            throw new SimulationFailure($"Set {set.Id} is not what was copied (H38, H39).", damage);
         }
     }
 }
@@ -137,6 +152,11 @@ internal sealed class StepCopyFile(StepScene scene, CatalogueFile listed, Backup
 
     public override IEnumerable<Turn> Run()
     {
+        bool isThere = false;
+        if (writer.CanResume(listed.Id))
+            IsGood = StepScene.Try(() => isThere = writer.TryResume(listed.Id, Engine.Stores[0], CancellationToken.None));
+        if (isThere)
+            yield break;
         for (int tries = 0; tries < TurnsMax; tries++)
         {
             if (Engine.File(listed.Id) is not { } file)
@@ -156,6 +176,8 @@ internal sealed class StepCopyFile(StepScene scene, CatalogueFile listed, Backup
                     Scene.Hazards.Note(38);
                 yield return default;
                 fence.Leave();
+                if (IsGood)
+                    IsGood = StepScene.Try(() => writer.Keep(fence.Answer(), Engine.Stores[0]));
                 yield break;
             }
 
