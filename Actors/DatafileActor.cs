@@ -497,10 +497,14 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
         }
     }
 
-    /// <summary>Nothing is taken any more; whoever sends is ended by the supervisor.</summary>
+    /// <summary>
+    /// Nothing is taken any more; whoever sends is ended by the supervisor. But for a checkpoint: while a recovery takes the
+    /// file over, the others' goes on.
+    /// </summary>
     private void WhenClosing(object message)
     {
-        if (message is FileLetGo or Fence or Unfence or RenewFence or GetDatafileStatus or EndFences or SwitchDatafile)
+        if (message is FileLetGo or Seal or Fence or Unfence or RenewFence or GetDatafileStatus or EndFences
+            or SwitchDatafile)
             WhenAny(message);
     }
 

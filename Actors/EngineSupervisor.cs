@@ -316,12 +316,12 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
         switch (message)
         {
             case DatafileClosed closed:
-                if (!_recoveries.NoteOwnerEnded(Sender))
+                if (!_recoveries.NoteOwnerEnded(Sender, ForgetOwner))
                     _datafiles.Remove(closed.File, out _);
                 EndIfClosed();
                 break;
             case Terminated dead:
-                _recoveries.NoteOwnerEnded(dead.ActorRef);
+                _recoveries.NoteOwnerEnded(dead.ActorRef, ForgetOwner);
                 if (_jobs.NoteEnd(dead.ActorRef) | _datafiles.Remove(dead.ActorRef, out _)
                     | _recoveries.TryEnd(dead.ActorRef, out _))
                     EndIfClosed();
@@ -553,18 +553,23 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
             .PipeTo(Self, success: closed => new DroppedClosed(closed.File, asker));
     }
 
-    /// <summary>
-    /// Its actor has applied all that was sent to it, and ended: only now may it count as having applied, since the
-    /// members of a group that is complete are used again. A checkpoint that waits for its report goes on.
-    /// </summary>
     private void ForgetDropped(DroppedClosed closed)
     {
-        Problem why = Problem.From(EngineErrors.DatafileUnknown(closed.File));
-        if (!_walWriter.IsNobody())
-            _walWriter.Tell(new CloseFile(closed.File, IsGone: true, why));
-        if (!_checkpointer.IsNobody())
-            _checkpointer.Tell(new DatafileFailed(closed.File, "", DatafileState.NeedsRecovery, why));
+        ForgetOwner(closed.File, Problem.From(EngineErrors.DatafileUnknown(closed.File)));
         closed.Asker.Tell(new DroppedDatafileStopped(closed.File));
+    }
+
+    /// <summary>
+    /// A file's actor has applied all that was sent to it, and ended: only now may it count as having applied, since the
+    /// members of a group that is complete are used again. A checkpoint that waits for its report goes on; WalWriter is
+    /// told first, so that no seal of a later one goes to an actor that is no more.
+    /// </summary>
+    private void ForgetOwner(FileId file, Problem why)
+    {
+        if (!_walWriter.IsNobody())
+            _walWriter.Tell(new CloseFile(file, IsGone: true, why));
+        if (!_checkpointer.IsNobody())
+            _checkpointer.Tell(new DatafileFailed(file, "", DatafileState.NeedsRecovery, why));
     }
 
     // ---- failures --------------------------------------------------------------------------------
@@ -596,7 +601,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
     /// <summary>An owner that had to end for a recovery, or with one that failed.</summary>
     private void NoteClosed(FileId file)
     {
-        if (_recoveries.NoteOwnerEnded(Sender))
+        if (_recoveries.NoteOwnerEnded(Sender, ForgetOwner))
             return;
         _datafiles.Remove(Sender, out _);
         if (_engine.Slots.TryOf(file) is { } slot && !_recoveries.Has(file))
@@ -605,7 +610,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
 
     private void ChildDied(IActorRef dead)
     {
-        if (_jobs.NoteEnd(dead) || _recoveries.NoteOwnerEnded(dead))
+        if (_jobs.NoteEnd(dead) || _recoveries.NoteOwnerEnded(dead, ForgetOwner))
             return;
         if (_recoveries.TryEnd(dead, out FileSlot? left))
         {

@@ -66,13 +66,16 @@ internal sealed class FileRecoveries(EngineContext engine, DatafileOwners owners
     }
 
     /// <summary>True if this owner had to end for a recovery: it has.</summary>
-    public bool NoteOwnerEnded(IActorRef owner)
+    /// <param name="owner">Who ended.</param>
+    /// <param name="forget">Tells whoever may wait for it, before the recoverer goes on.</param>
+    public bool NoteOwnerEnded(IActorRef owner, Action<FileId, Problem> forget)
     {
         if (!_takeovers.Remove(owner, out (FileId File, IActorRef Asker) waiting))
             return false;
         FileSlot? slot = engine.Slots.TryOf(waiting.File);
         if (slot is not null)
             slot.State = DatafileState.Recovering; // whatever its last words were
+        forget(waiting.File, slot?.Why ?? Problem.From(EngineErrors.DatafileUnknown(waiting.File)));
         waiting.Asker.Tell(new FileTakenOver(waiting.File, slot?.Former));
         return true;
     }

@@ -110,6 +110,28 @@ public sealed class DatafileRecoveryTests
         Assert.Equal(("1", "2", "3"), (after.Get("o", "paged"), after.Get("o", "buffered"), after.Get("o", "later")));
     }
 
+    /// <summary>A checkpoint waits for no former owner, which a reader keeps from closing its file.</summary>
+    [Fact]
+    public async Task A_checkpoint_goes_on_while_a_former_owner_closes_its_file()
+    {
+        SimulatedDisk disk = NewDisk();
+        await using PitrDatabase database = await TwoFilesAsync(disk);
+        await database.PutAsync("o", "k", "1");
+        disk.Faults.On(FileOp.SyncData).Of("other.pitr").Fail(Errno.EIO);
+        Assert.Equal(["other"], (await database.CheckpointAsync().Within()).Skipped);
+        Task<DatafileRecoveryResult> recovery;
+        using (database.Engine.Environment.Epochs.Hold())
+        {
+            recovery = database.RecoverDatafileAsync(new DatafileRecoveryRequest { Datafile = "other" });
+            await UntilAsync(database, "other", "recovering");
+
+            Assert.Equal(["other"], (await database.CheckpointAsync().Within()).Skipped);
+        }
+
+        await recovery.Within();
+        Assert.Empty((await database.CheckpointAsync().Within()).Skipped);
+    }
+
     /// <summary>A damaged page is found when all of the file is read: it is not brought up, but replaced.</summary>
     [Fact]
     [MixedCase("X5")]
