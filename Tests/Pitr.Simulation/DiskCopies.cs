@@ -56,12 +56,13 @@ internal sealed class PowerLoss(long seed)
     private static void KeepSome(
         SparseContent content, ContentChange change, int percent, bool isLast, ref SeededRandom random)
     {
-        if (change.Bytes is not { } bytes)
+        if (change.IsLength)
         {
             if (percent == 100 || random.Chance(percent))
                 SimulatedFile.Apply(content, change);
             return;
         }
+        ReadOnlySpan<byte> bytes = change.Bytes;
         if (percent == 100 && !isLast)
         {
             content.Write(change.Offset, bytes);
@@ -76,7 +77,7 @@ internal sealed class PowerLoss(long seed)
             long offset = change.Offset + at;
             int part = (int)Math.Min(SectorBytes - offset % SectorBytes, bytes.Length - at);
             if (offset < cut && (percent == 100 || random.Chance(percent)))
-                content.Write(offset, bytes.AsSpan(at, part));
+                content.Write(offset, bytes.Slice(at, part));
             at += part;
         }
     }

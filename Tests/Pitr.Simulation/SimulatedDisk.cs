@@ -687,7 +687,7 @@ internal sealed class SimulatedDisk : IFileSystem
             {
                 Grow(handle, FileOp.Write, Math.Max(handle.File.Cached.LengthBytes, offset + bytes.Length));
                 handle.File.Cached.Write(offset, bytes);
-                handle.File.Pending.Add(new ContentChange(offset, bytes.ToArray()));
+                handle.File.Pending.Add(ContentChange.Of(offset, bytes));
             }
             if (fault?.Kind == FaultKind.Tear)
                 throw Failed(FileOp.Write, handle.Path, fault.Error);
@@ -704,7 +704,7 @@ internal sealed class SimulatedDisk : IFileSystem
             handle.ThrowIfReadOnly(FileOp.SetLength);
             Grow(handle, FileOp.SetLength, lengthBytes);
             handle.File.Cached.SetLength(lengthBytes);
-            handle.File.Pending.Add(new ContentChange(lengthBytes, null));
+            handle.File.Pending.Add(ContentChange.OfLength(lengthBytes));
         }
     }
 

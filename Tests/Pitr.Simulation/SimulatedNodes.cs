@@ -26,9 +26,38 @@ internal sealed class SimulatedSymlink(ulong inode, SimulatedVolume volume, stri
 }
 
 /// <summary>A change of content that is in the page cache and not known to be on the disk.</summary>
-/// <param name="Offset">Where; or the new length if <paramref name="Bytes"/> is null.</param>
-/// <param name="Bytes">What was written; null for a change of length.</param>
-internal readonly record struct ContentChange(long Offset, byte[]? Bytes);
+internal readonly struct ContentChange
+{
+    private static byte[] s_zeroes = new byte[64 << 10];
+
+    private readonly byte[]? _bytes; // zeroes are shared, and may be more
+    private readonly int _lengthBytes;
+
+    private ContentChange(long offset, byte[]? bytes, int lengthBytes) =>
+        (Offset, _bytes, _lengthBytes) = (offset, bytes, lengthBytes);
+
+    /// <summary>Where it begins; or the new length.</summary>
+    public long Offset { get; }
+
+    /// <summary>True for a change of length, false for a write.</summary>
+    public bool IsLength => _bytes is null;
+
+    /// <summary>What was written.</summary>
+    public ReadOnlySpan<byte> Bytes => _bytes.AsSpan(0, _lengthBytes);
+
+    public static ContentChange OfLength(long lengthBytes) => new(lengthBytes, null, 0);
+
+    /// <summary>A write. Most of what is written to a WAL ahead of its use is zeroes, of which one array is enough.</summary>
+    public static ContentChange Of(long offset, ReadOnlySpan<byte> bytes)
+    {
+        if (bytes.ContainsAnyExcept((byte)0))
+            return new ContentChange(offset, bytes.ToArray(), bytes.Length);
+        byte[] zeroes = s_zeroes;
+        if (zeroes.Length < bytes.Length)
+            s_zeroes = zeroes = new byte[bytes.Length];
+        return new ContentChange(offset, zeroes, bytes.Length);
+    }
+}
 
 /// <summary>A file: what reads see, what the disk has, and what lies between.</summary>
 internal sealed class SimulatedFile(ulong inode, SimulatedVolume volume) : SimulatedNode(inode, volume)
@@ -45,10 +74,10 @@ internal sealed class SimulatedFile(ulong inode, SimulatedVolume volume) : Simul
 
     public static void Apply(SparseContent content, ContentChange change)
     {
-        if (change.Bytes is { } bytes)
-            content.Write(change.Offset, bytes);
-        else
+        if (change.IsLength)
             content.SetLength(change.Offset);
+        else
+            content.Write(change.Offset, change.Bytes);
     }
 }
 

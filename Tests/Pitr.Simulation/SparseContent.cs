@@ -4,8 +4,8 @@ namespace Pitr.Simulation;
 
 /// <summary>The bytes of a simulated file: sparse chunks, copied only when a shared one is written.</summary>
 /// <remarks>
-/// A missing chunk reads as zeroes, and writing zeroes over a missing chunk leaves it missing, so preallocated WAL
-/// costs nothing. <see cref="Clone"/> shares table and chunks; each side copies what it changes: a chunk may be written
+/// A missing chunk reads as zeroes, and one that is written over with zeroes becomes missing, so preallocated WAL costs
+/// nothing. <see cref="Clone"/> shares table and chunks; each side copies what it changes: a chunk may be written
 /// in place only by the content whose token it carries. Bytes at or past the length are zero in every chunk.
 /// Not thread-safe: the disk's lock protects it.
 /// </remarks>
@@ -57,9 +57,14 @@ internal sealed class SparseContent
             ReadOnlySpan<byte> source = bytes.Slice(done, part);
             done += part;
             bool isMissing = index >= _chunks.Length || _chunks[index] is null;
-            if (isMissing && !source.ContainsAnyExcept((byte)0))
+            if ((isMissing || part == ChunkBytes) && !source.ContainsAnyExcept((byte)0))
+            {
+                if (!isMissing)
+                    Drop(index);
                 continue;
-            source.CopyTo(Own(index).AsSpan(at));
+            }
+
+            source.CopyTo(Own(index, isWhole: part == ChunkBytes).AsSpan(at));
         }
     }
 
@@ -89,7 +94,7 @@ internal sealed class SparseContent
         {
             (int index, int at) = Place(lengthBytes);
             if (at > 0 && index < _chunks.Length && _chunks[index] is not null)
-                Own(index).AsSpan(at).Clear();
+                Own(index, isWhole: false).AsSpan(at).Clear();
             int first = at > 0 ? index + 1 : index;
             if (first < _chunks.Length)
             {
@@ -103,17 +108,27 @@ internal sealed class SparseContent
     private static (int Index, int At) Place(long offset) =>
         (checked((int)(offset / ChunkBytes)), (int)(offset % ChunkBytes));
 
-    private byte[] Own(int index)
+    /// <summary>A chunk that may be written in place; what it held is not needed if all of it is written.</summary>
+    private byte[] Own(int index, bool isWhole)
     {
         OwnTable(index + 1);
         Chunk? chunk = _chunks[index];
-        if (chunk is null)
-            chunk = new Chunk(new byte[ChunkBytes], _token);
-        else if (chunk.Token != _token)
-            chunk = new Chunk(chunk.Bytes.AsSpan().ToArray(), _token);
-        _chunks[index] = chunk;
+        if (chunk is null || chunk.Token != _token)
+        {
+            byte[] bytes = isWhole ? GC.AllocateUninitializedArray<byte>(ChunkBytes)
+                : chunk is null ? new byte[ChunkBytes]
+                : chunk.Bytes.AsSpan().ToArray();
+            _chunks[index] = chunk = new Chunk(bytes, _token);
+        }
+
         chunk.Forget();
         return chunk.Bytes;
+    }
+
+    private void Drop(int index)
+    {
+        OwnTable(index + 1);
+        _chunks[index] = null;
     }
 
     private void OwnTable(int needed)

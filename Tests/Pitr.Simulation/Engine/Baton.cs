@@ -6,6 +6,16 @@ internal sealed class Baton
     private readonly object _gate = new();
     private bool _isGiven;
 
+    /// <summary>Given and not yet taken: whoever waits for it is about to go on.</summary>
+    public bool IsGiven
+    {
+        get
+        {
+            lock (_gate)
+                return _isGiven;
+        }
+    }
+
     public void Give()
     {
         lock (_gate)

@@ -104,13 +104,17 @@ internal sealed partial class EngineLife
         DatafileInfo file = random.Of(empty);
         ModelName name = _history.Names.Single(name => name.IsFile && name.Name == file.Name);
         name.MayBeDropped = true;
-        if (random.Chance(15)) // the control file cannot be written when it is dropped
+        int trouble = random.Next(100); // of the control file, which cannot be written when the file is dropped
+        bool isFull = trouble >= 15 && FillForControlFile(trouble < 45, nth: 1);
+        if (trouble < 15)
         {
             _mayFail = true;
             _disk.Inner.Faults.On(FileOp.Rename).Of("control").Fail(Errno.EIO);
         }
 
         (bool isDone, _) = await TryAsync($"drop file {file.Name}", () => Done(_database.DropDatafileAsync(file.Name)));
+        if (isFull)
+            EndFullControlFile();
         EngineCheck.RequireListedFiles(_disk.Inner, _database.Engine.Folder);
         if (isDone)
             Acknowledge(name.Dropped = Changed);
@@ -279,12 +283,18 @@ internal sealed partial class EngineLife
                         Acknowledge(point!.Lsn);
                     break;
                 default:
+                    if (random.Chance(50))
+                        await KeepTooMuchAsync(random);
                     LookAtKeptWal();
                     bool wasTooMuch = _isTooMuchKept;
                     (isDone, _) = await TryAsync("checkpoint", () => _database.CheckpointAsync());
                     LookAtKeptWal();
                     if (isDone && wasTooMuch && _isTooMuchKept && _refusesFrom == TimeSpan.MaxValue)
+                    {
                         _refusesFrom = _world.Clock.Now + s_looksAtKeptWal;
+                        await CommitLateAsync(random);
+                    }
+
                     break;
             }
         }
@@ -313,6 +323,37 @@ internal sealed partial class EngineLife
                 > _stage.Settings.FencedWalBytesMax;
         if (!_isTooMuchKept)
             _refusesFrom = TimeSpan.MaxValue;
+    }
+
+    /// <summary>Commits until the bound on kept WAL is passed, if a file is offline and the bound is near.</summary>
+    private async Task KeepTooMuchAsync(ClientRandom random)
+    {
+        for (int i = 0; i < 12 && !IsOver && !_isTooMuchKept && _tables.Count > 0; i++)
+        {
+            if (_isMending || _stage.Settings.FencedWalBytesMax > 1 << 20
+                || _database.Engine.Slots.All.All(static slot => slot.State != DatafileState.Offline))
+                return;
+            await CommitOneAsync(9000, random);
+        }
+    }
+
+    /// <summary>When the engine has seen that too much is kept; the commit itself looks whether it must be refused.</summary>
+    private async Task CommitLateAsync(ClientRandom random)
+    {
+        await _world.Delay(s_looksAtKeptWal + TimeSpan.FromMilliseconds(1));
+        if (!IsOver && _tables.Count > 0)
+            await CommitOneAsync(20, random);
+    }
+
+    private Task CommitOneAsync(int valueBytes, ClientRandom random)
+    {
+        var batch = new WriteBatch();
+        Table table = random.Of(_tables);
+        byte[] own = ValueOf(random); // no other one equals it
+        (string key, byte[] value) = (KeyOf(random), new byte[Math.Max(own.Length, valueBytes)]);
+        own.CopyTo(value, 0);
+        batch.Put(table, Bytes(key), value);
+        return CommitAsync(batch, [new ModelChange(table.Id, key, value)], random);
     }
 
     private async Task BackUpAsync(ClientRandom random)

@@ -14,6 +14,8 @@ internal sealed partial class EngineLife
     private async Task MendAsync(ClientRandom random)
     {
         bool makesOne = random.Chance(25);
+        if (!makesOne && random.Chance(40))
+            return; // nobody mends: what is offline stays so, and its WAL is kept (H24)
         while (!IsOver && _writersLeft > 0)
         {
             await _world.Delay(random.Time(800));

@@ -27,7 +27,7 @@ internal sealed partial class EngineLife
             string to = isBack
                 ? name : $"{_database.Engine.Folder}/{file}-{_seed & 0xFFFF:x}-{number++}{MoveCheck.Ending}";
             using var changed = new CancellationTokenSource();
-            bool isFull = FillForControlFile(random);
+            bool isFull = FillForControlFile(random.Chance(15), nth: 1 + random.Next(4));
             Task<MoveResult> move = _database.MoveAsync(
                 new MoveRequest { Datafile = file, Path = to, WithoutLink = random.Chance(25) }, changed.Token);
             _moving = file;
@@ -44,8 +44,7 @@ internal sealed partial class EngineLife
             (bool isMoved, MoveResult? moved) = await TryAsync($"move {file} to {to}", () => move);
             _moving = null;
             if (isFull)
-                _disk.Inner.Faults.Clear();
-            _crashes.IsCritical = false;
+                EndFullControlFile();
             if (isMoved && _disk.Inner.Stat(moved!.To) is null && _database.Datafiles.Any(one => one.Name == file)
                 && !IsOver && (await TryAsync("status", () => _database.GetStatusAsync())).Answer is { } status
                 && status.Datafiles.Any(one => one.Name == file && one.Path == moved.To))
@@ -54,14 +53,20 @@ internal sealed partial class EngineLife
     }
 
     /// <summary>One of the control file's replacements finds no room: perhaps that which names the winner (H19).</summary>
-    private bool FillForControlFile(ClientRandom random)
+    private bool FillForControlFile(bool isWanted, int nth)
     {
-        if (!random.Chance(15) || !_disk.Inner.Faults.IsEmpty)
+        if (!isWanted || !_disk.Inner.Faults.IsEmpty)
             return false;
         _mayFail = true;
         _crashes.IsCritical = true;
-        _disk.Inner.Faults.On(FileOp.Create).Of("control").Nth(1 + random.Next(4)).Full();
+        _disk.Inner.Faults.On(FileOp.Create).Of("control").Nth(nth).Full();
         return true;
+    }
+
+    private void EndFullControlFile()
+    {
+        _disk.Inner.Faults.Clear();
+        _crashes.IsCritical = false;
     }
 
     /// <summary>The file's fences are to break, as they do when too much WAL is kept for it, at any moment of the move.</summary>

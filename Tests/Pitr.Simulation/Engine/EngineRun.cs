@@ -169,7 +169,8 @@ internal sealed class EngineRun
         if (end < crash.Acknowledged)
             throw new SimulationFailure($"The WAL ends at {end}, and {crash.Acknowledged} was acknowledged (I1).");
         EngineCheck.Compare(database, history, end);
-        EngineCheck.NothingIsLeftOfMoves(disk.Inner, _folder);
+        if (disk.Inner.CapacityBytes == long.MaxValue) // else there may be no room for the control file that settles them
+            EngineCheck.NothingIsLeftOfMoves(disk.Inner, _folder);
         disk.BeforeChange = null;
         await CloseAsync(database, disk);
         return again;

@@ -10,14 +10,17 @@ internal sealed class Fiber
     private static Fiber? s_current;
 
     private readonly Baton _baton = new();
+    private readonly Thread _thread;
     private World? _world;
 
-    private Fiber()
-    {
-    }
+    private Fiber() =>
+        _thread = new Thread(Live, maxStackSize: 1 << 20) { IsBackground = true, Name = "fiber" };
 
     /// <summary>The fiber that the calling thread is; null if it is none.</summary>
     public static Fiber? Current => s_current;
+
+    /// <summary>It has the baton, and its thread waits for another one: asked from outside.</summary>
+    public bool IsBlocked => !_baton.IsGiven && (_thread.ThreadState & ThreadState.WaitSleepJoin) != 0;
 
     /// <summary>What it is in the middle of.</summary>
     public Strand? Strand { get; set; }
@@ -25,7 +28,7 @@ internal sealed class Fiber
     public static Fiber Start()
     {
         var fiber = new Fiber();
-        new Thread(fiber.Live, maxStackSize: 1 << 20) { IsBackground = true, Name = "fiber" }.Start();
+        fiber._thread.Start();
         return fiber;
     }
 

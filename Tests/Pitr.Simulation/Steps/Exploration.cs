@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Text.Json;
 
 namespace Pitr.Simulation;
@@ -32,6 +33,7 @@ internal sealed class Exploration(ExplorationRequest request)
     private long _distinct;
     private long _failures;
     private long _ran;
+    private ulong _digest;
 
     private bool IsOver =>
         _failures >= request.FailuresMax || _watch.Elapsed >= request.Time || _states >= request.StatesMax;
@@ -67,6 +69,7 @@ internal sealed class Exploration(ExplorationRequest request)
             distinct = _distinct,
             seconds = Math.Round(_watch.Elapsed.TotalSeconds, 1),
             failures = _failures,
+            digest = _digest.ToString("X16", CultureInfo.InvariantCulture),
         }));
         return _failures == 0 ? 0 : 1;
     }
@@ -93,6 +96,7 @@ internal sealed class Exploration(ExplorationRequest request)
             StepResult explored = run();
             _states += explored.States;
             _distinct += explored.Distinct;
+            _digest = SparseContent.Mix(_digest, explored.Digest);
             return true;
         }
         catch (SimulationFailure failure)

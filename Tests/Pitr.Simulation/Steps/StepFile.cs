@@ -27,8 +27,8 @@ internal sealed class StepFile
     /// <summary>A flush or a change of the meta page is in the making.</summary>
     public bool IsBusy { get; set; }
 
-    /// <summary>The content of the file while it is fenced.</summary>
-    public byte[]? Fenced { get; set; }
+    /// <summary>The fingerprint of the file's content while it is fenced.</summary>
+    public ulong? Fenced { get; set; }
 
     public bool IsDropped { get; set; }
 

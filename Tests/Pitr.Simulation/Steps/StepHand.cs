@@ -66,7 +66,7 @@ internal sealed class StepHand(
     {
         string[] files = Datafiles(database.Folder);
         string path = files[_random.Next(files.Length)];
-        int length = disk.ReadAll(path).Length;
+        int length = (int)disk.Stat(path)!.LengthBytes;
         if (length == 0)
             return;
         disk.Damage(path, _random.Next(length), 1 + _random.Next(2000));

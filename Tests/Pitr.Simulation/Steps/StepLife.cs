@@ -14,6 +14,7 @@ namespace Pitr.Simulation;
 internal sealed class StepLife
 {
     private const int ActivitiesMax = 6;
+    private const int TurnsMax = 20_000; // many times what the longest activity takes
 
     private readonly StepScene _scene;
     private readonly List<(StepActivity Activity, IEnumerator<Turn> Turns)> _running = [];
@@ -101,8 +102,13 @@ internal sealed class StepLife
     public void RunToEnd(StepActivity activity)
     {
         _running.Add((activity, activity.Run().GetEnumerator()));
-        while (_running[^1].Turns.MoveNext())
+        for (int turns = 1; _running[^1].Turns.MoveNext(); turns++)
+        {
+            if (turns > TurnsMax)
+                throw NoEndOf(_running[^1..]);
             _scene.DeliverAll();
+        }
+
         _running.RemoveAt(_running.Count - 1);
         _scene.DeliverAll();
     }
@@ -110,14 +116,21 @@ internal sealed class StepLife
     /// <summary>All activities to their ends.</summary>
     public void Settle()
     {
-        while (_running.Count > 0)
+        for (int turns = 1; _running.Count > 0; turns++)
         {
+            if (turns > TurnsMax)
+                throw NoEndOf(_running);
             _scene.DeliverAll();
             _running.RemoveAll(static running => !running.Turns.MoveNext()); // some wait for others
         }
 
         _scene.DeliverAll();
     }
+
+    /// <summary>Nobody is left who could end what these wait for.</summary>
+    private static SimulationFailure NoEndOf(List<(StepActivity Activity, IEnumerator<Turn> Turns)> running) => new(
+        $"After {TurnsMax} turns there is still no end of "
+        + $"{string.Join(", ", running.Select(static one => one.Activity.GetType().Name))}: it waits for ever.");
 
     /// <summary>An orderly shutdown.</summary>
     public void Close()

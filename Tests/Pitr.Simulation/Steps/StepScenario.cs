@@ -85,6 +85,7 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
                 life.RunToEnd(new StepCommit(scene));
             }
         }) { AgainEach = 1, Share = 6 },
+        new("torn", Small with { MoreFiles = 0 }, StepWalStories.Torn),
         new("tar", Small with { TarWeight = 1 }, static (life, scene) =>
         {
             for (int i = 0; i < 3; i++)

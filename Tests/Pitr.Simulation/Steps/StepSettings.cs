@@ -1,5 +1,6 @@
 using System.Globalization;
 using Pitr.Actors;
+using Pitr.Storage;
 
 namespace Pitr.Simulation;
 
@@ -123,6 +124,7 @@ internal sealed record StepSettings
             Delay = static _ => { },
             Threads = new StepThreads(),
             DrawRandom = () => random.NextBits(),
+            Process = new ThisProcess("simulation", 1), // what it is called lies in the stores
         };
     }
 }

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Text.Json;
 using Pitr.Simulation;
 
 namespace Pitr.Tests;
@@ -31,6 +33,10 @@ public sealed class StepRunTests
         Assert.Equal(new StepRun(seed).Run(), new StepRun(seed).Run());
         Assert.NotEqual(new StepRun(seed).Run().Digest, new StepRun(seed + 1).Run().Digest);
     }
+
+    /// <summary>Nothing of a run comes from its process, such as its number in a store's owner object.</summary>
+    [Fact]
+    public async Task A_seed_is_the_same_run_in_every_process() => Assert.Equal(await DigestAsync(), await DigestAsync());
 
     /// <summary>The schedule of each hazard that is in reach comes about within some seeds.</summary>
     [Fact]
@@ -85,5 +91,18 @@ public sealed class StepRunTests
         Assert.Equal("--lives 1 --steps 5 --without 1,12", smaller.Against(drawn));
         StepResult run = new StepRun(7, _ => smaller).Run();
         Assert.True(run.Steps < new StepRun(7).Run().Steps);
+    }
+
+    private static async Task<string> DigestAsync()
+    {
+        using Process program = Process.Start(
+            new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "pitr-sim"), ["--seed", "7", "--seeds", "2"])
+            {
+                RedirectStandardOutput = true,
+            })!;
+        string output = await program.StandardOutput.ReadToEndAsync();
+        await program.WaitForExitAsync().WaitAsync(PitrProcess.Patience);
+        using JsonDocument sum = JsonDocument.Parse(output.TrimEnd().Split('\n')[^1]);
+        return sum.RootElement.GetProperty("digest").GetString()!;
     }
 }

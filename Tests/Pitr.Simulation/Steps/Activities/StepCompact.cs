@@ -121,7 +121,7 @@ internal sealed class StepCompact(StepScene scene, StepFile file) : StepActivity
                 + $"{file.File.Generation}, after {incarnation}, {generation} (H15, H42).");
         }
 
-        file.Fenced = Scene.Disk.ReadAll(file.File.Path);
+        file.Fenced = Scene.Disk.Fingerprint(file.File.Path);
         yield return default;
         _fence.Leave();
     }

@@ -61,7 +61,7 @@ internal sealed class StepFence(StepScene scene, StepFile file, int lasts) : Ste
         yield return default;
         file.File.IsStill = true;
         file.IsBusy = false;
-        file.Fenced = Scene.Disk.ReadAll(file.File.Path);
+        file.Fenced = Scene.Disk.Fingerprint(file.File.Path);
         IsHeld = true;
     }
 
@@ -83,7 +83,7 @@ internal sealed class StepFence(StepScene scene, StepFile file, int lasts) : Ste
     /// <summary>The copy is good, or the run has failed.</summary>
     public void Leave()
     {
-        if (!file.Fenced.AsSpan().SequenceEqual(Scene.Disk.ReadAll(file.File.Path)))
+        if (file.Fenced != Scene.Disk.Fingerprint(file.File.Path))
             throw new SimulationFailure($"Datafile {file.Name} changed while it was fenced (D3, I6).");
         file.Fenced = null;
         file.File.IsStill = false;

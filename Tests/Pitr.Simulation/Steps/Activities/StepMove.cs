@@ -11,6 +11,8 @@ namespace Pitr.Simulation;
 /// </summary>
 internal sealed class StepMove(StepScene scene, StepFile file, string? into = null) : StepActivity(scene)
 {
+    private const int FirstPageAt = (int)MetaPage.Slots * PageLayout.PageBytes;
+
     private readonly StepFence _fence = new(scene, file, lasts: 0);
     private readonly List<NamelessFile> _nameless = [];
     private MoveCopy? _copy;
@@ -115,13 +117,13 @@ internal sealed class StepMove(StepScene scene, StepFile file, string? into = nu
         yield return default;
         Scene.Hazards.Note(20);
         if (plan.Way != MoveWay.ByReturn && Scene.Disk.Stat(plan.Origin) is { IsSymlink: false }
-            && !file.Fenced.AsSpan().SequenceEqual(Scene.Disk.ReadAll(plan.Origin)))
+            && file.Fenced != Scene.Disk.Fingerprint(plan.Origin))
             throw new SimulationFailure($"Datafile {file.Name} changed while it was moved (D3, I6, H20).");
         switched.GoOn(file.File);
         (_switched, _isSwitched) = (null, true);
         _copy!.Dispose();
         _copy = null;
-        file.Fenced = Scene.Disk.ReadAll(plan.To);
+        file.Fenced = Scene.Disk.Fingerprint(plan.To);
         yield return default;
         _fence.Leave();
     }
@@ -129,10 +131,13 @@ internal sealed class StepMove(StepScene scene, StepFile file, string? into = nu
     /// <summary>Now and then the disk has written something else than it was given: that is no copy (H20).</summary>
     private bool IsProven()
     {
-        const int first = (int)MetaPage.Slots * PageLayout.PageBytes;
-        bool isSpoiled = _copy!.LengthBytes > first && Scene.Chance(20);
+        bool isSpoiled = _copy!.LengthBytes > FirstPageAt && Scene.Chance(20);
         if (isSpoiled)
-            Scene.Disk.Damage(_copy.Plan.Copy, first + Scene.Next((int)_copy.LengthBytes - first));
+        {
+            int pages = (int)(_copy.LengthBytes - FirstPageAt) / PageLayout.PageBytes;
+            Spoil(_copy.Plan.Copy, FirstPageAt + (Scene.Next(pages) * PageLayout.PageBytes));
+        }
+
         try
         {
             bool isProven = StepScene.Try(() => _copy.Verify(
@@ -145,6 +150,31 @@ internal sealed class StepMove(StepScene scene, StepFile file, string? into = nu
         catch (DamageException) when (isSpoiled)
         {
             return false;
+        }
+    }
+
+    /// <summary>
+    /// A page is not what was written; or a write was lost, and in its place is a page that was there before and has its
+    /// checksum, as in blocks that an earlier copy of the file had.
+    /// </summary>
+    private void Spoil(string path, long pageAt)
+    {
+        if (Scene.Chance(50))
+        {
+            Scene.Disk.Damage(path, pageAt + Scene.Next(PageLayout.PageBytes));
+            return;
+        }
+
+        byte[] page = new byte[PageLayout.PageBytes];
+        using (IFileHandle handle = Scene.Disk.Open(path, FileOpen.Read))
+            handle.Read(pageAt, page);
+        byte[] other = [.. page];
+        other[^(1 + Scene.Next(PageLayout.ContentBytes))] ^= 0x20;
+        PageChecksum.Stamp(other, PageLayout.Number(page), PageLayout.Generation(page));
+        for (int i = 0; i < page.Length; i++)
+        {
+            if (page[i] != other[i])
+                Scene.Disk.Damage(path, pageAt + i, mask: (byte)(page[i] ^ other[i]));
         }
     }
 

@@ -37,7 +37,7 @@ internal sealed class StepSpill(StepScene scene, StepFile file) : StepActivity(s
 
         file.IsBusy = false;
         if (Engine.Control.MoveOf(file.Id) is null && file.Fenced is { } fenced
-            && !fenced.AsSpan().SequenceEqual(Scene.Disk.ReadAll(file.File.Path)))
+            && fenced != Scene.Disk.Fingerprint(file.File.Path))
             throw new SimulationFailure($"Datafile {file.Name} changed while it spilled (D3, I6).");
     }
 
