@@ -1,5 +1,6 @@
 using System.Text;
 using Pitr.Actors;
+using Pitr.Recovery;
 using Pitr.Storage;
 
 namespace Pitr.Simulation;
@@ -69,13 +70,16 @@ internal static class EngineCheck
     /// Whatever a crash of a life leaves, the control file names no datafile that is gone: a dropped one is unlinked only
     /// when the control file has forgotten it (H23).
     /// </summary>
-    public static void RequireListedFiles(SimulatedDisk disk, string folder)
+    /// <param name="disk">As it was left.</param>
+    /// <param name="folder">The database's.</param>
+    /// <param name="lost">The datafile that its disk has lost; null: none.</param>
+    public static void RequireListedFiles(SimulatedDisk disk, string folder, string? lost)
     {
         ControlFile control = ControlOf(disk, folder);
         foreach (CatalogueFile file in control.Catalogue.Files)
         {
             string datafile = Catalogue.FullPath(folder, file.Path);
-            if (control.Recovery is null && disk.Stat(datafile) is null)
+            if (control.Recovery is null && file.Name != lost && disk.Stat(datafile) is null)
                 throw new SimulationFailure($"The control file names {datafile}, which is gone (H23).");
         }
     }
@@ -92,7 +96,14 @@ internal static class EngineCheck
     public static void NothingIsLeftOfMoves(SimulatedDisk disk, string folder) =>
         MoveCheck.NothingIsLeft(disk, folder, ControlOf(disk, folder));
 
-    private static ControlFile ControlOf(SimulatedDisk disk, string folder)
+    /// <summary>Of the recovery of a datafile that a crash cut off nothing is left either (H17).</summary>
+    public static void NothingIsLeftOfRecoveries(SimulatedDisk disk, string folder)
+    {
+        if (disk.List(folder).FirstOrDefault(name => name.EndsWith(RecoveredFile.Suffix, StringComparison.Ordinal)) is { } left)
+            throw new SimulationFailure($"{folder}/{left} is left over from a recovery.");
+    }
+
+    public static ControlFile ControlOf(SimulatedDisk disk, string folder)
     {
         string path = $"{folder}/{ControlFileStore.FileName}";
         return ControlFileStore.Decode(path, disk.ReadAll(path));

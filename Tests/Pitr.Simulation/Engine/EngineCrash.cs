@@ -6,7 +6,8 @@ namespace Pitr.Simulation;
 /// <param name="Disk">As power loss or a kill left it.</param>
 /// <param name="Acknowledged">Every commit at or below it was acknowledged.</param>
 /// <param name="Where">For a failure's message.</param>
-internal sealed record EngineCrash(SimulatedDisk Disk, Lsn Acknowledged, string Where);
+/// <param name="Lost">The datafile that its own disk has lost: it may need recovery. Null: none.</param>
+internal sealed record EngineCrash(SimulatedDisk Disk, Lsn Acknowledged, string Where, string? Lost);
 
 /// <summary>
 /// Takes crashes of a life that goes on beside them: copies of its disk, before operations that change it.
@@ -19,6 +20,9 @@ internal sealed class EngineCrashes(World world, WorldDisk disk, int perMille, i
 
     /// <summary>Few operations, of which each might be the last one.</summary>
     public bool IsCritical { get; set; }
+
+    /// <summary>The datafile that its own disk has lost, until it is brought back; null: none.</summary>
+    public string? Lost { get; set; }
 
     /// <summary>The greatest LSN that a caller was told.</summary>
     public Lsn Acknowledged { get; private set; }
@@ -47,6 +51,6 @@ internal sealed class EngineCrashes(World world, WorldDisk disk, int perMille, i
         string where = FormattableString.Invariant(
             $"{life}, {(isPowerLoss ? "power loss" : "kill")} before operation {disk.Inner.OperationCount + 1}");
         world.Note("crash", where);
-        _taken.Add(new EngineCrash(left, Acknowledged, where));
+        _taken.Add(new EngineCrash(left, Acknowledged, where, Lost));
     }
 }

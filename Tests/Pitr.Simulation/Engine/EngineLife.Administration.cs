@@ -1,5 +1,7 @@
 using Pitr.Actors;
+using Pitr.Recovery;
 using Pitr.Storage;
+using Pitr.Wal;
 
 namespace Pitr.Simulation;
 
@@ -115,7 +117,7 @@ internal sealed partial class EngineLife
         (bool isDone, _) = await TryAsync($"drop file {file.Name}", () => Done(_database.DropDatafileAsync(file.Name)));
         if (isFull)
             EndFullControlFile();
-        EngineCheck.RequireListedFiles(_disk.Inner, _database.Engine.Folder);
+        EngineCheck.RequireListedFiles(_disk.Inner, _database.Engine.Folder, _crashes.Lost);
         if (isDone)
             Acknowledge(name.Dropped = Changed);
     }
@@ -182,6 +184,7 @@ internal sealed partial class EngineLife
             }
 
             _observations.Add(() => RequireGoodCopy(grant, before));
+            _copies[grant.Datafile] = before;
         }
     }
 
@@ -366,8 +369,21 @@ internal sealed partial class EngineLife
             (bool isDone, BackupResult? made) =
                 await TryAsync("backup", () => _database.BackupAsync(
                     new BackupRequest { Store = Store, Incremental = random.Chance(60), Jobs = 1 + random.Next(3) }));
-            if (isDone)
-                Backups.Add(made!);
+            if (isDone && !IsPartial(made!.BackupId))
+                Backups.Add(made);
+        }
+    }
+
+    /// <summary>A datafile that was down is missing in it: it does not count (H29).</summary>
+    private bool IsPartial(string backupId)
+    {
+        try
+        {
+            return BackupCatalog.Read(new FolderStore(_disk.Inner, Store, static () => 0)).Get(backupId).Label.IsPartial;
+        }
+        catch (StorageFailedException)
+        {
+            return true; // the store is away again: that set is left to others
         }
     }
 

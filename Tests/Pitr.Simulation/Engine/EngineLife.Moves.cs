@@ -46,7 +46,8 @@ internal sealed partial class EngineLife
             if (isFull)
                 EndFullControlFile();
             if (isMoved && _disk.Inner.Stat(moved!.To) is null && _database.Datafiles.Any(one => one.Name == file)
-                && !IsOver && (await TryAsync("status", () => _database.GetStatusAsync())).Answer is { } status
+                && !IsOver && _crashes.Lost != file
+                && (await TryAsync("status", () => _database.GetStatusAsync())).Answer is { } status
                 && status.Datafiles.Any(one => one.Name == file && one.Path == moved.To))
                 throw new SimulationFailure($"Datafile {file} was moved to {moved.To}, and nothing is there.");
         }

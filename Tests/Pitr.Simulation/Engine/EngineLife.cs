@@ -236,6 +236,7 @@ internal sealed partial class EngineLife
         null => true,
         BugException => false,
         PitrException or SimulatedCrashException => _mayFail || _isOver,
+        Akka.Actor.ActorKilledException => _hasKilled,
         AggregateException several => several.InnerExceptions.All(IsExpected),
         _ => false,
     };

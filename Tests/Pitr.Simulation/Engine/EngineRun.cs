@@ -1,3 +1,4 @@
+using Pitr.Actors;
 using Pitr.Recovery;
 using Pitr.Storage;
 
@@ -30,6 +31,7 @@ internal sealed class EngineRun
     private EngineStage _stage = null!;
     private World _world = null!;
     private string _folder = "/db";
+    private string? _lost; // the datafile that the disk of the next life has lost
     private string _where = "creating";
     private readonly HashSet<ulong> _seen = [];
     private long _states;
@@ -82,6 +84,7 @@ internal sealed class EngineRun
         var worldDisk = new WorldDisk(_world, disk, _stage.Settings.Disk);
         PitrDatabase database = await _world.On(PitrDatabase.OpenAsync(_folder, _stage.OptionsFor(worldDisk)));
         Lsn end = database.Actors.End;
+        await MendAsync(database, _lost);
         EngineCheck.Compare(database, history, end);
         EngineCheck.NothingIsLeftOfMoves(disk, _folder);
         history = history.CutAt(end);
@@ -111,6 +114,7 @@ internal sealed class EngineRun
     {
         int chosen = _world.Draw(crashes.Taken.Count);
         SimulatedDisk next = crashes.Taken[chosen].Disk.KillCopy();
+        _lost = crashes.Taken[chosen].Lost;
         next.CapacityBytes = long.MaxValue;
         foreach (EngineCrash crash in crashes.Taken)
             await VerifyAsync(crash, history, mayCrashAgain: true);
@@ -123,7 +127,7 @@ internal sealed class EngineRun
         Count(crash);
         if (mayCrashAgain)
         {
-            EngineCheck.RequireListedFiles(crash.Disk, _folder);
+            EngineCheck.RequireListedFiles(crash.Disk, _folder, crash.Lost);
             EngineCheck.RequireSoundMoves(crash.Disk, _folder, () => _stage.EnvironmentOn(crash.Disk));
         }
 
@@ -168,12 +172,24 @@ internal sealed class EngineRun
         Lsn end = database.Actors.End;
         if (end < crash.Acknowledged)
             throw new SimulationFailure($"The WAL ends at {end}, and {crash.Acknowledged} was acknowledged (I1).");
+        await MendAsync(database, crash.Lost);
         EngineCheck.Compare(database, history, end);
         if (disk.Inner.CapacityBytes == long.MaxValue) // else there may be no room for the control file that settles them
+        {
             EngineCheck.NothingIsLeftOfMoves(disk.Inner, _folder);
+            EngineCheck.NothingIsLeftOfRecoveries(disk.Inner, _folder);
+        }
+
         disk.BeforeChange = null;
         await CloseAsync(database, disk);
         return again;
+    }
+
+    /// <summary>A datafile that its disk has lost comes back out of a set and the WAL: all of the others were there (H40).</summary>
+    private async Task MendAsync(PitrDatabase database, string? lost)
+    {
+        if (database.Engine.Slots.All.Any(slot => slot.Name == lost && slot.State == DatafileState.NeedsRecovery))
+            await _world.On(database.RecoverDatafileAsync(new DatafileRecoveryRequest { Datafile = lost! }));
     }
 
     /// <summary>Mostly at once, sometimes in order.</summary>
@@ -245,7 +261,7 @@ internal sealed class EngineRun
 
         if (number == _limits.Lives || _world.Draw(100) < 50)
             return null;
-        _folder = into;
+        (_folder, _lost) = (into, null);
         return (worldDisk.Inner, history.CutAt(target));
     }
 

@@ -3,12 +3,15 @@ using Pitr.Storage;
 namespace Pitr.Simulation;
 
 /// <summary>
-/// Stories of files that are fenced for long: moved between folders, of which each has names of its own to lose, and spilled
-/// again and again under a reader (H19, H20, H45).
+/// Stories of files that are fenced for long: moved between folders, of which each has names of its own to lose, made anew
+/// there, and spilled again and again under a reader (H19, H20, H42, H45).
 /// </summary>
 internal static class StepMoveStories
 {
-    /// <summary>A datafile whose name lies outside of the folder goes in and out, while the other one does too.</summary>
+    /// <summary>
+    /// A datafile whose name lies outside of the folder goes in and out, while the other one does too, and is made anew where
+    /// no other sync makes names durable.
+    /// </summary>
     public static void Outside(StepLife life, StepScene scene)
     {
         life.RunToEnd(new StepCreateDatafile(scene));
@@ -21,10 +24,12 @@ internal static class StepMoveStories
             foreach (string folder in (string[])[scene.Engine.Folder, StepSettings.Outside])
             {
                 life.RunToEnd(new StepCommit(scene));
-                Move(life, scene, file, folder);
+                Switch(life, scene, new StepMove(scene, file, folder));
                 life.RunToEnd(new StepMove(scene, scene.Engine.File(FileId.Main)!, folder));
             }
 
+            Switch(life, scene, new StepCompact(scene, file));
+            life.RunToEnd(new StepCommit(scene));
             life.RunToEnd(new StepCheckpoint(scene));
         }
     }
@@ -33,7 +38,7 @@ internal static class StepMoveStories
     /// The process is killed when the name leads to the copy, and no power loss would know it yet; the power goes in the
     /// opening that follows, which has seen it (H19).
     /// </summary>
-    private static void Move(StepLife life, StepScene scene, StepFile file, string folder)
+    private static void Switch(StepLife life, StepScene scene, StepActivity activity)
     {
         List<(SimulatedDisk Disk, StepDatabase Database)> killed = [];
         scene.Disk.DuringNext(
@@ -42,7 +47,7 @@ internal static class StepMoveStories
                 if (killed.Count < 4 && scene.Disk.HasUnsynced(StepSettings.Outside, names: true))
                     killed.Add((scene.Disk.KillCopy(), scene.Database.Copy()));
             },
-            () => life.RunToEnd(new StepMove(scene, file, folder)));
+            () => life.RunToEnd(activity));
         foreach ((SimulatedDisk disk, StepDatabase left) in killed)
         {
             List<SimulatedDisk> ends = [];

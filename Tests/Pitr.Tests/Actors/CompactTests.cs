@@ -266,7 +266,9 @@ public sealed class CompactTests
             await using PitrDatabase after = await OpenAsync(left);
             Assert.Equal(100L, after.Count(after.GetTable("b")));
             Assert.Equal("open", (await FileAsync(after, "b")).State);
-            Assert.Empty(new ControlFileStore(left, Folder).ReadLive().Moves);
+            ControlFile control = new ControlFileStore(left, Folder).ReadLive();
+            Assert.Empty(control.Moves);
+            Assert.Equal(Datafile.Inspect(left, Name).Incarnation, control.Catalogue.File("b")!.Incarnation);
             await after.CompactAsync(Request).Within();
         }
     }

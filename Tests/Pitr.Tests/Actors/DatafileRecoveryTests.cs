@@ -20,7 +20,9 @@ public sealed class DatafileRecoveryTests
 
     // ---- what it is brought back from ------------------------------------------------------------
 
-    /// <summary>H40: with every commit that was acknowledged; and so it is after a power loss.</summary>
+    /// <summary>
+    /// H40: with every commit that was acknowledged; and so it is after a power loss. H15: as another incarnation.
+    /// </summary>
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
@@ -28,6 +30,7 @@ public sealed class DatafileRecoveryTests
     public async Task A_lost_file_comes_back_from_the_newest_set_while_the_others_serve(bool isNamed)
     {
         (RecoveryLab lab, _) = await StoppedAsync();
+        Incarnation before = Datafile.Inspect(lab.Disk, Early).Incarnation;
         lab.Disk.Delete(Early);
         await using PitrDatabase database = await OpenAsync(lab.Disk);
         await database.PutAsync(database.GetTable("orders"), "other"u8.ToArray(), "1"u8.ToArray());
@@ -39,6 +42,7 @@ public sealed class DatafileRecoveryTests
         Assert.NotNull(result.BackupId);
         Assert.True(result.Bytes > 0 && result.RecordsReplayed > 0);
         Assert.Equal(others, Others(database));
+        Assert.NotEqual(before, Datafile.Inspect(lab.Disk, Early).Incarnation);
         await RequireServesAsync(lab, database, result);
     }
 
@@ -130,6 +134,52 @@ public sealed class DatafileRecoveryTests
 
         await recovery.Within();
         Assert.Empty((await database.CheckpointAsync().Within()).Skipped);
+    }
+
+    /// <summary>H14: the newest set in the store is of the branch that was left; the one before it is on the path.</summary>
+    [Fact]
+    public async Task A_set_of_the_branch_that_was_left_is_not_used()
+    {
+        var lab = new RecoveryLab(25);
+        Lsn target;
+        string first;
+        await using (PitrDatabase left = await lab.CreateAsync(RecoveryLab.Archive).WaitAsync(Patience))
+        {
+            await FillEarlyAsync(lab, left);
+            first = (await BackUpAsync(left)).BackupId;
+            await lab.CommitManyAsync(left, 3);
+            target = lab.Moments[^1].Lsn;
+            await lab.CommitManyAsync(left, 3);
+            await BackUpAsync(left);
+            await left.ShutdownAsync().WaitAsync(Patience);
+        }
+
+        await PitrRecovery.RestoreAsync(
+            new RestoreRequest
+            {
+                Store = RecoveryLab.Archive,
+                Into = "/again",
+                Target = RecoveryTarget.Including(target),
+            },
+            lab.Options).WaitAsync(Patience);
+        string content;
+        await using (PitrDatabase database = await OpenAgainAsync())
+        {
+            for (byte n = 0; n < 40; n++) // beyond the LSN of the set that is left
+                await database.PutAsync(database.GetTable("archived"), [n], new byte[1000]).AsTask().WaitAsync(Patience);
+            content = RecoveryLab.ContentOf(database);
+            await database.ShutdownAsync().WaitAsync(Patience);
+        }
+
+        lab.Disk.Delete("/again/early.pitr");
+        await using PitrDatabase opened = await OpenAgainAsync();
+        DatafileRecoveryResult result = await opened.RecoverDatafileAsync(OfEarly).WaitAsync(Patience);
+        Assert.Equal(first, result.BackupId);
+        Assert.Equal(content, RecoveryLab.ContentOf(opened));
+
+        Task<PitrDatabase> OpenAgainAsync() => PitrDatabase.OpenAsync("/again", lab.Options).WaitAsync(Patience);
+        static Task<BackupResult> BackUpAsync(PitrDatabase database) =>
+            database.BackupAsync(new BackupRequest { Store = RecoveryLab.Archive }).WaitAsync(Patience);
     }
 
     /// <summary>A damaged page is found when all of the file is read: it is not brought up, but replaced.</summary>
@@ -293,6 +343,102 @@ public sealed class DatafileRecoveryTests
                 ErrorCode.SnapshotTooOld, Assert.Throws<RefusedException>(() => snapshot.Get(table, Bytes("k"))).Code);
         using Snapshot after = database.OpenSnapshot();
         Assert.Equal("new", Encoding.ASCII.GetString(after.Get(table, Bytes("k"))!));
+    }
+
+    /// <summary>H13, H41: a worker of the dead owner is still writing: nobody opens the file before it has ended.</summary>
+    [Fact]
+    public async Task A_recovery_waits_for_the_workers_of_an_owner_that_died()
+    {
+        SimulatedDisk disk = NewDisk();
+        await using PitrDatabase database = await TwoFilesAsync(disk);
+        await database.PutAsync("o", "k", "1");
+        using var held = new HeldSync(disk.Faults.On(FileOp.SyncData).Of("other.pitr").Hold());
+        Task<CheckpointResult> checkpoint = database.CheckpointAsync();
+        await held.Reached.Within();
+        await KillOwnerAsync(database);
+        var planned = new TaskCompletionSource();
+        Task<DatafileRecoveryResult> recovery = database.RecoverDatafileAsync(new DatafileRecoveryRequest
+        {
+            Datafile = "other",
+            Progress = new Told(told =>
+            {
+                if (told.Step == "copying")
+                    planned.TrySetResult(); // the first is told when it has been closed to commits
+            }),
+        });
+        await Task.WhenAny(planned.Task, recovery).Within();
+        held.Release();
+
+        await recovery.Within();
+        await TestDatabase.Ended(checkpoint).Within();
+        Assert.Equal("1", database.Get("o", "k"));
+        await database.PutAsync("o", "k", "2");
+        await database.CheckpointAsync().Within();
+        Assert.Null(disk.WrittenWithoutLock);
+        await using PitrDatabase after = await TestEngine.OpenAsync(disk.CrashCopy(1));
+        Assert.Equal("2", after.Get("o", "k"));
+    }
+
+    /// <summary>
+    /// H24, H40: while a recovery is planned the file is given up and the redo point passes it; the WAL that the plan will
+    /// need, and that no archive has, is still there.
+    /// </summary>
+    [Fact]
+    public async Task The_WAL_is_kept_from_before_a_recovery_is_planned()
+    {
+        SimulatedDisk disk = NewDisk();
+        await using PitrDatabase database = await TwoFilesAsync(
+            disk, options => options with
+            {
+                WalSegmentBytes = 16 << 10,
+                FencedWalBytesMax = 1,
+                KeptWalChoice = KeptWalChoice.GiveFileUp,
+            });
+        await database.PutAsync("o", "k", "1");
+        disk.Faults.On(FileOp.SyncData).Of("other.pitr").Fail(Errno.EIO);
+        Assert.Equal(["other"], (await database.CheckpointAsync().Within()).Skipped);
+        using var held = new HeldSync(disk.Faults.On(FileOp.Read).Of("other.pitr").Hold());
+        Task<DatafileRecoveryResult> recovery = database
+            .RecoverDatafileAsync(new DatafileRecoveryRequest { Datafile = "other" });
+        await held.Reached.Within();
+        using var bound = new CancellationTokenSource(Patience);
+        for (int passed = 0; passed < 4;) // the redo point passes it, several segments further on each time
+        {
+            Assert.False(bound.IsCancellationRequested, "Never: it is given up.");
+            await database.PutAsync("t", "k", new string('v', 40_000));
+            await database.CheckpointAsync().Within();
+            passed += database.Engine.Catalogue.Catalogue.File("other")!.NeedsRecovery is null ? 0 : 1;
+        }
+
+        held.Release();
+        await recovery.Within();
+        Assert.Equal("1", database.Get("o", "k"));
+        await using PitrDatabase after = await TestEngine.OpenAsync(disk.CrashCopy(1));
+        Assert.Equal("1", after.Get("o", "k"));
+    }
+
+    /// <summary>H43: rows of a table that the set has, and that was dropped since, are passed over in the WAL.</summary>
+    [Fact]
+    public async Task A_table_of_the_set_that_was_dropped_since_is_known_in_the_replay_and_is_gone_after_it()
+    {
+        var lab = new RecoveryLab(24);
+        await using (PitrDatabase database = await lab.CreateAsync(RecoveryLab.Archive).WaitAsync(Patience))
+        {
+            await FillEarlyAsync(lab, database);
+            await lab.CreateTableAsync(database, "old", "early");
+            await lab.CommitManyAsync(database, 5);
+            await database.BackupAsync(new BackupRequest { Store = RecoveryLab.Archive }).WaitAsync(Patience);
+            await lab.CommitManyAsync(database, 5);
+            await lab.DropTableAsync(database, "old");
+            await lab.CommitManyAsync(database, 5);
+            await database.ShutdownAsync().WaitAsync(Patience);
+        }
+
+        lab.Disk.Delete(Early);
+        await using PitrDatabase opened = await OpenAsync(lab.Disk);
+        DatafileRecoveryResult result = await opened.RecoverDatafileAsync(FromArchive).WaitAsync(Patience);
+        Assert.NotNull(result.BackupId);
+        await RequireServesAsync(lab, opened, result);
     }
 
     /// <summary>H43: a table that is dropped while its file has no owner is cut out of the file when it has one.</summary>
@@ -498,9 +644,10 @@ public sealed class DatafileRecoveryTests
 
     private const string Other = Folder + "/other.pitr";
 
-    private static async Task<PitrDatabase> TwoFilesAsync(SimulatedDisk disk)
+    private static async Task<PitrDatabase> TwoFilesAsync(
+        SimulatedDisk disk, Func<PitrOptions, PitrOptions>? with = null)
     {
-        PitrDatabase database = await TestEngine.CreateAsync(disk);
+        PitrDatabase database = await TestEngine.CreateAsync(disk, with);
         await database.CreateTableAsync("t").Within();
         await database.CreateDatafileAsync("other").Within();
         await database.CreateTableAsync("o", "other").Within();
@@ -592,6 +739,7 @@ public sealed class DatafileRecoveryTests
         Assert.True(noted.CleanUpTo >= result.Lsn);
         await lab.CommitManyAsync(database, 3);
         SimulatedDisk left = lab.Disk.CrashCopy(9);
+        string contentLeft = OfFile(lab.Content);
         Assert.Empty((await database.CheckpointAsync().WaitAsync(Patience)).Skipped);
         await lab.CommitManyAsync(database, 1);
         RequireEarly(lab, database);
@@ -605,6 +753,7 @@ public sealed class DatafileRecoveryTests
         await using PitrDatabase crashed = await OpenAsync(left);
         Assert.All(
             (await crashed.GetStatusAsync().WaitAsync(Patience)).Datafiles, file => Assert.Equal("open", file.State));
+        Assert.Equal(contentLeft, OfFile(RecoveryLab.ContentOf(crashed)));
     }
 
     private static void RequireEarly(RecoveryLab lab, PitrDatabase database) => Assert.Equal(
@@ -612,4 +761,9 @@ public sealed class DatafileRecoveryTests
 
     private static string OfFile(string content) => string.Join('\n', content.Split('\n')
         .Where(line => line.StartsWith("archived", StringComparison.Ordinal)));
+
+    private sealed class Told(Action<JobProgress> told) : IProgress<JobProgress>
+    {
+        public void Report(JobProgress value) => told(value);
+    }
 }

@@ -300,6 +300,55 @@ public sealed class RetentionTests
         Assert.Equal(["b1", "b2"], Sets());
     }
 
+    /// <summary>H35: a backup that expire takes for dead has ended since the plan: its set stays, the plan is void.</summary>
+    [Fact]
+    public void A_backup_that_has_ended_since_the_plan_keeps_its_set()
+    {
+        PutIntent("slow", Lsn.Zero, Now, baseId: null); // so long ago that it counts as dead
+        Commits(60);
+        _fixture.Backup("b2");
+        Commits(60);
+        _fixture.Ship(_fixture.Wal);
+        RetentionRequest request = Request(TimeSpan.FromSeconds(1)) with { Now = Now.AddDays(3) };
+        RetentionPlan plan = RetentionPlanner.Plan(request);
+        Assert.Equal(["slow"], Removed(plan));
+        _fixture.Backup("slow");
+        string[] there = [.. _fixture.Store.List("backups/slow/").Except(["backups/slow/intent.json"])];
+
+        Assert.Equal(
+            ErrorCode.RetentionOutdated,
+            CodeOf(() => RetentionRun.CarryOut(plan, request, CancellationToken.None)));
+
+        Assert.Equal(there, _fixture.Store.List("backups/slow/").Except(["backups/slow/intent.json"]));
+        Assert.Equal(["b2", "slow"], Sets());
+    }
+
+    /// <summary>H14, H35: the newest set before the window is that of each branch alone.</summary>
+    [Fact]
+    public void A_set_of_another_branch_is_no_base_of_this_one()
+    {
+        Commits(5);
+        _fixture.Backup("b1");
+        Lsn fork = Commits(60);
+        _fixture.Ship(_fixture.Wal);
+        MemoryWal drill = RecoveryFixture.Fork(_fixture.Wal, 2, fork);
+        Commits(60, drill);
+        _fixture.Backup("b2", drill);
+        Commits(60, drill);
+        _fixture.Ship(drill, _fixture.Wal.Timeline);
+        MemoryWal live = RecoveryFixture.Fork(_fixture.Wal, 3, fork);
+        live.Time = drill.Time;
+        Lsn last = Commits(100, live);
+        _fixture.Ship(live, _fixture.Wal.Timeline);
+
+        RetentionPlan plan = RetentionPlanner.Plan(Request(TimeSpan.FromSeconds(1)) with { Now = live.Time });
+        RetentionRun.CarryOut(plan, Request(TimeSpan.FromSeconds(1)), CancellationToken.None);
+
+        Assert.Empty(Removed(plan));
+        RecoveryPlan latest = _fixture.Plan(RecoveryTarget.Latest, "3");
+        Assert.Equal(("b1", last), (latest.BackupId, latest.StopsAt.Lsn));
+    }
+
     /// <summary>H35: a backup that expire takes for dead, and that ends just then, is void.</summary>
     [Fact]
     public void A_backup_whose_intent_goes_while_it_writes_its_manifest_is_void()

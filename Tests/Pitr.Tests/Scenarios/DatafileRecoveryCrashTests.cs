@@ -65,6 +65,29 @@ public sealed class DatafileRecoveryCrashTests
         }
     }
 
+    /// <summary>
+    /// H17, H18, H19: what is copied out of a set is durable before it passes for a datafile, that before it has the
+    /// name, and the name before the control file is replaced.
+    /// </summary>
+    [Fact]
+    public async Task A_recovery_takes_its_durable_steps_in_this_order()
+    {
+        (RecoveryLab lab, _) = await DatafileRecoveryTests.StoppedAsync();
+        DatafileRecoveryTests.Put(lab.Disk, Early, new byte[20_000]);
+        await using PitrDatabase database = await DatafileRecoveryTests.OpenAsync(lab.Disk);
+        lab.Disk.Log.Start();
+        await database.RecoverDatafileAsync(OfEarly).WaitAsync(Patience);
+        lab.Disk.Log.Stop();
+        GoldenFile.Check("recover-datafile.txt", string.Concat(
+            lab.Disk.Log.Text().Split('\n').Where(IsDurableStep).Select(static step => step + "\n")));
+
+        static bool IsDurableStep(string step) =>
+            (step.Contains("early.pitr", StringComparison.Ordinal) || step == "sync folder db"
+                || step.Contains("pitr.control.new ->", StringComparison.Ordinal))
+            && !step.StartsWith("write ", StringComparison.Ordinal)
+            && !step.StartsWith("start writeback ", StringComparison.Ordinal);
+    }
+
     private static async Task<(RecoveryLab Lab, IReadOnlyList<Left> All)> EndsOfAsync(
         RecoveryCase from, bool isPowerLoss)
     {

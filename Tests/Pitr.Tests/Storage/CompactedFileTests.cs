@@ -1,3 +1,4 @@
+using Pitr.Recovery;
 using Pitr.Simulation;
 using Pitr.Storage;
 
@@ -190,6 +191,31 @@ public sealed class CompactedFileTests : IDisposable
         _it.Check();
     }
 
+    /// <summary>H20: what lies in the place is not what the fence named: then it is not made anew.</summary>
+    [Fact]
+    public void A_file_that_is_not_the_one_that_was_fenced_is_not_made_anew()
+    {
+        MostlyDeleted();
+        MetaPage meta = _it.File.Meta;
+        var plan = new CompactPlan
+        {
+            FileId = FileId.Main,
+            Datafile = "main",
+            Name = DatafileOnDisk.Path,
+            Origin = DatafileOnDisk.Path,
+            Incarnation = Next,
+        };
+        CompactCopy.Of(_it.Environment, plan, meta.Incarnation, meta.Generation, meta.CheckpointLsn).Dispose();
+        foreach ((Incarnation incarnation, ulong generation, Lsn checkpoint) in new[]
+        {
+            (Next, meta.Generation, meta.CheckpointLsn),
+            (meta.Incarnation, meta.Generation + 1, meta.CheckpointLsn),
+            (meta.Incarnation, meta.Generation, meta.CheckpointLsn + 8),
+        })
+            Assert.Throws<DamageException>(
+                () => CompactCopy.Of(_it.Environment, plan, incarnation, generation, checkpoint));
+    }
+
     /// <summary>H17: whatever a crash leaves of one, it does not open as the datafile.</summary>
     [Fact]
     public void Until_it_is_stamped_it_is_no_datafile()
@@ -216,6 +242,30 @@ public sealed class CompactedFileTests : IDisposable
         _it.Disk.Faults.On(FileOp.Read).Of(".compacting").Nth(2).Garble();
         Assert.Equal(ErrorCode.PageChecksum, Assert.Throws<DamageException>(
             () => file.Prove(static _ => { }, CancellationToken.None)).Code);
+        Assert.Throws<BugException>(file.Stamp);
+    }
+
+    /// <summary>
+    /// A page that passes every check, and has the same keys, but other values: that of another file, whose history was the
+    /// same.
+    /// </summary>
+    [Fact]
+    public void A_page_of_another_file_in_the_place_of_one_is_not_proven()
+    {
+        MostlyDeleted();
+        using CompactedFile file = Made();
+        Fill(file);
+        using DatafileOnDisk other = DatafileOnDisk.Create();
+        MostlyDeleted(other, fill: 2);
+        using var stranger = new CompactedFile(other.Environment, "main", other.File.Meta, Next, Beside);
+        stranger.Create();
+        Fill(stranger);
+        Assert.Equal(file.Meta, stranger.Meta);
+        const int page = 2 * PageLayout.PageBytes; // the first one with rows
+        using (IFileHandle handle = _it.Disk.Open(Beside, FileOpen.ReadWrite))
+            handle.Write(page, other.Disk.ReadAll(Beside).AsSpan(page, PageLayout.PageBytes));
+        DamageException told = Assert.Throws<DamageException>(() => file.Prove(static _ => { }, CancellationToken.None));
+        Assert.Contains("rows", told.Message, StringComparison.Ordinal);
         Assert.Throws<BugException>(file.Stamp);
     }
 
@@ -251,29 +301,31 @@ public sealed class CompactedFileTests : IDisposable
     }
 
     /// <summary>Some of the keys, all over the file, stay; the file keeps its length by a page at its end.</summary>
-    private void MostlyDeleted(bool largeValues = false)
+    private void MostlyDeleted(bool largeValues = false) => MostlyDeleted(_it, largeValues);
+
+    private static void MostlyDeleted(DatafileOnDisk it, bool largeValues = false, byte fill = 1)
     {
-        _it.PutMany(0, 4000);
+        it.PutMany(0, 4000, fill: fill);
         if (largeValues)
         {
             for (int i = 0; i < 20; i++)
-                _it.Put($"l{i}", [.. Enumerable.Repeat((byte)i, 50_000 + i)]);
+                it.Put($"l{i}", [.. Enumerable.Repeat((byte)i, 50_000 + i)]);
         }
 
-        _it.Flush();
+        it.Flush();
         for (int i = 0; i < 4000; i++)
         {
             if (i % 10 != 0)
-                _it.Delete($"k{i:D5}");
+                it.Delete($"k{i:D5}");
         }
 
         for (int i = 0; i < 20 && largeValues; i++)
         {
             if (i % 5 != 0)
-                _it.Delete($"l{i}");
+                it.Delete($"l{i}");
         }
 
-        _it.Flush();
+        it.Flush();
     }
 
     private CompactedFile Made(Incarnation? incarnation = null)

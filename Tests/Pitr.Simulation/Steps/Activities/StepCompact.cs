@@ -59,7 +59,7 @@ internal sealed class StepCompact(StepScene scene, StepFile file) : StepActivity
         yield return default;
         bool isFilled = StepScene.Try(() => _copy.Fill(static _ => { }, static _ => { }, CancellationToken.None));
         yield return default;
-        if (!isFilled || !StepScene.Try(() => _copy.Prove(static _ => { }, CancellationToken.None)))
+        if (!isFilled || !IsProven())
         {
             Undo();
             yield break;
@@ -88,9 +88,11 @@ internal sealed class StepCompact(StepScene scene, StepFile file) : StepActivity
     {
         Scene.Hazards.Note(18);
         CompactCopy copy = _copy!;
-        SwitchOutcome outcome = copy.Switch();
+        Scene.IsCritical = true;
+        SwitchOutcome outcome = Switched(copy);
         if (outcome is SwitchOutcome.NotSwitched)
         {
+            Scene.IsCritical = false;
             Undo();
             yield break;
         }
@@ -99,6 +101,7 @@ internal sealed class StepCompact(StepScene scene, StepFile file) : StepActivity
         {
             copy.Dispose();
             _copy = null;
+            Scene.IsCritical = false;
             yield break; // still: nothing is flushed into it in this life
         }
 
@@ -106,6 +109,7 @@ internal sealed class StepCompact(StepScene scene, StepFile file) : StepActivity
         yield return default;
         Engine.Note(Engine.Control.WithSwitched(copy));
         yield return default;
+        Scene.IsCritical = false;
         Scene.Hazards.Note(20);
         if (file.File.PinnedViews > 1)
             Scene.Hazards.Note(42);
@@ -124,6 +128,38 @@ internal sealed class StepCompact(StepScene scene, StepFile file) : StepActivity
         file.Fenced = Scene.Disk.Fingerprint(file.File.Path);
         yield return default;
         _fence.Leave();
+    }
+
+    /// <summary>Now and then the disk has written something else than it was given: that is no datafile (H42).</summary>
+    private bool IsProven()
+    {
+        const int first = (int)MetaPage.Slots * PageLayout.PageBytes;
+        bool isSpoiled = _copy!.LengthBytes > first && Scene.Chance(20);
+        if (isSpoiled)
+            Scene.Disk.Damage(_copy.Plan.Copy, first + Scene.Next((int)_copy.LengthBytes - first));
+        try
+        {
+            bool isProven = StepScene.Try(() => _copy.Prove(static _ => { }, CancellationToken.None));
+            if (isSpoiled && isProven)
+                throw new SimulationFailure($"Datafile {file.Name} is to go on in a file that is not what was written (H42).");
+            return isProven;
+        }
+        catch (DamageException) when (isSpoiled)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Now and then the rename fails, or it is done and does not get durable (H20).</summary>
+    private SwitchOutcome Switched(CompactCopy copy)
+    {
+        bool fails = Scene.Disk.Faults.IsEmpty && Scene.Chance(10);
+        if (fails)
+            Scene.Disk.Faults.On(Scene.Chance(70) ? FileOp.SyncFolder : FileOp.Rename).Fail(Errno.EIO);
+        SwitchOutcome outcome = copy.Switch();
+        if (fails)
+            Scene.Disk.Faults.Clear();
+        return outcome;
     }
 
     private CompactPlan? Plan()
