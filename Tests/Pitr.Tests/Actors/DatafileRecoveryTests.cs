@@ -166,7 +166,7 @@ public sealed class DatafileRecoveryTests
         await using (PitrDatabase database = await OpenAgainAsync())
         {
             for (byte n = 0; n < 40; n++) // beyond the LSN of the set that is left
-                await database.PutAsync(database.GetTable("archived"), [n], new byte[1000]).AsTask().WaitAsync(Patience);
+                await database.PutAsync(database.GetTable("archived"), new[] { n }, new byte[1000]).AsTask().WaitAsync(Patience);
             content = RecoveryLab.ContentOf(database);
             await database.ShutdownAsync().WaitAsync(Patience);
         }
