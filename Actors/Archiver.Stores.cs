@@ -147,8 +147,8 @@ internal sealed partial class Archiver
             "WAL is no longer archived into {0}, which lacked {1} bytes of it; stores that are left: {2}",
             line.Store.Name, lag.Bytes, _lines.Count);
         EndChange(taken.Asker, new StoreRemoved(new StoreRemoval(line.Store.Name, lag.Segments, lag.Bytes, _lines.Count)));
-        if (!line.IsBusy)
-            Release(line); // else when its step has ended
+        if (line.Shipper.IsIdle)
+            Release(line); // else when its last step has ended
         KeepBound();
         LetGo();
         TellWaiters();

@@ -14,8 +14,9 @@ namespace Pitr.Actors;
 /// </summary>
 /// <remarks>
 /// A store that fails is tried again with growing pauses and holds up neither commits nor other stores, until it lacks
-/// more than <see cref="ArchiveBound"/> says. Everything that reads or writes a store is done by a worker, one at a
-/// time for each store; what is told here of a store (its lag, which segments may go) is what its last step published.
+/// more than <see cref="ArchiveBound"/> says. Everything that reads or writes a store is done by workers, of finished
+/// segments several side by side (<see cref="ShipWindow"/>), else one at a time for each store; what is told here of a
+/// store (its lag, which segments may go) is what its last step published.
 /// Stores come and go while it runs: Archiver.Stores.cs.
 /// At an orderly shutdown each store is drained, and then its timeline released (H26).
 /// A crash of it loses nothing: what was shipped is found again. The supervisor makes a new one.
@@ -51,7 +52,10 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
         Lsn endAtStart = opened.Wal?.End ?? wal.Appender.DurableLsn;
         _lineFor = store => new StoreLine(
             store,
-            new StoreShipper(store, wal.Folder, wal.History, opened.Start, engine.Clock, endAtStart),
+            new StoreShipper(store, wal.Folder, wal.History, opened.Start, engine.Clock, endAtStart)
+            {
+                Width = engine.Options.ArchiveSegmentsAtOnce,
+            },
             new RecoveryWindowScan(
                 store, wal.History, _geometry.PayloadBytes, name => engine.Stores.TryOpen(name, engine.Folder),
                 engine.Clock));
@@ -91,7 +95,7 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
                 Volatile.Write(ref _isWanted, 0);
                 foreach (StoreLine line in _lines)
                 {
-                    line.IsWanted = line.IsBusy;
+                    line.IsWanted = !line.Shipper.IsIdle;
                     Step(line);
                 }
                 break;
@@ -125,8 +129,7 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
                 BeginDrain();
                 break;
             case Released released:
-                released.Line.IsBusy = false;
-                released.Line.IsReleased = true;
+                (released.Line.IsReleasing, released.Line.IsReleased) = (false, true);
                 EndDrain(isTimeUp: false);
                 break;
             case DrainTimeIsUp:
@@ -140,13 +143,20 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
 
     // ---- shipping --------------------------------------------------------------------------------
 
+    /// <summary>Begins all that may begin.</summary>
     private void Step(StoreLine line)
     {
-        if (line.IsBusy || line.IsReleased)
-            return;
-        line.IsBusy = true;
-        (bool isUrgent, ulong? dropUpTo) = (line.IsUrgent, line.DropUpTo);
-        (line.IsUrgent, line.DropUpTo) = (false, null);
+        bool wantsAlone = line.IsUrgent || line.DropUpTo is not null;
+        while (!line.IsReleasing && !line.IsReleased
+            && line.Shipper.TryBegin(_engine.DurableLsn, mayAdd: !wantsAlone) is { } work)
+            Start(line, work);
+    }
+
+    private void Start(StoreLine line, ShipWork work)
+    {
+        (bool isUrgent, ulong? dropUpTo) = work.IsAlone ? (line.IsUrgent, line.DropUpTo) : (false, null);
+        if (work.IsAlone)
+            (line.IsUrgent, line.DropUpTo) = (false, null);
         EngineContext engine = _engine;
         engine.Workers.Start(
             Self,
@@ -156,38 +166,48 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
                     line.Shipper.DropUpTo(number);
                 if (isUrgent)
                     line.Shipper.Retry.TryNow();
-                ShipStep step = MeasuredWork.Ship(engine, line.Shipper);
-                if (step == ShipStep.Nothing)
+                if (!work.IsAlone)
+                {
+                    line.Shipper.Do(work);
+                    return new StepDone(line, work, null, null);
+                }
+                MeasuredWork.ShipAlone(engine, line.Shipper, work);
+                if (work.Step == ShipStep.Nothing)
                     line.Scan.LookIfDue();
-                return new StepDone(line, step, line.Scan.Window, null);
+                return new StepDone(line, work, line.Scan.Window, null);
             },
-            error => new StepDone(line, ShipStep.Failed, null, error));
+            error => new StepDone(line, work, null, error));
     }
 
     private void Settle(StepDone done)
     {
         StoreLine line = done.Line;
-        line.IsBusy = false;
+        ShipStep step = line.Shipper.End(done.Work, done.Error);
+        if (!done.Work.IsAlone)
+            MeasuredWork.NoteShipped(_engine, line.Shipper, done.Work, step);
         if (!_lines.Contains(line))
         {
-            Release(line); // it was removed while this step ran
+            if (line.Shipper.IsIdle)
+                Release(line); // it was removed while this step ran
             return;
         }
-        line.Window = done.Error is null ? done.Window : line.Window;
+        if (done.Work.IsAlone)
+            line.Window = done.Error is null ? done.Window : line.Window;
         Exception? bugBefore = line.Bug;
         line.Bug = done.Error;
         if (done.Error is not null && bugBefore?.Message != done.Error.Message)
             _log.Error(done.Error, "Shipping to {0} met a bug", line.Shipper.StoreName);
-        else if (done.Error is null && done.Step == ShipStep.Failed)
+        else if (done.Error is null && step == ShipStep.Failed)
             _log.Warning("Shipping to {0} failed: {1}", line.Shipper.StoreName, ErrorOf(line));
         KeepBound();
         LetGo();
         TellWaiters();
-        bool isWanted = line.IsWanted && done.Step == ShipStep.Nothing;
+        bool isWanted = line.IsWanted && step == ShipStep.Nothing;
         line.IsWanted = false;
-        if (isWanted || line.IsUrgent || done.Step is ShipStep.Prepared or ShipStep.Segment or ShipStep.Tail)
+        bool isMore = step is ShipStep.Prepared or ShipStep.Segment or ShipStep.Tail or ShipStep.UnderWay;
+        if (isWanted || line.IsUrgent || isMore)
             Step(line); // until there is nothing
-        else if (_drainAsker is not null && done.Step == ShipStep.Nothing)
+        else if (_drainAsker is not null && step == ShipStep.Nothing)
             Release(line);
     }
 
@@ -283,7 +303,7 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
     /// </summary>
     private void Release(StoreLine line)
     {
-        line.IsBusy = true;
+        line.IsReleasing = true;
         ILoggingAdapter log = _log;
         _engine.Workers.Start(
             Self,
@@ -353,14 +373,14 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
     }
 
     /// <summary>
-    /// One store, and where its shipping stands. Touched by the actor only; its shipper and scan by one worker.
+    /// One store, and where its shipping stands. Touched by the actor only; its scan by one worker.
     /// </summary>
     private sealed class StoreLine(IArchiveStore store, StoreShipper shipper, RecoveryWindowScan scan)
     {
         public IArchiveStore Store => store;
         public StoreShipper Shipper => shipper;
         public RecoveryWindowScan Scan => scan;
-        public bool IsBusy { get; set; }
+        public bool IsReleasing { get; set; }
         public bool IsUrgent { get; set; }
 
         /// <summary>Somebody waits for what became durable while a step ran.</summary>
@@ -385,7 +405,7 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
     }
 
     private sealed record StepDone(
-        StoreLine Line, ShipStep Step, (DateTimeOffset From, DateTimeOffset To)? Window, Exception? Error)
+        StoreLine Line, ShipWork Work, (DateTimeOffset From, DateTimeOffset To)? Window, Exception? Error)
         : ILocalMessage;
 
     private sealed record Released(StoreLine Line) : ILocalMessage;

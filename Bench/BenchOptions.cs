@@ -11,8 +11,8 @@ internal sealed record BenchOptions(
     public double SettleSeconds { get; init; } = 20;
 
     public const string Usage =
-        "usage: bench commit|allocation|read|scan|replay|stall|fence|move|pgtar|backup|restore|memory [--seconds S] "
-        + "[--repetitions N] [--engines a,b] [--writers 1,64,1024] [--settle S] [--folder DIR] [--json]";
+        "usage: bench commit|allocation|read|scan|replay|stall|fence|move|pgtar|backup|restore|archive|memory "
+        + "[--seconds S] [--repetitions N] [--engines a,b] [--writers 1,64,1024] [--settle S] [--folder DIR] [--json]";
 
     public static BenchOptions? Parse(string[] args)
     {

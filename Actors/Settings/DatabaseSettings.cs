@@ -59,6 +59,10 @@ internal sealed record DatabaseSettings
     /// <summary>As <see cref="PitrOptions.ArchiveLagChoice"/>.</summary>
     public ArchiveLagChoice? ArchiveLagChoice { get; init; }
 
+    /// <summary>As <see cref="PitrOptions.ArchiveSegmentsAtOnce"/>.</summary>
+    [JsonNumberHandling(JsonNumberHandling.AllowReadingFromString)]
+    public int? ArchiveSegmentsAtOnce { get; init; }
+
     /// <summary>As <see cref="PitrOptions.ArchiveCommitWait"/>.</summary>
     [JsonConverter(typeof(DurationJson))]
     public TimeSpan? ArchiveCommitWait { get; init; }
@@ -161,6 +165,7 @@ internal sealed record DatabaseSettings
         ArchiveKeyFile = ArchiveKeyFile ?? options.ArchiveKeyFile,
         ArchiveLagBytesMax = ArchiveLagBytesMax ?? options.ArchiveLagBytesMax,
         ArchiveLagChoice = ArchiveLagChoice ?? options.ArchiveLagChoice,
+        ArchiveSegmentsAtOnce = ArchiveSegmentsAtOnce ?? options.ArchiveSegmentsAtOnce,
         ArchiveCommitWait = ArchiveCommitWait ?? options.ArchiveCommitWait,
         ArchiveShutdownWait = ArchiveShutdownWait ?? options.ArchiveShutdownWait,
         MemoryBudgetBytes = MemoryBudgetBytes ?? options.MemoryBudgetBytes,

@@ -32,6 +32,9 @@ internal static class SettingRanges
         yield return options.ArchiveCommitWait is { } wait
             ? Positive(nameof(options.ArchiveCommitWait), wait, TimerMax)
             : null;
+        yield return options.ArchiveSegmentsAtOnce is < 1 or > 16
+            ? $"{nameof(options.ArchiveSegmentsAtOnce)} is {options.ArchiveSegmentsAtOnce}; it is from 1 to 16."
+            : null;
         yield return options.ArchiveLagChoice is { } lag && !Enum.IsDefined(lag)
             ? $"{nameof(options.ArchiveLagChoice)} is {lag}, which has no meaning."
             : null;

@@ -31,19 +31,38 @@ internal static class MeasuredWork
         }
     }
 
-    /// <summary>On a worker: one step of shipping to a store. Steps that found nothing to do are nothing to tell.</summary>
-    public static ShipStep Ship(EngineContext engine, StoreShipper shipper)
+    /// <summary>
+    /// On a worker: a step of shipping that needs its store alone. Those that found nothing to do are nothing to tell.
+    /// </summary>
+    public static void ShipAlone(EngineContext engine, StoreShipper shipper, ShipWork work)
     {
-        (long began, DateTimeOffset time) = (engine.Clock.GetTimestamp(), engine.Clock.GetUtcNow());
-        ShipStep step = shipper.Ship(engine.DurableLsn);
-        if (step is not (ShipStep.Segment or ShipStep.Tail or ShipStep.Failed))
-            return step;
+        long began = engine.Clock.GetTimestamp();
+        shipper.Do(work);
+        if (work.Step is ShipStep.Segment or ShipStep.Tail or ShipStep.Failed)
+            Note(engine, shipper, began, work.Step);
+    }
+
+    /// <summary>
+    /// What has come of the segments on their way when a stage of one has ended: each took from its first stage until it
+    /// was read back, beside others.
+    /// </summary>
+    public static void NoteShipped(EngineContext engine, StoreShipper shipper, ShipWork work, ShipStep step)
+    {
+        foreach (long began in work.Shipped)
+            Note(engine, shipper, began, ShipStep.Segment);
+        if (step == ShipStep.Failed)
+            Note(engine, shipper, work.Shipment!.Began, step);
+    }
+
+    private static void Note(EngineContext engine, StoreShipper shipper, long began, ShipStep step)
+    {
         string outcome = step switch { ShipStep.Segment => "segment", ShipStep.Tail => "tail", _ => "failed" };
         string? failure = step == ShipStep.Failed ? shipper.Progress.LastError?.Message ?? "unknown" : null;
-        engine.Metrics.NoteShip(shipper.StoreName, engine.Clock.GetElapsedTime(began), outcome);
+        TimeSpan took = engine.Clock.GetElapsedTime(began);
+        DateTimeOffset now = engine.Clock.GetUtcNow();
+        engine.Metrics.NoteShip(shipper.StoreName, took, outcome);
         Traces.Note(
-            "pitr.ship", engine.Folder, time, engine.Clock.GetUtcNow(), failure, new("pitr.store", shipper.StoreName),
+            "pitr.ship", engine.Folder, now - took, now, failure, new("pitr.store", shipper.StoreName),
             new("pitr.outcome", outcome));
-        return step;
     }
 }

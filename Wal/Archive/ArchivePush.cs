@@ -34,11 +34,20 @@ internal static class ArchivePush
     /// read.</exception>
     public static PushOutcome Push(IArchiveStore store, ArchivedSegment segment)
     {
-        string name = segment.Name;
-        bool created = store.TryPutIfAbsent(name, segment.Encode());
-        RequireSame(store, name, segment);
+        using IStagedObject written = Write(store, segment);
+        bool created = written.TryPublish();
+        Check(store, segment);
         return created ? PushOutcome.Pushed : PushOutcome.AlreadyThere;
     }
+
+    /// <summary>The first half of 1: as much as can be done before the object has its name.</summary>
+    public static IStagedObject Write(IArchiveStore store, ArchivedSegment segment) =>
+        store.Stage(segment.Name, segment.Encode());
+
+    /// <summary>2: what the store has under the name is the segment, as it is read from there.</summary>
+    /// <exception cref="RefusedException">ArchiveConflict: other content is there under the name.</exception>
+    /// <exception cref="DamageException">ArchiveDamaged: it cannot be read.</exception>
+    public static void Check(IArchiveStore store, ArchivedSegment segment) => RequireSame(store, segment.Name, segment);
 
     /// <summary>Pushes a part of the tail.</summary>
     /// <param name="store">Where to.</param>
@@ -144,7 +153,7 @@ internal static class ArchivePush
 
     private static void RequireSame(IArchiveStore store, string name, ArchivedSegment segment)
     {
-        ArchivedSegment there = ArchivedSegment.Decode(store.Name, name, store.Get(name).Span);
+        ArchivedSegment there = ArchivedSegment.Decode(store.Name, name, store.Get(name).Span, segment);
         if (!there.HasSameContent(segment))
             throw ArchiveErrors.Conflict(store.Name, name, segment.Describe(), there.Describe());
     }

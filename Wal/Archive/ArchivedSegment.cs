@@ -148,7 +148,12 @@ internal sealed class ArchivedSegment
     }
 
     /// <summary>Reads an object, wholly checked (A2), and that it is the one that its name says.</summary>
-    public static ArchivedSegment Decode(string store, string name, ReadOnlySpan<byte> bytes)
+    /// <param name="store">For messages.</param>
+    /// <param name="name">The object's name, which its header must agree with.</param>
+    /// <param name="bytes">The object.</param>
+    /// <param name="expected">What it should be: the digest of equal plain bytes is known. Null if nothing is.</param>
+    public static ArchivedSegment Decode(
+        string store, string name, ReadOnlySpan<byte> bytes, ArchivedSegment? expected = null)
     {
         ArchivedSegment header = DecodeHeader(store, name, bytes);
         long plainBytes = BinaryPrimitives.ReadInt64LittleEndian(bytes[64..]);
@@ -178,7 +183,9 @@ internal sealed class ArchivedSegment
         }
         if (unwrapped != plainBytes)
             throw ArchiveErrors.Damaged(store, name, $"it holds {unwrapped} plain bytes instead of {plainBytes}", HeaderBytes);
-        byte[] sha = SHA256.HashData(plain);
+        byte[] sha = expected is not null && plain.AsSpan().SequenceEqual(expected.Plain.Span)
+            ? expected.PlainSha256.ToArray()
+            : SHA256.HashData(plain);
         if (!sha.AsSpan().SequenceEqual(header.PlainSha256.Span))
             throw ArchiveErrors.Damaged(store, name,
                 $"its content has SHA-256 {Convert.ToHexString(sha)} instead of {Convert.ToHexString(header.PlainSha256.Span)}",

@@ -48,6 +48,9 @@ internal sealed class EncryptedStore(IArchiveStore inner, ArchiveKey key, Func<u
         inner.TryPutIfAbsent(name, Sealed(name, content));
 
     /// <inheritdoc/>
+    public IStagedObject Stage(string name, ReadOnlyMemory<byte> content) => inner.Stage(name, Sealed(name, content));
+
+    /// <inheritdoc/>
     public ReadOnlyMemory<byte> Get(string name) => Unsealed(name, inner.Get(name));
 
     /// <inheritdoc/>

@@ -19,12 +19,14 @@ internal delegate void ChunkWrite(IFileHandle file, long offset, ReadOnlySpan<by
 /// 5 leaves a name that may vanish: so the folder is synced also when the name turns out to be taken, and the folders
 /// on the way are synced once by every object of this class, also those that it finds there.
 ///
+/// Conditional creates, whole or in two steps: FolderStore.Staging.cs.
+///
 /// The root is never created by a write: a mount point whose file system is missing must not be filled.
 ///
 /// FAILURE  every StorageFailedException of the file system becomes one with code StoreFailed around it. A failed sync
 ///          is not tried again on the same handle: the next attempt writes a new temporary file.
 /// </remarks>
-internal sealed class FolderStore : IArchiveStore
+internal sealed partial class FolderStore : IArchiveStore
 {
     private const string TemporaryPrefix = ".tmp-";
     private const int ChunkBytes = 1 << 20;
@@ -81,15 +83,6 @@ internal sealed class FolderStore : IArchiveStore
         string path = PrepareFolder(name);
         WithTemporary(path, file => WriteAll(file, content), temporary => _files.Rename(temporary, path));
         _files.SyncFolder(ParentOf(path));
-    });
-
-    /// <inheritdoc/>
-    public bool TryPutIfAbsent(string name, ReadOnlyMemory<byte> content) => Guard("create", name, () =>
-    {
-        string path = PrepareFolder(name);
-        bool created = _files.Stat(path) is null && LinkNew(path, content);
-        _files.SyncFolder(ParentOf(path)); // S2: also for the one that was there
-        return created;
     });
 
     /// <inheritdoc/>
@@ -237,40 +230,26 @@ internal sealed class FolderStore : IArchiveStore
         }
     }
 
-    private bool LinkNew(string path, ReadOnlyMemory<byte> content)
-    {
-        bool created = false;
-        WithTemporary(path, file => WriteAll(file, content.Span), temporary =>
-        {
-            try
-            {
-                _files.Link(temporary, path);
-                created = true;
-            }
-            catch (StorageFailedException taken) when (taken.Errno == ErrnoExists)
-            {
-                created = false;
-            }
-            _files.Delete(temporary);
-        });
-        return created;
-    }
-
     private void WithTemporary(string path, Action<IFileHandle> write, Action<string> publish)
     {
-        (IFileHandle created, IDisposable alive) = CreateTemporary(ParentOf(path));
-        using IFileHandle file = created;
-        using IDisposable untilItIsOver = alive;
-        string temporary = file.Path;
+        using TemporaryFile temporary = WriteTemporary(ParentOf(path), write);
+        publish(temporary.File.Path);
+        temporary.IsGone = true;
+    }
+
+    private TemporaryFile WriteTemporary(string folder, Action<IFileHandle> write)
+    {
+        (IFileHandle file, IDisposable alive) = CreateTemporary(folder);
+        var temporary = new TemporaryFile(this, file, alive);
         try
         {
             write(file);
             file.SyncData();
-            publish(temporary);
+            return temporary;
         }
         catch // also what the content's stream throws: a cancelled or damaged copy leaves nothing
         {
-            DeleteQuietly(temporary);
+            temporary.Dispose();
             throw;
         }
     }
@@ -483,6 +462,23 @@ internal sealed class FolderStore : IArchiveStore
         catch (StorageFailedException failed) when (failed.Code != ErrorCode.StoreFailed)
         {
             throw ArchiveErrors.StoreFailed(Name, operation, name, failed);
+        }
+    }
+
+    /// <summary>Its lock says that its writer lives; what did not get a name goes with it.</summary>
+    private sealed class TemporaryFile(FolderStore store, IFileHandle file, IDisposable alive) : IDisposable
+    {
+        public IFileHandle File => file;
+
+        /// <summary>The temporary name was renamed, or unlinked.</summary>
+        public bool IsGone { get; set; }
+
+        public void Dispose()
+        {
+            if (!IsGone)
+                store.DeleteQuietly(file.Path);
+            alive.Dispose();
+            file.Dispose();
         }
     }
 

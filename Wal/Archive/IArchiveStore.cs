@@ -19,7 +19,7 @@ internal sealed record StoredObject(string Name, long LengthBytes);
 ///   S3  Of several TryPutIfAbsent of one name, also on several machines, exactly one returns true.
 ///   S4  When Delete returns, the name does not come back after a power loss.
 ///
-/// THREADS  synchronous, called on worker threads; one call at a time per object of this type.
+/// THREADS  synchronous, called on worker threads, by several at a time; of one name by one at a time.
 /// FAILURE  <see cref="StorageFailedException"/> with code StoreFailed for whatever the store says no to: it may be
 ///          tried again. <see cref="NotFoundException"/> from Get and OpenRead. Nothing else.
 /// </remarks>
@@ -51,6 +51,12 @@ internal interface IArchiveStore
 
     /// <summary>Writes an object if there is none of that name; false if there is (S3).</summary>
     bool TryPutIfAbsent(string name, ReadOnlyMemory<byte> content);
+
+    /// <summary>
+    /// Does as much as can be done of <see cref="TryPutIfAbsent"/> before the object has its name: so that several are
+    /// written side by side, and appear one after the other. What is not published is nothing.
+    /// </summary>
+    IStagedObject Stage(string name, ReadOnlyMemory<byte> content) => new UnwrittenObject(this, name, content);
 
     /// <summary>The content.</summary>
     /// <exception cref="NotFoundException">ArchiveObjectUnknown.</exception>

@@ -16,9 +16,10 @@ namespace Pitr.Wal;
 /// </remarks>
 internal sealed class SegmentProof(WalFolder folder, WalIdentity identity)
 {
-    private ulong? _number; // the last segment that was proved
-    private (Lsn At, uint Crc)? _begin; // how its chain began: at which record, and the CRC of the one before
-    private (Lsn At, uint Crc)? _next; // the same of the segment behind it
+    private const int BeginsKept = 64; // more than are ever proved again
+
+    // how a segment's chain begins: at which record, and with which CRC of the one before; null: not known
+    private readonly SortedDictionary<ulong, (Lsn At, uint Crc)?> _begins = [];
 
     /// <summary>Proves one segment.</summary>
     /// <param name="number">Which.</param>
@@ -38,12 +39,12 @@ internal sealed class SegmentProof(WalFolder folder, WalIdentity identity)
         }
         using var bytes = new SegmentBytes(folder, identity, number, file[SegmentHeader.Bytes..]);
         Lsn start = folder.Geometry.StartOf(number);
-        // Again, if the push that it was proved for has failed.
-        (Lsn At, uint Crc)? known = number == _number ? _begin : number == _number + 1 ? _next : null;
+        // Again, if the push that it, or one before it, was proved for has failed.
+        (Lsn At, uint Crc)? known = _begins.GetValueOrDefault(number);
         Lsn? from = known?.At ?? FirstRecord(bytes, start, timelineStart);
         if (from is null || from >= bytes.To)
         {
-            (_number, _begin, _next) = (number, known, known);
+            Keep(number, known, known);
             return; // one record fills the segment
         }
         uint? chained = known?.Crc;
@@ -68,7 +69,15 @@ internal sealed class SegmentProof(WalFolder folder, WalIdentity identity)
             }
             index?.Add(reader.Current);
         }
-        (_number, _begin, _next) = (number, known, (reader.Next, reader.LastCrc));
+        Keep(number, known, (reader.Next, reader.LastCrc));
+    }
+
+    private void Keep(ulong number, (Lsn At, uint Crc)? begin, (Lsn At, uint Crc)? next)
+    {
+        _begins[number] = begin;
+        _begins[number + 1] = next;
+        while (_begins.Count > BeginsKept)
+            _begins.Remove(_begins.First().Key);
     }
 
     private Lsn? FirstRecord(SegmentBytes bytes, Lsn start, Lsn timelineStart)

@@ -18,19 +18,22 @@ internal enum ShipStep
     Waiting,
     /// <summary>The step failed; <see cref="StoreShipper.Retry"/> says why and when it is tried again.</summary>
     Failed,
+    /// <summary>Finished segments are on their way.</summary>
+    UnderWay,
 }
 
 /// <summary>
-/// Ships a database's WAL into one store, a step at a time; the actor that drives it owns timers and threads.
+/// Ships a database's WAL into one store, piece by piece; the actor that drives it owns timers and threads.
 /// </summary>
 /// <remarks>
-/// STEPS  <see cref="Ship"/> does the first of these that there is to do
+/// STEPS  the first of these that there is to do is begun
 ///   1. prepare    the store is this database's archive; it is not ahead of the local log (H7); the timeline's
 ///                 number is claimed (H27) and its owner object taken (H26); strays removed; what it will never
 ///                 have is noted in it (GapNote)
 ///   2. parents    WAL of ancestors that is still here, up to the fork: whole segments whole, the fork's as a part
 ///                 (H31); while another database owns the ancestor, only whether that one has shipped it is looked at
-///   3. segments   finished ones, in order: prove, push, read back, put their key index, delete their parts (H36)
+///   3. segments   finished ones, several side by side: prove, write, publish, read back, put their key index, delete
+///                 their parts (H36). Order and failure: <see cref="ShipWindow"/>; stages: StoreShipper.Segments.cs
 ///   4. tail       what is durable of the unfinished one, as a part; joined when there are many (H25)
 /// Before each push the owner object is read (H26, O1).
 ///
@@ -41,8 +44,10 @@ internal enum ShipStep
 ///   P3  What came from a store is never pushed: the caller says which segments did (H31).
 ///   P4  A finished segment is shipped only if its header and the chain of its records are good.
 ///
-/// THREADS  one at a time, a worker. <see cref="Progress"/>, <see cref="MayRecycle"/> and <see cref="Lag"/>: any, they
-/// look at what the last step published.
+/// THREADS  the owner, an actor, begins work (<see cref="TryBegin"/>), has it carried out by workers (<see cref="Do"/>),
+/// and ends it (<see cref="End"/>); these two do no I/O. A segment's stages go side by side, every other step alone.
+/// <see cref="Ship"/> is all three in one thread. <see cref="Progress"/>, <see cref="MayRecycle"/> and
+/// <see cref="Lag"/>: any, they look at what was published last.
 /// FAILURE  a step that fails leaves the state as it was; <see cref="Retry"/> holds the typed error. Bugs and crashes
 ///          of the simulated disk pass through.
 /// </remarks>
@@ -58,6 +63,10 @@ internal sealed partial class StoreShipper
     private readonly TimeProvider _clock;
     private readonly Func<SegmentName, bool> _cameFromStore;
     private readonly SegmentProof _proof;
+    private readonly ShipWindow _window = new();
+    private readonly List<IDisposable> _leftOver = [];
+    private bool _isAlone; // a step that needs the store alone is under way
+    private bool _isStreaming; // nothing but finished segments is to be shipped
     private readonly HashSet<SegmentName> _parentsWaiting = [];
     private readonly List<(Lsn Durable, DateTimeOffset Time)> _seen = [];
     private ImmutableHashSet<SegmentName> _parentsDone = [];
@@ -125,16 +134,69 @@ internal sealed partial class StoreShipper
     /// <summary>What was given up by <see cref="DropUpTo"/>.</summary>
     public IReadOnlyList<ArchiveGap> Dropped => Progress.Dropped;
 
-    /// <summary>Does one step.</summary>
+    /// <summary>How many segments go side by side.</summary>
+    public int Width { get; init; } = 1;
+
+    /// <summary>Nothing is under way.</summary>
+    public bool IsIdle => !_isAlone && _window.IsQuiet;
+
+    /// <summary>Begins the next piece of work; null if none may begin before another one has ended.</summary>
+    /// <param name="durable">The durable LSN, read before the call.</param>
+    /// <param name="withTail">False to ship finished segments only.</param>
+    /// <param name="mayAdd">False so that what needs the store alone comes next.</param>
+    public ShipWork? TryBegin(Lsn durable, bool withTail = true, bool mayAdd = true) =>
+        TryBegin(durable, withTail, mayAdd, Width);
+
+    /// <summary>On a worker: carries it out.</summary>
+    public void Do(ShipWork work)
+    {
+        if (work.Shipment is not { } shipment)
+        {
+            work.Step = ShipAlone(work.Durable, work.WithTail);
+            return;
+        }
+        try
+        {
+            Advance(shipment, work.Durable);
+        }
+        catch (PitrException failure) when (failure is not BugException)
+        {
+            work.Failure = failure;
+        }
+    }
+
+    /// <summary>Ends a piece of work, and says what was done.</summary>
+    /// <param name="work">What was begun.</param>
+    /// <param name="bug">What <see cref="Do"/> threw; null if it returned.</param>
+    public ShipStep End(ShipWork work, Exception? bug = null)
+    {
+        if (work.Shipment is { } shipment)
+            return EndStage(work, shipment, bug ?? work.Failure);
+        _isAlone = false;
+        _isStreaming = bug is null && work.Step == ShipStep.UnderWay;
+        return bug is null ? work.Step : ShipStep.Failed;
+    }
+
+    /// <summary>Does one step, whole.</summary>
     /// <param name="durable">The durable LSN, read before the call.</param>
     /// <param name="withTail">False to ship finished segments only.</param>
     public ShipStep Ship(Lsn durable, bool withTail = true)
     {
-        DateTimeOffset now = _clock.GetUtcNow();
-        NoteDurable(durable, now);
-        ShipStep step = Retry.IsWaiting ? ShipStep.Waiting : TryShipNext(durable, withTail, now);
-        Publish(durable, now);
-        return step;
+        while (TryBegin(durable, withTail, mayAdd: true, width: 1) is { } work)
+        {
+            try
+            {
+                Do(work);
+            }
+            catch (Exception passing)
+            {
+                End(work, passing);
+                throw;
+            }
+            if (End(work) is var step and not ShipStep.UnderWay)
+                return step;
+        }
+        return ShipStep.Waiting; // somebody else has begun something
     }
 
     /// <summary>P2: true if the store has what of this segment it can ever want.</summary>
@@ -169,16 +231,29 @@ internal sealed partial class StoreShipper
     /// </summary>
     public void Release()
     {
+        _window.GiveUp(_leftOver);
+        LetGoOfLeftOvers();
         _owner?.Release(_clock.GetUtcNow());
         (_owner, _isPrepared) = (null, false);
+    }
+
+    private ShipStep ShipAlone(Lsn durable, bool withTail)
+    {
+        DateTimeOffset now = _clock.GetUtcNow();
+        NoteDurable(durable, now);
+        ShipStep step = Retry.IsWaiting ? ShipStep.Waiting : TryShipNext(durable, withTail, now);
+        Publish(durable, now);
+        return step;
     }
 
     private ShipStep TryShipNext(Lsn durable, bool withTail, DateTimeOffset now)
     {
         try
         {
+            LetGoOfLeftOvers();
             ShipStep step = ShipNext(durable, withTail, now);
-            Retry.Succeeded();
+            if (step != ShipStep.UnderWay)
+                Retry.Succeeded();
             return step;
         }
         catch (PitrException error) when (error is not BugException)
@@ -207,11 +282,8 @@ internal sealed partial class StoreShipper
             ShipParent(parent);
             return ShipStep.Segment;
         }
-        if (_folder.Geometry.StartOf(_next + 1) <= durable)
-        {
-            ShipSegment(durable);
-            return ShipStep.Segment;
-        }
+        if (IsFinished(_next, durable))
+            return ShipStep.UnderWay;
         if (withTail && TakesParts && durable > _shipped)
         {
             ShipTail(durable);
@@ -355,28 +427,6 @@ internal sealed partial class StoreShipper
         return _folder.Geometry.StartOf(number);
     }
 
-    private void ShipSegment(Lsn durable)
-    {
-        if (WasLetGo(_next))
-        {
-            ContinueAt(_next + 1);
-            return;
-        }
-        ArchivedSegment whole = Whole(_folder.Identity, _next, durable);
-        var index = new KeyIndexBuilder();
-        _proof.Require(_next, whole.Plain, _path.Last.StartLsn, durable, index);
-        if (!_cameFromStore(new SegmentName(_folder.Identity.Timeline, _next)))
-        {
-            _owner?.RequireStillMine();
-            ArchivePush.Push(_store, whole);
-            if (!IsUnclaimed)
-                index.PutInto(_store, whole.Identity);
-            if (TakesParts)
-                ArchivePush.DeleteParts(_store, whole);
-        }
-        ContinueAt(_next + 1);
-    }
-
     /// <summary>
     /// It was shipped and read back, and then let go, by an earlier start whose crash brought an older segment back.
     /// </summary>
@@ -427,14 +477,16 @@ internal sealed partial class StoreShipper
 
     // ---- local bytes -------------------------------------------------------------------------------
 
-    private ArchivedSegment Whole(WalIdentity identity, ulong number, Lsn durable)
+    private ArchivedSegment Whole(WalIdentity identity, ulong number, Lsn durable) => ArchivedSegment.Whole(
+        IdentityOf(identity, number), _folder.Geometry.StartOf(number), SegmentHeader.Bytes, FileOf(identity, number),
+        After(identity, _folder.Geometry.StartOf(number + 1), durable));
+
+    private byte[] FileOf(WalIdentity identity, ulong number)
     {
         byte[] file = GC.AllocateUninitializedArray<byte>(_folder.Geometry.SegmentBytes);
-        using (IFileHandle handle = _folder.Open(number, identity, FileOpen.Read))
-            ReadExactly(handle, 0, file);
-        return ArchivedSegment.Whole(
-            IdentityOf(identity, number), _folder.Geometry.StartOf(number), SegmentHeader.Bytes, file,
-            After(identity, _folder.Geometry.StartOf(number + 1), durable));
+        using IFileHandle handle = _folder.Open(number, identity, FileOpen.Read);
+        ReadExactly(handle, 0, file);
+        return file;
     }
 
     private ArchivedSegment Stretch(WalIdentity identity, ulong number, Lsn from, Lsn to)

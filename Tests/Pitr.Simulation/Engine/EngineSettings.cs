@@ -49,6 +49,7 @@ internal sealed record EngineSettings
             FencedWalBytesMax = FencedWalBytesMax,
             SpillBytesMin = CrashesPerMille % 2 == 0 ? 3 << 10 : null,
             ArchiveStores = Archives ? [EngineLife.Store] : [],
+            ArchiveSegmentsAtOnce = 1 + (CrashesPerMille % 4),
             ArchiveShutdownWait = TimeSpan.FromSeconds(200),
             Clock = world.Clock,
             Delay = world.Pause,

@@ -21,6 +21,7 @@ namespace Pitr.Simulation;
 internal sealed class StepEngine : IDisposable
 {
     private const int ValidationKeys = 64;
+    private const int SegmentsAtOnce = 3;
 
     private readonly EngineContext _engine;
     private readonly OpenedEngine _opened;
@@ -192,7 +193,10 @@ internal sealed class StepEngine : IDisposable
         foreach (IArchiveStore store in _opened.Stores)
         {
             _shippers.Add(new StoreShipper(
-                store, Wal, History, _opened.Start, _engine.Clock, _opened.Wal?.End ?? DurableLsn));
+                store, Wal, History, _opened.Start, _engine.Clock, _opened.Wal?.End ?? DurableLsn)
+            {
+                Width = SegmentsAtOnce,
+            });
         }
     }
 
@@ -527,9 +531,23 @@ internal sealed class StepEngine : IDisposable
     public ShipStep Ship(StoreShipper shipper, StepModel model)
     {
         ShipStep step = shipper.Ship(DurableLsn);
+        NoteShipped(model);
+        return step;
+    }
+
+    /// <summary>Carries out one piece of work that was begun, and ends it.</summary>
+    public ShipStep Ship(StoreShipper shipper, ShipWork work, StepModel model)
+    {
+        shipper.Do(work);
+        ShipStep step = shipper.End(work);
+        NoteShipped(model);
+        return step;
+    }
+
+    private void NoteShipped(StepModel model)
+    {
         Lsn shipped = _shippers.Min(static one => one.IsPrepared ? one.ShippedLsn : Lsn.Zero);
         model.Shipped = Lsn.Max(model.Shipped, shipped);
-        return step;
     }
 
     /// <summary>

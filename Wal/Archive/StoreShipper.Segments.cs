@@ -1,0 +1,117 @@
+using Pitr.Storage;
+
+namespace Pitr.Wal;
+
+/// <summary>Finished segments on their way: the stages of each, several side by side (H47).</summary>
+internal sealed partial class StoreShipper
+{
+    private ShipWork? TryBegin(Lsn durable, bool withTail, bool mayAdd, int width)
+    {
+        if (_isAlone)
+            return null;
+        if (_isStreaming || !_window.IsEmpty)
+        {
+            NoteDurable(durable, _clock.GetUtcNow());
+            bool isRenewalDue = _owner is not null && _clock.GetElapsedTime(_renewed) >= RenewEvery;
+            if (_window.Startable() is { } startable)
+                return Begin(startable);
+            ulong number = _next + (ulong)_window.Count;
+            if (mayAdd && _isStreaming && !isRenewalDue && _window.HasRoom(width) && IsFinished(number, durable))
+            {
+                var added = new SegmentShipment(number, _clock.GetTimestamp());
+                _window.Add(added);
+                return Begin(added);
+            }
+            if (!_window.IsEmpty)
+                return null;
+        }
+        (_isAlone, _isStreaming) = (true, false);
+        return new ShipWork(null, durable, withTail);
+
+        ShipWork Begin(SegmentShipment shipment)
+        {
+            _window.Begin(shipment);
+            return new ShipWork(shipment, durable, withTail);
+        }
+    }
+
+    private bool IsFinished(ulong number, Lsn durable) => _folder.Geometry.StartOf(number + 1) <= durable;
+
+    private void Advance(SegmentShipment shipment, Lsn durable)
+    {
+        switch (shipment.Stage)
+        {
+            case ShipStage.Prove:
+                Prove(shipment, durable);
+                break;
+            case ShipStage.Write:
+                shipment.Whole = ArchivedSegment.Whole(
+                    IdentityOf(_folder.Identity, shipment.Number), _folder.Geometry.StartOf(shipment.Number),
+                    SegmentHeader.Bytes, shipment.File, shipment.After);
+                shipment.Staged = ArchivePush.Write(_store, shipment.Whole);
+                break;
+            case ShipStage.Publish:
+                _owner?.RequireStillMine();
+                shipment.Staged!.TryPublish();
+                shipment.Staged.Dispose();
+                shipment.Staged = null;
+                break;
+            case ShipStage.Check:
+                ArchivePush.Check(_store, shipment.Whole!);
+                if (!IsUnclaimed)
+                    shipment.Index.PutInto(_store, shipment.Whole!.Identity);
+                if (TakesParts)
+                    ArchivePush.DeleteParts(_store, shipment.Whole!);
+                break;
+            default:
+                throw new InvalidOperationException($"A shipment has no stage {shipment.Stage}.");
+        }
+    }
+
+    private void Prove(SegmentShipment shipment, Lsn durable)
+    {
+        ulong number = shipment.Number;
+        if (WasLetGo(number))
+        {
+            shipment.IsThere = true;
+            return;
+        }
+        shipment.File = FileOf(_folder.Identity, number);
+        shipment.After = After(_folder.Identity, _folder.Geometry.StartOf(number + 1), durable);
+        _proof.Require(number, shipment.File, _path.Last.StartLsn, durable, shipment.Index);
+        shipment.IsThere = _cameFromStore(new SegmentName(_folder.Identity.Timeline, number));
+    }
+
+    private ShipStep EndStage(ShipWork work, SegmentShipment shipment, Exception? failure)
+    {
+        _window.End(shipment, failure);
+        var shipped = new List<long>();
+        while (_window.TakeShipped() is { } done)
+        {
+            ContinueAt(done.Number + 1);
+            shipped.Add(done.Began);
+        }
+        work.Shipped = shipped;
+        if (shipped.Count > 0)
+            Retry.Succeeded();
+        ShipStep step = shipped.Count > 0 ? ShipStep.Segment : ShipStep.UnderWay;
+        if (_window.TakeFailure(_leftOver) is { } failed)
+        {
+            if (failed is PitrException typed and not BugException)
+                Retry.Failed(typed);
+            _isStreaming = false;
+            step = ShipStep.Failed;
+        }
+        if (step != ShipStep.UnderWay)
+            Publish(work.Durable, _clock.GetUtcNow());
+        return step;
+    }
+
+    /// <summary>What was written and is given up: without a name, so nobody else's.</summary>
+    private void LetGoOfLeftOvers()
+    {
+        foreach (IDisposable left in _leftOver)
+            left.Dispose();
+        _leftOver.Clear();
+    }
+}
