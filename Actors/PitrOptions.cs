@@ -57,7 +57,7 @@ public sealed record PitrOptions
     /// Finished WAL segments that are shipped to a store side by side, from 1 to 16, when several wait; each takes about
     /// three times its size of memory on its way. Default: one more than there are processors, at most 4.
     /// </summary>
-    public int ArchiveSegmentsAtOnce { get; init; } = Math.Min(4, Environment.ProcessorCount + 1);
+    public int ArchiveSegmentsAtOnce { get; init; } = Math.Min(4, System.Environment.ProcessorCount + 1);
 
     /// <summary>
     /// A commit completes only when every store has it, read back, and waits for that at most so long; then it fails with

@@ -44,8 +44,9 @@ internal enum ShipStep
 ///   P3  What came from a store is never pushed: the caller says which segments did (H31).
 ///   P4  A finished segment is shipped only if its header and the chain of its records are good.
 ///
-/// THREADS  the owner, an actor, begins work (<see cref="TryBegin"/>), has it carried out by workers (<see cref="Do"/>),
-/// and ends it (<see cref="End"/>); these two do no I/O. A segment's stages go side by side, every other step alone.
+/// THREADS  the owner, an actor, begins work (<see cref="TryBegin(Lsn, bool, bool)"/>), has it carried out by
+/// workers (<see cref="Do"/>), and ends it (<see cref="End"/>); these two do no I/O. A segment's stages go side by side, every
+/// other step alone.
 /// <see cref="Ship"/> is all three in one thread. <see cref="Progress"/>, <see cref="MayRecycle"/> and
 /// <see cref="Lag"/>: any, they look at what was published last.
 /// FAILURE  a step that fails leaves the state as it was; <see cref="Retry"/> holds the typed error. Bugs and crashes

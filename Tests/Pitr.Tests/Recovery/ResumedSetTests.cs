@@ -198,7 +198,7 @@ public sealed class ResumedSetTests : IDisposable
         }
     }
 
-    private IEnumerable<SimulatedDisk> Ends(SimulatedDisk disk, string id, bool isPowerLoss, int every)
+    private List<SimulatedDisk> Ends(SimulatedDisk disk, string id, bool isPowerLoss, int every)
     {
         var copies = new List<SimulatedDisk>();
         long began = disk.OperationCount;
