@@ -255,7 +255,34 @@ public sealed record EngineStatus(
     Lsn RedoLsn,
     IReadOnlyList<DatafileStatus> Datafiles,
     IReadOnlyList<ArchiveStatus> Archive,
-    RecoveryWindow? RecoveryWindow);
+    RecoveryWindow? RecoveryWindow)
+{
+    /// <summary>The room on the disks that the database writes to; empty if it is not looked at.</summary>
+    public IReadOnlyList<DiskStatus> Disks { get; init; } = [];
+
+    /// <summary>What is done at times of its own (<see cref="PitrOptions.Schedules"/>); empty if nothing is.</summary>
+    public IReadOnlyList<ScheduleStatus> Schedules { get; init; } = [];
+}
+
+/// <summary>One schedule of an <see cref="EngineStatus"/>.</summary>
+/// <param name="Run">What is done.</param>
+/// <param name="Cron">When.</param>
+/// <param name="Store">The store of the backup sets.</param>
+/// <param name="NextAt">The next time; null while it runs, or if there is none any more.</param>
+/// <param name="LastBeganAt">When the last run began; null if there was none.</param>
+/// <param name="LastSeconds">How long it took; null if there was none, or it was cut off.</param>
+/// <param name="LastError">Why it failed; null if it did not.</param>
+/// <param name="IsRunning">True while it runs.</param>
+public sealed record ScheduleStatus(
+    ScheduledWork Run, string Cron, string Store, DateTimeOffset? NextAt, DateTimeOffset? LastBeganAt, double? LastSeconds,
+    string? LastError, bool IsRunning);
+
+/// <summary>One disk of an <see cref="EngineStatus"/>, a second ago at most.</summary>
+/// <param name="Path">A folder on it.</param>
+/// <param name="FreeBytes">What can still be written to it.</param>
+/// <param name="ReserveBytes">What commits leave free: see <see cref="PitrOptions.DiskReserveBytes"/>.</param>
+/// <param name="RefusesCommits">True while commits are refused because less is free.</param>
+public sealed record DiskStatus(string Path, long FreeBytes, long ReserveBytes, bool RefusesCommits);
 
 /// <summary>One datafile of an <see cref="EngineStatus"/>.</summary>
 public sealed record DatafileStatus(

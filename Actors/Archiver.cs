@@ -82,6 +82,23 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
             Timers.StartPeriodicTimer(nameof(ShipDue), ShipDue.Instance, TimeSpan.Zero, TailInterval);
     }
 
+    /// <summary>However it ends: what has no name in a store yet is not left open.</summary>
+    protected override void PostStop()
+    {
+        IStagedObject[] left = [.. _lines.SelectMany(static line => line.Shipper.LetGo())];
+        if (left.Length == 0)
+            return;
+        _engine.Workers.Start(
+            ActorRefs.Nobody,
+            () =>
+            {
+                foreach (IStagedObject one in left)
+                    one.Dispose();
+                return left;
+            },
+            static error => error);
+    }
+
     protected override void OnReceive(object message)
     {
         switch (message)
@@ -367,7 +384,7 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
         foreach (StoreLine line in _lines)
         {
             if (line.Window is { } window && (longest is null || window.To - window.From > longest.To - longest.From))
-                longest = new RecoveryWindow(window.From, window.To, VerifiedAt: null);
+                longest = new RecoveryWindow(window.From, window.To, window.VerifiedAt);
         }
         return longest;
     }
@@ -388,7 +405,7 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
         public bool IsReleased { get; set; }
         public ulong? DropUpTo { get; set; }
         public ulong Dropped { get; set; }
-        public (DateTimeOffset From, DateTimeOffset To)? Window { get; set; }
+        public (DateTimeOffset From, DateTimeOffset To, DateTimeOffset? VerifiedAt)? Window { get; set; }
         public Exception? Bug { get; set; }
     }
 
@@ -405,7 +422,8 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
     }
 
     private sealed record StepDone(
-        StoreLine Line, ShipWork Work, (DateTimeOffset From, DateTimeOffset To)? Window, Exception? Error)
+        StoreLine Line, ShipWork Work, (DateTimeOffset From, DateTimeOffset To, DateTimeOffset? VerifiedAt)? Window,
+        Exception? Error)
         : ILocalMessage;
 
     private sealed record Released(StoreLine Line) : ILocalMessage;

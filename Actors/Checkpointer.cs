@@ -47,10 +47,15 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     private bool _isDue;
     private bool _sealSent;
     private bool _snapshotsKeptTooMuch;
+    private readonly long _reserveBytes;
+    private readonly long _resumeBytes; // so much more than the reserve, and commits are taken again
+    private bool _isLookingAtDisks;
 
-    public Checkpointer(EngineContext engine, IActorRef walWriter, IActorRef controlFile, IActorRef folder)
+    public Checkpointer(EngineContext engine, long segmentBytes, IActorRef walWriter, IActorRef controlFile, IActorRef folder)
     {
         _engine = engine;
+        _reserveBytes = engine.Options.DiskReserveBytes ?? DiskReserve.DefaultBytes(segmentBytes);
+        _resumeBytes = segmentBytes;
         _walWriter = walWriter;
         _controlFile = controlFile;
         _folder = folder;
@@ -60,10 +65,15 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
 
     public ITimerScheduler Timers { get; set; } = null!;
 
-    public static Props PropsFor(EngineContext engine, IActorRef walWriter, IActorRef controlFile, IActorRef folder) =>
-        ActorProps.Of(() => new Checkpointer(engine, walWriter, controlFile, folder));
+    public static Props PropsFor(
+        EngineContext engine, long segmentBytes, IActorRef walWriter, IActorRef controlFile, IActorRef folder) =>
+        ActorProps.Of(() => new Checkpointer(engine, segmentBytes, walWriter, controlFile, folder));
 
-    protected override void PreStart() => Timers.StartPeriodicTimer(nameof(Look), new Look(), LookInterval);
+    protected override void PreStart()
+    {
+        Timers.StartPeriodicTimer(nameof(Look), new Look(), LookInterval);
+        LookAtDisks();
+    }
 
     protected override void OnReceive(object message)
     {
@@ -86,8 +96,12 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
                 _engine.Snapshots.EndOlderThan(_engine.Options.SnapshotAgeMax);
                 EndSnapshotsThatKeepTooMuch();
                 KeepWalBounded();
+                LookAtDisks();
                 if (!_isRunning && WhyDue() is { } why)
                     Begin(why);
+                break;
+            case DisksSeen seen:
+                KeepReserve(seen);
                 break;
             case SealSent sent:
                 _lsn = sent.Lsn;
@@ -195,6 +209,51 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
         _engine.WalKept = refusal;
     }
 
+    /// <summary>On a worker: a disk that does not answer holds nobody else up.</summary>
+    private void LookAtDisks()
+    {
+        if (_isLookingAtDisks || _reserveBytes == 0)
+            return;
+        _isLookingAtDisks = true;
+        (EngineContext engine, long reserve) = (_engine, _reserveBytes);
+        engine.Workers.Start(
+            Self,
+            () => new DisksSeen(DiskReserve.Look(engine.FileSystem, engine.Folder, engine.Slots, reserve), null),
+            static error => new DisksSeen([], error));
+    }
+
+    /// <summary>
+    /// Always enough is free to stop and start again (<see cref="DiskReserve"/>): below it commits are refused, and a
+    /// checkpoint lets WAL go.
+    /// </summary>
+    private void KeepReserve(DisksSeen seen)
+    {
+        _isLookingAtDisks = false;
+        if (seen.Error is not null)
+        {
+            _log.Warning("The room on the disks is not known: {0}", seen.Error.Message);
+            return;
+        }
+
+        long more = _engine.DiskLow is null ? 0 : _resumeBytes;
+        _engine.Disks = [.. seen.Disks.Select(disk => new DiskStatus(
+            disk.Path, disk.FreeBytes, disk.ReserveBytes, disk.FreeBytes < disk.ReserveBytes + more))];
+        Problem? refusal = _engine.Disks.FirstOrDefault(static disk => disk.RefusesCommits) is { } low
+            ? Problem.From(EngineErrors.DiskReserved(low.Path, low.FreeBytes, low.ReserveBytes)) : null;
+        bool wasLow = _engine.DiskLow is not null;
+        _engine.DiskLow = refusal;
+        if (refusal is not null && !wasLow)
+        {
+            _log.Warning("{0}", refusal.Message);
+            if (!_isRunning)
+                Begin("a disk is nearly full");
+        }
+        else if (refusal is null && wasLow)
+        {
+            _log.Info("There is room on the disks again: commits are taken");
+        }
+    }
+
     private void GiveUp(FileSlot slot, string why)
     {
         _log.Error("The WAL that datafile {0} needs is given up: {1}", slot.Name, why);
@@ -286,4 +345,6 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     }
 
     private sealed record Look : ILocalMessage;
+
+    private sealed record DisksSeen(IReadOnlyList<DiskRoom> Disks, Exception? Error) : ILocalMessage;
 }

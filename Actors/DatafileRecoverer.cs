@@ -44,6 +44,7 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
     private CancellationTokenRegistration _whenCancelled;
     private FileId? _file;
     private PlannedFileRecovery? _plan;
+    private RestoreHold? _storesHeld; // set by the worker that plans, read when that has ended
     private RecoveryPace? _pace;
     private Datafile? _former;
     private bool _isTakenOver;
@@ -75,6 +76,11 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
         _cancel.Cancel();
         LetStreamGo();
         _routes.Folder.Tell(new ReleaseWal(_hold), ActorRefs.NoSender);
+        if (_storesHeld is { } held)
+        {
+            _engine.Workers.Start(ActorRefs.Nobody, () => LetGo(held), static error => new StepFailed(error));
+        }
+
         _asker.Tell(new RequestRefused(_failure ?? Problem.From(EngineErrors.ShuttingDown())));
     }
 
@@ -190,8 +196,16 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
     {
         (EngineContext engine, OpenedEngine opened, WalStart wal) = (_engine, _opened, _wal);
         (FileId file, DatafileRecoveryRequest request, Lsn end) = (_file!.Value, _run.Request, _engine.DurableLsn);
-        Work(cancel => FileRecoveryPlanner.Plan(
-            FileRecoverySources.Of(engine, opened.Stores, wal.Folder, control, file, end, request), cancel));
+        bool isPlanOnly = _run.IsPlanOnly;
+        Work(cancel =>
+        {
+            FileRecoveryRequest asked =
+                FileRecoverySources.Of(engine, opened.Stores, wal.Folder, control, file, end, request);
+            PlannedFileRecovery planned = FileRecoveryPlanner.Plan(asked, cancel);
+            if (!isPlanOnly)
+                HoldStores(engine, planned, asked);
+            return planned;
+        });
     }
 
     private void TakeResult(object result)
@@ -243,6 +257,13 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
             default:
                 throw new BugException($"No next step after {result}.");
         }
+    }
+
+    /// <summary>On the worker, of which the actor awaits the end: expire keeps what was planned (H48).</summary>
+    private void HoldStores(EngineContext engine, PlannedFileRecovery planned, FileRecoveryRequest asked)
+    {
+        _storesHeld = RestoreHold.Of(planned.Plan, engine.Folder, [.. asked.Archives, .. asked.SetStores], engine.Clock);
+        _storesHeld.Register();
     }
 
     /// <summary>No commit names the file from here on; what was stamped before ends with the LSN of the answer (H40).</summary>
@@ -323,6 +344,12 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
             Context.Parent.Tell(new FileRecoveryEnded(file, _isTakenOver ? _failure : null));
         _asker.Tell(new RequestRefused(_failure!));
         Context.Stop(Self);
+    }
+
+    private static RestoreHold LetGo(RestoreHold held)
+    {
+        held.Remove();
+        return held;
     }
 
     private Problem Why() => Problem.From(EngineErrors.DatafileRecovering(_run.Request.Datafile, _pace?.SecondsLeft));

@@ -200,6 +200,14 @@ internal static class EngineErrors
         $"Bring it back: pitr datafile recover {datafile}; or drop its tables and the datafile. FencedWalBytesMax "
         + "and KeptWalChoice set the bound and what happens there.");
 
+    public static StorageFailedException DiskReserved(string path, long freeBytes, long reserveBytes) => new(
+        ErrorCode.DiskFull,
+        $"Commits are refused: {freeBytes} bytes are free on the disk of '{path}', and {reserveBytes} are kept so that the "
+        + "engine can stop and start again.",
+        "Make room on that file system: commits are taken again by themselves. What fills it: pitr status. "
+        + "DiskReserveBytes sets how much is kept.")
+    { Path = path };
+
     public static RefusedException SettingsInvalid(string source, string why) => new(
         ErrorCode.SettingsInvalid, $"The settings '{source}' can't be used: {why}",
         "Correct it there. docs/reference/settings.md has every setting and its form.");

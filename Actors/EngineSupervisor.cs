@@ -29,7 +29,8 @@ namespace Pitr.Actors;
 /// engine stops. A datafile's actor: its buffers are lost, so the file needs recovery; the others go on. The
 /// Checkpointer and the Archiver hold nothing: new ones are made.
 /// The database lock is released only after every datafile is closed, which waits for its workers (H13), and after every
-/// backup, set and move has ended or has had <see cref="PitrOptions.ArchiveShutdownWait"/> to remove what it began.
+/// backup, set, move and recovery of a datafile has ended or has had <see cref="PitrOptions.ArchiveShutdownWait"/> to remove
+/// what it began. A datafile that a late recovery is making has a lock of its own, which that one holds.
 /// </remarks>
 [System.Diagnostics.CodeAnalysis.SuppressMessage(
     "Design", "CA1001", Justification = "An actor's end is PostStop; the token source outlives it in its readers.")]
@@ -59,6 +60,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
     private Lsn _walEnd;
     private Exception? _childError;
     private Problem? _failure;
+    private bool _areRecoveriesLate; // the orderly end waits for them no longer
     private Exception? _completionError;
 
     public EngineSupervisor(EngineContext engine, TaskCompletionSource<EngineStarted> started)
@@ -234,6 +236,10 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
             case ShutDown { Force: true }:
                 _datafiles.EndFences(isForced: true);
                 break;
+            case RecoveriesAreLate:
+                _areRecoveriesLate = true;
+                CloseIfFencesEnded();
+                break;
             case Terminated dead when _datafiles.TryFileOf(dead.ActorRef, out FileId died):
                 WhenAny(message);
                 NoteFencesEnded(died);
@@ -327,7 +333,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
                     EndIfClosed();
                 break;
             case JobsTimeIsUp:
-                _log.Warning("A backup, a set or a move has not removed what it began: its store or disk does not answer.");
+                _log.Warning(
+                    "A backup, a set, a move or a recovery has not removed what it began: its store or disk does not answer.");
                 Context.Stop(Self);
                 break;
             case FindDatafile find:
@@ -505,7 +512,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
     }
 
     private void StartCheckpointer() => _checkpointer = Watched(
-        Checkpointer.PropsFor(_engine, _walWriter, _controlFile, _folder), "checkpointer");
+        Checkpointer.PropsFor(_engine, _wal!.Folder.Geometry.SegmentBytes, _walWriter, _controlFile, _folder),
+        "checkpointer");
 
     private void StartArchiver()
     {
@@ -662,6 +670,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
     {
         Become(WhenWaitingForFences);
         GiveRecoveriesUp();
+        if (_recoveries.Any)
+            Timers.StartSingleTimer(nameof(RecoveriesAreLate), new RecoveriesAreLate(), _engine.Options.ArchiveShutdownWait);
         _datafiles.EndFences(isForced);
         CloseIfFencesEnded(); // there is no datafile
     }
@@ -674,7 +684,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
 
     private void CloseIfFencesEnded()
     {
-        if (!_datafiles.HaveFencesEnded || _recoveries.Any)
+        if (!_datafiles.HaveFencesEnded || (_recoveries.Any && !_areRecoveriesLate))
             return;
         if (_walWriter.IsNobody())
         {
@@ -699,9 +709,9 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
 
     private void EndIfClosed()
     {
-        if (_datafiles.All.Count > 0 || _recoveries.Any)
+        if (_datafiles.All.Count > 0)
             return;
-        if (_jobs.HaveEnded)
+        if (_jobs.HaveEnded && !_recoveries.Any)
             Context.Stop(Self);
         else if (!Timers.IsTimerActive(nameof(JobsTimeIsUp)))
             Timers.StartSingleTimer(nameof(JobsTimeIsUp), new JobsTimeIsUp(), _engine.Options.ArchiveShutdownWait);
@@ -754,6 +764,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
     private sealed record OpeningFailed(Exception Error) : ILocalMessage;
 
     private sealed record JobsTimeIsUp : ILocalMessage;
+
+    private sealed record RecoveriesAreLate : ILocalMessage;
 
     private sealed record DroppedClosed(FileId File, IActorRef Asker) : ILocalMessage;
 }

@@ -84,6 +84,13 @@ public sealed record PitrOptions
     /// </summary>
     public KeptWalChoice KeptWalChoice { get; init; }
 
+    /// <summary>
+    /// Room, in bytes, that commits leave free on the disk of the WAL, so that the engine can stop and start again cleanly;
+    /// what a flush of the buffered changes may need comes on top, on each datafile's disk. With less free, commits are
+    /// refused with DiskFull. 0: they are taken until the disk is full. Null: three WAL segments and 8 MiB.
+    /// </summary>
+    public long? DiskReserveBytes { get; init; }
+
     /// <summary>The oldest a snapshot may get before it is ended with an exception. Default 1 hour.</summary>
     public TimeSpan SnapshotAgeMax { get; init; } = TimeSpan.FromHours(1);
 
@@ -110,6 +117,12 @@ public sealed record PitrOptions
     /// with: archived WAL, histories, backup sets. Null: what <c>pitr.json</c> says, or nothing is encrypted.
     /// </summary>
     public string? ArchiveKeyFile { get; init; }
+
+    /// <summary>
+    /// Backups, verifications and expires at times of their own, run by <c>pitr serve</c> and by hosts (<c>AddPitr</c>,
+    /// <c>WithPitr</c>); nobody else looks at them. Default: what <c>pitr.json</c> says, or none.
+    /// </summary>
+    public IReadOnlyList<PitrSchedule> Schedules { get; init; } = [];
 
     /// <summary>
     /// Kinds of stores besides folders that addresses may name, each from a package of its own. Default: none.

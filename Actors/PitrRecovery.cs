@@ -115,11 +115,32 @@ public static partial class PitrRecovery
         IFileSystem files = EngineFactory.FileSystemOf(options);
         PlannedRecovery planned = Plan(request, options, verifiesFiles: false, cancellation); // the copy compares them
         string folder = Path.GetFullPath(request.Into);
+        IArchiveStore[] places = PlacesOf(request, options);
+        RestoreHold hold = RestoreHold.Of(planned.Plan, folder, places, options.Clock);
+        hold.Register();
+        try
+        {
+            RestoreHold.Require(planned, places);
+            Write(planned, request, options, files, folder, hold, cancellation);
+            return planned;
+        }
+        catch
+        {
+            hold.Remove();
+            throw;
+        }
+    }
+
+    private static void Write(
+        PlannedRecovery planned, RestoreRequest request, PitrOptions options, IFileSystem files, string folder,
+        RestoreHold hold, CancellationToken cancellation)
+    {
         long done = 0;
         var writer = new RestoreWriter(files, folder, (handle, offset, bytes) =>
         {
             handle.Write(offset, bytes);
             done += bytes.Length;
+            hold.RenewIfDue();
             request.Progress?.Report(new JobProgress("copying", done, planned.Plan.BytesToCopy));
         });
         string[] stores = request.Detached ? [] : [Absolute(request.Archive ?? request.Store)];
@@ -133,21 +154,19 @@ public static partial class PitrRecovery
         writer.Restore(
             planned, request.Pause, cancellation,
             (DatabaseSettings.FileName, () => restored.Write(files, folder)));
-        return planned;
     }
 
     private static PlannedRecovery Plan(
         RestoreRequest request, PitrOptions options, bool verifiesFiles, CancellationToken cancellation)
     {
         IFileSystem files = EngineFactory.FileSystemOf(options);
-        IArchiveStore sets = StoreOf(options, Absolute(request.Store));
-        IArchiveStore archive = request.Archive is null ? sets : StoreOf(options, Absolute(request.Archive));
+        IArchiveStore[] places = PlacesOf(request, options);
         PlannedRecovery planned = RecoveryPlanner.Plan(
             new PlanRequest
             {
                 Target = request.Target,
-                SetStore = sets,
-                Archives = ReferenceEquals(sets, archive) ? [sets] : [archive, sets],
+                SetStore = places[^1],
+                Archives = places,
                 BackupId = request.BackupId,
                 Timeline = request.Timeline,
                 Map = request.Map,
@@ -157,6 +176,13 @@ public static partial class PitrRecovery
             cancellation);
         RestoreWriter.RequireRoom(files, Path.GetFullPath(request.Into), planned.Plan);
         return planned;
+    }
+
+    /// <summary>Where the WAL is, and last where the set is.</summary>
+    private static IArchiveStore[] PlacesOf(RestoreRequest request, PitrOptions options)
+    {
+        IArchiveStore sets = StoreOf(options, Absolute(request.Store));
+        return request.Archive is null ? [sets] : [StoreOf(options, Absolute(request.Archive)), sets];
     }
 
     /// <summary>Whoever goes on with the restore, or opens the database, reaches the same stores.</summary>

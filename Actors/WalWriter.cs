@@ -359,6 +359,8 @@ internal sealed class WalWriter : UntypedActor, IWithTimers, IWithUnboundedStash
             return behind.ToException();
         if (_engine.WalKept is { } kept)
             return kept.ToException();
+        if (_engine.DiskLow is { } low)
+            return low.ToException();
         CatalogueView catalogue = _engine.Catalogue;
         for (int i = 0; i < commit.TableCount; i++)
         {

@@ -25,6 +25,8 @@ namespace Pitr.Recovery;
 [JsonSerializable(typeof(SetPin))]
 [JsonSerializable(typeof(CopyNote))]
 [JsonSerializable(typeof(AttemptNote))]
+[JsonSerializable(typeof(VerifiedSet))]
+[JsonSerializable(typeof(RestoreIntent))]
 [JsonSerializable(typeof(RecoveryPlan))]
 [JsonSerializable(typeof(RebuildPlan))]
 internal sealed partial class RecoveryJson : JsonSerializerContext;

@@ -20,6 +20,9 @@ internal sealed class EngineContext
     private CatalogueView _catalogue = CatalogueView.Empty;
     private Problem? _archiveBehind;
     private Problem? _walKept;
+    private Problem? _diskLow;
+    private IReadOnlyList<DiskStatus> _disks = [];
+    private IReadOnlyList<ScheduleStatus> _schedules = [];
     private string? _archiveLeft;
 
     public required string Folder { get; init; }
@@ -83,7 +86,7 @@ internal sealed class EngineContext
 
     /// <summary>Why commits are refused at this moment; null while they are taken.</summary>
     public Problem? WhyCommitsAreRefused =>
-        Intake.ClosedWhy is { } closed ? Problem.From(closed) : ArchiveBehind ?? WalKept;
+        Intake.ClosedWhy is { } closed ? Problem.From(closed) : ArchiveBehind ?? WalKept ?? DiskLow;
 
     /// <summary>
     /// The last record that changed data or the catalogue: heartbeats and checkpoints behind it ask for no checkpoint.
@@ -110,6 +113,29 @@ internal sealed class EngineContext
     {
         get => Volatile.Read(ref _walKept);
         set => Volatile.Write(ref _walKept, value);
+    }
+
+    /// <summary>
+    /// Why commits are refused: a disk has less room than stopping and starting again may need. Set by the Checkpointer.
+    /// </summary>
+    public Problem? DiskLow
+    {
+        get => Volatile.Read(ref _diskLow);
+        set => Volatile.Write(ref _diskLow, value);
+    }
+
+    /// <summary>The room on the disks at the last look; empty if nobody has looked. Set by the Checkpointer.</summary>
+    public IReadOnlyList<DiskStatus> Disks
+    {
+        get => Volatile.Read(ref _disks);
+        set => Volatile.Write(ref _disks, value);
+    }
+
+    /// <summary>What is done at times of its own; empty if nothing is. Set by the host that does it.</summary>
+    public IReadOnlyList<ScheduleStatus> Schedules
+    {
+        get => Volatile.Read(ref _schedules);
+        set => Volatile.Write(ref _schedules, value);
     }
 
     /// <summary>What the orderly shutdown could not ship, in words; null if nothing. Set by the supervisor.</summary>

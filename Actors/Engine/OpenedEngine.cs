@@ -47,9 +47,9 @@ internal sealed record OpenedEngine(
 /// <summary>A datafile that was opened, or why not.</summary>
 internal sealed record OpenedDatafile(FileId Id, string Name, string Path, Datafile? File, Lsn CleanUpTo, Problem? Why);
 
-/// <summary>A restore that goes on: its plan and where its WAL is.</summary>
+/// <summary>A restore that goes on: its plan, where its WAL is, and what keeps expire from that.</summary>
 internal sealed record RestoreInProgress(
-    Guid RecoveryId, RecoveryPlan Plan, TimelineHistory History, WalSources Sources)
+    Guid RecoveryId, RecoveryPlan Plan, TimelineHistory History, WalSources Sources, RestoreHold Hold)
 {
     /// <summary>The last LSN that counts.</summary>
     public Lsn Cut => Plan.StopsAt.Lsn;

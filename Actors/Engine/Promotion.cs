@@ -55,6 +55,7 @@ internal sealed class Promotion : IPromotionHost
             });
             folder.EnsureReady();
             var start = WalStart.Of(folder, history, wal, next, engine.Clock);
+            restore.Hold.Remove();
             return new Promoted(promoted, engine.HandOver.Give(start, static given => given.LetGo()));
         }
         catch

@@ -19,9 +19,18 @@ internal static class RestoreSources
         RecoveryPlan plan = RecoveryPlan.Of(recovery);
         var geometry = new WalGeometry((int)control.WalSegmentBytes);
         var places = new List<IWalSource>();
+        var stores = new List<IArchiveStore>();
         foreach (string name in plan.Places)
         {
             IArchiveStore store = engine.Stores.OpenToRead(StoreAddress.Parse(name, engine.Folder));
+            stores.Add(store);
+        }
+
+        // It goes on: expire keeps what it needs, before it is looked for.
+        RestoreHold hold = RestoreHold.Of(plan, engine.Folder, stores, engine.Clock);
+        hold.Register();
+        foreach (IArchiveStore store in stores)
+        {
             places.Add(new ArchiveWalSource(store, ArchiveCatalog.Load(store), geometry));
             if (BackupCatalog.Read(store).Sets.FirstOrDefault(found => found.Label.BackupId == plan.BackupId)
                 is { Label.IncludesWal: true } set)
@@ -35,6 +44,6 @@ internal static class RestoreSources
             places.Add(Local(engine.FileSystem, engine.Folder));
         return new RestoreInProgress(
             recovery.Id, plan, TimelineHistory.Of(control.SystemId, control.History),
-            new WalSources(places, geometry));
+            new WalSources(places, geometry), hold);
     }
 }

@@ -50,7 +50,11 @@ internal static class StatusReport
         return new StatusReported(new EngineStatus(
             now.SystemId, isPaused ? "paused" : "running", now.Timeline, engine.Visibility.Visible, engine.DurableLsn, now.RedoLsn,
             [.. reported.Concat(silent).OrderBy(file => file.Name, StringComparer.Ordinal)],
-            archived.Stores, archived.Window));
+            archived.Stores, archived.Window)
+        {
+            Disks = engine.Disks,
+            Schedules = engine.Schedules,
+        });
     }
 
     private static string PathOf(EngineContext engine, ControlFile now, FileId file) =>

@@ -31,6 +31,9 @@ internal sealed record DatabaseSettings
     /// </summary>
     public IReadOnlyList<string>? Roots { get; init; }
 
+    /// <summary>As <see cref="PitrOptions.Schedules"/>.</summary>
+    public IReadOnlyList<ScheduleSettings>? Schedules { get; init; }
+
     /// <summary>Where <c>pitr serve</c> listens for administration, HOST:PORT.</summary>
     public string? Listen { get; init; }
 
@@ -102,6 +105,10 @@ internal sealed record DatabaseSettings
     /// <summary>As <see cref="PitrOptions.KeptWalChoice"/>.</summary>
     public KeptWalChoice? KeptWalChoice { get; init; }
 
+    /// <summary>As <see cref="PitrOptions.DiskReserveBytes"/>.</summary>
+    [JsonConverter(typeof(SizeJson))]
+    public long? DiskReserveBytes { get; init; }
+
     /// <summary>As <see cref="PitrOptions.SnapshotAgeMax"/>.</summary>
     [JsonConverter(typeof(DurationJson))]
     public TimeSpan? SnapshotAgeMax { get; init; }
@@ -145,6 +152,8 @@ internal sealed record DatabaseSettings
     {
         DatabaseSettings settings = JsonSerializer.Deserialize(
             json, StrictJson.Of(SettingsJson.Default.DatabaseSettings)) ?? new DatabaseSettings();
+        if (settings.Schedules?.Any(static one => one is null) is true)
+            throw new JsonException("A schedule is null.");
         return settings.Commands?.FirstOrDefault(static named => named.Value is null).Key is { } none
             ? throw new JsonException($"The commands of the name '{none}' are null.")
             : settings;
@@ -163,6 +172,7 @@ internal sealed record DatabaseSettings
         ArchiveCommands = Commands is null ? options.ArchiveCommands
             : Commands.ToDictionary(static named => named.Key, static named => named.Value.ToCommand()),
         ArchiveKeyFile = ArchiveKeyFile ?? options.ArchiveKeyFile,
+        Schedules = Schedules is null ? options.Schedules : [.. Schedules.Select(static one => one.ToSchedule())],
         ArchiveLagBytesMax = ArchiveLagBytesMax ?? options.ArchiveLagBytesMax,
         ArchiveLagChoice = ArchiveLagChoice ?? options.ArchiveLagChoice,
         ArchiveSegmentsAtOnce = ArchiveSegmentsAtOnce ?? options.ArchiveSegmentsAtOnce,
@@ -176,6 +186,7 @@ internal sealed record DatabaseSettings
         SegmentAgeMax = SegmentAgeMax ?? options.SegmentAgeMax,
         FencedWalBytesMax = FencedWalBytesMax ?? options.FencedWalBytesMax,
         KeptWalChoice = KeptWalChoice ?? options.KeptWalChoice,
+        DiskReserveBytes = DiskReserveBytes ?? options.DiskReserveBytes,
         SnapshotAgeMax = SnapshotAgeMax ?? options.SnapshotAgeMax,
         SnapshotBytesMax = SnapshotBytesMax ?? options.SnapshotBytesMax,
         RequestTimeout = RequestTimeout ?? options.RequestTimeout,

@@ -20,6 +20,7 @@ internal static class SettingRanges
         yield return AtLeast(nameof(options.CheckpointWalBytes), options.CheckpointWalBytes, 1);
         yield return AtLeast(nameof(options.ArchiveLagBytesMax), options.ArchiveLagBytesMax, 0);
         yield return AtLeast(nameof(options.FencedWalBytesMax), options.FencedWalBytesMax, 0);
+        yield return AtLeast(nameof(options.DiskReserveBytes), options.DiskReserveBytes, 0);
         yield return AtLeast(nameof(options.SnapshotBytesMax), options.SnapshotBytesMax, 0);
         yield return Positive(nameof(options.CheckpointInterval), options.CheckpointInterval, TimeSpan.MaxValue);
         yield return Positive(nameof(options.HeartbeatInterval), options.HeartbeatInterval, TimerMax);

@@ -31,6 +31,7 @@ internal sealed class EngineMetrics : IDisposable
     private Histogram<double>? _flushSeconds;
     private Histogram<double>? _checkpointSeconds;
     private Histogram<double>? _backupSeconds;
+    private Histogram<double>? _scheduleSeconds;
     private Histogram<double>? _moveSeconds;
     private Histogram<double>? _compactSeconds;
     private Histogram<double>? _shipSeconds;
@@ -57,6 +58,7 @@ internal sealed class EngineMetrics : IDisposable
         _flushSeconds = Seconds(meter, "pitr.flush.duration", "Flush of a datafile.");
         _checkpointSeconds = Seconds(meter, "pitr.checkpoint.duration", "Checkpoint, from its barrier to the control file.");
         _backupSeconds = Seconds(meter, "pitr.backup.duration", "Backup set.");
+        _scheduleSeconds = Seconds(meter, "pitr.schedule.duration", "Run of a schedule.");
         _moveSeconds = Seconds(meter, "pitr.move.duration", "Move of a datafile.");
         _compactSeconds = Seconds(meter, "pitr.compact.duration", "Compacting of a datafile.");
         _shipSeconds = Seconds(meter, "pitr.archive.ship.duration", "Shipping of a segment, or of a tail, to a store.");
@@ -107,6 +109,11 @@ internal sealed class EngineMetrics : IDisposable
     /// <summary>A backup came to its end.</summary>
     public void NoteBackup(TimeSpan elapsed, string outcome) =>
         _backupSeconds?.Record(elapsed.TotalSeconds, _database, new(OutcomeTag, outcome));
+
+    /// <summary>A run of a schedule came to its end.</summary>
+    public void NoteSchedule(ScheduledWork work, TimeSpan elapsed, string outcome) =>
+        _scheduleSeconds?.Record(
+            elapsed.TotalSeconds, _database, new("pitr.work", work.ToString().ToLowerInvariant()), new(OutcomeTag, outcome));
 
     /// <summary>A move came to its end.</summary>
     public void NoteMove(string datafile, TimeSpan elapsed, string outcome) =>

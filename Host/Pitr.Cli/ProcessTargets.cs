@@ -93,6 +93,7 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
         string http = request.Http ?? said.Http ?? HttpDefault;
         TlsFiles? tls = EngineServerSettings.TlsOf(said);
         EngineServer.RequireServable(tls, listen, http);
+        IReadOnlyList<ScheduleTimes> schedules = ScheduleTimes.Read(said.Options.Schedules, folder, said.Options.Clock);
         Logger log = ServeLog.Create(request.LogLevel, request.LogsJson);
         await using (log.ConfigureAwait(false))
         {
@@ -123,9 +124,25 @@ internal sealed class ProcessTargets(CliConsole console) : ITargets
                         CultureInfo.InvariantCulture, $"ready {folder} --host {server.Listen} --http {server.Http}\n");
                     await console.Output.WriteAsync(Encoding.UTF8.GetBytes(ready)).ConfigureAwait(false);
                     await console.Output.FlushAsync().ConfigureAwait(false);
-                    await UntilEndedAsync(target.Database, server, interruption, log).ConfigureAwait(false);
+                    await RunUntilEndedAsync(target.Database, schedules, server, interruption, log).ConfigureAwait(false);
                 }
             }
+        }
+    }
+
+    private static async Task RunUntilEndedAsync(
+        PitrDatabase database, IReadOnlyList<ScheduleTimes> schedules, EngineServer server, Interruption interruption,
+        Logger log)
+    {
+        ScheduleRunner? runner = ScheduleRunner.Start(database, schedules, log, ended: interruption.Orderly);
+        try
+        {
+            await UntilEndedAsync(database, server, interruption, log).ConfigureAwait(false);
+        }
+        finally
+        {
+            if (runner is not null)
+                await runner.DisposeAsync().ConfigureAwait(false);
         }
     }
 

@@ -31,6 +31,9 @@ internal sealed record BackupSet(IArchiveStore Store, string Prefix, BackupLabel
     public const string LabelName = "label.json";
     public const string ManifestName = "manifest.json";
     public const string PinName = "pin.json";
+
+    /// <summary>When the set was verified last; written when it is complete, for people.</summary>
+    public const string VerifiedName = "verified.json";
     public const string DatafileFolder = "datafiles/";
 
     private const int ChunkBytes = 1 << 20;

@@ -7,7 +7,8 @@ namespace Pitr.Recovery;
 /// OF EACH STORE
 ///   1. it is the archive of this database, and knows its timeline by the same history
 ///   2. every WAL object of its path is read: identity, lineage, range and SHA-256 are what was written
-///   3. from the first of them on nothing is missing, up to what this engine has shipped and read back
+///   3. from the first of them on nothing is missing, up to what this engine has shipped and read back; but for what an
+///      expire has removed between the WAL of a set that it kept and what the window needs (ExpiredNote)
 ///   4. what was given up by choice is told as the gap that it is
 /// Everything is read, however much that is: what was only listed is not known to be good.
 /// THREADS  one worker; the stores may be shipped to meanwhile. Parts that go because their whole has come are no gap.
@@ -61,7 +62,16 @@ internal static class ArchiveCheck
             Lsn from = FirstOf(catalog) ?? expected;
             expected = Lsn.Max(expected, from);
             ArchivedRange range = catalog.Along(path, from, expected, geometry.PayloadBytes);
-            foreach (ArchiveGap gap in range.Gaps)
+            Lsn begin = from;
+            var gaps = new List<ArchiveGap>();
+            foreach (ArchiveGap hole in range.Gaps)
+            {
+                ArchiveGap[] lost = [.. ExpiredNote.Without(hole, ExpiredNote.Of(store, hole.Timeline))];
+                gaps.AddRange(lost);
+                if (lost.Length == 0 && gaps.Count == 0)
+                    begin = hole.To; // what is there before is that of pinned sets
+            }
+            foreach (ArchiveGap gap in gaps)
             {
                 bool isNoted = progress.Dropped.Any(
                     known => known.Timeline == gap.Timeline && known.From <= gap.From && gap.To <= known.To);
@@ -70,7 +80,7 @@ internal static class ArchiveCheck
             foreach (TimelineEntry entry in path.Path)
                 Read(catalog, entry.Timeline);
             return new StoreCheck(
-                store.Name, from, range.Gaps.Count > 0 ? range.Gaps[0].From : expected, _segments, _parts, _bytes);
+                store.Name, begin, gaps.Count > 0 ? gaps[0].From : expected, _segments, _parts, _bytes);
         }
 
         /// <summary>Where WAL of the path begins in the store; null if there is none.</summary>

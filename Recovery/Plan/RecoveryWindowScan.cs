@@ -20,8 +20,11 @@ internal sealed class RecoveryWindowScan(
 
     private DateTimeOffset _next = DateTimeOffset.MinValue;
 
-    /// <summary>The window as of the last look: (from, to); null if there is no set that can be restored.</summary>
-    public (DateTimeOffset From, DateTimeOffset To)? Window { get; private set; }
+    /// <summary>
+    /// The window as of the last look, and when a set of it was verified last; null if there is no set that can be
+    /// restored.
+    /// </summary>
+    public (DateTimeOffset From, DateTimeOffset To, DateTimeOffset? VerifiedAt)? Window { get; private set; }
 
     /// <summary>Looks, if it is time to.</summary>
     public void LookIfDue()
@@ -41,17 +44,18 @@ internal sealed class RecoveryWindowScan(
         _next = clock.GetUtcNow() + (pause > LookEvery ? pause : LookEvery);
     }
 
-    private (DateTimeOffset From, DateTimeOffset To)? Find()
+    private (DateTimeOffset From, DateTimeOffset To, DateTimeOffset? VerifiedAt)? Find()
     {
         ArchiveCatalog catalog = ArchiveCatalog.Load(archive);
-        foreach (BackupSet set in Sets().OrderBy(set => set.Label.StopTime))
+        BackupSet[] sets = [.. Sets().OrderBy(set => set.Label.StopTime)];
+        foreach (BackupSet set in sets)
         {
             Lsn from = set.Label.IncludesWal ? set.Label.StopLsn : set.Label.StartLsn;
             ArchivedRange range = catalog.Along(path, from, Lsn.MaxValue, payloadBytes);
             if (range.Gaps.Count > 0 || range.End < set.Label.StopLsn)
                 continue;
             DateTimeOffset to = LastCommit(range) ?? set.Label.StopTime;
-            return (set.Label.StopTime, to > set.Label.StopTime ? to : set.Label.StopTime);
+            return (set.Label.StopTime, to > set.Label.StopTime ? to : set.Label.StopTime, sets.Max(SetVerification.Of));
         }
         return null;
     }

@@ -39,7 +39,11 @@ internal sealed record RetainedSet(
 /// <param name="To">The last one.</param>
 /// <param name="Objects">Segments, parts and indexes, in the order in which they go.</param>
 internal sealed record RemovedWal(
-    string Store, TimelineId Timeline, ulong From, ulong To, IReadOnlyList<string> Objects);
+    string Store, TimelineId Timeline, ulong From, ulong To, IReadOnlyList<string> Objects)
+{
+    /// <summary>What of the timeline is not there any more then, without what stays in between.</summary>
+    public IReadOnlyList<ArchiveGap> Stretches { get; init; } = [];
+}
 
 /// <summary>A set's registration in an archive.</summary>
 internal sealed record Registration(string Store, string BackupId);
@@ -73,10 +77,19 @@ internal sealed record RetentionPlan
     /// <summary>The registrations and intents that were there when it was made: another one voids it (H35).</summary>
     public required IReadOnlyList<Registration> Seen { get; init; }
 
+    /// <summary>Restores that ended long ago without saying so.</summary>
+    public IReadOnlyList<Registration> EndedRestores { get; init; } = [];
+
+    /// <summary>The restores that were there when it was made: another one voids it (H48).</summary>
+    public IReadOnlyList<Registration> SeenRestores { get; init; } = [];
+
+    /// <summary>The database; null if no set says it.</summary>
+    public SystemIdentifier? SystemId { get; init; }
+
     /// <summary>What the operator should know.</summary>
     public required IReadOnlyList<string> Findings { get; init; }
 
-    public bool RemovesNothing => Wal.Count == 0 && Registrations.Count == 0 && Sets.All(set => !set.IsRemoved);
+    public bool RemovesNothing => Wal.Count == 0 && Registrations.Count == 0 && EndedRestores.Count == 0 && Sets.All(set => !set.IsRemoved);
 
     /// <summary>For people: what <c>--plan</c> prints.</summary>
     public string ToText()
@@ -98,6 +111,8 @@ internal sealed record RetentionPlan
         }
         foreach (Registration gone in Registrations)
             Line(text, "forgets set", $"{gone.BackupId} in {gone.Store}");
+        foreach (Registration gone in EndedRestores)
+            Line(text, "forgets restore", $"{gone.BackupId} in {gone.Store}");
         if (RemovesNothing)
             Line(text, "removes", "nothing");
         foreach (string finding in Findings)

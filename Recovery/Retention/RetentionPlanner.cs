@@ -22,8 +22,9 @@ namespace Pitr.Recovery;
 ///  without any whole set                              all WAL of the branch
 /// </code>
 /// Also kept: pinned sets, with their own WAL from start to stop; the bases of what is kept; sets that are being made,
-/// with all WAL from where they hold it; the WAL from start to stop of sets in other stores that are registered in an
-/// archive, and all from where they hold it if such a store can't be read.
+/// with all WAL from where they hold it; the sets that restores read which are being carried out, with the WAL of their path
+/// from where they begin, for a day from when they said last that they go on (H48); the WAL from start to stop of sets in
+/// other stores that are registered in an archive, and all from where they hold it if such a store can't be read.
 ///
 /// INVARIANTS
 ///   R1  What is kept can be restored: each kept set with its bases and its WAL, each promised moment from a kept set.
@@ -45,6 +46,9 @@ internal sealed class RetentionPlanner
     private readonly List<BackupSet> _others = []; // registered, in other stores
     private readonly List<BackupIntent> _running = [];
     private readonly List<BackupIntent> _unreadable = [];
+    private readonly List<RestoreIntent> _restores = [];
+    private readonly List<Registration> _seenRestores = [];
+    private readonly List<Registration> _endedRestores = [];
     private readonly Dictionary<Lineage, TimelineHistory> _branches = [];
     private readonly Dictionary<string, string> _kept = []; // id → why
     private readonly HashSet<(TimelineId, ulong)> _needed = [];
@@ -81,6 +85,7 @@ internal sealed class RetentionPlanner
         KeepPromised();
         KeepPinned();
         KeepRunning();
+        KeepRestores();
         KeepBases();
         RetainedSet[] sets = [.. Judge()];
         HashSet<string> removed = [.. sets.Where(set => set.IsRemoved).Select(set => set.BackupId)];
@@ -98,6 +103,9 @@ internal sealed class RetentionPlanner
             ],
             Unpromised = _unpromised,
             Seen = _seen,
+            SeenRestores = _seenRestores,
+            EndedRestores = _endedRestores,
+            SystemId = _sets.Sets.Concat(_others).FirstOrDefault()?.Label.SystemId,
             Findings = _findings,
         };
     }
@@ -117,6 +125,20 @@ internal sealed class RetentionPlanner
                 _seen.Add(new Registration(store.Name, intent.BackupId));
                 LookAt(store, intent, looked);
             }
+            LookAtRestores(store);
+        }
+    }
+
+    private void LookAtRestores(IArchiveStore store)
+    {
+        foreach (RestoreIntent restore in RestoreHold.All(store))
+        {
+            var seen = new Registration(store.Name, restore.RecoveryId);
+            _seenRestores.Add(seen);
+            if (_request.Now - restore.BeganAt <= RunningMax)
+                _restores.Add(restore);
+            else
+                _endedRestores.Add(seen);
         }
     }
 
@@ -358,6 +380,18 @@ internal sealed class RetentionPlanner
         }
     }
 
+    /// <summary>What is being restored goes when that is over.</summary>
+    private void KeepRestores()
+    {
+        foreach (RestoreIntent restore in _restores)
+        {
+            if (restore.BackupId is { } set)
+                _kept.TryAdd(set, $"the restore {restore.RecoveryId} to {restore.Folder} reads it");
+            if (_branches.GetValueOrDefault(restore.Lineage) is { } path)
+                Need(path, restore.FromLsn, Lsn.MaxValue);
+        }
+    }
+
     /// <summary>An incremental set is nothing without what it builds on.</summary>
     private void KeepBases()
     {
@@ -426,6 +460,19 @@ internal sealed class RetentionPlanner
         }
     }
 
+    private static IEnumerable<ArchiveGap> Stretches(TimelineId timeline, ulong[] numbers, WalGeometry geometry)
+    {
+        int begin = 0;
+        for (int n = 1; n <= numbers.Length; n++)
+        {
+            if (n < numbers.Length && numbers[n] == numbers[n - 1] + 1)
+                continue;
+            yield return new ArchiveGap(
+                timeline, geometry.StartOf(numbers[begin]), geometry.StartOf(numbers[n - 1] + 1));
+            begin = n;
+        }
+    }
+
     private IEnumerable<RemovedWal> RemovableWal()
     {
         if (_geometry is null)
@@ -448,7 +495,10 @@ internal sealed class RetentionPlanner
                     objects.AddRange(catalog.Parts(timeline, number).Select(part => part.Name));
                     objects.Add(ObjectName.KeyIndex(timeline, number));
                 }
-                yield return new RemovedWal(store.Name, timeline, gone[0], gone[^1], objects);
+                yield return new RemovedWal(store.Name, timeline, gone[0], gone[^1], objects)
+                {
+                    Stretches = [.. Stretches(timeline, gone, _geometry.Value)],
+                };
             }
         }
     }

@@ -6,11 +6,12 @@ namespace Pitr.Recovery;
 /// <remarks>
 /// ORDER  each deletion durable before the next (S4 of IArchiveStore)
 /// <code>
-///   1. no backup was begun or ended, nothing pinned, since the plan was made      else refused, nothing removed
+///   1. no backup was begun or ended, nothing pinned, no restore begun since the plan was made
+///                                                                                 else refused, nothing removed
 ///   2. of each set that goes: its manifest, incremental ones before their bases: there is no such set any more
 ///   3. of each set that goes: its objects, and last its intent
-///   4. registrations of sets that are no more
-///   5. WAL, of each timeline the oldest first
+///   4. registrations of sets that are no more, restores that ended long ago
+///   5. WAL, of each timeline: once more, that no restore was begun; the note of what goes (ExpiredNote); the oldest first
 /// </code>
 /// A crash between any two leaves what a second expire finds and removes: a set without manifest is unfinished, WAL that
 /// is left is older than what is needed, or lies behind a gap that is told. Of an unfinished set the intent goes first,
@@ -52,9 +53,17 @@ internal static class RetentionRun
             cancellation.ThrowIfCancellationRequested();
             StoreOf(request, old.Store).Delete(BackupSet.PrefixOf(old.BackupId) + BackupSet.IntentName);
         }
+        foreach (Registration old in plan.EndedRestores)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            StoreOf(request, old.Store).Delete(ObjectName.Restore(old.BackupId));
+        }
         foreach (RemovedWal wal in plan.Wal)
         {
             IArchiveStore archive = StoreOf(request, wal.Store);
+            RequireNoRestore(plan, archive);
+            foreach (ArchiveGap stretch in wal.Stretches)
+                ExpiredNote.Write(archive, plan.SystemId!.Value, stretch, request.Now);
             foreach (string name in wal.Objects)
             {
                 cancellation.ThrowIfCancellationRequested();
@@ -85,6 +94,16 @@ internal static class RetentionRun
                 if (!seen.Contains(new Registration(store.Name, intent.BackupId)))
                     throw RecoveryErrors.RetentionOutdated($"backup {intent.BackupId} was begun since");
             }
+            RequireNoRestore(plan, store);
+        }
+    }
+
+    private static void RequireNoRestore(RetentionPlan plan, IArchiveStore store)
+    {
+        foreach (RestoreIntent restore in RestoreHold.All(store))
+        {
+            if (!plan.SeenRestores.Contains(new Registration(store.Name, restore.RecoveryId)))
+                throw RecoveryErrors.RetentionOutdated($"restore {restore.RecoveryId} was begun since");
         }
     }
 

@@ -21,6 +21,9 @@ internal sealed record FileEntry(bool IsFolder, bool IsSymlink, long LengthBytes
 {
     /// <summary>Who may read, write and run it, as chmod counts (links followed).</summary>
     public int Permissions { get; init; } = 0x180; // 0600
+
+    /// <summary>The number of the file system that it lies on (links followed).</summary>
+    public ulong Device { get; init; }
 }
 
 /// <summary>

@@ -59,7 +59,7 @@ internal static unsafe partial class PosixCalls
     private static int FolderOnly => IsApple ? 0x100000 : IsArm ? 0x4000 : 0x10000;
 
     /// <summary>What the name stands for, as far as Pitr asks.</summary>
-    internal readonly record struct NameStatus(uint Mode, ulong Inode, long LengthBytes, uint Links)
+    internal readonly record struct NameStatus(uint Mode, ulong Inode, long LengthBytes, uint Links, ulong Device)
     {
         public bool IsFolder => (Mode & 0xF000) == 0x4000;
         public bool IsSymlink => (Mode & 0xF000) == 0xA000;
@@ -160,7 +160,7 @@ internal static unsafe partial class PosixCalls
         status = default;
         if (IsApple)
         {
-            byte* raw = stackalloc byte[256]; // struct stat with 64-bit inodes: mode at 4, ino at 8, size at 96
+            byte* raw = stackalloc byte[256]; // struct stat with 64-bit inodes: dev at 0, mode 4, ino 8, size 96
             int appleResult = (followLink, IsArm) switch
             {
                 (true, true) => AppleStat(path, raw),
@@ -169,18 +169,24 @@ internal static unsafe partial class PosixCalls
                 _ => AppleLstatOnX64(path, raw),
             };
             if (appleResult == 0)
-                status = new NameStatus(*(ushort*)(raw + 4), *(ulong*)(raw + 8), *(long*)(raw + 96), *(ushort*)(raw + 6));
+            {
+                status = new NameStatus(
+                    *(ushort*)(raw + 4), *(ulong*)(raw + 8), *(long*)(raw + 96), *(ushort*)(raw + 6), *(uint*)raw);
+            }
+
             return appleResult;
         }
         const int atCurrentFolder = -100;
         const int doNotFollow = 0x100;
         const uint asked = 0x1 | 0x2 | 0x4 | 0x100 | 0x200; // STATX_TYPE | MODE | NLINK | INO | SIZE
-        byte* extended = stackalloc byte[256]; // struct statx: nlink u32 at 16, mode u16 28, ino u64 32, size u64 40
+        // struct statx: nlink u32 at 16, mode u16 28, ino u64 32, size u64 40, dev major u32 136, dev minor u32 140
+        byte* extended = stackalloc byte[256];
         int result = ExtendedStatus(atCurrentFolder, path, followLink ? 0 : doNotFollow, asked, extended);
         if (result == 0)
         {
             status = new NameStatus(
-                *(ushort*)(extended + 28), *(ulong*)(extended + 32), *(long*)(extended + 40), *(uint*)(extended + 16));
+                *(ushort*)(extended + 28), *(ulong*)(extended + 32), *(long*)(extended + 40), *(uint*)(extended + 16),
+                *(ulong*)(extended + 136));
         }
 
         return result;

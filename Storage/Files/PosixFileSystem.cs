@@ -36,6 +36,7 @@ internal sealed class PosixFileSystem : IFileSystem
         status.IsFolder, isSymlink, status.IsFolder ? 0 : status.LengthBytes, status.Inode, status.Links)
     {
         Permissions = (int)(status.Mode & 0x1FF),
+        Device = status.Device,
     };
 
     /// <summary>

@@ -157,7 +157,7 @@ internal sealed class PowerLoss(long seed)
     private SimulatedVolume VolumeOf(SimulatedNode node)
     {
         if (!_volumes.TryGetValue(node.Volume, out SimulatedVolume? copy))
-            _volumes.Add(node.Volume, copy = new SimulatedVolume { CapacityBytes = node.Volume.CapacityBytes });
+            _volumes.Add(node.Volume, copy = node.Volume.Empty());
         return copy;
     }
 }
@@ -220,7 +220,7 @@ internal sealed class ProcessDeath
     private SimulatedVolume VolumeOf(SimulatedNode node)
     {
         if (!_volumes.TryGetValue(node.Volume, out SimulatedVolume? copy))
-            _volumes.Add(node.Volume, copy = new SimulatedVolume { CapacityBytes = node.Volume.CapacityBytes });
+            _volumes.Add(node.Volume, copy = node.Volume.Empty());
         return copy;
     }
 }

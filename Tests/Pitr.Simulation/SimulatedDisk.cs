@@ -244,7 +244,7 @@ internal sealed class SimulatedDisk : IFileSystem
         {
             CreateFolders(ParentOf(path));
             SimulatedFolder parent = FolderAt(FileOp.CreateFolder, ParentOf(path));
-            var volume = new SimulatedVolume { CapacityBytes = capacityBytes };
+            var volume = new SimulatedVolume { CapacityBytes = capacityBytes, Device = _lastInode };
             parent.Change(new NameChange(NameOf(path), new SimulatedFolder(++_lastInode, volume), null));
             parent.Sync();
             return volume;
@@ -420,7 +420,10 @@ internal sealed class SimulatedDisk : IFileSystem
             SimulatedNode? node = named is SimulatedSymlink ? Find(path, followLast: true, out _) : named;
             return new FileEntry(node is SimulatedFolder, named is SimulatedSymlink,
                 (node as SimulatedFile)?.Cached.LengthBytes ?? 0, node?.Inode ?? 0,
-                (uint)((node as SimulatedFile)?.Links ?? 1));
+                (uint)((node as SimulatedFile)?.Links ?? 1))
+            {
+                Device = node?.Volume.Device ?? 0,
+            };
         }
     }
 

@@ -9,6 +9,12 @@ internal sealed class SimulatedVolume
     public long CapacityBytes { get; set; } = long.MaxValue;
 
     public long UsedBytes { get; set; }
+
+    /// <summary>Tells it from others of the disk.</summary>
+    public ulong Device { get; init; }
+
+    /// <summary>The same one of a copy of the disk.</summary>
+    public SimulatedVolume Empty() => new() { CapacityBytes = CapacityBytes, Device = Device };
 }
 
 /// <summary>An inode: what a name stands for.</summary>

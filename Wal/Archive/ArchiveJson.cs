@@ -16,6 +16,7 @@ namespace Pitr.Wal;
 [JsonSerializable(typeof(OwnerJson))]
 [JsonSerializable(typeof(IdentityJson))]
 [JsonSerializable(typeof(GapJson))]
+[JsonSerializable(typeof(ExpiredJson))]
 internal sealed partial class ArchiveJson : JsonSerializerContext
 {
     private const string TimeFormat = "yyyy-MM-ddTHH:mm:ss.fffffff'Z'";
@@ -100,6 +101,16 @@ internal sealed record GapJson
     public required string System { get; init; }
     public required uint Timeline { get; init; }
     public required string Lineage { get; init; }
+    public required string From { get; init; }
+    public required string To { get; init; }
+    public required string Time { get; init; }
+}
+
+internal sealed record ExpiredJson
+{
+    public required int Format { get; init; }
+    public required string System { get; init; }
+    public required uint Timeline { get; init; }
     public required string From { get; init; }
     public required string To { get; init; }
     public required string Time { get; init; }

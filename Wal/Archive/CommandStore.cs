@@ -199,12 +199,26 @@ internal sealed class CommandStore : IArchiveStore
     {
         try
         {
-            if (_files.Stat(path) is not null)
-                _files.Delete(path);
+            Delete(path, _files.Stat(path));
         }
         catch (StorageFailedException)
         {
             // Best effort: it lies in the temporary folder.
+        }
+    }
+
+    /// <summary>Whatever a command has made under the name that it was given.</summary>
+    private void Delete(string path, FileEntry? there)
+    {
+        if (there is { IsFolder: true, IsSymlink: false })
+        {
+            foreach (string name in _files.List(path))
+                Delete($"{path}/{name}", _files.Stat($"{path}/{name}"));
+            _files.DeleteFolder(path);
+        }
+        else if (there is not null)
+        {
+            _files.Delete(path);
         }
     }
 

@@ -18,6 +18,9 @@ namespace Pitr.Wal;
 ///   owner/TTTTTTTT-QQQQQQQQQQQQQQQQ.json  the Q-th engine start that took the timeline; the highest Q owns it
 ///   gap/TTTTTTTT-SSSSSSSSSSSSSSSS-EEEEEEEEEEEEEEEE.json
 ///                                         WAL of a timeline, [S, E), that the store will never have
+///   expired/TTTTTTTT-SSSSSSSSSSSSSSSS-EEEEEEEEEEEEEEEE.json
+///                                         WAL of a timeline, [S, E), that an expire has removed
+///   restores/ID.json                      a restore that is being carried out (Recovery)
 ///   backups/…                             backup sets (Recovery)
 /// </code>
 /// Upper-case hexadecimal, so that ordinal order is the order of timelines, numbers and LSNs.
@@ -29,6 +32,8 @@ internal static class ObjectName
     public const string HistoryPrefix = "history/";
     public const string OwnerPrefix = "owner/";
     public const string GapPrefix = "gap/";
+    public const string ExpiredPrefix = "expired/";
+    public const string RestorePrefix = "restores/";
     private const string ContainerSuffix = ".zst";
     private const string PartInfix = ".part-";
 
@@ -84,18 +89,33 @@ internal static class ObjectName
         string.Create(CultureInfo.InvariantCulture, $"{OwnerPrefix}{timeline.Value:X8}-{take:X16}.json");
 
     /// <summary>The name of the note of a gap.</summary>
-    public static string Gap(TimelineId timeline, Lsn from, Lsn to) => string.Create(
-        CultureInfo.InvariantCulture, $"{GapPrefix}{timeline.Value:X8}-{from.Value:X16}-{to.Value:X16}.json");
+    public static string Gap(TimelineId timeline, Lsn from, Lsn to) => Stretch(GapPrefix, timeline, from, to);
 
     /// <summary>Reads the name of the note of a gap.</summary>
-    public static bool TryParseGap(string name, out TimelineId timeline, out Lsn from, out Lsn to)
+    public static bool TryParseGap(string name, out TimelineId timeline, out Lsn from, out Lsn to) =>
+        TryParseStretch(GapPrefix, name, out timeline, out from, out to);
+
+    /// <summary>The name of the note of what has expired.</summary>
+    public static string Expired(TimelineId timeline, Lsn from, Lsn to) => Stretch(ExpiredPrefix, timeline, from, to);
+
+    /// <summary>Reads the name of the note of what has expired.</summary>
+    public static bool TryParseExpired(string name, out TimelineId timeline, out Lsn from, out Lsn to) =>
+        TryParseStretch(ExpiredPrefix, name, out timeline, out from, out to);
+
+    /// <summary>The name of a restore that is being carried out.</summary>
+    public static string Restore(string recoveryId) => $"{RestorePrefix}{recoveryId}.json";
+
+    private static string Stretch(string prefix, TimelineId timeline, Lsn from, Lsn to) => string.Create(
+        CultureInfo.InvariantCulture, $"{prefix}{timeline.Value:X8}-{from.Value:X16}-{to.Value:X16}.json");
+
+    private static bool TryParseStretch(string prefix, string name, out TimelineId timeline, out Lsn from, out Lsn to)
     {
         (timeline, from, to) = (default, default, default);
-        if (name.Length != GapPrefix.Length + 47 || !name.StartsWith(GapPrefix, StringComparison.Ordinal)
-            || !name.EndsWith(".json", StringComparison.Ordinal) || name[GapPrefix.Length + 8] != '-'
-            || name[GapPrefix.Length + 25] != '-' || !TryHex(name.AsSpan(GapPrefix.Length, 8), out ulong value)
-            || !TryHex(name.AsSpan(GapPrefix.Length + 9, 16), out ulong begin)
-            || !TryHex(name.AsSpan(GapPrefix.Length + 26, 16), out ulong end) || end <= begin)
+        if (name.Length != prefix.Length + 47 || !name.StartsWith(prefix, StringComparison.Ordinal)
+            || !name.EndsWith(".json", StringComparison.Ordinal) || name[prefix.Length + 8] != '-'
+            || name[prefix.Length + 25] != '-' || !TryHex(name.AsSpan(prefix.Length, 8), out ulong value)
+            || !TryHex(name.AsSpan(prefix.Length + 9, 16), out ulong begin)
+            || !TryHex(name.AsSpan(prefix.Length + 26, 16), out ulong end) || end <= begin)
             return false;
         (timeline, from, to) = (new TimelineId((uint)value), new Lsn(begin), new Lsn(end));
         return true;

@@ -50,8 +50,8 @@ internal sealed class SegmentShipment(ulong number, long began)
     /// <summary>As it is archived.</summary>
     public ArchivedSegment? Whole { get; set; }
 
-    /// <summary>Written, and without a name.</summary>
-    public IStagedObject? Staged { get; set; }
+    /// <summary>Something had its name already, and was found equal.</summary>
+    public bool IsTaken { get; set; }
 }
 
 /// <summary>A piece of work of a <see cref="StoreShipper"/> that has begun.</summary>

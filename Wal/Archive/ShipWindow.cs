@@ -93,21 +93,16 @@ internal sealed class ShipWindow
     }
 
     /// <summary>
-    /// O5: the failure of the first segment, once no worker is at one behind it; and what was begun of all that are given
-    /// up.
+    /// O5: the failure of the first segment, once no worker is at one behind it: then all of them are given up.
     /// </summary>
-    public Exception? TakeFailure(List<IDisposable> leftOver)
+    public Exception? TakeFailure()
     {
         if (_shipments.Count == 0 || _busy > 0 || _shipments[0].Failure is not { } failure)
             return null;
-        GiveUp(leftOver);
+        GiveUp();
         return failure;
     }
 
     /// <summary>No segment is on its way any more; nothing may be under way.</summary>
-    public void GiveUp(List<IDisposable> leftOver)
-    {
-        leftOver.AddRange(_shipments.Select(static one => one.Staged).OfType<IDisposable>());
-        _shipments.Clear();
-    }
+    public void GiveUp() => _shipments.Clear();
 }

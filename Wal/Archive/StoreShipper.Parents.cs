@@ -31,6 +31,11 @@ internal sealed partial class StoreShipper
     {
         (TimelineEntry entry, Lsn from, Lsn to) = ParentStretch(name)!.Value;
         var identity = new WalIdentity(_folder.Identity.System, entry.Timeline, entry.Lineage);
+        if (HasExpired(new ArchiveGap(entry.Timeline, from, to)))
+        {
+            _parentsDone = _parentsDone.Add(name); // the store had it, and nobody brings it back
+            return;
+        }
         _owner?.RequireStillMine();
         if (IsOwnedElsewhere(entry.Timeline))
         {
@@ -63,6 +68,9 @@ internal sealed partial class StoreShipper
     private bool IsOwnedElsewhere(TimelineId timeline) =>
         _store.Abilities.HasFlag(StoreAbilities.Claims)
         && TimelineOwner.Read(_store, timeline) is { Released: null } owner && !owner.Start.IsSamePlaceAs(_start);
+
+    private bool HasExpired(ArchiveGap stretch) => _store.Abilities.HasFlag(StoreAbilities.Lists)
+        && !ExpiredNote.Without(stretch, ExpiredNote.Of(_store, stretch.Timeline)).Any();
 
     private bool IsInStore(ArchivedSegment local)
     {

@@ -5,7 +5,7 @@ namespace Pitr.Wal;
 /// <summary>Finished segments on their way: the stages of each, several side by side (H47).</summary>
 internal sealed partial class StoreShipper
 {
-    private ShipWork? TryBegin(Lsn durable, bool withTail, bool mayAdd, int width)
+    private ShipWork? BeginNext(Lsn durable, bool withTail, bool mayAdd, int width)
     {
         if (_isAlone)
             return null;
@@ -48,16 +48,14 @@ internal sealed partial class StoreShipper
                 shipment.Whole = ArchivedSegment.Whole(
                     IdentityOf(_folder.Identity, shipment.Number), _folder.Geometry.StartOf(shipment.Number),
                     SegmentHeader.Bytes, shipment.File, shipment.After);
-                shipment.Staged = ArchivePush.Write(_store, shipment.Whole);
+                _staged.Add(shipment.Number, ArchivePush.Write(_store, shipment.Whole));
                 break;
             case ShipStage.Publish:
-                _owner?.RequireStillMine();
-                shipment.Staged!.TryPublish();
-                shipment.Staged.Dispose();
-                shipment.Staged = null;
+                Publish(shipment);
                 break;
             case ShipStage.Check:
-                ArchivePush.Check(_store, shipment.Whole!);
+                if (!shipment.IsTaken)
+                    ArchivePush.Check(_store, shipment.Whole!);
                 if (!IsUnclaimed)
                     shipment.Index.PutInto(_store, shipment.Whole!.Identity);
                 if (TakesParts)
@@ -82,6 +80,16 @@ internal sealed partial class StoreShipper
         shipment.IsThere = _cameFromStore(new SegmentName(_folder.Identity.Timeline, number));
     }
 
+    private void Publish(SegmentShipment shipment)
+    {
+        _owner?.RequireStillMine();
+        using IStagedObject written = _staged.Take(shipment.Number)
+            ?? throw ArchiveErrors.StoreFailed(_store.Name, shipment.Whole!.Name, "the engine has ended");
+        shipment.IsTaken = !written.TryPublish();
+        if (shipment.IsTaken)
+            ArchivePush.Check(_store, shipment.Whole!); // nothing goes behind what is somebody else's
+    }
+
     private ShipStep EndStage(ShipWork work, SegmentShipment shipment, Exception? failure)
     {
         _window.End(shipment, failure);
@@ -95,7 +103,7 @@ internal sealed partial class StoreShipper
         if (shipped.Count > 0)
             Retry.Succeeded();
         ShipStep step = shipped.Count > 0 ? ShipStep.Segment : ShipStep.UnderWay;
-        if (_window.TakeFailure(_leftOver) is { } failed)
+        if (_window.TakeFailure() is { } failed)
         {
             if (failed is PitrException typed and not BugException)
                 Retry.Failed(typed);
@@ -105,13 +113,5 @@ internal sealed partial class StoreShipper
         if (step != ShipStep.UnderWay)
             Publish(work.Durable, _clock.GetUtcNow());
         return step;
-    }
-
-    /// <summary>What was written and is given up: without a name, so nobody else's.</summary>
-    private void LetGoOfLeftOvers()
-    {
-        foreach (IDisposable left in _leftOver)
-            left.Dispose();
-        _leftOver.Clear();
     }
 }

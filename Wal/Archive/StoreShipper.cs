@@ -65,7 +65,7 @@ internal sealed partial class StoreShipper
     private readonly Func<SegmentName, bool> _cameFromStore;
     private readonly SegmentProof _proof;
     private readonly ShipWindow _window = new();
-    private readonly List<IDisposable> _leftOver = [];
+    private readonly StagedSegments _staged = new();
     private bool _isAlone; // a step that needs the store alone is under way
     private bool _isStreaming; // nothing but finished segments is to be shipped
     private readonly HashSet<SegmentName> _parentsWaiting = [];
@@ -146,7 +146,7 @@ internal sealed partial class StoreShipper
     /// <param name="withTail">False to ship finished segments only.</param>
     /// <param name="mayAdd">False so that what needs the store alone comes next.</param>
     public ShipWork? TryBegin(Lsn durable, bool withTail = true, bool mayAdd = true) =>
-        TryBegin(durable, withTail, mayAdd, Width);
+        BeginNext(durable, withTail, mayAdd, Width);
 
     /// <summary>On a worker: carries it out.</summary>
     public void Do(ShipWork work)
@@ -183,7 +183,7 @@ internal sealed partial class StoreShipper
     /// <param name="withTail">False to ship finished segments only.</param>
     public ShipStep Ship(Lsn durable, bool withTail = true)
     {
-        while (TryBegin(durable, withTail, mayAdd: true, width: 1) is { } work)
+        while (BeginNext(durable, withTail, mayAdd: true, width: 1) is { } work)
         {
             try
             {
@@ -232,11 +232,17 @@ internal sealed partial class StoreShipper
     /// </summary>
     public void Release()
     {
-        _window.GiveUp(_leftOver);
-        LetGoOfLeftOvers();
+        _window.GiveUp();
+        _staged.Remove();
         _owner?.Release(_clock.GetUtcNow());
         (_owner, _isPrepared) = (null, false);
     }
+
+    /// <summary>
+    /// The engine ends, however it does: what is left is the caller's to dispose of, so that nothing stays open. Any
+    /// thread, also while a worker is at something.
+    /// </summary>
+    public IReadOnlyList<IStagedObject> LetGo() => _staged.Close();
 
     private ShipStep ShipAlone(Lsn durable, bool withTail)
     {
@@ -251,7 +257,7 @@ internal sealed partial class StoreShipper
     {
         try
         {
-            LetGoOfLeftOvers();
+            _staged.Remove();
             ShipStep step = ShipNext(durable, withTail, now);
             if (step != ShipStep.UnderWay)
                 Retry.Succeeded();

@@ -97,13 +97,57 @@ internal static class EngineWire
         RedoLsn = status.RedoLsn.Value,
         Archive = { status.Archive.Select(ToWire) },
         RecoveryWindow = status.RecoveryWindow is { } window ? ToWire(window) : null,
+        Disks =
+        {
+            status.Disks.Select(static disk => new W.DiskStatus
+            {
+                Path = disk.Path,
+                FreeBytes = disk.FreeBytes,
+                ReserveBytes = disk.ReserveBytes,
+                RefusesCommits = disk.RefusesCommits,
+            }),
+        },
+        Schedules = { status.Schedules.Select(ToWire) },
     };
 
     private static EngineStatus FromWire(W.EngineStatus status) => new(
         new SystemIdentifier(status.SystemId), status.State, new TimelineId(status.Timeline),
         new Lsn(status.CurrentLsn), new Lsn(status.FlushedLsn), new Lsn(status.RedoLsn),
         [], [.. status.Archive.Select(FromWire)],
-        status.RecoveryWindow is { } window ? FromWire(window) : null);
+        status.RecoveryWindow is { } window ? FromWire(window) : null)
+    {
+        Disks = [.. status.Disks.Select(static disk => new DiskStatus(
+            disk.Path, disk.FreeBytes, disk.ReserveBytes, disk.RefusesCommits))],
+        Schedules = [.. status.Schedules.Select(FromWire)],
+    };
+
+    private static W.ScheduleStatus ToWire(ScheduleStatus schedule)
+    {
+        var wire = new W.ScheduleStatus
+        {
+            Run = schedule.Run.ToString(),
+            Cron = schedule.Cron,
+            Store = schedule.Store,
+            IsRunning = schedule.IsRunning,
+        };
+        if (schedule.NextAt is { } next)
+            wire.NextAt = WireForms.Of(next);
+        if (schedule.LastBeganAt is { } began)
+            wire.LastBeganAt = WireForms.Of(began);
+        if (schedule.LastSeconds is { } seconds)
+            wire.LastSeconds = seconds;
+        if (schedule.LastError is { } error)
+            wire.LastError = error;
+        return wire;
+    }
+
+    private static ScheduleStatus FromWire(W.ScheduleStatus schedule) => new(
+        Enum.TryParse(schedule.Run, out ScheduledWork run) && Enum.IsDefined(run)
+            ? run : throw new ArgumentException($"'{schedule.Run}' is no scheduled work."),
+        schedule.Cron, schedule.Store, schedule.HasNextAt ? WireForms.ToTime(schedule.NextAt) : null,
+        schedule.HasLastBeganAt ? WireForms.ToTime(schedule.LastBeganAt) : null,
+        schedule.HasLastSeconds ? schedule.LastSeconds : null, schedule.HasLastError ? schedule.LastError : null,
+        schedule.IsRunning);
 
     private static W.ArchiveStatus ToWire(ArchiveStatus archive)
     {

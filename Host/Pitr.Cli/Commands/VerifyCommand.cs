@@ -24,10 +24,16 @@ internal static class VerifyCommand
                 Wal.IArchiveStore[] archives = parsed.GetValue(archive) is { } other
                     ? [OfflineStores.Open(cli.Console.FullStore(other), settings), sets]
                     : [sets];
+                DateTimeOffset began = settings.Clock.GetUtcNow();
                 IReadOnlyList<VerifyReport> reports = await Task.Run(
-                    () => BackupVerifier.Verify(
-                        sets, archives, parsed.GetValue(backup), EngineFactory.DrawOf(new PitrOptions()),
-                        cancellationToken),
+                    () =>
+                    {
+                        IReadOnlyList<VerifyReport> found = BackupVerifier.Verify(
+                            sets, archives, parsed.GetValue(backup), EngineFactory.DrawOf(new PitrOptions()),
+                            cancellationToken);
+                        SetVerification.Note(sets, found, began);
+                        return found;
+                    },
                     cancellationToken).ConfigureAwait(false);
                 return reports.Count > 0 ? AnswerOf(reports) : throw RecoveryErrors.NoBackup(sets.Name);
             });

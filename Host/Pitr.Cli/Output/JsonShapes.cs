@@ -42,6 +42,35 @@ internal static class JsonShapes
         {
             json.WriteNull("recoveryWindow");
         }
+        json.WriteStartArray("disks");
+        foreach (DiskStatus disk in status.Disks)
+        {
+            json.WriteStartObject();
+            json.WriteString("path", disk.Path);
+            json.WriteNumber("freeBytes", disk.FreeBytes);
+            json.WriteNumber("reserveBytes", disk.ReserveBytes);
+            json.WriteBoolean("refusesCommits", disk.RefusesCommits);
+            json.WriteEndObject();
+        }
+        json.WriteEndArray();
+        json.WriteStartArray("schedules");
+        foreach (ScheduleStatus schedule in status.Schedules)
+        {
+            json.WriteStartObject();
+            json.WriteString("run", TextShapes.WorkOf(schedule));
+            json.WriteString("cron", schedule.Cron);
+            json.WriteString("store", schedule.Store);
+            json.WriteBoolean("running", schedule.IsRunning);
+            json.WriteString("nextAt", schedule.NextAt is { } next ? TextForms.Time(next) : null);
+            json.WriteString("lastBeganAt", schedule.LastBeganAt is { } last ? TextForms.Time(last) : null);
+            if (schedule.LastSeconds is { } seconds)
+                json.WriteNumber("lastSeconds", seconds);
+            else
+                json.WriteNull("lastSeconds");
+            json.WriteString("lastError", schedule.LastError);
+            json.WriteEndObject();
+        }
+        json.WriteEndArray();
         json.WriteEndObject();
     }
 

@@ -34,9 +34,13 @@ internal static class StatusScreen
         var parts = new List<IRenderable> { Head(status, walRates), Datafiles(status, isWide) };
         if (status.Datafiles.Any(file => file.Fences.Count > 0))
             parts.Add(Fences(status, now, isWide));
+        foreach (DiskStatus disk in status.Disks.Where(static disk => disk.RefusesCommits))
+            parts.Add(new Text($"○ commits are refused: {TextShapes.Full(disk)}\n", Bad));
         parts.Add(status.Archive.Count > 0 ? Archive(status, isWide) : NoArchive());
         if (status.RecoveryWindow is { } window)
             parts.Add(Window(window, now));
+        if (status.Schedules.Count > 0)
+            parts.Add(Schedules(status));
         return new Rows(parts);
     }
 
@@ -140,7 +144,28 @@ internal static class StatusScreen
         .Append("┤", Dim)
         .Append($" {Length(window.To - window.From)}", Strong)
         .Append($"  from {window.From.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z to ", Dim)
-        .Append($"{Length(now > window.To ? now - window.To : TimeSpan.Zero)} ago\n", Dim);
+        .Append($"{Length(now > window.To ? now - window.To : TimeSpan.Zero)} ago", Dim)
+        .Append(window.VerifiedAt is { } verified && now > verified ? $", verified {Length(now - verified)} ago\n" : "\n", Dim);
+
+    private static Spectre.Console.Table Schedules(EngineStatus status)
+    {
+        Spectre.Console.Table table = TableOf("schedule", "", "next", "what is wrong");
+        foreach (ScheduleStatus schedule in status.Schedules)
+        {
+            (string mark, Style style) = schedule switch
+            {
+                { IsRunning: true } => ("◐", Busy),
+                { LastError: not null } => ("○", Bad),
+                _ => ("●", Good),
+            };
+            table.AddRow(
+                new Text($"{TextShapes.WorkOf(schedule)} {schedule.Store}", Strong),
+                new Text($"{mark} {schedule.Cron}", style), new Text(TextShapes.Next(schedule), Dim),
+                new Text(schedule.LastError ?? "", Bad));
+        }
+
+        return table;
+    }
 
     // ---- marks and bars ------------------------------------------------------------------------------
 

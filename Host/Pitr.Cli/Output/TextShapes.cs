@@ -75,10 +75,41 @@ internal static class TextShapes
                     fence.FenceId.ToString(), file.Name, fence.Holder, TextForms.Time(fence.Until), fence.Reason,
                 }))));
         }
+        foreach (DiskStatus disk in status.Disks.Where(disk => disk.RefusesCommits))
+            console.WriteWhole($"commits are refused: {Full(disk)}");
         Archive(console, status.Archive);
         if (status.RecoveryWindow is { } window)
-            console.WriteWhole($"recovery window from {TextForms.Time(window.From)} to {TextForms.Time(window.To)}");
+            console.WriteWhole($"recovery window from {TextForms.Time(window.From)} to {TextForms.Time(window.To)}{Verified(window)}");
+        if (status.Schedules.Count > 0)
+        {
+            console.Write(Rows(
+                ["schedule", "when", "next", "last run", "last error"],
+                status.Schedules.Select(schedule => new[]
+                {
+                    $"{WorkOf(schedule)} {schedule.Store}", schedule.Cron, Next(schedule),
+                    schedule.LastBeganAt is { } last ? TextForms.Time(last) : "none yet", schedule.LastError ?? "none",
+                })));
+        }
     }
+
+    /// <summary>The word for scheduled work.</summary>
+    public static string WorkOf(ScheduleStatus schedule) => schedule.Run switch
+    {
+        ScheduledWork.Backup => "backup",
+        ScheduledWork.Verify => "verify",
+        _ => "expire",
+    };
+
+    /// <summary>When a schedule is due.</summary>
+    public static string Next(ScheduleStatus schedule) => schedule.IsRunning ? "runs now"
+        : schedule.NextAt is { } next ? TextForms.Time(next) : "never";
+
+    private static string Verified(RecoveryWindow window) =>
+        window.VerifiedAt is { } verified ? $", a set of it verified {TextForms.Time(verified)}" : "";
+
+    /// <summary>Of a disk that is nearly full.</summary>
+    public static string Full(DiskStatus disk) =>
+        $"{Bytes(disk.FreeBytes)} are free on the disk of {disk.Path}, {Bytes(disk.ReserveBytes)} are kept";
 
     /// <summary>How far each store is.</summary>
     public static void Archive(IAnsiConsole console, IReadOnlyList<ArchiveStatus> stores)

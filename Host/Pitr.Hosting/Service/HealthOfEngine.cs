@@ -22,7 +22,8 @@ internal enum HealthQuestion
 /// <code>
 ///              unhealthy: somebody must act                          degraded: it works on
 ///   engine     not open yet, closing, ended, commits are refused     open for reading only
-///   archive    a store is past its bound, WAL was given up           a try failed, or the lag is older than allowed
+///   archive    a store is past its bound, WAL was given up           a try failed, or the lag is older than allowed, or
+///                                                                    a scheduled run failed last
 ///   datafiles  one is offline or needs recovery                      one is being recovered
 /// </code>
 /// An archive that is down stops no commit, so it alone does not make a service unhealthy before its bound.
@@ -52,7 +53,8 @@ internal sealed class HealthOfEngine(Func<PitrDatabase?> database, Func<bool> is
         try
         {
             EngineStatus status = await open.GetStatusAsync(cancellationToken).ConfigureAwait(false);
-            return question == HealthQuestion.Archive ? OfArchive(status.Archive, lagDegraded) : OfDatafiles(status.Datafiles);
+            return question == HealthQuestion.Archive
+                ? OfSchedules(OfArchive(status.Archive, lagDegraded), status.Schedules) : OfDatafiles(status.Datafiles);
         }
         catch (PitrException failure)
         {
@@ -121,6 +123,14 @@ internal sealed class HealthOfEngine(Func<PitrDatabase?> database, Func<bool> is
 
         return HealthCheckResult.Healthy("Every store is up to date.", data);
     }
+
+    /// <summary>What is done at times of its own, where the stores are well.</summary>
+    public static HealthCheckResult OfSchedules(HealthCheckResult archive, IReadOnlyList<ScheduleStatus> schedules) =>
+        archive.Status == HealthStatus.Healthy
+            && schedules.FirstOrDefault(static one => one.LastError is not null) is { } failed
+            ? HealthCheckResult.Degraded(
+                $"The last scheduled {failed.Run} to {failed.Store} failed: {failed.LastError}", data: archive.Data)
+            : archive;
 
     /// <summary>Which files can't be used.</summary>
     public static HealthCheckResult OfDatafiles(IReadOnlyList<DatafileStatus> files)

@@ -29,6 +29,7 @@ internal sealed class HostedEngine : IHostedLifecycleService, IAsyncDisposable, 
     private Task<LocalTarget>? _opening;
     private Task? _closing;
     private EngineServer? _server;
+    private ScheduleRunner? _schedules;
 
     /// <param name="folder">The database's folder.</param>
     /// <param name="inCode">What the program says of the options, over all else.</param>
@@ -137,6 +138,7 @@ internal sealed class HostedEngine : IHostedLifecycleService, IAsyncDisposable, 
                 + "remoting nor a coordinated shutdown reaches. To open a database in your system use PitrDatabase.OpenAsync.");
         }
 
+        IReadOnlyList<ScheduleTimes> schedules = ScheduleTimes.Read(said.Options.Schedules, _folder, said.Options.Clock);
         string? listen = _host.Listen ?? said.Listen;
         string http = _host.Http ?? said.Http ?? "127.0.0.1:0";
         if (listen is not null)
@@ -157,6 +159,7 @@ internal sealed class HostedEngine : IHostedLifecycleService, IAsyncDisposable, 
             throw;
         }
 
+        _schedules = ScheduleRunner.Start(target.Database, schedules, _log, ended: CancellationToken.None);
         _ = WatchAsync(target.Database);
         return target;
     }
@@ -219,6 +222,8 @@ internal sealed class HostedEngine : IHostedLifecycleService, IAsyncDisposable, 
             return; // it never opened, and whoever asked for it was told why
         }
 
+        if (_schedules is not null)
+            await _schedules.DisposeAsync().ConfigureAwait(false); // what it runs is cancelled, and ends first
         try
         {
             await TellOfFencesAsync(target.Database).ConfigureAwait(false);

@@ -49,6 +49,7 @@ internal sealed record EngineSettings
             FencedWalBytesMax = FencedWalBytesMax,
             SpillBytesMin = CrashesPerMille % 2 == 0 ? 3 << 10 : null,
             ArchiveStores = Archives ? [EngineLife.Store] : [],
+            DiskReserveBytes = CrashesPerMille % 3 == 0 ? 3L * Sizes.WalSegmentBytes : 0,
             ArchiveSegmentsAtOnce = 1 + (CrashesPerMille % 4),
             ArchiveShutdownWait = TimeSpan.FromSeconds(200),
             Clock = world.Clock,

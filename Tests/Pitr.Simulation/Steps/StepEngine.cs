@@ -113,6 +113,8 @@ internal sealed class StepEngine : IDisposable
     /// <summary>The process is gone: nothing is written any more, memory and handles are given back.</summary>
     public void Dispose()
     {
+        foreach (IStagedObject left in _shippers.SelectMany(static shipper => shipper.LetGo()))
+            left.Dispose();
         foreach (StepFile file in _files.Values)
             file.File.Dispose();
         foreach (Datafile file in _made)

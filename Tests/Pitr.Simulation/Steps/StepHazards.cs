@@ -7,7 +7,7 @@ namespace Pitr.Simulation;
 internal sealed class StepHazards
 {
     /// <summary>The numbers of hazards go to here.</summary>
-    public const int Last = 47;
+    public const int Last = 48;
 
     /// <summary>
     /// Those whose schedules the steps can bring about. H40 belongs to actors alone.
@@ -15,7 +15,7 @@ internal sealed class StepHazards
     public static readonly int[] Reachable =
     [
         1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30,
-        31, 32, 33, 34, 35, 36, 37, 38, 39, 41, 42, 43, 44, 45, 46, 47,
+        31, 32, 33, 34, 35, 36, 37, 38, 39, 41, 42, 43, 44, 45, 46, 47, 48,
     ];
 
     /// <summary>What each count means, in words: for the table.</summary>
@@ -67,6 +67,7 @@ internal sealed class StepHazards
         [45] = "a fenced file spills",
         [46] = "an indexed record goes over the end of its segment",
         [47] = "a segment is written while the one before it is on its way",
+        [48] = "an expire while a restore is carried out",
     };
 
     private readonly long[] _counts = new long[Last + 1];

@@ -20,6 +20,9 @@ internal sealed record StepDatabase(string Folder, StepModel Model)
     /// </summary>
     public bool IsOfUnshippedWal { get; init; }
 
+    /// <summary>The store knows of its restore: an expire may come in between (H48).</summary>
+    public bool IsHeld { get; set; }
+
     public StepDatabase Copy() => this with { Model = Model.Copy() };
 }
 

@@ -46,6 +46,28 @@ public sealed class DatafileRecoveryTests
         await RequireServesAsync(lab, database, result);
     }
 
+    /// <summary>A store that hangs keeps the database locked no longer than its archive may.</summary>
+    [Fact]
+    public async Task An_engine_that_ends_waits_no_longer_for_a_recovery_than_for_its_archive()
+    {
+        (RecoveryLab lab, _) = await StoppedAsync();
+        lab.Disk.Delete(Early);
+        await using var time = new VirtualTime();
+        PitrDatabase database =
+            await PitrDatabase.OpenAsync(RecoveryLab.Folder, time.In(lab.Options)).WaitAsync(Patience);
+        using var held = new HeldSync(lab.Disk.Faults.On(FileOp.Read).Of($"{RecoveryLab.Archive}/backups").Hold());
+        Task<DatafileRecoveryResult> recovery = database.RecoverDatafileAsync(FromArchive);
+        await held.Reached.WaitAsync(Patience);
+        Task shutdown = database.ShutdownAsync();
+        while (!shutdown.IsCompleted)
+        {
+            time.Advance(TimeSpan.FromSeconds(30));
+            await Task.Delay(1);
+        }
+        await Assert.ThrowsAnyAsync<PitrException>(() => recovery.WaitAsync(Patience));
+        held.Release();
+    }
+
     /// <summary>H15, H16: an older copy that was put back is brought up from itself, as another incarnation.</summary>
     [Fact]
     [MixedCase("X2")]

@@ -19,6 +19,7 @@ internal static class TestEngine
         WalSegmentBytes = 64 << 10,
         MemoryBudgetBytes = 64 << 20,
         HeartbeatInterval = TimeSpan.FromHours(1),
+        DiskReserveBytes = 0,
         Delay = static _ => { },
     };
 

@@ -35,6 +35,19 @@ internal static class AdminSamples
             new ReadStatus(2),
             new StatusRead(3, status with { Datafiles = [], Archive = [.. status.Archive, behind] }),
             new StatusRead(3, status with { Datafiles = [], Archive = [], RecoveryWindow = null }),
+            new StatusRead(3, status with
+            {
+                Datafiles = [],
+                Archive = [],
+                Schedules =
+                [
+                    new ScheduleStatus(
+                        ScheduledWork.Backup, "0 2 * * *", "/sets", DateTimeOffset.UnixEpoch, DateTimeOffset.UnixEpoch, 1.5,
+                        "it is full", false),
+                    new ScheduleStatus(ScheduledWork.Expire, "0 3 * * *", "/sets", null, null, null, null, true),
+                ],
+                Disks = [new DiskStatus("/db", 1 << 20, 56 << 20, true), new DiskStatus("/data", 1L << 40, 0, false)],
+            }),
             new ReadDatafiles(4, "main"),
             new ReadDatafiles(4, null),
             new DatafilesRead(4, status.Datafiles, true),

@@ -75,6 +75,7 @@ public sealed partial class CliTranscriptTests : IDisposable
     {
         text = text.Replace(_home, "HOME", StringComparison.Ordinal);
         text = Window().Replace(text, "$1WINDOW");
+        text = Disks().Replace(text, "$1DISKS");
         text = BackupId().Replace(text, "BACKUP");
         text = FenceId().Replace(text, "FENCE");
         text = Time().Replace(text, "TIME");
@@ -84,6 +85,10 @@ public sealed partial class CliTranscriptTests : IDisposable
         text = Name().Replace(text, "$1NAME");
         return Number().Replace(text, "$1N");
     }
+
+    /// <summary>What is free on the disks of this machine, once somebody has looked.</summary>
+    [GeneratedRegex("""("disks":)\[[^\]]*\]""")]
+    private static partial Regex Disks();
 
     [GeneratedRegex(@"(""recoveryWindow"":)(?:null|\{[^}]*\})")]
     private static partial Regex Window();

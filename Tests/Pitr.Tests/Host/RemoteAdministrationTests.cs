@@ -38,8 +38,8 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         EngineStatus here = await _engine.GetStatusAsync(None);
         EngineStatus there = await remote.GetStatusAsync(None);
         Assert.Equal(
-            here with { Datafiles = [], Archive = [] },
-            there with { Datafiles = [], Archive = [] });
+            here with { Datafiles = [], Archive = [], Disks = [], Schedules = [] },
+            there with { Datafiles = [], Archive = [], Disks = [], Schedules = [] });
         Assert.Equal(here.Archive, there.Archive);
         Assert.Equal(here.Datafiles[0].Fences, there.Datafiles[0].Fences);
         Assert.Equal(here.Datafiles[0] with { Fences = [] }, there.Datafiles[0] with { Fences = [] });

@@ -46,11 +46,11 @@ public sealed class RetentionTests
         _fixture.Backup("b1");
         Commits(60);
         _fixture.Ship(_fixture.Wal);
-        string[] before = [.. Objects().Where(name => !name.StartsWith("wal/", StringComparison.Ordinal))];
+        string[] before = [.. ObjectsBesideWal()];
         RetentionPlan plan = Expire(TimeSpan.FromSeconds(1));
         Assert.Empty(Removed(plan));
         Assert.NotEmpty(plan.Wal); // what lies before the only set
-        Assert.Equal(before, Objects().Where(name => !name.StartsWith("wal/", StringComparison.Ordinal)));
+        Assert.Equal(before, ObjectsBesideWal());
         _fixture.Plan(RecoveryTarget.Latest);
         Assert.True(Make(TimeSpan.FromDays(365_000)).RemovesNothing);
     }
@@ -448,7 +448,49 @@ public sealed class RetentionTests
         }
     }
 
+    /// <summary>The WAL of a pinned set lies apart from that of the window, and what is between has expired.</summary>
+    [Fact]
+    public void A_check_of_the_archive_tells_what_was_lost_and_not_what_has_expired()
+    {
+        ArchiveIdentity.SetUp(_fixture.Store, RecoveryFixture.System, _fixture.Random, Now);
+        _fixture.Backup("b1");
+        Commits(60);
+        _fixture.Backup("b2");
+        Commits(60);
+        _fixture.Backup("b3");
+        Commits(90);
+        _fixture.Ship(_fixture.Wal);
+        SetPins.Pin(_fixture.Store, "b1", Now);
+        Expire(TimeSpan.FromSeconds(30));
+        ArchivedRange range = ArchiveCatalog.Load(_fixture.Store).Along(
+            _fixture.History, Set("b1").Label.StartLsn, _fixture.Wal.End, RecoveryFixture.Geometry.PayloadBytes);
+        Assert.NotEmpty(range.Gaps); // a segment each
+
+        StoreCheck check = Assert.Single(CheckArchive());
+        Assert.Equal((range.Gaps[^1].To, _fixture.Wal.End), (check.From, check.To));
+
+        ulong lost = RecoveryFixture.Geometry.NumberOf(Set("b3").Label.StartLsn) + 1;
+        _fixture.Store.Delete(ObjectName.Segment(TimelineId.First, lost));
+        RefusedException gap = Assert.Throws<RefusedException>(() => CheckArchive());
+        Assert.Equal(ErrorCode.WalGap, gap.Code);
+        Assert.Contains(RecoveryFixture.Geometry.StartOf(lost).ToString(), gap.Message, StringComparison.Ordinal);
+        _fixture.Ship(_fixture.Wal); // all of it is there again: the notes tell nothing
+        Assert.Equal(_fixture.Wal.End, Assert.Single(CheckArchive()).To);
+    }
+
+    private IReadOnlyList<StoreCheck> CheckArchive() => ArchiveCheck.Run(
+        [
+            (_fixture.Store, new ShipProgress(
+                Now, RecoveryFixture.Geometry, IsKnown: true, _fixture.Wal.End, Next: 2, null, null, [], [])),
+        ],
+        _fixture.History, RecoveryFixture.Geometry, CancellationToken.None);
+
     // ---- by hand -----------------------------------------------------------------------------------
+
+    /// <summary>And beside the notes of what has expired of it.</summary>
+    private IEnumerable<string> ObjectsBesideWal() => Objects().Where(static name =>
+        !name.StartsWith(ObjectName.WalPrefix, StringComparison.Ordinal)
+        && !name.StartsWith(ObjectName.ExpiredPrefix, StringComparison.Ordinal));
 
     private Lsn Commits(int count, MemoryWal? on = null)
     {

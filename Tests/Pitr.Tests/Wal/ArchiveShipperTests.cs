@@ -223,6 +223,31 @@ public sealed class ArchiveShipperTests
         Assert.False(shipper.MayRecycle(Name(2)));
     }
 
+    /// <summary>Nobody brings back what an expire has removed: a child that waited for it would keep its WAL for ever.</summary>
+    [Fact]
+    public void A_parents_WAL_that_an_expire_has_removed_is_not_waited_for()
+    {
+        WriteSegment(_disk, 1);
+        WriteSegment(_disk, 2);
+        TimelineOwner.Take(
+            _store, ArchiveTestData.System, TimelineId.First, LineageA, new EngineStart(4, "beta", "/src", 1), Noon);
+        WriteSegment(_disk, 3, timeline: 2, lineage: 0xB);
+        TimelineHistory path = First.Fork(new TimelineId(2), LineageB, At(2, 1024), At(3), "copy", Noon);
+        StoreShipper shipper = Shipper(path: path);
+        ShipAll(shipper, At(3, 128));
+        Assert.False(shipper.MayRecycle(Name(1)));
+
+        ExpiredNote.Write(_store, ArchiveTestData.System, new ArchiveGap(TimelineId.First, At(0), At(1)), Noon);
+        ExpiredNote.Write(_store, ArchiveTestData.System, new ArchiveGap(TimelineId.First, At(1), At(2)), Noon);
+        Assert.Single(_store.List(ObjectName.ExpiredPrefix)); // the two touch
+        _clock.Advance(TimeSpan.FromMinutes(2));
+        ShipAll(shipper, At(3, 128));
+        ShipAll(shipper, At(3, 128));
+        Assert.True(shipper.MayRecycle(Name(1)));
+        Assert.False(shipper.MayRecycle(Name(2))); // of it nothing has expired
+        Assert.Empty(ArchiveCatalog.Load(_store).Wholes(TimelineId.First));
+    }
+
     [Fact]
     public void A_store_that_is_down_is_tried_again_after_growing_pauses_and_the_lag_is_told()
     {

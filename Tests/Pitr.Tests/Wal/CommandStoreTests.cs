@@ -44,7 +44,7 @@ public sealed class CommandStoreTests : IDisposable
         store.Delete(Whole(1).Name);
         Assert.Null(store.TryGet(Whole(1).Name));
         Assert.Throws<NotFoundException>(() => store.OpenRead(Whole(1).Name));
-        Assert.Empty(Directory.EnumerateFiles(Path.GetTempPath(), $"pitr-command-{Mark}*"));
+        Assert.Empty(Temporary);
     }
 
     [Fact]
@@ -72,12 +72,14 @@ public sealed class CommandStoreTests : IDisposable
             ("kill -9 $$", "exit code 137"),
             ("exit 0", "gave no file"),
             ("mkdir \"$1\"", "gave no file"),
+            ("mkdir \"$1\"; echo x > \"$1/y\"; mkdir \"$1/z\"; ln -s / \"$1/z/root\"", "gave no file"),
         })
         {
             var failed = Assert.Throws<StorageFailedException>(() => Open(Restoring(script)).TryGet(name));
             Assert.Equal(ErrorCode.StoreFailed, failed.Code);
             Assert.Contains(words, failed.Message, StringComparison.Ordinal);
         }
+        Assert.Empty(Temporary);
     }
 
     [Fact]
@@ -154,7 +156,10 @@ public sealed class CommandStoreTests : IDisposable
         Assert.Equal("command:tape", StoreFactory.Of(options).Open(StoreAddress.Parse("command:tape", "/")).Place);
     }
 
-    private const string Mark = "C0FFEE";
+    /// <summary>What this test's files in the temporary folder begin with.</summary>
+    private string Mark => ((uint)_folder.GetHashCode(StringComparison.Ordinal)).ToString("X8", null);
+
+    private IEnumerable<string> Temporary => Directory.EnumerateFileSystemEntries(Path.GetTempPath(), $"pitr-command-{Mark}*");
 
     private static ArchiveCommand Valid => new()
     {

@@ -7,7 +7,6 @@ namespace Pitr.Tests;
 public sealed class ShipWindowTests
 {
     private readonly ShipWindow _window = new();
-    private readonly List<IDisposable> _leftOver = [];
 
     private SegmentShipment Add(ulong number)
     {
@@ -89,8 +88,6 @@ public sealed class ShipWindowTests
         Advance(second, ShipStage.Write);
         SegmentShipment third = Add(9);
         Advance(third, ShipStage.Write);
-        var staged = new Staged();
-        third.Staged = staged;
         _window.Begin(third);
         Advance(first, ShipStage.Check);
         Advance(second, Enum.Parse<ShipStage>(stage));
@@ -101,22 +98,11 @@ public sealed class ShipWindowTests
         Advance(first, ShipStage.Done);
         Assert.Same(first, _window.TakeShipped());
         Assert.Null(_window.TakeShipped());
-        Assert.Null(_window.TakeFailure(_leftOver)); // somebody is at the third one
+        Assert.Null(_window.TakeFailure()); // somebody is at the third one
         _window.End(third, null);
         Assert.Null(_window.Startable());
         Assert.Null(_window.TakeShipped());
-        Assert.Equal(ErrorCode.StoreFailed, Assert.IsType<StorageFailedException>(_window.TakeFailure(_leftOver)).Code);
+        Assert.Equal(ErrorCode.StoreFailed, Assert.IsType<StorageFailedException>(_window.TakeFailure()).Code);
         Assert.True(_window.IsEmpty && _window.IsQuiet);
-        Assert.Equal([staged], _leftOver);
-    }
-
-    private sealed class Staged : IStagedObject
-    {
-        public bool TryPublish() => throw new InvalidOperationException("It is given up.");
-
-        public void Dispose()
-        {
-            // Nothing was written.
-        }
     }
 }

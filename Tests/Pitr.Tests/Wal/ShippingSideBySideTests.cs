@@ -120,7 +120,6 @@ public sealed class ShippingSideBySideTests
             Assert.Equal(ShipStep.Nothing, ShipInAnyOrder(shipper, disk, seed + 1000));
             Assert.Equal((ulong)Segments, shipper.LastSegment);
             Assert.Empty(Strays(disk));
-            Assert.Equal(Segments, KeyIndexes(disk));
         }
     }
 
@@ -235,6 +234,4 @@ public sealed class ShippingSideBySideTests
                 return;
         }
     }
-
-    private static int KeyIndexes(SimulatedDisk disk) => Store(disk).List("index/").Count;
 }

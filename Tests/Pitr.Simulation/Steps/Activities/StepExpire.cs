@@ -19,6 +19,8 @@ internal sealed class StepExpire(StepScene scene) : StepActivity(scene)
         if (!StepScene.Try(() => plan = RetentionPlanner.Plan(request)) || plan!.RemovesNothing)
             yield break;
         Scene.Hazards.Note(35);
+        if (IsRestoring)
+            Scene.Hazards.Note(48);
         yield return default;
         if (!MayRun)
             yield break;
@@ -34,9 +36,11 @@ internal sealed class StepExpire(StepScene scene) : StepActivity(scene)
         }
     }
 
-    /// <summary>A restore that is under way needs what its plan named.</summary>
-    private bool MayRun => !Scene.IsRestoring && Engine.Stores.Count > 0 && Model.Sets.Count > 0
-        && !Scene.Databases.Exists(static one => one.IsUnfinished);
+    /// <summary>A restore that is under way needs what its plan named, and the store knows it (H48).</summary>
+    private bool MayRun => Engine.Stores.Count > 0 && Model.Sets.Count > 0 && (!Scene.IsRestoring || IsRestoring)
+        && Scene.Databases.TrueForAll(static one => !one.IsUnfinished || one.IsHeld);
+
+    private bool IsRestoring => Scene.Databases.Exists(static one => one.IsUnfinished);
 
     private RetentionRequest Request()
     {
@@ -49,7 +53,7 @@ internal sealed class StepExpire(StepScene scene) : StepActivity(scene)
             Window = TimeSpan.FromTicks(Math.Max(1, ticks)),
             // What a crash left of backups is dead by then; one that is being made must not be.
             Now = Engine.Context.Clock.GetUtcNow()
-                + TimeSpan.FromDays(Scene.Chance(30) && !Scene.IsBackingUp ? 3000 : 0),
+                + TimeSpan.FromDays(Scene.Chance(30) && !Scene.IsBackingUp && !IsRestoring ? 3000 : 0),
             OpenStore = static _ => null,
         };
     }

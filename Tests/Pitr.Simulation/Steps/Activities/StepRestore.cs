@@ -36,6 +36,13 @@ internal sealed class StepRestore(StepScene scene) : StepActivity(scene)
         };
         Scene.Databases.Add(restored);
         Scene.IsCritical = true;
+        RestoreHold hold = RestoreHold.Of(planned.Plan, folder, [Engine.Stores[0]], Engine.Context.Clock);
+        hold.Register();
+        restored.IsHeld = Scene.Disk.Stat(
+            $"{StepSettings.Store}/{ObjectName.Restore(planned.Plan.RecoveryId)}") is not null;
+        Scene.IsCritical = false;
+        yield return default;
+        Scene.IsCritical = true;
         bool isWritten = StepScene.Try(() => Write(planned, folder));
         Scene.IsCritical = false;
         yield return default;
@@ -44,6 +51,7 @@ internal sealed class StepRestore(StepScene scene) : StepActivity(scene)
         if (!isWritten)
         {
             Scene.Databases.Remove(restored);
+            hold.Remove();
             if (Scene.Disk.Stat(folder) is not null && Scene.Disk.List(folder).Count > 0)
                 throw new SimulationFailure($"A restore that failed left {string.Join(", ", Scene.Disk.List(folder))} (V2).");
             Scene.IsRestoring = false;

@@ -1,0 +1,148 @@
+using System.Text.Json;
+using Pitr.Storage;
+using Pitr.Wal;
+
+namespace Pitr.Recovery;
+
+/// <summary>
+/// That a restore is being carried out: object <c>restores/ID.json</c> in every store that it reads from. Expire keeps what
+/// it names while it is younger than <see cref="RetentionPlanner.RunningMax"/> (H48).
+/// </summary>
+internal sealed record RestoreIntent
+{
+    public required string RecoveryId { get; init; }
+    public required SystemIdentifier SystemId { get; init; }
+
+    /// <summary>The set that it copies; null: none.</summary>
+    public string? BackupId { get; init; }
+
+    /// <summary>The end of the path that it follows.</summary>
+    public required TimelineId Timeline { get; init; }
+    public required Lineage Lineage { get; init; }
+
+    /// <summary>WAL of that path from here on is kept.</summary>
+    public required Lsn FromLsn { get; init; }
+
+    /// <summary>When it was begun, gone on with, or said last that it goes on.</summary>
+    public required DateTimeOffset BeganAt { get; init; }
+
+    /// <summary>Where it restores to: for people.</summary>
+    public required string Folder { get; init; }
+
+    public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, RecoveryJson.Default.RestoreIntent);
+}
+
+/// <summary>Keeps expire from what a restore needs while it is carried out.</summary>
+/// <remarks>
+/// ORDER  of a restore: plan · <see cref="Register"/> · <see cref="Require"/>, since an expire may have taken something
+/// between the plan and the note · copy, replay, promote · <see cref="Remove"/>. Whoever goes on with one that died
+/// registers again. An expire that was planned before the note looks for it before it removes anything.
+/// A restore that died, or is paused for longer than a day, holds nothing any more: then going on may be refused, and
+/// nothing is lost.
+/// BEST EFFORT  a store that can't be written to, a tar and a store of commands take no note: a restore needs to read only.
+/// There, too, it is refused if something goes missing.
+/// THREADS  one.
+/// </remarks>
+internal sealed class RestoreHold
+{
+    /// <summary>How often a long one says that it goes on.</summary>
+    public static readonly TimeSpan RenewEvery = TimeSpan.FromHours(1);
+
+    private readonly IReadOnlyList<IArchiveStore> _stores;
+    private readonly TimeProvider _clock;
+    private readonly string _name;
+    private RestoreIntent _intent;
+    private long _renewed;
+
+    private RestoreHold(RestoreIntent intent, IEnumerable<IArchiveStore> stores, TimeProvider clock)
+    {
+        (_intent, _clock, _name) = (intent, clock, ObjectName.Restore(intent.RecoveryId));
+        _stores = [.. stores.Where(static store => store.Abilities == StoreAbilities.All && store is not TarStore)
+            .DistinctBy(static store => store.Place)];
+    }
+
+    /// <summary>Of a plan; nothing is written yet.</summary>
+    /// <param name="plan">What is carried out.</param>
+    /// <param name="folder">Where the database lies.</param>
+    /// <param name="stores">What it reads from.</param>
+    /// <param name="clock">For the age.</param>
+    public static RestoreHold Of(
+        RecoveryPlan plan, string folder, IEnumerable<IArchiveStore> stores, TimeProvider clock) => new(
+        new RestoreIntent
+        {
+            RecoveryId = plan.RecoveryId,
+            SystemId = plan.SystemId,
+            BackupId = plan.BackupId,
+            Timeline = plan.Timeline,
+            Lineage = plan.Path[^1].Lineage,
+            FromLsn = plan.StartLsn,
+            BeganAt = clock.GetUtcNow(),
+            Folder = folder,
+        },
+        stores, clock);
+
+    /// <summary>From here on expire keeps what the restore needs; again: it goes on.</summary>
+    public void Register()
+    {
+        _renewed = _clock.GetTimestamp();
+        _intent = _intent with { BeganAt = _clock.GetUtcNow() };
+        InEach(store => store.Put(_name, _intent.ToBytes()));
+    }
+
+    /// <summary>Says that it goes on, if it has not for an hour.</summary>
+    public void RenewIfDue()
+    {
+        if (_clock.GetElapsedTime(_renewed) >= RenewEvery)
+            Register();
+    }
+
+    /// <summary>It is over: expire is free again.</summary>
+    public void Remove() => InEach(store => store.Delete(_name));
+
+    /// <summary>What was planned is there still.</summary>
+    /// <exception cref="PitrException">RefusedException WalGap; NotFoundException BackupUnknown.</exception>
+    public static void Require(PlannedRecovery planned, IReadOnlyList<IArchiveStore> stores)
+    {
+        BackupSet set = planned.Set;
+        if (set.Store.Stat(set.Prefix + BackupSet.ManifestName) is null)
+            throw RecoveryErrors.BackupUnknown(set.Store.Name, set.Id);
+        if (set.Label.IncludesWal)
+            return; // it went with the set, if it did
+        ArchiveCatalog[] catalogs = [.. stores.Select(ArchiveCatalog.Load)];
+        foreach (PlannedWal wal in planned.Plan.Wal)
+        {
+            bool isThere = catalogs.Any(catalog => catalog.HasWhole(wal.Timeline, wal.Number)
+                || catalog.Parts(wal.Timeline, wal.Number).Count > 0);
+            if (!isThere)
+                throw RecoveryErrors.WalGap(wal.Timeline, wal.FromLsn, wal.ToLsn, wal.Source);
+        }
+    }
+
+    /// <summary>The restores that a store knows of.</summary>
+    /// <exception cref="DamageException">One can't be read, so what it protects is not known.</exception>
+    public static IReadOnlyList<RestoreIntent> All(IArchiveStore store)
+    {
+        var intents = new List<RestoreIntent>();
+        foreach (string name in store.List(ObjectName.RestorePrefix))
+        {
+            if (store.TryGet(name) is { } bytes)
+                intents.Add(SetJson.Parse(store.Name, name, bytes.Span, RecoveryJson.Default.RestoreIntent));
+        }
+        return intents;
+    }
+
+    private void InEach(Action<IArchiveStore> step)
+    {
+        foreach (IArchiveStore store in _stores)
+        {
+            try
+            {
+                step(store);
+            }
+            catch (StorageFailedException)
+            {
+                // Best effort: who may only read restores all the same.
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using System.Text.Json;
+using Pitr.Storage;
+
+namespace Pitr.Wal;
+
+/// <summary>
+/// WAL of a timeline that an expire has removed from a store, noted there before it goes: what is missing then is nobody's
+/// loss, and nobody waits for it.
+/// </summary>
+/// <remarks>
+/// A note bridges nothing: who needs what is missing is told that it is missing. What it names and is there counts.
+/// By their names, since a note that cannot be read says as much.
+/// </remarks>
+internal static class ExpiredNote
+{
+    private const int Format = 1;
+
+    /// <summary>Notes a stretch; notes that it touches become one with it.</summary>
+    public static void Write(
+        IArchiveStore store, SystemIdentifier system, ArchiveGap stretch, DateTimeOffset now)
+    {
+        List<(string Name, ArchiveGap Stretch)> touched = [.. Notes(store, stretch.Timeline)
+            .Where(note => note.Stretch.From <= stretch.To && stretch.From <= note.Stretch.To)];
+        ArchiveGap whole = touched.Aggregate(stretch, static (sum, note) => sum with
+        {
+            From = Lsn.Min(sum.From, note.Stretch.From),
+            To = Lsn.Max(sum.To, note.Stretch.To),
+        });
+        string name = ObjectName.Expired(whole.Timeline, whole.From, whole.To);
+        store.TryPutIfAbsent(name, SealedText.Seal(JsonSerializer.SerializeToUtf8Bytes(
+            new ExpiredJson
+            {
+                Format = Format,
+                System = system.ToString(),
+                Timeline = whole.Timeline.Value,
+                From = whole.From.ToString(),
+                To = whole.To.ToString(),
+                Time = ArchiveJson.Text(now),
+            }, ArchiveJson.Default.ExpiredJson)));
+        foreach ((string former, ArchiveGap _) in touched.Where(note => note.Name != name))
+            store.Delete(former);
+    }
+
+    /// <summary>What has expired of a timeline, in order.</summary>
+    public static ImmutableArray<ArchiveGap> Of(IArchiveStore store, TimelineId timeline)
+    {
+        ImmutableArray<ArchiveGap> all = [];
+        foreach ((string _, ArchiveGap stretch) in Notes(store, timeline))
+            all = GapNote.Joined(all, stretch);
+        return all;
+    }
+
+    /// <summary>What of a stretch has not expired.</summary>
+    public static IEnumerable<ArchiveGap> Without(ArchiveGap stretch, ImmutableArray<ArchiveGap> expired)
+    {
+        Lsn at = stretch.From;
+        foreach (ArchiveGap gone in expired.Where(gone => gone.Timeline == stretch.Timeline && gone.To > stretch.From))
+        {
+            if (gone.From >= stretch.To)
+                break;
+            if (gone.From > at)
+                yield return stretch with { From = at, To = gone.From };
+            at = Lsn.Max(at, gone.To);
+        }
+        if (at < stretch.To)
+            yield return stretch with { From = at };
+    }
+
+    private static IEnumerable<(string Name, ArchiveGap Stretch)> Notes(IArchiveStore store, TimelineId timeline)
+    {
+        foreach (string name in store.List(
+            string.Create(CultureInfo.InvariantCulture, $"{ObjectName.ExpiredPrefix}{timeline.Value:X8}-")))
+        {
+            if (ObjectName.TryParseExpired(name, out _, out Lsn from, out Lsn to))
+                yield return (name, new ArchiveGap(timeline, from, to));
+        }
+    }
+}
