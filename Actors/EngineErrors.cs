@@ -137,7 +137,8 @@ internal static class EngineErrors
 
     public static NotFoundException NotADatabase(string folder) => new(
         ErrorCode.NotADatabase, $"Folder '{folder}' holds no database: there is no pitr.control.",
-        "Create one: pitr init DIR\nIf its control file was lost, rebuild it: pitr recover DIR --control-file rebuild");
+        "Create one: pitr init DIR"
+        + "\nIf its control file was lost, rebuild it: pitr recover DIR --control-file rebuild");
 
     public static NotFoundException NothingOfADatabase(string folder) => new(
         ErrorCode.NotADatabase, $"Folder '{folder}' has nothing of a database: no control file, no WAL and no datafile.",

@@ -104,7 +104,7 @@ public sealed partial class DocumentationTests : IDisposable
         Outcome outcome = await ShellAsync(
             string.Concat(Blocks("docs/guide/backup-and-restore.md")),
             ("/mnt/archive", archive),
-            ($"pitr pin {archive} $id", $"id=$(pitr backups {archive} --json | grep -o '[0-9TZ]*-[0-9a-f]\\{{6\\}}'); pitr pin {archive} $id"),
+            ($"pitr pin {archive} $id", $"id=$(pitr backups {archive} --json | grep -o '[0-9TZ]*-[0-9a-f]\\{{6\\}}' | tail -n 1); pitr pin {archive} $id"),
             ("pitr init shop --", "pitr init shop --wal-segment-size 64KiB --"),
             ("pitr serve shop &", "serve shop"),
             ("PITR_HOST=127.0.0.1:4053",
