@@ -2,8 +2,8 @@ namespace Pitr.Recovery;
 
 /// <summary>How long a plan may take: its bytes by rates that are stated here, and in the plan.</summary>
 /// <remarks>
-/// Measured with <c>Bench -- restore</c> (docs/benchmarks.md) on two cores and a local disk, rounded down: an archive that is
-/// far away, or a slower disk, takes longer. Of the WAL it is proving, decoding, applying and the flush behind it.
+/// Stated for two cores and a local disk, and not measured yet: <c>Bench -- restore</c> prints what a restore took, times
+/// what its plan said. An archive that is far away, or a slower disk, takes longer.
 /// </remarks>
 internal static class RecoveryEstimate
 {
