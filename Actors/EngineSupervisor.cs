@@ -364,7 +364,7 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
                 _datafiles.Route(renew.Token, renew, Sender);
                 break;
             case Unfence unfence:
-                _datafiles.Route(unfence.Token, unfence, Sender);
+                _datafiles.Route(unfence, Sender, Context);
                 break;
             case GetStatus:
                 StatusReport.Collect(_engine, _opened!, [.. _datafiles.All.Values], _archiver, _controlFile)

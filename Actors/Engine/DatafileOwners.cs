@@ -64,6 +64,16 @@ internal sealed class DatafileOwners(EngineContext engine)
                 engine.Slots.TryOf(file)?.Why ?? Problem.From(EngineErrors.DatafileRecovering(fence.Datafile))));
     }
 
+    /// <summary>The same; somebody outside hears of the owner's end, too: the engine's own parts watch it themselves.</summary>
+    public void Route(Unfence request, IActorRef sender, IActorContext context)
+    {
+        bool isOutside = !sender.IsNobody() && !sender.Path.Parent.Equals(context.Self.Path);
+        if (isOutside && _owners.TryGetValue(FenceToken.FileOf(request.Token), out IActorRef? owner))
+            context.ActorOf(LeavingHolder.PropsFor(owner, request, sender));
+        else
+            Route(request.Token, request, sender);
+    }
+
     /// <summary>To the owner of the file whose fence the token is of.</summary>
     public void Route(Guid token, object request, IActorRef sender)
     {

@@ -38,9 +38,11 @@ internal sealed class CompactCopy : SwitchableCopy
 
     /// <summary>Of a file that is fenced: its meta page must be the one that the fence named.</summary>
     /// <exception cref="DamageException">It is not, or no meta page is valid.</exception>
+    /// <exception cref="RefusedException">CompactRefused: a move was faster than the plan.</exception>
     public static CompactCopy Of(
         DatafileEnvironment environment, CompactPlan plan, Incarnation incarnation, ulong generation, Lsn checkpoint)
     {
+        RequireAsPlanned(environment.Files, plan);
         MetaPage meta = Storage.Datafile.Inspect(environment.Files, plan.Origin);
         return meta.FileId == plan.FileId && meta.Incarnation == incarnation && meta.Generation == generation
             && meta.CheckpointLsn == checkpoint
@@ -54,8 +56,7 @@ internal sealed class CompactCopy : SwitchableCopy
     /// <exception cref="RefusedException">CompactRefused: somebody was faster.</exception>
     public void Create()
     {
-        if (LinkedName.Resolve(_files, _plan.Name) != _plan.Origin) // a move was faster than this plan
-            throw MoveErrors.NotAsFenced(_plan.Datafile, _plan.Origin);
+        RequireAsPlanned(_files, _plan);
         try
         {
             _file.Create();
@@ -110,6 +111,12 @@ internal sealed class CompactCopy : SwitchableCopy
 
     /// <inheritdoc/>
     public override void Dispose() => _file.Dispose();
+
+    private static void RequireAsPlanned(IFileSystem files, CompactPlan plan)
+    {
+        if (LinkedName.Resolve(files, plan.Name) != plan.Origin)
+            throw CompactErrors.Moved(plan.Datafile);
+    }
 
     /// <summary>The name leads to the former file, and a power loss changes nothing about that.</summary>
     private bool IsAsBefore(ulong inode)

@@ -93,8 +93,15 @@ internal static class EngineCheck
     }
 
     /// <summary>Of moves that a crash cut off an opening leaves one file of each datafile (H19).</summary>
-    public static void NothingIsLeftOfMoves(SimulatedDisk disk, string folder) =>
-        MoveCheck.NothingIsLeft(disk, folder, ControlOf(disk, folder));
+    /// <param name="disk">As the opening left it.</param>
+    /// <param name="folder">The database's.</param>
+    /// <param name="lost">The datafile that its disk had lost, so that it did not open: its move is settled when it does.</param>
+    public static void NothingIsLeftOfMoves(SimulatedDisk disk, string folder, string? lost)
+    {
+        ControlFile control = ControlOf(disk, folder);
+        if (lost is null || !control.Moves.Any(move => control.Catalogue.File(move.FileId)?.Name == lost))
+            MoveCheck.NothingIsLeft(disk, folder, control);
+    }
 
     /// <summary>Of the recovery of a datafile that a crash cut off nothing is left either (H17).</summary>
     public static void NothingIsLeftOfRecoveries(SimulatedDisk disk, string folder)

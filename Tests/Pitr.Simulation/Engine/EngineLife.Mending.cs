@@ -58,7 +58,7 @@ internal sealed partial class EngineLife
         _hasKilled = true;
         _world.Note("kills", file);
         string owner = $"{_database.Actors.Supervisor.Path}/datafile-{file}";
-        foreach (string path in (string[])[owner, owner + "-again-*"])
+        foreach (string path in (string[])[owner, owner + "-*"]) // one that came later has a number behind its name
             _database.System.ActorSelection(path).Tell(Kill.Instance, ActorRefs.NoSender);
         await _world.Delay(TimeSpan.FromMicroseconds(random.Next(500)));
     }

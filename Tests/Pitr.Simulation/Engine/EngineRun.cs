@@ -86,7 +86,7 @@ internal sealed class EngineRun
         Lsn end = database.Actors.End;
         await MendAsync(database, _lost);
         EngineCheck.Compare(database, history, end);
-        EngineCheck.NothingIsLeftOfMoves(disk, _folder);
+        EngineCheck.NothingIsLeftOfMoves(disk, _folder, _lost);
         history = history.CutAt(end);
         EngineCheck.SettleNames(database, history, end);
         _where = $"life {number}";
@@ -176,7 +176,7 @@ internal sealed class EngineRun
         EngineCheck.Compare(database, history, end);
         if (disk.Inner.CapacityBytes == long.MaxValue) // else there may be no room for the control file that settles them
         {
-            EngineCheck.NothingIsLeftOfMoves(disk.Inner, _folder);
+            EngineCheck.NothingIsLeftOfMoves(disk.Inner, _folder, crash.Lost);
             EngineCheck.NothingIsLeftOfRecoveries(disk.Inner, _folder);
         }
 

@@ -168,9 +168,9 @@ public sealed class DatafileRecoveryTests
         {
             await FillEarlyAsync(lab, left);
             first = (await BackUpAsync(left)).BackupId;
-            await lab.CommitManyAsync(left, 3);
-            target = lab.Moments[^1].Lsn;
-            await lab.CommitManyAsync(left, 3);
+            await left.SwitchWalAsync().WaitAsync(Patience); // the second set lies before the new timeline's first segment
+            target = (await lab.CommitAsync(left)).Lsn;
+            await left.PutAsync(left.GetTable("archived"), "left"u8.ToArray(), "1"u8.ToArray());
             await BackUpAsync(left);
             await left.ShutdownAsync().WaitAsync(Patience);
         }
@@ -186,7 +186,7 @@ public sealed class DatafileRecoveryTests
         string content;
         await using (PitrDatabase database = await OpenAgainAsync())
         {
-            for (byte n = 0; n < 40; n++) // beyond the LSN of the set that is left
+            for (byte n = 0; n < 40; n++)
                 await database.PutAsync(database.GetTable("archived"), new[] { n }, new byte[1000]).AsTask().WaitAsync(Patience);
             content = RecoveryLab.ContentOf(database);
             await database.ShutdownAsync().WaitAsync(Patience);

@@ -214,6 +214,11 @@ public sealed class CompactedFileTests : IDisposable
         })
             Assert.Throws<DamageException>(
                 () => CompactCopy.Of(_it.Environment, plan, incarnation, generation, checkpoint));
+
+        _it.Disk.Rename(DatafileOnDisk.Path, "/db/moved.pitr"); // a move was faster: that is no damage
+        _it.Disk.Symlink("/db/moved.pitr", DatafileOnDisk.Path);
+        Assert.Equal(ErrorCode.CompactRefused, Assert.Throws<RefusedException>(() => CompactCopy.Of(
+            _it.Environment, plan, meta.Incarnation, meta.Generation, meta.CheckpointLsn)).Code);
     }
 
     /// <summary>H17: whatever a crash leaves of one, it does not open as the datafile.</summary>

@@ -54,7 +54,8 @@ public sealed class EncryptedStoreTests
         _store.Put("a", secret);
         byte[] second = _plain.Get("a").ToArray();
         Assert.True(first.AsSpan().IndexOf(secret.AsSpan(0, 8)) < 0);
-        Assert.NotEqual(first.AsSpan(SealedObject.HeaderBytes).ToArray(), second.AsSpan(SealedObject.HeaderBytes).ToArray());
+        Assert.NotEqual( // without the tags, which differ with the headers
+            first[SealedObject.HeaderBytes..^SealedObject.TagBytes], second[SealedObject.HeaderBytes..^SealedObject.TagBytes]);
         _store.Put("b", new byte[4096]);
         Assert.True(_plain.Get("b").Span[SealedObject.HeaderBytes..].IndexOf(new byte[16]) < 0);
     }
