@@ -12,26 +12,23 @@ namespace Pitr.Actors;
 internal sealed class LeavingHolder : UntypedActor
 {
     private readonly IActorRef _owner;
-    private readonly Unfence _request;
+    private readonly Guid _token;
     private readonly IActorRef _asker;
 
-    public LeavingHolder(IActorRef owner, Unfence request, IActorRef asker) =>
-        (_owner, _request, _asker) = (owner, request, asker);
+    public LeavingHolder(IActorRef owner, Guid token, IActorRef asker) =>
+        (_owner, _token, _asker) = (owner, token, asker);
 
-    public static Props PropsFor(IActorRef owner, Unfence request, IActorRef asker) =>
-        ActorProps.Of(() => new LeavingHolder(owner, request, asker));
+    /// <summary>Who makes it sends the owner the request in its name, so that what is asked behind that comes after it.</summary>
+    public static Props PropsFor(IActorRef owner, Guid token, IActorRef asker) =>
+        ActorProps.Of(() => new LeavingHolder(owner, token, asker));
 
-    protected override void PreStart()
-    {
-        Context.Watch(_owner);
-        _owner.Tell(_request);
-    }
+    protected override void PreStart() => Context.Watch(_owner);
 
     /// <summary>What the actor said before its end comes before the news of that.</summary>
     protected override void OnReceive(object message)
     {
         _asker.Tell(message is Terminated
-            ? new FenceBroken(_request.Token, Problem.From(EngineErrors.FenceUnknown(_request.Token)))
+            ? new FenceBroken(_token, Problem.From(EngineErrors.FenceUnknown(_token)))
             : message);
         Context.Stop(Self);
     }

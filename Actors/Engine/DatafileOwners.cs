@@ -67,9 +67,11 @@ internal sealed class DatafileOwners(EngineContext engine)
     /// <summary>The same; somebody outside hears of the owner's end, too: the engine's own parts watch it themselves.</summary>
     public void Route(Unfence request, IActorRef sender, IActorContext context)
     {
-        bool isOutside = !sender.IsNobody() && !sender.Path.Parent.Equals(context.Self.Path);
+        string within = context.Self.Path.ToStringWithoutAddress() + "/";
+        bool isOutside = !sender.IsNobody()
+            && !sender.Path.ToStringWithoutAddress().StartsWith(within, StringComparison.Ordinal);
         if (isOutside && _owners.TryGetValue(FenceToken.FileOf(request.Token), out IActorRef? owner))
-            context.ActorOf(LeavingHolder.PropsFor(owner, request, sender));
+            owner.Tell(request, context.ActorOf(LeavingHolder.PropsFor(owner, request.Token, sender)));
         else
             Route(request.Token, request, sender);
     }

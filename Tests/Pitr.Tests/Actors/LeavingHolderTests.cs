@@ -21,8 +21,7 @@ public sealed class LeavingHolderTests : IDisposable
     {
         using Inbox owner = Inbox.Create(_system);
         using Inbox asker = Inbox.Create(_system);
-        IActorRef leaving = _system.ActorOf(LeavingHolder.PropsFor(owner.Receiver, Request, asker.Receiver));
-        Assert.Equal(Request, await owner.ReceiveAsync(Patience));
+        IActorRef leaving = _system.ActorOf(LeavingHolder.PropsFor(owner.Receiver, Request.Token, asker.Receiver));
         var answer = new Unfenced(Request.Token, "main", new Lsn(8), 0);
         leaving.Tell(answer, owner.Receiver);
         Assert.Equal(answer, await asker.ReceiveAsync(Patience));
@@ -37,7 +36,7 @@ public sealed class LeavingHolderTests : IDisposable
         if (isDeadBefore)
             await owner.GracefulStop(Patience);
         using Inbox asker = Inbox.Create(_system);
-        _system.ActorOf(LeavingHolder.PropsFor(owner, Request, asker.Receiver));
+        _system.ActorOf(LeavingHolder.PropsFor(owner, Request.Token, asker.Receiver));
         owner.Tell(PoisonPill.Instance);
         var broken = Assert.IsType<FenceBroken>(await asker.ReceiveAsync(Patience));
         Assert.Equal((Request.Token, ErrorCode.FenceUnknown), (broken.Token, broken.Why.Code));
