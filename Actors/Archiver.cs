@@ -85,18 +85,17 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
     /// <summary>However it ends: what has no name in a store yet is not left open.</summary>
     protected override void PostStop()
     {
-        IStagedObject[] left = [.. _lines.SelectMany(static line => line.Shipper.LetGo())];
-        if (left.Length == 0)
-            return;
-        _engine.Workers.Start(
-            ActorRefs.Nobody,
-            () =>
-            {
-                foreach (IStagedObject one in left)
-                    one.Dispose();
-                return left;
-            },
-            static error => error);
+        foreach (IStagedObject left in _lines.SelectMany(static line => line.Shipper.LetGo()))
+        {
+            _engine.Workers.Start(
+                ActorRefs.Nobody,
+                () =>
+                {
+                    left.Dispose();
+                    return left;
+                },
+                static error => error);
+        }
     }
 
     protected override void OnReceive(object message)

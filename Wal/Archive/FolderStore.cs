@@ -475,10 +475,16 @@ internal sealed partial class FolderStore : IArchiveStore
 
         public void Dispose()
         {
-            if (!IsGone)
-                store.DeleteQuietly(file.Path);
-            alive.Dispose();
-            file.Dispose();
+            try
+            {
+                if (!IsGone)
+                    store.DeleteQuietly(file.Path);
+            }
+            finally
+            {
+                alive.Dispose();
+                file.Dispose();
+            }
         }
     }
 

@@ -33,11 +33,7 @@ internal sealed class StagedSegments
     }
 
     /// <summary>Lets all of them go: shipping begins again.</summary>
-    public void Remove()
-    {
-        foreach (IStagedObject one in TakeAll())
-            one.Dispose();
-    }
+    public void Remove() => LetGo(TakeAll());
 
     /// <summary>Gives all of them to the caller; what is written from now on goes at once.</summary>
     public IReadOnlyList<IStagedObject> Close()
@@ -45,6 +41,21 @@ internal sealed class StagedSegments
         lock (_gate)
             _isClosed = true;
         return TakeAll();
+    }
+
+    /// <summary>Each is let go, whatever another one meets.</summary>
+    private static void LetGo(Span<IStagedObject> all)
+    {
+        if (all.IsEmpty)
+            return;
+        try
+        {
+            all[0].Dispose();
+        }
+        finally
+        {
+            LetGo(all[1..]);
+        }
     }
 
     private IStagedObject[] TakeAll()
