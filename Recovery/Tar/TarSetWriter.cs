@@ -1,4 +1,5 @@
 using System.Formats.Tar;
+using System.Runtime.ExceptionServices;
 using Pitr.Storage;
 using Pitr.Wal;
 
@@ -43,6 +44,7 @@ internal sealed class TarSetWriter
     private readonly HashSet<string> _included = [];
     private long _restBytes; // of the entry that was cut off
     private bool _includesWal;
+    private ExceptionDispatchInfo? _endOfWal; // the destination failed while WAL was written
 
     /// <param name="disk">Where the datafiles are.</param>
     /// <param name="destination">Gets the tar; stays open.</param>
@@ -116,6 +118,7 @@ internal sealed class TarSetWriter
         Lsn reached = StartLsn;
         while (reached < stop && reader.MoveNext())
             reached = reader.Current.Lsn;
+        _endOfWal?.Throw(); // to a reader whatever a source throws is damage of the WAL
         if (reached != stop || _included.Count < written.Length)
         {
             throw reader.End is { IsWhole: false } broken
@@ -146,6 +149,7 @@ internal sealed class TarSetWriter
         TimelineHistory history, WalStretch stretch, CancellationToken cancellation)
     {
         cancellation.ThrowIfCancellationRequested();
+        _endOfWal?.Throw(); // T2: a reader asks once more for what it could not read
         (Lsn from, ReadOnlyMemory<byte> bytes) = stretch.Open();
         ReadOnlyMemory<byte> needed = bytes[(int)(stretch.From - from)..(int)(stretch.To - from)];
         TimelineEntry owner = history.OwnerOf(stretch.From);
@@ -158,12 +162,25 @@ internal sealed class TarSetWriter
         }
         else
         {
-            Put(part.Name, encoded);
+            PutWal(part.Name, encoded);
             _included.Add(part.Name);
             _pace(needed.Length);
         }
         ArchivedSegment again = ArchivedSegment.Decode("the tar", part.Name, encoded);
         return (again.From, again.Stream);
+    }
+
+    private void PutWal(string name, byte[] bytes)
+    {
+        try
+        {
+            Put(name, bytes);
+        }
+        catch (Exception failure) when (_output.HasFailed)
+        {
+            _endOfWal = ExceptionDispatchInfo.Capture(failure);
+            throw;
+        }
     }
 
     private void Put(string name, byte[] bytes)

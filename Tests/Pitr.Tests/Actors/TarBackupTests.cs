@@ -294,6 +294,30 @@ public sealed class TarBackupTests
         }
     }
 
+    /// <summary>T2. Also a write of WAL, which a reader asks for, and asks for again when it failed.</summary>
+    [Fact]
+    public async Task A_full_disk_is_told_as_one_whichever_write_meets_it()
+    {
+        int nth = 1;
+        for (bool isFull = true; isFull; nth++)
+        {
+            (RecoveryLab lab, PitrDatabase database) = await FilledAsync();
+            await using (database)
+            {
+                lab.Disk.Faults.On(FileOp.Write).Of("/out").Nth(nth).Fail(Errno.ENOSPC);
+                Exception? failure = await Record.ExceptionAsync(() => MakeAsync(lab, database).WaitAsync(Patience));
+                isFull = failure is not null;
+                if (isFull)
+                {
+                    Assert.Equal(ErrorCode.DiskFull, Assert.IsType<StorageFailedException>(failure).Code);
+                    Assert.Empty(lab.Disk.List("/out"));
+                }
+            }
+        }
+
+        Assert.True(nth > 8, $"{nth}");
+    }
+
     /// <summary>Promise 5: a forced shutdown breaks its fence; there is no tar.</summary>
     [Fact]
     public async Task A_forced_end_of_the_engine_ends_the_tar()
