@@ -56,7 +56,7 @@ public sealed class EngineJobsTests
         Assert.Empty(StoreOn(disk, RecoveryLab.Archive).List("backups/"));
         RefusedException refused = await Assert.ThrowsAsync<RefusedException>(
             () => set.RenewAsync(CancellationToken.None).Within());
-        Assert.Equal(ErrorCode.BackupVoid, refused.Code);
+        Assert.Equal(ErrorCode.ShuttingDown, refused.Code);
         await set.DisposeAsync();
     }
 
