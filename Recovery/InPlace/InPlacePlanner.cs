@@ -129,7 +129,7 @@ internal sealed class InPlacePlanner
         if (planned.Set.Label.Files.FirstOrDefault(copy => copy.Id == file.Id) is { } labelled)
         {
             if (_request.VerifiesFiles)
-                planned.Set.Verify(labelled.ObjectName, _cancellation);
+                planned.Set.VerifyFile(labelled, _cancellation);
             return new InPlaceFile(moved, new FileBase.OfSet(planned.Set, labelled), place);
         }
 

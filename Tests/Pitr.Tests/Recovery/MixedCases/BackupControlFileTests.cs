@@ -48,6 +48,38 @@ public sealed class BackupControlFileTests
         Assert.Equal(["late", "main"], plan.KeptFiles.Select(file => file.Name).Order());
     }
 
+    /// <summary>H38: an incremental set needs what it builds on; that is read before a byte is written, and not after.</summary>
+    [Fact]
+    [MixedCase("X13")]
+    public async Task A_plan_finds_the_damage_of_the_object_that_a_lost_files_copy_builds_on()
+    {
+        string older = "";
+        MixedLab lab = await RecordedAsync(before: async (_, database) =>
+        {
+            var incremental = new BackupRequest { Store = RecoveryLab.Archive, Incremental = true };
+            Table archived = database.GetTable("archived");
+            for (byte n = 0; n < 40; n++)
+                await database.PutAsync(archived, new[] { n }, new byte[1000]); // over several pages
+            older = (await database.BackupAsync(incremental).WaitAsync(Patience)).BackupId;
+            await database.PutAsync(archived, new byte[1], new byte[10]); // the others stay where the older set has them
+            BackupResult newest = await database.BackupAsync(incremental).WaitAsync(Patience);
+            Assert.Equal(older, newest.BaseId);
+        });
+        lab.Disk.Delete(MixedLab.Control);
+        lab.Disk.Delete(Early);
+        Assert.Equal(["early"], (await lab.PlanAsync(lab.Request())).Files.Select(file => file.Name));
+        lab.Disk.Damage($"{RecoveryLab.Archive}/{BackupSet.PrefixOf(older)}{BackupSet.ChangedPagesName("early")}", 0);
+
+        lab.Disk.Log.Start();
+        DamageException damaged = await Assert.ThrowsAsync<DamageException>(() => PitrRecovery
+            .PlanInPlaceAsync(lab.Request(), RecoveryLab.OptionsOn(lab.Disk)).WaitAsync(Patience));
+
+        Assert.DoesNotContain(lab.Disk.Log.Operations, operation => SimulatedDisk.ChangesTheDisk(operation.Op));
+        Assert.Equal(ErrorCode.BackupDamaged, damaged.Code);
+        Assert.Contains(older, damaged.Message, StringComparison.Ordinal);
+        Assert.Contains(BackupSet.ChangedPagesName("early"), damaged.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     [MixedCase("X15")]
     public async Task A_lost_file_that_was_born_after_the_set_is_made_by_the_WAL()
