@@ -116,19 +116,10 @@ public static partial class PitrRecovery
         PlannedRecovery planned = Plan(request, options, verifiesFiles: false, cancellation); // the copy compares them
         string folder = Path.GetFullPath(request.Into);
         IArchiveStore[] places = PlacesOf(request, options);
-        RestoreHold hold = RestoreHold.Of(planned.Plan, folder, places, options.Clock);
-        hold.Register();
-        try
-        {
-            RestoreHold.Require(planned, places);
-            Write(planned, request, options, files, folder, hold, cancellation);
-            return planned;
-        }
-        catch
-        {
-            hold.Remove();
-            throw;
-        }
+        RestoreHold.Of(planned.Plan, folder, places, options.Clock).While(
+            planned.Set, planned.Plan.Wal, places,
+            hold => Write(planned, request, options, files, folder, hold, cancellation));
+        return planned;
     }
 
     private static void Write(

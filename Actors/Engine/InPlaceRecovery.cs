@@ -8,7 +8,10 @@ namespace Pitr.Actors;
 /// Plans and prepares what happens to a database's own folder while no engine runs there: a recovery in place, and a
 /// control file that is made anew.
 /// </summary>
-/// <remarks>THREADS  one worker. The database's lock is held meanwhile.</remarks>
+/// <remarks>
+/// THREADS  one worker. The database's lock is held meanwhile. What a recovery in place reads from stores is held there
+/// from before its first byte is written (H48); whoever opens the database then says that it goes on, and takes it back.
+/// </remarks>
 internal static class InPlaceRecovery
 {
     /// <summary>What would be done; nothing is written.</summary>
@@ -24,14 +27,27 @@ internal static class InPlaceRecovery
         {
             PlannedInPlace planned = InPlacePlanner.Plan(
                 RequestOf(engine, asked, verifiesFiles: false, cancellation), cancellation); // the copy compares them
-            long done = 0;
-            InPlaceWriter.Run(
-                planned,
-                bytes => asked.Progress?.Report(
-                    new JobProgress("copying", done += bytes, planned.Plan.BytesToCopy)),
-                cancellation);
+            InPlaceRequest request = planned.Request;
+            // The database's own WAL is in no store, and nothing that expire takes.
+            IEnumerable<PlannedWal> stored = planned.Plan.Wal.Where(wal => wal.Source != request.Local.Folder);
+            RestoreHold.Of(planned.Plan, engine.Folder, request.Archives, engine.Clock).While(
+                planned.Set, stored, request.Archives, hold => Write(planned, asked, hold, cancellation));
             return planned.Plan;
         });
+
+    private static void Write(
+        PlannedInPlace planned, InPlaceRecoveryRequest asked, RestoreHold hold, CancellationToken cancellation)
+    {
+        long done = 0;
+        InPlaceWriter.Run(
+            planned,
+            bytes =>
+            {
+                hold.RenewIfDue();
+                asked.Progress?.Report(new JobProgress("copying", done += bytes, planned.Plan.BytesToCopy));
+            },
+            cancellation);
+    }
 
     /// <summary>What a control file that is made anew would say; written if asked for.</summary>
     public static RebuildPlan Rebuild(

@@ -34,9 +34,10 @@ internal sealed record RestoreIntent
 
 /// <summary>Keeps expire from what a restore needs while it is carried out.</summary>
 /// <remarks>
-/// ORDER  of a restore: plan · <see cref="Register"/> · <see cref="Require"/>, since an expire may have taken something
-/// between the plan and the note · copy, replay, promote · <see cref="Remove"/>. Whoever goes on with one that died
-/// registers again. An expire that was planned before the note looks for it before it removes anything.
+/// ORDER  of a restore, into a new folder or in place: plan · <see cref="While"/>: <see cref="Register"/>,
+/// <see cref="Require"/>, since an expire may have taken something between the plan and the note, copy · replay, promote ·
+/// <see cref="Remove"/>. Whoever goes on with one that died registers again. An expire that was planned before the note
+/// looks for it before it removes anything.
 /// A restore that died, or is paused for longer than a day, holds nothing any more: then going on may be refused, and
 /// nothing is lost.
 /// BEST EFFORT  a store that can't be written to, a tar and a store of commands take no note: a restore needs to read only.
@@ -99,22 +100,46 @@ internal sealed class RestoreHold
     /// <summary>It is over: expire is free again.</summary>
     public void Remove() => InEach(store => store.Delete(_name));
 
+    /// <summary>
+    /// Copies what was planned while expire keeps it: what it reads is there still, or nothing is copied. When it
+    /// returns the note stays, for what comes after the copies; if it fails the note is taken back.
+    /// </summary>
+    /// <param name="set">The set that is copied.</param>
+    /// <param name="wal">What comes out of the stores.</param>
+    /// <param name="stores">Where all of that is.</param>
+    /// <param name="copy">Calls <see cref="RenewIfDue"/> as it goes on.</param>
+    /// <exception cref="PitrException">As <see cref="Require"/>, and what the copying throws.</exception>
+    public void While(
+        BackupSet set, IEnumerable<PlannedWal> wal, IReadOnlyList<IArchiveStore> stores, Action<RestoreHold> copy)
+    {
+        Register();
+        try
+        {
+            Require(set, wal, stores);
+            copy(this);
+        }
+        catch
+        {
+            Remove();
+            throw;
+        }
+    }
+
     /// <summary>What was planned is there still.</summary>
     /// <exception cref="PitrException">RefusedException WalGap; NotFoundException BackupUnknown.</exception>
-    public static void Require(PlannedRecovery planned, IReadOnlyList<IArchiveStore> stores)
+    public static void Require(BackupSet set, IEnumerable<PlannedWal> wal, IReadOnlyList<IArchiveStore> stores)
     {
-        BackupSet set = planned.Set;
         if (set.Store.Stat(set.Prefix + BackupSet.ManifestName) is null)
             throw RecoveryErrors.BackupUnknown(set.Store.Name, set.Id);
         if (set.Label.IncludesWal)
             return; // it went with the set, if it did
         ArchiveCatalog[] catalogs = [.. stores.Select(ArchiveCatalog.Load)];
-        foreach (PlannedWal wal in planned.Plan.Wal)
+        foreach (PlannedWal part in wal)
         {
-            bool isThere = catalogs.Any(catalog => catalog.HasWhole(wal.Timeline, wal.Number)
-                || catalog.Parts(wal.Timeline, wal.Number).Count > 0);
+            bool isThere = catalogs.Any(catalog => catalog.HasWhole(part.Timeline, part.Number)
+                || catalog.Parts(part.Timeline, part.Number).Count > 0);
             if (!isThere)
-                throw RecoveryErrors.WalGap(wal.Timeline, wal.FromLsn, wal.ToLsn, wal.Source);
+                throw RecoveryErrors.WalGap(part.Timeline, part.FromLsn, part.ToLsn, part.Source);
         }
     }
 

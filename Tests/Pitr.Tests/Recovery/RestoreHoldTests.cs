@@ -40,6 +40,8 @@ public sealed class RestoreHoldTests
     private RestoreHold HoldOf(PlannedRecovery planned) =>
         RestoreHold.Of(planned.Plan, "/restored", [_fixture.Store], _clock);
 
+    private void Require(PlannedRecovery planned) => RestoreHold.Require(planned.Set, planned.Plan.Wal, [_fixture.Store]);
+
     private IEnumerable<string> Sets() => BackupCatalog.Read(_fixture.Store).Sets.Select(set => set.Id);
 
     private void Expire() => RetentionRun.CarryOut(RetentionPlanner.Plan(Request), Request, CancellationToken.None);
@@ -50,10 +52,10 @@ public sealed class RestoreHoldTests
         PlannedRecovery planned = OfTheOldest();
         RestoreHold hold = HoldOf(planned);
         hold.Register();
-        RestoreHold.Require(planned, [_fixture.Store]);
+        Require(planned);
         Expire();
         Assert.Equal(["b1", "b3"], Sets());
-        RestoreHold.Require(planned, [_fixture.Store]);
+        Require(planned);
         _fixture.Plan(RecoveryTarget.Latest); // WAL from there on, since a paused one goes on
         Assert.Equal("b1", OfTheOldest().Plan.BackupId);
         hold.Remove();
@@ -101,13 +103,13 @@ public sealed class RestoreHoldTests
         HoldOf(planned).Register();
         Assert.Equal(
             ErrorCode.BackupUnknown,
-            Assert.Throws<NotFoundException>(() => RestoreHold.Require(planned, [_fixture.Store])).Code);
+            Assert.Throws<NotFoundException>(() => Require(planned)).Code);
         PlannedRecovery newest = RecoveryPlanner.Plan(_fixture.Request(RecoveryTarget.Latest));
         string segment = ObjectName.Segment(TimelineId.First, newest.Plan.Wal[0].Number);
         _fixture.Store.Delete(segment);
         Assert.Equal(
             ErrorCode.WalGap,
-            Assert.Throws<RefusedException>(() => RestoreHold.Require(newest, [_fixture.Store])).Code);
+            Assert.Throws<RefusedException>(() => Require(newest)).Code);
     }
 
     [Fact]
@@ -118,8 +120,25 @@ public sealed class RestoreHoldTests
             _fixture.Disk.Faults.On(op).Of("/store").Always().Fail(Errno.EROFS);
         RestoreHold hold = HoldOf(planned);
         hold.Register();
-        RestoreHold.Require(planned, [_fixture.Store]);
+        Require(planned);
         hold.Remove();
+    }
+
+    [Fact]
+    public void A_copy_that_fails_takes_its_note_back_and_one_that_ends_leaves_it_to_who_goes_on()
+    {
+        PlannedRecovery planned = OfTheOldest();
+        int seen = 0;
+        Assert.Throws<TimeoutException>(() => HoldOf(planned).While(planned.Set, planned.Plan.Wal, [_fixture.Store], _ =>
+        {
+            seen = Notes();
+            throw new TimeoutException();
+        }));
+        Assert.Equal((1, 0), (seen, Notes()));
+        HoldOf(planned).While(planned.Set, planned.Plan.Wal, [_fixture.Store], static _ => { });
+        Assert.Equal(1, Notes());
+
+        int Notes() => _fixture.Store.List(ObjectName.RestorePrefix).Count;
     }
 
     /// <summary>The whole of it: an expire in the middle of a restore, of a paused one, and after it.</summary>
@@ -140,22 +159,47 @@ public sealed class RestoreHoldTests
             Progress = new AtOnce(() =>
             {
                 if (expires++ == 0)
-                    ExpireAll(lab);
+                    ExpireAll(lab.Disk);
             }),
         };
         RestoreResult result = await PitrRecovery.RestoreAsync(request, lab.Options).Within();
         Assert.True(expires > 0);
         Assert.Equal(moment.Lsn, result.StoppedAt.Lsn);
-        Assert.Equal(pauses ? 1 : 0, Holds(lab));
+        Assert.Equal(pauses ? 1 : 0, Holds(lab.Disk));
         if (pauses)
         {
-            ExpireAll(lab);
+            ExpireAll(lab.Disk);
             Moment later = lab.Moments.First(one => one.Lsn > moment.Lsn);
             result = await PitrRecovery.RecoverAsync(
                 "/restored", RecoveryTarget.Including(later.Lsn), promote: true, lab.Options).Within();
             Assert.Equal(later.Lsn, result.StoppedAt.Lsn);
-            Assert.Equal(0, Holds(lab));
+            Assert.Equal(0, Holds(lab.Disk));
         }
+    }
+
+    /// <summary>The same of a database that goes back where it lies; a newer set is there, so the older may go.</summary>
+    [Fact]
+    public async Task Expire_is_told_what_a_recovery_reads_while_it_is_carried_out()
+    {
+        MixedLab lab = await MixedLab.RecordedAsync(before: async (_, database) => await database
+            .BackupAsync(new BackupRequest { Store = RecoveryLab.Archive }).WaitAsync(MixedLab.Patience));
+        int expires = 0;
+        InPlaceRecoveryRequest request = lab.Request(RecoveryTarget.Including(lab.Middle.Lsn)) with
+        {
+            Progress = new AtOnce(() =>
+            {
+                if (expires++ > 0)
+                    return;
+                Assert.Equal(1, Holds(lab.Disk));
+                ExpireAll(lab.Disk);
+            }),
+        };
+
+        RecoveryPlan plan = await lab.RequireRecoversAsync(request, lab.Middle.Content);
+
+        Assert.True(expires > 0);
+        Assert.NotEmpty(plan.Files);
+        Assert.Equal(0, Holds(lab.Disk));
     }
 
     [Fact]
@@ -177,13 +221,13 @@ public sealed class RestoreHoldTests
         Assert.Equal(moment.Lsn, result.StoppedAt.Lsn);
     }
 
-    private static int Holds(RecoveryLab lab) =>
-        ArchiveTestData.Store(lab.Disk, RecoveryLab.Archive).List(ObjectName.RestorePrefix).Count;
+    private static int Holds(SimulatedDisk disk) =>
+        ArchiveTestData.Store(disk, RecoveryLab.Archive).List(ObjectName.RestorePrefix).Count;
 
     /// <summary>By a window of a moment: everything goes that nothing holds.</summary>
-    private static void ExpireAll(RecoveryLab lab)
+    private static void ExpireAll(SimulatedDisk disk)
     {
-        FolderStore store = ArchiveTestData.Store(lab.Disk, RecoveryLab.Archive);
+        FolderStore store = ArchiveTestData.Store(disk, RecoveryLab.Archive);
         var request = new RetentionRequest
         {
             SetStore = store,
