@@ -57,13 +57,17 @@ internal sealed class SetIntents(BackupStart start, IReadOnlyList<IArchiveStore>
             store.Delete(_name);
     }
 
+    /// <summary>The copies that are gone on with need WAL of before, also where no earlier attempt has said so.</summary>
+    private Lsn HoldFromLsn => Lsn.Min(
+        Lsn.Min(start.Control.RedoLsn, start.CatalogueLsn), start.Continues?.NeedsFromLsn ?? Lsn.MaxValue);
+
     private BackupIntent Intent() => new()
     {
         BackupId = start.BackupId,
         SystemId = start.Control.SystemId,
         Timeline = start.Control.Timeline,
         Lineage = start.Control.Lineage,
-        HoldFromLsn = Lsn.Min(start.Control.RedoLsn, start.CatalogueLsn),
+        HoldFromLsn = HoldFromLsn,
         BaseId = start.Base?.Id,
         BeganAt = start.BeganAt,
         SetStore = setStore,

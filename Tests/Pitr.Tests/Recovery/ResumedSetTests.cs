@@ -118,6 +118,22 @@ public sealed class ResumedSetTests : IDisposable
         _lab.RequireRestores(_lab.Set("b2"));
     }
 
+    /// <summary>H35: an archive that was added since has no intent of the first attempt.</summary>
+    [Fact]
+    public void Whoever_goes_on_registers_from_where_the_copies_need_WAL()
+    {
+        CutOff("b1");
+        Lsn copiedAt = It.File.CheckpointLsn;
+        PutAndFlush(0, 50, fill: 2);
+        It.Disk.CreateFolders("/added");
+        var added = new FolderStore(It.Disk, "/added", _lab.Draw);
+
+        Continue(Find()!, control: _lab.Control() with { RedoLsn = It.File.CheckpointLsn }, archives: added);
+
+        Assert.True(copiedAt < It.File.CheckpointLsn);
+        Assert.Equal(copiedAt, BackupIntent.Parse("b1", added.Get("backups/b1/intent.json").Span).HoldFromLsn);
+    }
+
     /// <summary>A1: the one that was taken for dead is void, whatever it does, and does the other no harm.</summary>
     [Fact]
     public void Of_two_that_work_on_one_set_the_first_is_void_and_leaves_it_to_the_second()
@@ -255,11 +271,12 @@ public sealed class ResumedSetTests : IDisposable
         return Continue(cutOff);
     }
 
-    private BackupWriter Continue(UnfinishedSet cutOff, BackupSet? older = null)
+    private BackupWriter Continue(
+        UnfinishedSet cutOff, BackupSet? older = null, ControlFile? control = null, params IArchiveStore[] archives)
     {
         var writer = new BackupWriter(
-            It.Disk, _lab.Store, [],
-            new BackupStart(cutOff.BackupId, _lab.Control(), It.File.CheckpointLsn, Later)
+            It.Disk, _lab.Store, archives,
+            new BackupStart(cutOff.BackupId, control ?? _lab.Control(), It.File.CheckpointLsn, Later)
             {
                 Base = older,
                 Continues = cutOff,
