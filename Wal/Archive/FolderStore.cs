@@ -23,6 +23,9 @@ internal delegate void ChunkWrite(IFileHandle file, long offset, ReadOnlySpan<by
 ///
 /// The root is never created by a write: a mount point whose file system is missing must not be filled.
 ///
+/// SIDE BY SIDE  a deletion takes the folders that it leaves empty, also from under whoever works there: a writer makes them
+/// anew, a deletion syncs the folder above, a listing has nothing from there. A temporary file keeps its folder.
+///
 /// FAILURE  every StorageFailedException of the file system becomes one with code StoreFailed around it. A failed sync
 ///          is not tried again on the same handle: the next attempt writes a new temporary file.
 /// </remarks>
@@ -30,7 +33,7 @@ internal sealed partial class FolderStore : IArchiveStore
 {
     private const string TemporaryPrefix = ".tmp-";
     private const int ChunkBytes = 1 << 20;
-    private const int TemporaryNamesTried = 16;
+    private const int AttemptsMax = 16;
     private const int ErrnoNoEntry = 2;
     private const int ErrnoExists = 17;
 
@@ -141,7 +144,7 @@ internal sealed partial class FolderStore : IArchiveStore
                 // Somebody else removed it: what was wanted is so.
             }
         }
-        _files.SyncFolder(ParentOf(path)); // S4: also for one that an attempt that was killed has removed
+        SyncFolderOrAbove(ParentOf(path)); // S4: also for one that an attempt that was killed has removed
         RemoveFoldersLeftEmpty(FolderOf(name));
     });
 
@@ -182,6 +185,23 @@ internal sealed partial class FolderStore : IArchiveStore
         }
     }
 
+    /// <summary>Somebody else's deletion may have taken the folder: that is durable when the one above is synced.</summary>
+    private void SyncFolderOrAbove(string folder)
+    {
+        for (; ; folder = ParentOf(folder))
+        {
+            try
+            {
+                _files.SyncFolder(folder);
+                return;
+            }
+            catch (StorageFailedException gone) when (gone.Errno == ErrnoNoEntry && folder != _root)
+            {
+                // The one above, then.
+            }
+        }
+    }
+
     private int RemoveStraysBelow(string folder)
     {
         int removed = 0;
@@ -209,7 +229,7 @@ internal sealed partial class FolderStore : IArchiveStore
     private void Walk(string folder, string prefix, List<string> names)
     {
         string path = folder.Length == 0 ? _root : $"{_root}/{folder}";
-        foreach (string entry in _files.List(path))
+        foreach (string entry in ListOrNone(path))
         {
             string name = folder.Length == 0 ? entry : $"{folder}/{entry}";
             bool mayMatch = name.StartsWith(prefix, StringComparison.Ordinal)
@@ -227,6 +247,18 @@ internal sealed partial class FolderStore : IArchiveStore
                     names.Add(name);
                     break;
             }
+        }
+    }
+
+    private IReadOnlyList<string> ListOrNone(string path)
+    {
+        try
+        {
+            return _files.List(path);
+        }
+        catch (StorageFailedException gone) when (gone.Errno == ErrnoNoEntry && path != _root)
+        {
+            return []; // its last object was deleted meanwhile
         }
     }
 
@@ -268,9 +300,14 @@ internal sealed partial class FolderStore : IArchiveStore
             {
                 file = _files.Open(path, FileOpen.CreateNew);
             }
-            catch (StorageFailedException taken) when (taken.Errno == ErrnoExists && attempt < TemporaryNamesTried)
+            catch (StorageFailedException taken) when (taken.Errno == ErrnoExists && attempt < AttemptsMax)
             {
                 continue; // a stray of a run that drew the same number (the same seed, or a cloned machine)
+            }
+            catch (StorageFailedException gone) when (gone.Errno == ErrnoNoEntry && attempt < AttemptsMax)
+            {
+                MakeFolders(folder); // a deletion has left it empty meanwhile
+                continue;
             }
             try
             {
@@ -283,7 +320,7 @@ internal sealed partial class FolderStore : IArchiveStore
                 throw;
             }
             file.Dispose();
-            if (attempt >= TemporaryNamesTried)
+            if (attempt >= AttemptsMax)
                 throw ArchiveErrors.StoreFailed(
                     Name, path, $"each of {attempt} temporary files was removed before it could be locked");
         }
@@ -396,23 +433,40 @@ internal sealed partial class FolderStore : IArchiveStore
     private string PrepareFolder(string name)
     {
         string path = PathOf(name);
-        RequireRoot();
-        string folder = _root;
-        foreach (string part in FolderOf(name).Split('/', StringSplitOptions.RemoveEmptyEntries))
-        {
-            string child = $"{folder}/{part}";
-            if (_files.Stat(child) is { } entry)
-                RequireFolder(child, entry);
-            else
-                CreateFolder(child);
-            if (!_syncedFolders.ContainsKey(child))
-            {
-                _files.SyncFolder(folder);
-                _syncedFolders[child] = true;
-            }
-            folder = child;
-        }
+        MakeFolders(ParentOf(path));
         return path;
+    }
+
+    private void MakeFolders(string path, int attempt = 1)
+    {
+        RequireRoot();
+        try
+        {
+            string folder = _root;
+            foreach (string part in path[_root.Length..].Split('/', StringSplitOptions.RemoveEmptyEntries))
+            {
+                MakeFolder(folder, $"{folder}/{part}");
+                folder = $"{folder}/{part}";
+            }
+        }
+        catch (StorageFailedException gone) when (gone.Errno == ErrnoNoEntry && attempt < AttemptsMax)
+        {
+            MakeFolders(path, attempt + 1); // a deletion has left one on the way empty
+        }
+    }
+
+    private void MakeFolder(string folder, string child)
+    {
+        FileEntry? there = _files.Stat(child);
+        if (there is not null)
+            RequireFolder(child, there);
+        else
+            CreateFolder(child);
+        if (there is null || !_syncedFolders.ContainsKey(child))
+        {
+            _files.SyncFolder(folder);
+            _syncedFolders[child] = true;
+        }
     }
 
     private void CreateFolder(string path)

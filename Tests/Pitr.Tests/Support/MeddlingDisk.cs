@@ -3,7 +3,7 @@ using Pitr.Storage;
 namespace Pitr.Tests;
 
 /// <summary>
-/// A disk with somebody else on it: what a test says happens just before, or just after, a file is locked.
+/// A disk with somebody else on it: what a test says happens just before, or just after, a file is locked or a folder listed.
 /// </summary>
 internal sealed class MeddlingDisk(IFileSystem disk) : IFileSystem
 {
@@ -13,9 +13,19 @@ internal sealed class MeddlingDisk(IFileSystem disk) : IFileSystem
     /// <summary>Called once, with the path, after the next lock was given.</summary>
     public Action<string>? AfterLock { get; set; }
 
+    /// <summary>Called once, with the path, before the next folder is listed.</summary>
+    public Action<string>? BeforeList { get; set; }
+
     public IFileHandle Open(string path, FileOpen mode) => disk.Open(path, mode);
     public FileEntry? Stat(string path) => disk.Stat(path);
-    public IReadOnlyList<string> List(string folder) => disk.List(folder);
+
+    public IReadOnlyList<string> List(string folder)
+    {
+        (Action<string>? before, BeforeList) = (BeforeList, null);
+        before?.Invoke(folder);
+        return disk.List(folder);
+    }
+
     public void Rename(string from, string to) => disk.Rename(from, to);
     public void Link(string existing, string newName) => disk.Link(existing, newName);
     public void Symlink(string target, string linkName) => disk.Symlink(target, linkName);

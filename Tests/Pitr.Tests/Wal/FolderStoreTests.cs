@@ -63,6 +63,59 @@ public sealed class FolderStoreTests
         Assert.Equal("again"u8, left.ReadAll("/store/backups/1/intent.json"));
     }
 
+    /// <summary>Several work in a store at a time: a deletion takes a folder from under whoever works in it.</summary>
+    [Theory]
+    [InlineData("put", true)]
+    [InlineData("put", false)]
+    [InlineData("create", true)]
+    [InlineData("create", false)]
+    [InlineData("delete", true)]
+    [InlineData("delete", false)]
+    public void A_folder_that_another_one_has_emptied_costs_nobody_his_work(string what, bool isOneObject)
+    {
+        for (long step = 1; ; step++)
+        {
+            (SimulatedDisk disk, FolderStore store) = NewStore();
+            FolderStore other = isOneObject ? store : Store(disk, seed: 2);
+            store.Put("backups/1/datafiles/a", Bytes(10, 1));
+            if (what == "delete")
+                store.Put("backups/1/datafiles/b", Bytes(10, 2));
+            long at = disk.OperationCount + step;
+            bool isMet = false;
+            disk.BeforeOperation = operation =>
+            {
+                if (isMet || operation < at)
+                    return;
+                isMet = true;
+                other.Delete("backups/1/datafiles/a");
+            };
+            if (what == "delete")
+                store.Delete("backups/1/datafiles/b");
+            else if (what == "put")
+                store.Put("backups/1/datafiles/b", Bytes(10, 2));
+            else
+                Assert.True(store.TryPutIfAbsent("backups/1/datafiles/b", Bytes(10, 2)));
+            disk.BeforeOperation = null;
+            if (!isMet)
+            {
+                Assert.True(step > 3);
+                return;
+            }
+
+            for (int seed = 0; seed < 8; seed++)
+                Assert.Equal(what == "delete" ? [] : ["backups/1/datafiles/b"], Store(disk.CrashCopy(seed)).List(""));
+        }
+    }
+
+    [Fact]
+    public void A_folder_that_goes_while_it_is_listed_has_nothing()
+    {
+        _store.Put("backups/1/a", Bytes(10, 1));
+        _store.Put("c", Bytes(10, 1));
+        var disk = new MeddlingDisk(_disk) { BeforeList = _ => _store.Delete("backups/1/a") };
+        Assert.Empty(Store(disk).List("backups/1/"));
+    }
+
     [Fact]
     public void A_missing_root_is_never_filled()
     {
