@@ -42,7 +42,6 @@ internal sealed class BackupCopier : UntypedActor, IWithTimers
     private readonly EngineContext _engine;
     private readonly BackupCopies _copies;
     private readonly CatalogueFile _file;
-    private readonly IArchiveStore _store;
     private IActorRef _owner = ActorRefs.Nobody;
     private Fenced? _fence;
     private CancellationTokenSource? _step; // of the worker that runs; null if none does
@@ -52,15 +51,13 @@ internal sealed class BackupCopier : UntypedActor, IWithTimers
     /// <param name="engine">The engine.</param>
     /// <param name="copies">The backup's.</param>
     /// <param name="file">As the set's catalogue has it.</param>
-    /// <param name="store">The set's, as an object that nobody else uses meanwhile.</param>
-    public BackupCopier(EngineContext engine, BackupCopies copies, CatalogueFile file, IArchiveStore store) =>
-        (_engine, _copies, _file, _store) = (engine, copies, file, store);
+    public BackupCopier(EngineContext engine, BackupCopies copies, CatalogueFile file) =>
+        (_engine, _copies, _file) = (engine, copies, file);
 
     public ITimerScheduler Timers { get; set; } = null!;
 
-    public static Props PropsFor(
-        EngineContext engine, BackupCopies copies, CatalogueFile file, IArchiveStore store) =>
-        ActorProps.Of(() => new BackupCopier(engine, copies, file, store));
+    public static Props PropsFor(EngineContext engine, BackupCopies copies, CatalogueFile file) =>
+        ActorProps.Of(() => new BackupCopier(engine, copies, file));
 
     protected override void PreStart()
     {
@@ -173,7 +170,7 @@ internal sealed class BackupCopier : UntypedActor, IWithTimers
     // ---- the copy --------------------------------------------------------------------------------
 
     /// <summary>A copy that was left by a backup that was cut off: no fence is needed to read it back.</summary>
-    private void Resume() => Work(cancel => new Resumed(_copies.Writer.TryResume(_file.Id, _store, cancel)));
+    private void Resume() => Work(cancel => new Resumed(_copies.Writer.TryResume(_file.Id, cancel)));
 
     private void Copy(Fenced fenced)
     {
@@ -183,7 +180,7 @@ internal sealed class BackupCopier : UntypedActor, IWithTimers
         _copies.Begun(fenced.LengthBytes);
         Work(cancel =>
         {
-            _copies.Writer.Copy(file, _store, cancel);
+            _copies.Writer.Copy(file, cancel);
             return new Copied();
         });
     }
@@ -205,7 +202,7 @@ internal sealed class BackupCopier : UntypedActor, IWithTimers
         EndFence();
         Work(_ =>
         {
-            _copies.Writer.Keep(file, _store);
+            _copies.Writer.Keep(file);
             return new Kept();
         });
     }
@@ -216,7 +213,7 @@ internal sealed class BackupCopier : UntypedActor, IWithTimers
         EndFence();
         Work(_ =>
         {
-            _copies.Writer.Discard(file, _store);
+            _copies.Writer.Discard(file);
             return new Discarded();
         });
     }

@@ -26,8 +26,6 @@ namespace Pitr.Actors;
 ///   K1  One worker of its own at a time, and none beside a copier: the next step, also Abandon, begins after those
 ///       before have told their end.
 ///   K3  A set that lacks a datafile alive at its stop is not made: the backup fails and says which (H29).
-///   K6  A store is used by one at a time: each copier has an object of its own; the first has that of the set, which
-///       the set itself does not use meanwhile (K1).
 ///
 /// A fence that broke while its file was copied makes that copy void: it is made again, whole, under a new fence, once
 /// for each file. The rate is one for all copiers.
@@ -49,8 +47,7 @@ internal sealed class BackupRunner : UntypedActor
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly Queue<CatalogueFile> _todo = new();
     private readonly HashSet<FileId> _voided = [];
-    private readonly Stack<IArchiveStore> _stores = new(); // of copiers that there could be (K6)
-    private readonly Dictionary<IActorRef, IArchiveStore> _copiers = [];
+    private readonly HashSet<IActorRef> _copiers = [];
     private readonly Guid _hold;
     private readonly long _began;
     private readonly DateTimeOffset _beganAt;
@@ -181,13 +178,10 @@ internal sealed class BackupRunner : UntypedActor
             Lsn.Max(control.RedoLsn, control.Catalogue.Lsn), // C: what was created since is above it (H29)
             engine.Clock.GetUtcNow());
         CancellationToken cancel = _request.Cancel;
-        int copiers = Math.Clamp(request.Jobs, 1, Math.Max(1, _todo.Count));
         Work(_ =>
         {
             var limit = request.BytesPerSecondMax is { } most ? new RateLimit(engine.Clock, most) : null;
             IArchiveStore store = OpenStore(engine, request, control.SystemId);
-            IArchiveStore[] ofCopiers =
-                [store, .. Enumerable.Range(1, copiers - 1).Select(_ => OpenStore(engine, request, control.SystemId))];
             (BackupSet? older, string? whyFull) =
                 request.Incremental ? BaseChoice.Of(BackupCatalog.Read(store), control) : (null, null);
             var sources = new Lazy<WalSources>(Sources);
@@ -206,14 +200,13 @@ internal sealed class BackupRunner : UntypedActor
                 (bytes, over) => Pace(bytes, limit, over));
             _writer = writer; // before its first byte, so that a failure finds what there is to remove
             writer.Begin();
-            return new Begun(
-                start.BackupId, ofCopiers, whyFull, Lsn.Min(control.RedoLsn, cutOff?.NeedsFromLsn ?? Lsn.MaxValue));
+            return new Begun(start.BackupId, whyFull, Lsn.Min(control.RedoLsn, cutOff?.NeedsFromLsn ?? Lsn.MaxValue));
         });
     }
 
     /// <summary>
-    /// The set's store, as an object of its own. If it is one of the database's archives it goes by that one's name,
-    /// however it was written, and has to be that archive: the empty folder of a disk that is not mounted is not.
+    /// The set's store. If it is one of the database's archives it goes by that one's name, however it was written, and has
+    /// to be that archive: the empty folder of a disk that is not mounted is not.
     /// </summary>
     private IArchiveStore OpenStore(EngineContext engine, BackupRequest request, SystemIdentifier system)
     {
@@ -242,13 +235,11 @@ internal sealed class BackupRunner : UntypedActor
 
     private void NextFiles()
     {
-        while (_stores.Count > 0 && _todo.TryDequeue(out CatalogueFile? file))
+        while (_copiers.Count < Math.Max(1, _request.Request.Jobs) && _todo.TryDequeue(out CatalogueFile? file))
         {
-            IArchiveStore store = _stores.Pop();
             var copies = new BackupCopies(
                 _writer!, _backupId, Context.Parent, bytes => Interlocked.Add(ref _bytesTotal, bytes));
-            IActorRef copier = Context.Watch(Context.ActorOf(BackupCopier.PropsFor(_engine, copies, file, store)));
-            _copiers.Add(copier, store);
+            _copiers.Add(Context.Watch(Context.ActorOf(BackupCopier.PropsFor(_engine, copies, file))));
         }
 
         if (_copiers.Count == 0)
@@ -258,8 +249,7 @@ internal sealed class BackupRunner : UntypedActor
     private void TakeCopy(CopyEnded ended)
     {
         Context.Unwatch(Sender);
-        if (_copiers.Remove(Sender, out IArchiveStore? store))
-            _stores.Push(store);
+        _copiers.Remove(Sender);
         if (_failure is not null)
         {
             AbandonIfNobodyWorks();
@@ -349,8 +339,6 @@ internal sealed class BackupRunner : UntypedActor
             _backupId = begun.BackupId;
             _whyFull = begun.WhyFull;
             _routes.Folder.Tell(new HoldWal(_hold, begun.NeedsFromLsn)); // all of it was held until now
-            foreach (IArchiveStore store in begun.OfCopiers)
-                _stores.Push(store);
             NextFiles();
         }
     }
@@ -361,7 +349,7 @@ internal sealed class BackupRunner : UntypedActor
             return;
         _failure = why;
         _log.Warning("The backup failed: {0}", why.Message);
-        foreach (IActorRef copier in _copiers.Keys)
+        foreach (IActorRef copier in _copiers)
             copier.Tell(new EndCopy());
         if (_step is not null)
             EndStep();
@@ -428,8 +416,7 @@ internal sealed class BackupRunner : UntypedActor
     /// <summary>A worker of this backup has ended: with Begun, Completed, Abandoned or StepFailed.</summary>
     private sealed record WorkerEnded(object Result) : ILocalMessage;
 
-    private sealed record Begun(
-        string BackupId, IReadOnlyList<IArchiveStore> OfCopiers, string? WhyFull, Lsn NeedsFromLsn);
+    private sealed record Begun(string BackupId, string? WhyFull, Lsn NeedsFromLsn);
 
     private sealed record Completed(BackupResult Result);
 

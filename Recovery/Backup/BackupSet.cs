@@ -21,7 +21,7 @@ namespace Pitr.Recovery;
 ///   manifest.json         last: length and SHA-256 of every object above but the intent; without it there is no set
 ///   pin.json              if an operator pinned it: expire keeps it
 /// </code>
-/// Immutable; any thread (the store's own rule is one call at a time).
+/// Immutable; any thread.
 /// </remarks>
 internal sealed record BackupSet(IArchiveStore Store, string Prefix, BackupLabel Label, BackupManifest Manifest)
 {

@@ -62,9 +62,9 @@ internal sealed record BackupStop(
 ///   S7  A copy of an earlier attempt counts only if it was certified then, is now read back and is what was noted of it,
 ///       and all WAL from its checkpoint LSN on is there: replay begins with it (<see cref="UnfinishedSet"/>, H39).
 ///
-/// THREADS  one; but Copy, Keep and Discard of several files beside each other, each through a store object of its own, and
-/// nothing else meanwhile. FAILURE  DamageException for a bad page; StorageFailedException from disk and stores: Copy may
-/// be tried again under a new fence, whole; RefusedException BackupVoid if an intent is gone.
+/// THREADS  one; but Copy, TryResume, Keep and Discard of several files beside each other, and nothing else meanwhile.
+/// FAILURE  DamageException for a bad page; StorageFailedException from disk and stores: Copy may be tried again under a
+/// new fence, whole; RefusedException BackupVoid if an intent is gone.
 /// </remarks>
 internal sealed class BackupWriter
 {
@@ -137,23 +137,17 @@ internal sealed class BackupWriter
     }
 
     /// <summary>Step 2, for one file that is fenced from before the call until after it.</summary>
-    public void Copy(FencedFile file, CancellationToken cancellation) => Copy(file, _store, cancellation);
-
-    /// <summary>The same, beside other files.</summary>
-    /// <param name="file">The file.</param>
-    /// <param name="store">The set's store, as an object that nobody else uses meanwhile.</param>
-    /// <param name="cancellation">Ends the copying.</param>
-    public void Copy(FencedFile file, IArchiveStore store, CancellationToken cancellation)
+    public void Copy(FencedFile file, CancellationToken cancellation)
     {
         using IFileHandle handle = _disk.Open(file.Path, FileOpen.Read);
         if (BaseOf(file) is { } older)
         {
-            CopyChanged(handle, file, older, store, cancellation);
+            CopyChanged(handle, file, older, cancellation);
             return;
         }
         string name = _attempt.Own(BackupSet.DatafileName(file.Name));
         using var pages = new PageCopyStream(handle, file, bytes => _pace(bytes, cancellation), cancellation);
-        store.Put(_prefix + name, pages);
+        _store.Put(_prefix + name, pages);
         pages.RequireSound(_reachable);
         _contents.NoteCopy(file, new CopiedObject(name, file.LengthBytes, pages.Sha256()));
     }
@@ -165,12 +159,12 @@ internal sealed class BackupWriter
     /// Step 2 for such a file, which need not be fenced: reads the copy back. False if it is not what was noted: then the
     /// file is copied.
     /// </summary>
-    public bool TryResume(FileId id, IArchiveStore store, CancellationToken cancellation)
+    public bool TryResume(FileId id, CancellationToken cancellation)
     {
         CopyNote note = NoteOf(id)!;
         try
         {
-            using Stream there = BackupSet.Verified(store.OpenRead(_prefix + note.Object.Name), _start.BackupId, note.Object);
+            using Stream there = BackupSet.Verified(_store.OpenRead(_prefix + note.Object.Name), _start.BackupId, note.Object);
             byte[] chunk = new byte[ChunkBytes];
             while (there.Read(chunk) is var read and > 0)
             {
@@ -194,7 +188,7 @@ internal sealed class BackupWriter
     /// <summary>
     /// The file's copy was certified: if the backup is cut off, another one may go on with it (S7).
     /// </summary>
-    public void Keep(FencedFile file, IArchiveStore store)
+    public void Keep(FencedFile file)
     {
         (LabelledFile copy, ManifestEntry stored) = _contents.CopyOf(file.Id);
         var note = new CopyNote
@@ -203,7 +197,7 @@ internal sealed class BackupWriter
             Object = stored,
             BaseDigest = copy.BaseGeneration is null ? null : _start.Base?.Manifest.Digest,
         };
-        store.Put($"{_prefix}{_attempt.Own($"{CopyNote.Folder}{file.Name}.json")}", note.ToBytes());
+        _store.Put($"{_prefix}{_attempt.Own($"{CopyNote.Folder}{file.Name}.json")}", note.ToBytes());
         Interlocked.Increment(ref _whole);
     }
 
@@ -211,21 +205,21 @@ internal sealed class BackupWriter
     public LabelledFile? BaseOf(FencedFile file) => BaseChoice.CopyOf(_start, file);
 
     private void CopyChanged(
-        IFileHandle handle, FencedFile file, LabelledFile older, IArchiveStore store, CancellationToken cancellation)
+        IFileHandle handle, FencedFile file, LabelledFile older, CancellationToken cancellation)
     {
         string name = _attempt.Own(BackupSet.ChangedPagesName(file.Name));
         using var pages =
             new ChangedPagesStream(handle, file, older, bytes => _pace(bytes, cancellation), cancellation);
-        store.Put(_prefix + name, pages);
+        _store.Put(_prefix + name, pages);
         _contents.NoteCopy(file, pages.Made(name));
     }
 
     /// <summary>The copy is void, because the file's fence was broken while it was made.</summary>
-    public void Discard(FencedFile file, IArchiveStore store)
+    public void Discard(FencedFile file)
     {
         _contents.Discard(file);
-        store.Delete(_prefix + _attempt.Own(BackupSet.DatafileName(file.Name)));
-        store.Delete(_prefix + _attempt.Own(BackupSet.ChangedPagesName(file.Name)));
+        _store.Delete(_prefix + _attempt.Own(BackupSet.DatafileName(file.Name)));
+        _store.Delete(_prefix + _attempt.Own(BackupSet.ChangedPagesName(file.Name)));
     }
 
     /// <summary>Step 4: puts the WAL from start to stop into the set.</summary>

@@ -321,7 +321,7 @@ public sealed class IncrementalSetTests : IDisposable
         BackupWriter writer = _lab.Writer("b2");
         writer.Begin();
         writer.Copy(_lab.Fenced(), CancellationToken.None);
-        writer.Discard(_lab.Fenced(), _lab.Store);
+        writer.Discard(_lab.Fenced());
         Assert.Empty(_lab.Store.List("backups/b2/datafiles/"));
         PutAndFlush(0, 10, fill: 3);
         _lab.CopiedAt["b2"] = It.File.CheckpointLsn;

@@ -29,7 +29,7 @@ public sealed class ResumedSetTests : IDisposable
 
         BackupWriter writer = Continue("b1");
         Assert.True(writer.CanResume(FileId.Main));
-        Assert.True(writer.TryResume(FileId.Main, _lab.Store, CancellationToken.None));
+        Assert.True(writer.TryResume(FileId.Main, CancellationToken.None));
         BackupSet set = writer.Complete(_lab.Stop());
 
         Assert.Equal(1, writer.Resumed);
@@ -55,7 +55,7 @@ public sealed class ResumedSetTests : IDisposable
         }
 
         BackupWriter writer = Continue(cutOff);
-        Assert.False(writer.TryResume(FileId.Main, _lab.Store, CancellationToken.None));
+        Assert.False(writer.TryResume(FileId.Main, CancellationToken.None));
         writer.Copy(_lab.Fenced(), CancellationToken.None);
         BackupSet set = writer.Complete(_lab.Stop());
 
@@ -113,7 +113,7 @@ public sealed class ResumedSetTests : IDisposable
         Assert.Null(Find());
         UnfinishedSet cutOff = Find(older: _lab.Set("b1"))!;
         BackupWriter writer = Continue(cutOff, _lab.Set("b1"));
-        Assert.True(writer.TryResume(FileId.Main, _lab.Store, CancellationToken.None));
+        Assert.True(writer.TryResume(FileId.Main, CancellationToken.None));
         Assert.Equal(full.Id, writer.Complete(_lab.Stop()).Label.BaseId);
         _lab.RequireRestores(_lab.Set("b2"));
     }
@@ -140,7 +140,7 @@ public sealed class ResumedSetTests : IDisposable
     {
         BackupWriter first = CutOff("b1");
         BackupWriter second = Continue("b1");
-        Assert.True(second.TryResume(FileId.Main, _lab.Store, CancellationToken.None));
+        Assert.True(second.TryResume(FileId.Main, CancellationToken.None));
 
         Assert.Equal(
             ErrorCode.BackupVoid, Assert.Throws<RefusedException>(() => first.Complete(_lab.Stop())).Code);
@@ -240,10 +240,10 @@ public sealed class ResumedSetTests : IDisposable
             new ReachablePages(It.Environment, CancellationToken.None));
         writer.Begin();
         FencedFile file = _lab.Fenced();
-        if (!writer.CanResume(file.Id) || !writer.TryResume(file.Id, store, CancellationToken.None))
+        if (!writer.CanResume(file.Id) || !writer.TryResume(file.Id, CancellationToken.None))
         {
             writer.Copy(file, CancellationToken.None);
-            writer.Keep(file, store);
+            writer.Keep(file);
         }
 
         return writer.Complete(_lab.Stop());
@@ -256,7 +256,7 @@ public sealed class ResumedSetTests : IDisposable
         BackupWriter writer = _lab.Writer(id);
         writer.Begin();
         writer.Copy(_lab.Fenced(), CancellationToken.None);
-        writer.Keep(_lab.Fenced(), _lab.Store);
+        writer.Keep(_lab.Fenced());
         return writer;
     }
 

@@ -154,7 +154,7 @@ internal sealed class StepCopyFile(StepScene scene, CatalogueFile listed, Backup
     {
         bool isThere = false;
         if (writer.CanResume(listed.Id))
-            IsGood = StepScene.Try(() => isThere = writer.TryResume(listed.Id, Engine.Stores[0], CancellationToken.None));
+            IsGood = StepScene.Try(() => isThere = writer.TryResume(listed.Id, CancellationToken.None));
         if (isThere)
             yield break;
         for (int tries = 0; tries < TurnsMax; tries++)
@@ -177,7 +177,7 @@ internal sealed class StepCopyFile(StepScene scene, CatalogueFile listed, Backup
                 yield return default;
                 fence.Leave();
                 if (IsGood)
-                    IsGood = StepScene.Try(() => writer.Keep(fence.Answer(), Engine.Stores[0]));
+                    IsGood = StepScene.Try(() => writer.Keep(fence.Answer()));
                 yield break;
             }
 
