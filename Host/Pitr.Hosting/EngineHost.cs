@@ -56,7 +56,7 @@ internal static class EngineHost
 
     private static ActorSystem NewSystem(Serilog.ILogger log)
     {
-        Config config = SerilogLogger.Config().WithFallback(ConfigurationFactory.ParseString("""
+        Config config = SerilogLogger.Config(log).WithFallback(ConfigurationFactory.ParseString("""
             akka {
               loglevel = INFO
               log-dead-letters = off

@@ -30,7 +30,7 @@ internal static class RemotingConfig
     public static ActorSystemSetup ForEngine(ListenAddress listen, TlsIdentity? tls, Serilog.ILogger log)
     {
         IPEndPoint bind = listen.ToEndPoint();
-        Config config = SerilogLogger.Config().WithFallback(
+        Config config = SerilogLogger.Config(log).WithFallback(
             Common(bind.Address.ToString(), listen.Host, bind.Port, $"/user/{AdministratorName}", tls is not null));
         ActorSystemSetup setup =
             ActorSystemSetup.Create(BootstrapSetup.Create().WithConfig(config), new SerilogSetup(log));

@@ -25,12 +25,16 @@ internal sealed class SerilogLogger : UntypedActor, IRequiresMessageQueue<ILogge
         ? setup.Value.Log
         : Serilog.Core.Logger.None;
 
-    /// <summary>Makes it the only logger of a system: nothing of Akka's goes to standard output.</summary>
-    public static Config Config() => ConfigurationFactory.ParseString("""
+    /// <summary>
+    /// Makes it the only logger of a system: nothing of Akka's goes to standard output. What the log wants to hear of
+    /// debugging the system tells; how much it tells otherwise is for the rest of its settings.
+    /// </summary>
+    public static Config Config(Serilog.ILogger log) => ConfigurationFactory.ParseString($$"""
         akka {
           loggers = ["Pitr.Hosting.SerilogLogger, Pitr.Hosting"]
           logger-startup-timeout = 30s
           stdout-loglevel = OFF
+          {{(log.IsEnabled(LogEventLevel.Debug) ? "loglevel = DEBUG" : "")}}
         }
         """);
 

@@ -92,16 +92,20 @@ public sealed partial class ServeTests : IDisposable
         Assert.Equal(0, await serve.TerminateAsync());
         string[] lines = serve.Log.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         Assert.NotEmpty(lines);
-        List<string?> levels = [];
+        List<(string? Level, string Message)> entries = [];
         foreach (string line in lines)
         {
             using JsonDocument entry = JsonDocument.Parse(line);
-            Assert.NotNull(entry.RootElement.GetProperty("@m").GetString());
-            levels.Add(entry.RootElement.TryGetProperty("@l", out JsonElement level) ? level.GetString() : "Information");
+            entries.Add((
+                entry.RootElement.TryGetProperty("@l", out JsonElement level) ? level.GetString() : "Information",
+                entry.RootElement.GetProperty("@m").GetString()!));
         }
 
-        Assert.Contains("Debug", levels);
-        Assert.Contains("Information", levels);
+        Assert.Contains(
+            entries, static entry => entry.Level == "Debug" && entry.Message.StartsWith("Checkpoint begins", StringComparison.Ordinal));
+        Assert.Contains(
+            entries, static entry => entry.Level == "Debug" && entry.Message.StartsWith("Session opened", StringComparison.Ordinal));
+        Assert.Contains(entries, static entry => entry.Level == "Information");
     }
 
     [Fact]
