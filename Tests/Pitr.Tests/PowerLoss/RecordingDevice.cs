@@ -16,13 +16,15 @@ namespace Pitr.Tests;
 ///                                    ─ FLUSH ─▶ FUSE_FSYNC   a sync in the log: what came before it is durable
 /// </code>
 /// FAULT MODEL of <see cref="ImageAt"/>: writes before the last sync are there; each later one may be there, be
-/// missing, or be torn at 512 bytes, whatever the others are. A device that breaks its promise of a sync is not among
-/// it. A journal commit's FUA write arrives as a write and a sync, since a loop device has no FUA of its own.
+/// missing, or be torn at 512 bytes, whatever the others are; but not the first block, which ext4 itself takes for whole
+/// or absent: its superblock has 1,024 bytes and a checksum, and no journal brings a torn one back. A device that
+/// breaks its promise of a sync is not among it. A journal commit's FUA write arrives as a write and a sync, since a loop device has no FUA of its own.
 /// THREADS  one of its own answers the kernel; the log may be read meanwhile.
 /// </remarks>
 internal sealed unsafe partial class RecordingDevice : IDisposable
 {
     private const int SectorBytes = 512;
+    private const int SuperblockEnd = 4096;
     private const int InHeaderBytes = 40;
     private const int OutHeaderBytes = 16;
     private const int MaxWriteBytes = 1 << 20;
@@ -105,11 +107,13 @@ internal sealed unsafe partial class RecordingDevice : IDisposable
         foreach (Entry entry in log[synced..])
         {
             bool isWriteLost = lost == 3 || (lost == 1 && chance.Percent(50));
-            for (int at = 0; at < entry.Bytes!.Length && !isWriteLost; at += SectorBytes)
+            int part;
+            for (int at = 0; at < entry.Bytes!.Length && !isWriteLost; at += part)
             {
+                int unit = entry.Offset + at < SuperblockEnd ? SuperblockEnd : SectorBytes;
+                part = Math.Min(unit, entry.Bytes.Length - at);
                 if (lost != 2 || chance.Percent(50))
-                    entry.Bytes.AsSpan(at, Math.Min(SectorBytes, entry.Bytes.Length - at))
-                        .CopyTo(image.AsSpan((int)entry.Offset + at));
+                    entry.Bytes.AsSpan(at, part).CopyTo(image.AsSpan((int)entry.Offset + at));
             }
         }
         return image;
