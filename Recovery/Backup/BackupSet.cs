@@ -160,22 +160,15 @@ internal sealed record BackupSet(IArchiveStore Store, string Prefix, BackupLabel
         }
     }
 
-    private sealed class VerifyingStream(Stream inner, string backupId, ManifestEntry entry) : Stream
+    private sealed class VerifyingStream(Stream inner, string backupId, ManifestEntry entry) : ForwardStream
     {
         private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         private long _read;
         private bool _isVerified;
 
-        public override bool CanRead => true;
-        public override bool CanSeek => false;
-        public override bool CanWrite => false;
         public override long Length => entry.LengthBytes;
 
-        public override long Position
-        {
-            get => _read;
-            set => throw new NotSupportedException();
-        }
+        protected override long BytesRead => _read;
 
         public override int Read(Span<byte> buffer)
         {
@@ -187,18 +180,6 @@ internal sealed record BackupSet(IArchiveStore Store, string Prefix, BackupLabel
                 Verify();
             return read;
         }
-
-        public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
-
-        public override void Flush()
-        {
-        }
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
         protected override void Dispose(bool disposing)
         {

@@ -11,7 +11,7 @@ namespace Pitr.Recovery;
 /// the whole file, with which a restore compares what it has put together, is that of what was there.
 /// THREADS  one. FAILURE  DamageException for any page that counts and is not what was written.
 /// </remarks>
-internal sealed class ChangedPagesStream : Stream
+internal sealed class ChangedPagesStream : ForwardStream
 {
     private const int BlockPages = 128;
 
@@ -51,19 +51,11 @@ internal sealed class ChangedPagesStream : Stream
             $"the copy of '{file.Name}' in the base is of another life of it.");
     }
 
-    public override bool CanRead => true;
-    public override bool CanSeek => false;
-    public override bool CanWrite => false;
-
     /// <summary>At the most: what is left out is not known before it was looked at.</summary>
     public override long Length =>
         ChangedPages.HeaderBytes + (_file.LengthBytes / PageLayout.PageBytes * (PageLayout.PageBytes + ChangedPages.RunBytes));
 
-    public override long Position
-    {
-        get => _given;
-        set => throw new NotSupportedException();
-    }
+    protected override long BytesRead => _given;
 
     /// <summary>What was made, once it was read to its end.</summary>
     public CopiedObject Made(string objectName)
@@ -84,18 +76,6 @@ internal sealed class ChangedPagesStream : Stream
         _given += part;
         return part;
     }
-
-    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
-
-    public override void Flush()
-    {
-    }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {

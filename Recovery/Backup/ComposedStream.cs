@@ -17,7 +17,7 @@ namespace Pitr.Recovery;
 /// THREADS  one. FAILURE  DamageException BackupDamaged names the set and the object; what was read until then counts for
 /// nothing.
 /// </remarks>
-internal sealed class ComposedStream : Stream
+internal sealed class ComposedStream : ForwardStream
 {
     private const int BlockPages = 128;
 
@@ -58,16 +58,9 @@ internal sealed class ComposedStream : Stream
         }
     }
 
-    public override bool CanRead => true;
-    public override bool CanSeek => false;
-    public override bool CanWrite => false;
     public override long Length => _file.LengthBytes;
 
-    public override long Position
-    {
-        get => (_done * (long)PageLayout.PageBytes) - (_filled - _at);
-        set => throw new NotSupportedException();
-    }
+    protected override long BytesRead => (_done * (long)PageLayout.PageBytes) - (_filled - _at);
 
     public override int Read(Span<byte> buffer)
     {
@@ -78,18 +71,6 @@ internal sealed class ComposedStream : Stream
         _at += part;
         return part;
     }
-
-    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
-
-    public override void Flush()
-    {
-    }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {

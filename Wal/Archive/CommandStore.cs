@@ -261,30 +261,20 @@ internal sealed class CommandStore : IArchiveStore
     }
 
     /// <summary>What a command restored, read forward; gone when it is disposed.</summary>
-    private sealed class RestoredFile(IFileHandle file, Action whenDone) : Stream
+    private sealed class RestoredFile(IFileHandle file, Action whenDone) : ForwardStream
     {
         private long _at;
 
-        public override bool CanRead => true;
-        public override bool CanSeek => false;
-        public override bool CanWrite => false;
         public override long Length => file.LengthBytes;
-        public override long Position { get => _at; set => throw new NotSupportedException(); }
 
-        public override int Read(byte[] buffer, int offset, int count)
+        protected override long BytesRead => _at;
+
+        public override int Read(Span<byte> buffer)
         {
-            int read = file.Read(_at, buffer.AsSpan(offset, count));
+            int read = file.Read(_at, buffer);
             _at += read;
             return read;
         }
-
-        public override void Flush()
-        {
-        }
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-        public override void SetLength(long value) => throw new NotSupportedException();
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
         protected override void Dispose(bool disposing)
         {

@@ -1,9 +1,11 @@
+using Pitr.Storage;
+
 namespace Pitr.Wal;
 
 /// <summary>
 /// A stream made of another one frame by frame: sealed while it is read, or opened. One frame is in memory at a time.
 /// </summary>
-internal abstract class FrameStream(Stream inner, int frameBytes, long? lengthBytes, bool ownsInner) : Stream
+internal abstract class FrameStream(Stream inner, int frameBytes, long? lengthBytes, bool ownsInner) : ForwardStream
 {
     private readonly byte[] _frame = new byte[frameBytes];
     private byte[] _ready = [];
@@ -13,11 +15,9 @@ internal abstract class FrameStream(Stream inner, int frameBytes, long? lengthBy
     private bool _isOver;
     private long _at;
 
-    public override bool CanRead => true;
-    public override bool CanSeek => false;
-    public override bool CanWrite => false;
     public override long Length => lengthBytes ?? throw new NotSupportedException();
-    public override long Position { get => _at; set => throw new NotSupportedException(); }
+
+    protected override long BytesRead => _at;
 
     /// <summary>What comes before the first frame; empty for none.</summary>
     protected virtual ReadOnlyMemory<byte> First => ReadOnlyMemory<byte>.Empty;
@@ -27,8 +27,6 @@ internal abstract class FrameStream(Stream inner, int frameBytes, long? lengthBy
 
     /// <summary>Makes of one frame what is read.</summary>
     protected abstract byte[] Turn(ReadOnlySpan<byte> frame, bool isLast);
-
-    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
     public override int Read(Span<byte> buffer)
     {
@@ -42,16 +40,6 @@ internal abstract class FrameStream(Stream inner, int frameBytes, long? lengthBy
         _at += read;
         return read;
     }
-
-    public override void Flush()
-    {
-    }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {
