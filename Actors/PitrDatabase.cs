@@ -487,12 +487,17 @@ public sealed class PitrDatabase : IAsyncDisposable
     /// </exception>
     public async Task<IReadOnlyList<StoreCheck>> CheckArchiveAsync(CancellationToken cancellationToken = default)
     {
-        RequireWritable();
-        ArchiveSeen seen = await AskAsync<ArchiveSeen>(_actors.Supervisor, new SeeArchive(), cancellationToken)
-            .ConfigureAwait(false);
+        ArchiveSeen seen = await SeeArchiveAsync(cancellationToken).ConfigureAwait(false);
         return await _engine.Workers.RunAsync(
             () => ArchiveCheck.Run(seen.Stores, seen.Path, seen.Geometry, cancellationToken), cancellationToken)
             .ConfigureAwait(false);
+    }
+
+    /// <summary>The stores that the database archives into, without asking anybody how they are.</summary>
+    internal Task<ArchiveSeen> SeeArchiveAsync(CancellationToken cancellationToken)
+    {
+        RequireWritable();
+        return AskAsync<ArchiveSeen>(_actors.Supervisor, new SeeArchive(), cancellationToken);
     }
 
     /// <summary>Names the present moment, durably.</summary>

@@ -75,7 +75,7 @@ internal sealed class ScheduledJobs(PitrDatabase database)
     /// <summary>The stores that the database archives into.</summary>
     private async Task<IReadOnlyList<IArchiveStore>> ArchivesAsync(CancellationToken cancellation)
     {
-        EngineStatus status = await database.GetStatusAsync(cancellation).ConfigureAwait(false);
-        return [.. status.Archive.Select(store => Open(store.Store))];
+        ArchiveProtocol.ArchiveSeen seen = await database.SeeArchiveAsync(cancellation).ConfigureAwait(false);
+        return [.. seen.Stores.Select(static store => store.Store)];
     }
 }
