@@ -118,6 +118,10 @@ internal sealed class BackupCatalog
             }
             sets.Add(set);
         }
+        catch (DamageException) when (store.Stat(prefix + BackupSet.ManifestName) is null)
+        {
+            others.Add(new VoidSet(backupId, "it was removed just now", Damage: null)); // an expire takes the manifest first
+        }
         catch (DamageException damage)
         {
             others.Add(new VoidSet(backupId, damage.Message, damage));

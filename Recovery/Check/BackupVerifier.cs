@@ -18,7 +18,9 @@ internal sealed record VerifyReport(
 /// </summary>
 /// <remarks>
 /// Every problem is found, not only the first: files of the set against the manifest, those that build on a base put
-/// together as a restore would, then a plan to the set's stop, which reads and proves all WAL from its start. THREADS  one.
+/// together as a restore would, then a plan to the set's stop, which reads and proves all WAL from its start.
+/// A set that an expire takes meanwhile (its manifest goes before all else) is none any more: of all sets it is left out.
+/// THREADS  one.
 /// </remarks>
 internal static class BackupVerifier
 {
@@ -44,7 +46,12 @@ internal static class BackupVerifier
             ? catalog.Sets
             : [catalog.Get(backupId)];
         foreach (BackupSet set in sets)
-            reports.Add(Verify(set, setStore, archives, random, cancellation));
+        {
+            VerifyReport report = Verify(set, setStore, archives, random, cancellation);
+            if (report.Restores || backupId is not null || setStore.Stat(set.Prefix + BackupSet.ManifestName) is not null)
+                reports.Add(report);
+        }
+
         return reports;
     }
 

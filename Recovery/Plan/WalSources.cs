@@ -46,34 +46,15 @@ internal sealed class ArchiveWalSource(IArchiveStore store, ArchiveCatalog catal
         if (range.Sources.Count == 0 || range.Sources[0].Number != number)
             return null;
         SegmentSource source = range.Sources[0];
+        var reader = new ArchiveReader(store, path);
         return new WalStretch(
             Name, source.Timeline, number, source.From, source.To, !source.IsWhole,
             () =>
             {
-                FetchedSegment fetched = Read(path, source, static (reader, from) => reader.Fetch(from));
+                FetchedSegment fetched = reader.Fetch(source);
                 return (fetched.From, fetched.Stream);
             },
-            () => Read(path, source, static (reader, from) => reader.FetchTimes(from)).LeastRawClockTicks);
-    }
-
-    /// <summary>
-    /// Parts are joined, and go when their segment is whole, while a running database ships: what is not there any more
-    /// is looked for again.
-    /// </summary>
-    private T Read<T>(TimelineHistory path, SegmentSource source, Func<ArchiveReader, SegmentSource, T> read)
-    {
-        var reader = new ArchiveReader(store, path);
-        try
-        {
-            return read(reader, source);
-        }
-        catch (NotFoundException)
-        {
-            ArchivedRange range = ArchiveCatalog.Load(store).Along(path, source.From, source.To, geometry.PayloadBytes);
-            if (range.Sources.Count == 0 || range.Sources[0].Number != source.Number || range.Sources[0].To < source.To)
-                throw;
-            return read(reader, range.Sources[0]);
-        }
+            () => reader.FetchTimes(source).LeastRawClockTicks);
     }
 }
 

@@ -176,7 +176,11 @@ internal sealed class ArchiveCatalog
         return new ArchivedRange(sources, end, gaps);
     }
 
-    private SegmentSource? Source(TimelineId timeline, ulong number, Lsn from, Lsn to)
+    /// <summary>
+    /// What there is of a segment from one LSN on, up to another one at most: the whole, or else parts without a gap; null if
+    /// nothing holds the first LSN.
+    /// </summary>
+    public SegmentSource? Source(TimelineId timeline, ulong number, Lsn from, Lsn to)
     {
         if (HasWhole(timeline, number))
             return new SegmentSource(timeline, number, from, to, Parts: null);

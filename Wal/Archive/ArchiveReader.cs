@@ -16,13 +16,17 @@ internal sealed record FetchedSegment(
 /// Fetches WAL from a store, each object wholly checked and known to be of the path that is followed (I10).
 /// </summary>
 /// <remarks>
+/// PARTS    are joined, and go when their segment is whole, while a running database ships (H36): one that is not there any
+///          more is looked for in what stands for it, which has the same bytes.
 /// FAILURE  DamageException ArchiveDamaged if an object is not what was written, or is of another database or lineage
 ///          than its name promises on this path; StorageFailedException StoreFailed if the store does not give it.
 /// </remarks>
 internal sealed class ArchiveReader(IArchiveStore store, TimelineHistory path)
 {
-    /// <summary>The bytes of one source.</summary>
-    public FetchedSegment Fetch(SegmentSource source)
+    /// <summary>The bytes of one source, and more where that comes with them.</summary>
+    public FetchedSegment Fetch(SegmentSource source) => Follow(source, FetchAsNamed);
+
+    private FetchedSegment FetchAsNamed(SegmentSource source)
     {
         if (source.IsWhole)
         {
@@ -45,10 +49,12 @@ internal sealed class ArchiveReader(IArchiveStore store, TimelineHistory path)
     }
 
     /// <summary>Only the times of a whole segment: its object's first bytes are read.</summary>
-    public SegmentTimes FetchTimes(SegmentSource source)
+    public SegmentTimes FetchTimes(SegmentSource source) => Follow(source, FetchTimesAsNamed);
+
+    private SegmentTimes FetchTimesAsNamed(SegmentSource source)
     {
         if (!source.IsWhole)
-            return Fetch(source).Times;
+            return FetchAsNamed(source).Times;
         string name = ObjectName.Segment(source.Timeline, source.Number);
         byte[] header = new byte[ArchivedSegment.HeaderBytes];
         using Stream content = store.OpenRead(name);
@@ -65,6 +71,26 @@ internal sealed class ArchiveReader(IArchiveStore store, TimelineHistory path)
     public StreamWalBytes Bytes(IEnumerable<SegmentSource> sources) => new([.. sources.Select(source => new WalPiece(
         source.From, source.To, $"{store.Name}/{ObjectName.Segment(source.Timeline, source.Number)}", SkipBytes: 0,
         () => Open(source)))]);
+
+    /// <summary>Reads a source, or what stands for its parts by now.</summary>
+    private T Follow<T>(SegmentSource source, Func<SegmentSource, T> read)
+    {
+        while (true)
+        {
+            try
+            {
+                return read(source);
+            }
+            catch (NotFoundException) when (!source.IsWhole)
+            {
+                SegmentSource? now = ArchiveCatalog.Load(store)
+                    .Source(source.Timeline, source.Number, source.From, source.To);
+                if (now is null || now.To < source.To || now.Parts?.SequenceEqual(source.Parts!) == true)
+                    throw;
+                source = now;
+            }
+        }
+    }
 
     private MemoryStream Open(SegmentSource source)
     {

@@ -217,6 +217,41 @@ public sealed class BackupAndRestoreTests
         Assert.Equal([ErrorCode.BackupDamaged, ErrorCode.WalGap], report.Problems.Select(problem => problem.Code));
     }
 
+    /// <summary>An expire beside a verification, at each question that this asks its store: what is taken is no damage.</summary>
+    [Fact]
+    public void A_set_that_expires_while_all_are_verified_is_left_out()
+    {
+        int verified = 0;
+        for (int at = 1, asked = at; asked >= at; at++)
+        {
+            var fixture = new RecoveryFixture();
+            fixture.Backup("b1");
+            fixture.Backup("b2");
+            fixture.Ship(fixture.Wal);
+            asked = 0;
+            int expiresAt = at;
+            var store = new LyingStore(fixture.Store, () =>
+            {
+                if (++asked == expiresAt)
+                {
+                    fixture.Store.Delete("backups/b1/" + BackupSet.ManifestName);
+                    foreach (string name in fixture.Store.List("backups/b1/"))
+                        fixture.Store.Delete(name);
+                }
+                return null;
+            });
+
+            IReadOnlyList<VerifyReport> reports =
+                BackupVerifier.Verify(store, [fixture.Store], null, fixture.Random, CancellationToken.None);
+
+            Assert.Contains("b2", reports.Select(static report => report.BackupId));
+            Assert.All(reports, report => Assert.True(report.Restores, $"{report.BackupId}, expired at question {expiresAt}"));
+            verified += reports.Count;
+        }
+
+        Assert.True(verified > 20, "It was hardly tried.");
+    }
+
     /// <summary>H30: files lie under the new folder; the control file holds the plan.</summary>
     [Fact]
     public void A_restore_puts_files_under_the_new_folder_and_a_control_file_in_recovery_beside_them()

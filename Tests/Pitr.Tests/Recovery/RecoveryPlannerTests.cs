@@ -207,6 +207,28 @@ public sealed class RecoveryPlannerTests
         Assert.True(stretch.LeastRawClock() > 0);
     }
 
+    /// <summary>The same for who looks for the time of the last commit: an expire, the recovery window.</summary>
+    [Fact]
+    public void The_times_of_a_part_that_went_when_its_segment_was_whole_are_those_of_the_whole()
+    {
+        Commits(2);
+        _fixture.Ship(_fixture.Wal);
+        SegmentSource listed = ArchiveCatalog.Load(_fixture.Store).Source(
+            TimelineId.First, 1, _fixture.Wal.Timeline.StartLsn, _fixture.Wal.End)!;
+        DateTimeOffset then = _fixture.Wal.Time;
+        string part = Assert.Single(_fixture.Store.List(ObjectName.PartPrefix(TimelineId.First, 1)));
+        Commits(200);
+        _fixture.Ship(_fixture.Wal);
+        _fixture.Store.Delete(part);
+        Assert.True(ArchiveCatalog.Load(_fixture.Store).HasWhole(TimelineId.First, 1));
+
+        var reader = new ArchiveReader(_fixture.Store, _fixture.History);
+        Assert.True(reader.FetchTimes(listed).LastCommitTicks >= then.UtcTicks);
+        _fixture.Store.Delete(ObjectName.Segment(TimelineId.First, 1));
+        Assert.Equal(
+            ErrorCode.ArchiveObjectUnknown, Assert.Throws<NotFoundException>(() => reader.FetchTimes(listed)).Code);
+    }
+
     /// <summary>H8: what can't be looked at behind a time is told, and keeps nobody from what lies before it.</summary>
     [Theory]
     [InlineData(4)]
