@@ -8,6 +8,16 @@ internal sealed class DiskFingerprint
 {
     private readonly Dictionary<SimulatedNode, ulong> _known = [];
 
+    /// <summary>
+    /// From now on the files that lie in a folder count by their lengths: what they hold is not the same in each process
+    /// (the framework writes the number of the process into the headers of a pax tar).
+    /// </summary>
+    public void CountByLength(SimulatedFolder folder)
+    {
+        foreach (SimulatedFile file in folder.Cached.Values.Concat(folder.Durable.Values).OfType<SimulatedFile>())
+            _known[file] = SparseContent.Mix((ulong)file.Cached.LengthBytes, (ulong)file.Durable.LengthBytes);
+    }
+
     public ulong Of(SimulatedNode node)
     {
         if (_known.TryGetValue(node, out ulong known))

@@ -284,7 +284,7 @@ internal sealed class StepRun
             return; // the restore had not come to its last step: no database (V3)
         _states++;
         bool isMoving = StepDiskCheck.Run(crash.Disk, database, _settings, memory);
-        ulong state = SparseContent.Mix(crash.Disk.Fingerprint(), database.Model.Acknowledged.Value);
+        ulong state = SparseContent.Mix(crash.Disk.FingerprintBut(StepDiskCheck.Tars), database.Model.Acknowledged.Value);
         _seen.Add(state);
         _digest = SparseContent.Mix(_digest, state);
         var again = new List<SimulatedDisk>();

@@ -34,9 +34,15 @@ public sealed class StepRunTests
         Assert.NotEqual(new StepRun(seed).Run().Digest, new StepRun(seed + 1).Run().Digest);
     }
 
-    /// <summary>Nothing of a run comes from its process, such as its number in a store's owner object.</summary>
-    [Fact]
-    public async Task A_seed_is_the_same_run_in_every_process() => Assert.Equal(await DigestAsync(), await DigestAsync());
+    /// <summary>
+    /// Nothing of a run comes from its process, such as its number in a store's owner object. Seed 700001 dies while a tar is
+    /// written, which has that number in its headers.
+    /// </summary>
+    [Theory]
+    [InlineData("--seed", "7", "--seeds", "2")]
+    [InlineData("--seed", "700001", "--seeds", "1", "--lives", "2")]
+    public async Task A_seed_is_the_same_run_in_every_process(params string[] run) =>
+        Assert.Equal(await DigestAsync(run), await DigestAsync(run));
 
     /// <summary>The schedule of each hazard that is in reach comes about within some seeds.</summary>
     [Fact]
@@ -93,10 +99,10 @@ public sealed class StepRunTests
         Assert.True(run.Steps < new StepRun(7).Run().Steps);
     }
 
-    private static async Task<string> DigestAsync()
+    private static async Task<string> DigestAsync(string[] run)
     {
         using Process program = Process.Start(
-            new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "pitr-sim"), ["--seed", "7", "--seeds", "2"])
+            new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "pitr-sim"), run)
             {
                 RedirectStandardOutput = true,
             })!;
