@@ -93,6 +93,11 @@ internal interface IFileHandle : IDisposable
     /// <summary>The present length.</summary>
     long LengthBytes { get; }
 
+    /// <summary>
+    /// fstat: how many names the file has now. One without a name gets none again, and is gone when it is closed.
+    /// </summary>
+    uint Links { get; }
+
     /// <summary>Reads from an offset until the buffer is full or the file ends; returns the bytes read.</summary>
     int Read(long offset, Span<byte> buffer);
 

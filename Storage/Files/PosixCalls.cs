@@ -48,6 +48,9 @@ internal static unsafe partial class PosixCalls
     private const uint Writeback = 2;
     private const uint WritebackAndWait = 1 | 2 | 4;
 
+    private const int StatusBytes = 256;
+    private const uint StatusAsked = 0x1 | 0x2 | 0x4 | 0x100 | 0x200; // STATX_TYPE | MODE | NLINK | INO | SIZE
+
     private static readonly bool IsApple = OperatingSystem.IsMacOS();
     private static readonly bool IsArm = RuntimeInformation.ProcessArchitecture == Architecture.Arm64;
 
@@ -157,40 +160,39 @@ internal static unsafe partial class PosixCalls
 
     public static int Status(string path, bool followLink, out NameStatus status)
     {
-        status = default;
-        if (IsApple)
-        {
-            byte* raw = stackalloc byte[256]; // struct stat with 64-bit inodes: dev at 0, mode 4, ino 8, size 96
-            int appleResult = (followLink, IsArm) switch
-            {
-                (true, true) => AppleStat(path, raw),
-                (false, true) => AppleLstat(path, raw),
-                (true, false) => AppleStatOnX64(path, raw),
-                _ => AppleLstatOnX64(path, raw),
-            };
-            if (appleResult == 0)
-            {
-                status = new NameStatus(
-                    *(ushort*)(raw + 4), *(ulong*)(raw + 8), *(long*)(raw + 96), *(ushort*)(raw + 6), *(uint*)raw);
-            }
-
-            return appleResult;
-        }
         const int atCurrentFolder = -100;
         const int doNotFollow = 0x100;
-        const uint asked = 0x1 | 0x2 | 0x4 | 0x100 | 0x200; // STATX_TYPE | MODE | NLINK | INO | SIZE
-        // struct statx: nlink u32 at 16, mode u16 28, ino u64 32, size u64 40, dev major u32 136, dev minor u32 140
-        byte* extended = stackalloc byte[256];
-        int result = ExtendedStatus(atCurrentFolder, path, followLink ? 0 : doNotFollow, asked, extended);
-        if (result == 0)
+        byte* raw = stackalloc byte[StatusBytes];
+        int result = (IsApple, followLink, IsArm) switch
         {
-            status = new NameStatus(
-                *(ushort*)(extended + 28), *(ulong*)(extended + 32), *(long*)(extended + 40), *(uint*)(extended + 16),
-                *(ulong*)(extended + 136));
-        }
-
+            (false, _, _) => ExtendedStatus(atCurrentFolder, path, followLink ? 0 : doNotFollow, StatusAsked, raw),
+            (true, true, true) => AppleStat(path, raw),
+            (true, false, true) => AppleLstat(path, raw),
+            (true, true, false) => AppleStatOnX64(path, raw),
+            _ => AppleLstatOnX64(path, raw),
+        };
+        status = result == 0 ? StatusOf(raw) : default;
         return result;
     }
+
+    /// <summary>The same of an open file, whatever has become of its name.</summary>
+    public static int Status(DescriptorHandle file, out NameStatus status)
+    {
+        const int emptyPath = 0x1000; // AT_EMPTY_PATH
+        byte* raw = stackalloc byte[StatusBytes];
+        int result = !IsApple ? ExtendedStatus(file, "", emptyPath, StatusAsked, raw)
+            : IsArm ? AppleFstat(file, raw)
+            : AppleFstatOnX64(file, raw);
+        status = result == 0 ? StatusOf(raw) : default;
+        return result;
+    }
+
+    private static NameStatus StatusOf(byte* raw) => IsApple
+        // struct stat with 64-bit inodes: dev at 0, mode 4, nlink u16 6, ino 8, size 96
+        ? new NameStatus(*(ushort*)(raw + 4), *(ulong*)(raw + 8), *(long*)(raw + 96), *(ushort*)(raw + 6), *(uint*)raw)
+        // struct statx: nlink u32 at 16, mode u16 28, ino u64 32, size u64 40, dev major u32 136, dev minor u32 140
+        : new NameStatus(
+            *(ushort*)(raw + 28), *(ulong*)(raw + 32), *(long*)(raw + 40), *(uint*)(raw + 16), *(ulong*)(raw + 136));
 
     /// <summary>The target of a link, null on failure; EINVAL means that the name is no link.</summary>
     public static string? LinkTarget(string path)
@@ -363,11 +365,21 @@ internal static unsafe partial class PosixCalls
     [LibraryImport(Libc, EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int ExtendedStatus(int folder, string path, int flags, uint mask, byte* status);
 
+    [LibraryImport(Libc, EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int ExtendedStatus(
+        DescriptorHandle file, string path, int flags, uint mask, byte* status);
+
     [LibraryImport(Libc, EntryPoint = "stat", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int AppleStat(string path, byte* status);
 
     [LibraryImport(Libc, EntryPoint = "lstat", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int AppleLstat(string path, byte* status);
+
+    [LibraryImport(Libc, EntryPoint = "fstat", SetLastError = true)]
+    private static partial int AppleFstat(DescriptorHandle file, byte* status);
+
+    [LibraryImport(Libc, EntryPoint = "fstat$INODE64", SetLastError = true)]
+    private static partial int AppleFstatOnX64(DescriptorHandle file, byte* status);
 
     [LibraryImport(Libc, EntryPoint = "stat$INODE64", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int AppleStatOnX64(string path, byte* status);

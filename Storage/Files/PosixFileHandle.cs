@@ -22,6 +22,10 @@ internal sealed unsafe class PosixFileHandle(DescriptorHandle file, string path)
         }
     }
 
+    public uint Links => PosixCalls.Status(file, out PosixCalls.NameStatus status) == 0
+        ? status.Links
+        : throw Failed("tell the names of");
+
     public int Read(long offset, Span<byte> buffer)
     {
         int done = 0;

@@ -957,6 +957,18 @@ internal sealed class SimulatedDisk : IFileSystem
             }
         }
 
+        public uint Links
+        {
+            get
+            {
+                lock (disk._lock)
+                {
+                    ThrowIfClosed();
+                    return (uint)File.Links;
+                }
+            }
+        }
+
         public int Read(long offset, Span<byte> buffer) => disk.Read(this, offset, buffer);
 
         public void StartRead(long offset, long lengthBytes)

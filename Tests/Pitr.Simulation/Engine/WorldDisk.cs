@@ -117,6 +117,8 @@ internal sealed class WorldDisk(World world, SimulatedDisk disk, DiskManners man
 
         public long LengthBytes => handle.LengthBytes;
 
+        public uint Links => handle.Links;
+
         public int Read(long offset, Span<byte> buffer)
         {
             owner.Before(FileOp.Read, Path, offset, buffer.Length);

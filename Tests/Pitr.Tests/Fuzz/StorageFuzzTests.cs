@@ -243,6 +243,8 @@ public sealed class StorageFuzzTests
 
         public long LengthBytes => at * PageLayout.PageBytes + pages.Length;
 
+        public uint Links => 1;
+
         public int Read(long offset, Span<byte> buffer)
         {
             steps.Take();

@@ -122,6 +122,8 @@ public sealed class TarFuzzTests
 
         public long LengthBytes => bytes.Length;
 
+        public uint Links => 1;
+
         public int Read(long offset, Span<byte> buffer)
         {
             steps.Take();

@@ -63,6 +63,19 @@ public abstract class FileSystemContractTests
     }
 
     [Fact]
+    public void An_open_file_knows_how_many_names_are_left_to_it()
+    {
+        using IFileHandle file = Disk.Open(At("a"), FileOpen.CreateNew);
+        Disk.Link(At("a"), At("b"));
+        Assert.Equal(2u, file.Links);
+        Disk.Delete(At("a"));
+        Assert.Equal(1u, file.Links);
+        Disk.Symlink("c", At("d"));
+        Disk.Rename(At("d"), At("b"));
+        Assert.Equal(0u, file.Links);
+    }
+
+    [Fact]
     public void A_range_of_another_file_is_copied_to_the_same_place()
     {
         byte[] bytes = Enumerable.Range(0, 100_000).Select(i => (byte)(i * 31)).ToArray();

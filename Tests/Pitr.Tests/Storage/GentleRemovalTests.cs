@@ -46,6 +46,19 @@ public sealed class GentleRemovalTests
         Assert.Equal(40L * Mebi, _disk.Stat("/db/b")!.LengthBytes);
     }
 
+    /// <summary>GR1. Whatever was seen before: the file itself says how many names it has.</summary>
+    [Fact]
+    public void A_file_that_has_a_name_after_all_is_closed_and_not_cut()
+    {
+        Make("/db/a", 40 * Mebi);
+        _disk.Log.Start();
+        using (var file = new NamelessFile(_disk.Open("/db/a", FileOpen.ReadWrite), _disk.TryLock("/db/a")!))
+            file.Cut(_writer, CancellationToken.None);
+        Assert.Equal("", _disk.Log.Text());
+        Assert.Equal(40L * Mebi, _disk.Stat("/db/a")!.LengthBytes);
+        Assert.Equal((0, 0), (_disk.OpenHandleCount, _disk.HeldLockCount));
+    }
+
     /// <summary>GR1. A reader that was held up would take a file that is cut for a damaged one (H41).</summary>
     [Fact]
     public void A_file_that_somebody_may_still_read_keeps_its_content_until_that_one_closes_it()

@@ -12,6 +12,7 @@ internal sealed class MemoryFile : IFileHandle
 
     public string Path => "/memory/file";
     public long LengthBytes { get; private set; }
+    public uint Links => 1;
     public int Reads { get; private set; }
     public int Syncs { get; private set; }
     public List<(long Offset, int LengthBytes)> Writes { get; } = [];
