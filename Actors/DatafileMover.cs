@@ -21,8 +21,8 @@ namespace Pitr.Actors;
 ///        sees to (H20).
 ///   DM3  What is left over is removed only when the control file names the winner, durably; the move is forgotten only
 ///        when that is gone.
-///   DM4  Who asked gets the answer when names are gone, and the next move of the file may begin; what has no name any
-///        more is cut behind that, and closed with the engine.
+///   DM4  Who asked gets the answer when names are gone, and the next move of the file may begin; the room of what has
+///        no name any more is given back behind that, by a <see cref="RoomReturn"/>.
 ///
 /// A failure or cancellation before the switch ends the fence, removes the copy and has the move forgotten, in this
 /// order; what can't be done of that is left to the next opening, which finds the note. Once the switch is asked for,
@@ -58,9 +58,6 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
     private Problem? _failure;
     private bool _isFenceGivenBack;
     private bool _isUndoing;
-    private bool _hasEnded;
-    private bool _isEngineEnding;
-    private readonly List<NamelessFile> _nameless = []; // the removing worker's, then the cutting one's (DM4)
 
     public DatafileMover(EngineContext engine, SystemIdentifier system, EngineRoutes routes)
     {
@@ -90,19 +87,10 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
             case RunMover run:
                 Start(run);
                 break;
-            case EndJob when _hasEnded:
-                _step?.Cancel();
-                break;
-            case WorkerEnded when _hasEnded:
-                Context.Stop(Self);
-                break;
-            case var _ when _hasEnded:
-                break; // it is over; only what nobody wants any more is still cut
             case CancelAsked:
                 Fail(Problem.From(_job.Cancelled()));
                 break;
             case EndJob:
-                _isEngineEnding = true;
                 Fail(Problem.From(EngineErrors.ShuttingDown()));
                 break;
             case WorkerEnded ended:
@@ -375,13 +363,14 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
 
         EngineContext engine = _engine;
         SystemIdentifier system = _system;
-        List<NamelessFile> nameless = _nameless;
+        Action<NamelessFile> returnRoom = RoomReturn.Through(engine, Context.Parent); // DM4
         Work(_ =>
         {
+            engine.Epochs.Collect(); // closes the former file, unless it is read: with its lock held it could not be cut
             var settlement = new MoveSettlement(engine.FileSystem, engine.Folder, note.Place, system)
             {
                 IsOwner = true,
-                Nameless = nameless,
+                TakesNameless = returnRoom,
             };
             bool isAll = settlement.Remove(note, engine.Catalogue.Catalogue);
             return new Removed(isAll, settlement.Told);
@@ -393,29 +382,7 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
         object ended = _job.Ended(_engine, _engine.Clock.GetElapsedTime(_began).TotalSeconds, _fencedSeconds);
         _log.Info("Datafile {0}: {1}", _job.Datafile, ended);
         _asker.Tell(ended);
-        _hasEnded = true;
-        if (_nameless.Count == 0)
-            Context.Stop(Self);
-        else
-            CutNameless();
-    }
-
-    /// <summary>DM4. Nobody waits for it but the engine's end, which ends it.</summary>
-    private void CutNameless()
-    {
-        PacedWriter writer = _engine.PacedWriter;
-        List<NamelessFile> nameless = _nameless;
-        bool isAtOnce = _isEngineEnding;
-        Work(ended =>
-        {
-            foreach (NamelessFile file in nameless)
-            {
-                using (file)
-                    file.Cut(writer, isAtOnce ? new CancellationToken(canceled: true) : ended);
-            }
-
-            return new Cut();
-        });
+        Context.Stop(Self);
     }
 
     // ---- failures --------------------------------------------------------------------------------
@@ -510,8 +477,6 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
     private sealed record Planned(PlannedMove Note);
 
     private sealed record Copied;
-
-    private sealed record Cut;
 
     private sealed record Removed(bool IsAll, IReadOnlyList<string> Told);
 

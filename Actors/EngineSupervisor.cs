@@ -340,6 +340,9 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
             case FindDatafile find:
                 Sender.Tell(new DatafileFound(find.File, Owner: null));
                 break;
+            case ReturnRoom request:
+                _jobs.ReturnRoom(request, _engine, Context);
+                break;
             case FileRecoveryEnded ended:
                 _recoveries.End(ended.File);
                 EndIfClosed();
@@ -377,6 +380,9 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
             case BreakFencesOf order:
                 if (_datafiles.TryGet(order.File, out IActorRef? fenced))
                     fenced.Tell(new BreakFences(order.Why));
+                break;
+            case ReturnRoom request:
+                _jobs.ReturnRoom(request, _engine, Context);
                 break;
             case CheckpointWanted wanted:
                 _checkpointer.Tell(wanted);

@@ -20,10 +20,14 @@ internal sealed partial class Datafile
     /// </summary>
     /// <param name="handle">The other file, open for reading and writing; owned from here on.</param>
     /// <param name="fileLock">Its lock.</param>
-    public void GoOnIn(IFileHandle handle, IDisposable fileLock)
+    /// <param name="takesFormer">
+    /// Gets the former file instead of having it closed, on any thread; only if it has no name any more, durably. It must
+    /// not throw.
+    /// </param>
+    public void GoOnIn(IFileHandle handle, IDisposable fileLock, Action<NamelessFile>? takesFormer)
     {
         Invariant.Require(_isStill && _job is null, "D3", "a file that is not held still goes on in another one.");
-        _incarnation.GoOnIn(handle, fileLock);
+        _incarnation.GoOnIn(handle, fileLock, takesFormer);
         Environment.Epochs.CollectSoon();
     }
 
@@ -34,7 +38,8 @@ internal sealed partial class Datafile
     /// </summary>
     /// <param name="next">Open; owned from here on.</param>
     /// <param name="meta">Its meta page, durable: another incarnation, generation g+1, the same checkpoint LSN.</param>
-    public void Enter(OpenIncarnation next, MetaPage meta)
+    /// <param name="takesFormer">As in <see cref="GoOnIn"/>.</param>
+    public void Enter(OpenIncarnation next, MetaPage meta, Action<NamelessFile>? takesFormer)
     {
         Invariant.Require(
             _isStill && _job is null && _spillJob is null, "D3", "a file that is not held still is entered anew.");
@@ -44,6 +49,7 @@ internal sealed partial class Datafile
         OpenIncarnation former = _incarnation;
         next.Pages.WhenDamaged = _whenDamaged;
         former.Pages.WhenDamaged = null; // it is whoever still reads there that meets it, not this file
+        former.TakesUnread = takesFormer;
         lock (_lock)
             _kept.Add(former);
         _incarnation = next;

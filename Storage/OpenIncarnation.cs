@@ -19,6 +19,7 @@ internal interface IKeptForReaders : IDisposable
 ///   OI1  Pages that a flush of this incarnation freed are released into its own free pages, whichever incarnation is
 ///        the present one by then.
 ///   OI2  The lock is released after the handle is closed (D4).
+///   OI3  A file is closed, or given to whoever takes it to cut it, only when nobody reads it any more (H41).
 /// THREADS  the owner replaces the handle; any thread reads it. FAILURE  none of its own.
 /// </remarks>
 internal sealed class OpenIncarnation : IKeptForReaders
@@ -47,21 +48,24 @@ internal sealed class OpenIncarnation : IKeptForReaders
 
     public long LengthBytes => (long)Free.PageCount * PageLayout.PageBytes;
 
+    /// <summary>Gets the file when <see cref="Close"/> would close it: it has no name any more. Null: it is closed.</summary>
+    public Action<NamelessFile>? TakesUnread { get; set; }
+
     /// <summary>
     /// Goes on in another file that has the same pages, byte for byte. The former one is closed, and its lock released,
     /// when the epochs of now have ended.
     /// </summary>
-    public void GoOnIn(IFileHandle handle, IDisposable fileLock)
+    /// <param name="handle">The other file; owned from here on.</param>
+    /// <param name="fileLock">Its lock; owned from here on.</param>
+    /// <param name="takesFormer">
+    /// Gets the former file instead, which has no name any more; on whichever thread collects epochs. It must not throw.
+    /// </param>
+    public void GoOnIn(IFileHandle handle, IDisposable fileLock, Action<NamelessFile>? takesFormer)
     {
         (IFileHandle former, IDisposable formerLock) = (_handle, _fileLock);
         (_handle, _fileLock) = (handle, fileLock);
         Pages.ReadFrom(handle);
-        _environment.Epochs.Retire(() =>
-        {
-            _environment.Writer.Forget(former);
-            former.Dispose();
-            formerLock.Dispose();
-        });
+        _environment.Epochs.Retire(() => LetGo(former, formerLock, takesFormer)); // OI3
     }
 
     /// <summary>Nobody reads these pages any more. On whichever thread collects epochs.</summary>
@@ -75,20 +79,26 @@ internal sealed class OpenIncarnation : IKeptForReaders
     public void Close()
     {
         Pages.CloseUnread();
-        CloseHandle();
+        LetGo(_handle, _fileLock, TakesUnread);
     }
 
     /// <summary>The same when there may be readers: waits for them; not inside an epoch.</summary>
     public void Dispose()
     {
         Pages.Dispose();
-        CloseHandle();
+        LetGo(_handle, _fileLock, taker: null);
     }
 
-    private void CloseHandle()
+    private void LetGo(IFileHandle handle, IDisposable fileLock, Action<NamelessFile>? taker)
     {
-        _environment.Writer.Forget(_handle);
-        _handle.Dispose();
-        _fileLock.Dispose();
+        _environment.Writer.Forget(handle);
+        if (taker is not null)
+        {
+            taker(new NamelessFile(handle, fileLock));
+            return;
+        }
+
+        handle.Dispose();
+        fileLock.Dispose();
     }
 }

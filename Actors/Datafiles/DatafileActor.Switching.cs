@@ -22,6 +22,8 @@ namespace Pitr.Actors;
 /// What would end the fence (its lease, its holder's death, a bound, a shutdown) waits until it is over; commits and
 /// reads go on, into the buffers and out of the former file, which is equal. A moved file has the same pages, a compacted
 /// one the same rows: then the copy is entered with a view of its own, and views of before keep the former file (H42).
+/// The former file is closed when its last reader has ended; one that has no name any more, and the control file says so,
+/// is given to the supervisor, which has its room given back in steps.
 /// </remarks>
 internal sealed partial class DatafileActor
 {
@@ -141,7 +143,7 @@ internal sealed partial class DatafileActor
         var done = (SwitchOutcome.Done)run.Ended!.Outcome;
         run.Ended = null;
         _switch = null;
-        done.GoOn(_file);
+        done.GoOn(_file, isNoted ? RoomReturn.Through(_engine, Context.Parent) : null);
         Enter(DatafileState.Fenced, $"goes on in {_file.Path}");
         run.ReplyTo.Tell(new DatafileSwitched(isNoted));
         TakeDeferred();

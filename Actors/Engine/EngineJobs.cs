@@ -4,14 +4,15 @@ using static Pitr.Actors.EngineProtocol;
 namespace Pitr.Actors;
 
 /// <summary>
-/// The backups, sets and moves that an engine has under way. It ends only when they have: what they began in a store or
-/// beside a datafile is removed by them, or by nobody.
+/// The backups, sets and moves that an engine has under way, and what gives room back behind the moves. It ends only when
+/// they have: what they began in a store or beside a datafile is removed by them, or by nobody.
 /// </summary>
 /// <remarks>THREADS  the supervisor's, within its handlers.</remarks>
 internal sealed class EngineJobs
 {
     private readonly HashSet<IActorRef> _running = [];
     private readonly HashSet<IActorRef> _backups = [];
+    private IActorRef _roomReturn = ActorRefs.Nobody;
     private bool _isEnding;
 
     /// <summary>True if none is under way.</summary>
@@ -21,13 +22,25 @@ internal sealed class EngineJobs
     public bool HasNoBackup => _backups.Count == 0;
 
     /// <summary>A job of its own for this request, watched by the supervisor.</summary>
-    public void Start(Props props, object request, IActorContext supervisor, IActorRef asker)
+    public IActorRef Start(Props props, object request, IActorContext supervisor, IActorRef asker)
     {
         IActorRef job = supervisor.Watch(supervisor.ActorOf(props));
         _running.Add(job);
         if (request is BackupProtocol.RunBackup)
             _backups.Add(job);
         job.Tell(request, asker);
+        if (_isEnding)
+            job.Tell(new EndJob());
+        return job;
+    }
+
+    /// <summary>To the one that cuts one file after the other; it is made for the first.</summary>
+    public void ReturnRoom(ReturnRoom request, EngineContext engine, IActorContext supervisor)
+    {
+        if (_running.Contains(_roomReturn))
+            _roomReturn.Tell(request);
+        else
+            _roomReturn = Start(RoomReturn.PropsFor(engine), request, supervisor, ActorRefs.Nobody);
     }
 
     /// <summary>Each is told, once, to give up.</summary>

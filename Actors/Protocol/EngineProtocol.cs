@@ -35,7 +35,14 @@ internal static class EngineProtocol
     public sealed record ShutDown(bool Force) : IWireMessage;
 
     /// <summary>
-    /// To a backup, a set or a move: the engine is about to end. It gives up, removes what it has begun, and stops.
+    /// The room of a file is to be given back in steps, by a <see cref="RoomReturn"/>; nobody is answered. The file is in
+    /// the <see cref="HandOver"/> until that one takes it.
+    /// </summary>
+    public sealed record ReturnRoom(NamelessFile File) : ILocalMessage;
+
+    /// <summary>
+    /// To a backup, a set, a move or what gives room back: the engine is about to end. It gives up, removes what it has
+    /// begun, and stops.
     /// </summary>
     public sealed record EndJob : ILocalMessage;
 }

@@ -9,7 +9,8 @@ namespace Pitr.Recovery;
 /// <code>
 ///   Stamp · rename over the datafile · sync of its folder · opened by the path that it then has
 /// </code>
-/// Content and name were synced long before (H18).
+/// Content and name were synced long before (H18). The rename takes the only name that the former file has, unless somebody
+/// gave it another; whoever closes a large one may give its room back in steps (<see cref="GentleRemoval"/>).
 /// THREADS  one at a time. FAILURE  as the disk's; then it is void: <see cref="Remove"/>.
 /// </remarks>
 internal sealed class CompactCopy : SwitchableCopy
@@ -80,18 +81,19 @@ internal sealed class CompactCopy : SwitchableCopy
     /// <inheritdoc/>
     public override SwitchOutcome Switch()
     {
-        ulong? former = null;
+        FileEntry? former = null;
         try
         {
             _file.Stamp();
-            former = _files.Stat(_plan.Origin)?.Inode;
+            former = _files.Stat(_plan.Origin);
             _files.Rename(_plan.Copy, _plan.Origin);
             _files.SyncFolder(DurableReplace.FolderOf(_plan.Origin));
-            return new SwitchOutcome.Compacted(_file.Open(_plan.Origin), _file.Meta);
+            return new SwitchOutcome.Compacted(
+                _file.Open(_plan.Origin), _file.Meta, GentleRemoval.IsLarge(former));
         }
         catch (Exception why)
         {
-            return former is { } inode && !IsAsBefore(inode)
+            return former is { Inode: ulong inode } && !IsAsBefore(inode)
                 ? new SwitchOutcome.Unknown(why)
                 : new SwitchOutcome.NotSwitched(why);
         }

@@ -26,7 +26,8 @@ namespace Pitr.Recovery;
 /// both files, which hold the same rows up to the same LSN; the opening syncs the folder before it looks. Between 7 and
 /// 8 the control file names the former incarnation: the note says that the new one is no foreign file (H16).
 /// The former file has no name any more from 7 on. Views that were pinned before 9 read on in it, with its own cached
-/// pages; then it is closed, and its room on the disk is free.
+/// pages; then it is closed, and its room on the disk is free; that of a large one is given back in steps
+/// (<see cref="GentleRemoval"/>).
 /// </remarks>
 internal sealed record CompactPlan
 {

@@ -41,9 +41,9 @@ internal sealed class MoveSettlement
     public bool IsOwner { get; init; }
 
     /// <summary>
-    /// Gets large files whose names are gone, for the caller to cut and dispose of; null: they are removed at once.
+    /// Gets each large file whose name is gone, to be cut and disposed of; null: they are removed at once.
     /// </summary>
-    public ICollection<NamelessFile>? Nameless { get; init; }
+    public Action<NamelessFile>? TakesNameless { get; init; }
 
     /// <summary>What was removed, and what was left and why; for the log.</summary>
     public IReadOnlyList<string> Told => _told;
@@ -156,10 +156,10 @@ internal sealed class MoveSettlement
                 return;
             }
 
-            if (Nameless is null)
+            if (TakesNameless is not { } take)
                 _files.Delete(path);
             else if (GentleRemoval.Unlink(_files, path) is { } nameless)
-                Nameless.Add(nameless);
+                take(nameless);
             _told.Add($"'{path}', left over from {WordsOf(move)}, was removed.");
         }
 

@@ -14,6 +14,9 @@ namespace Pitr.Recovery;
 /// The copy, and its name, were synced long before (H18). Before the rename every failure leaves things as they were.
 /// After one of the rename itself, or of the folder's sync, the name is looked at: only if it leads where it led, and
 /// that is durable, nothing has happened.
+/// The rename ByLink of a file that lies at its name takes the only name that it has, unless somebody gave it another:
+/// whoever closes the former file gives all its room back, and may do that in steps (<see cref="GentleRemoval"/>). In the
+/// other ways the former file keeps its name until <see cref="MoveSettlement"/> removes it.
 /// THREADS  one worker, while the datafile is still and its fence can't break (H20).
 /// </remarks>
 internal static class MoveSwitch
@@ -23,6 +26,7 @@ internal static class MoveSwitch
         MovePlan plan = copy.Plan;
         IFileHandle? handle = null;
         bool isRenamed = false;
+        bool isFormerNameless = false;
         try
         {
             copy.Stamp();
@@ -30,6 +34,8 @@ internal static class MoveSwitch
                 handle = files.Open(plan.To, FileOpen.ReadWrite);
             if (plan.Way != MoveWay.ByRecord)
             {
+                isFormerNameless = plan.Way == MoveWay.ByLink && plan.Origin == plan.Name
+                    && GentleRemoval.IsLarge(files.Stat(plan.Name));
                 if (plan.Way == MoveWay.ByLink)
                     files.Symlink(plan.LinkText, plan.Aside);
                 isRenamed = true;
@@ -38,7 +44,7 @@ internal static class MoveSwitch
             }
 
             handle ??= files.Open(plan.To, FileOpen.ReadWrite);
-            return new SwitchOutcome.Moved(handle, copy.TakeLock());
+            return new SwitchOutcome.Moved(handle, copy.TakeLock(), isFormerNameless);
         }
         catch (Exception why)
         {

@@ -44,37 +44,52 @@ internal abstract class SwitchableCopy : IDisposable
 internal abstract record SwitchOutcome
 {
     /// <summary>The name leads to the copy, durably (by record: as soon as the control file says so).</summary>
-    public abstract record Done : SwitchOutcome
+    /// <param name="IsFormerNameless">
+    /// The switch took the only name of the former file, durably, and giving that one's room back takes long.
+    /// </param>
+    public abstract record Done(bool IsFormerNameless) : SwitchOutcome
     {
         /// <summary>The datafile goes on in the copy, and owns what was opened of it.</summary>
-        public abstract void GoOn(Storage.Datafile file);
+        /// <param name="file">The datafile.</param>
+        /// <param name="takesFormer">
+        /// Gets the former file when nobody reads it any more, if the switch left it without a name; null: it is closed. On
+        /// any thread; it must not throw.
+        /// </param>
+        public void GoOn(Storage.Datafile file, Action<NamelessFile>? takesFormer) =>
+            Enter(file, IsFormerNameless ? takesFormer : null);
 
         /// <summary>Nobody goes on in it: what was opened of it is closed.</summary>
         public abstract void LetGo();
+
+        protected abstract void Enter(Storage.Datafile file, Action<NamelessFile>? takesFormer);
     }
 
     /// <summary>The copy has the same pages: a move.</summary>
     /// <param name="Handle">The copy, open under the path that it has from now on; and its lock.</param>
     /// <param name="Lock">See Handle.</param>
-    public sealed record Moved(IFileHandle Handle, IDisposable Lock) : Done
+    /// <param name="IsFormerNameless">See <see cref="Done"/>.</param>
+    public sealed record Moved(IFileHandle Handle, IDisposable Lock, bool IsFormerNameless) : Done(IsFormerNameless)
     {
-        public override void GoOn(Storage.Datafile file) => file.GoOnIn(Handle, Lock);
-
         public override void LetGo()
         {
             Handle.Dispose();
             Lock.Dispose();
         }
+
+        protected override void Enter(Storage.Datafile file, Action<NamelessFile>? takesFormer) =>
+            file.GoOnIn(Handle, Lock, takesFormer);
     }
 
     /// <summary>The copy has the same rows in other pages (H42).</summary>
     /// <param name="File">Open under the datafile's path.</param>
     /// <param name="Meta">Its meta page, durable.</param>
-    public sealed record Compacted(OpenIncarnation File, MetaPage Meta) : Done
+    /// <param name="IsFormerNameless">See <see cref="Done"/>.</param>
+    public sealed record Compacted(OpenIncarnation File, MetaPage Meta, bool IsFormerNameless) : Done(IsFormerNameless)
     {
-        public override void GoOn(Storage.Datafile file) => file.Enter(File, Meta);
-
         public override void LetGo() => File.Close(); // nobody has read it
+
+        protected override void Enter(Storage.Datafile file, Action<NamelessFile>? takesFormer) =>
+            file.Enter(File, Meta, takesFormer);
     }
 
     /// <summary>The name leads where it led, durably: nothing has happened.</summary>

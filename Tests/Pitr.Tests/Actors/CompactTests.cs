@@ -57,6 +57,32 @@ public sealed class CompactTests
             (after.Get("b", "k0010"), after.Get("b", "k0030"), after.Count(after.GetTable("b"))));
     }
 
+    /// <summary>H41, H42: what a snapshot of before reads is not cut under it; then nobody waits for the disk.</summary>
+    [Fact]
+    public async Task The_former_file_is_cut_in_steps_when_its_last_snapshot_has_ended()
+    {
+        SimulatedDisk disk = MoveTests.WithFolders();
+        await using PitrDatabase database = await StartedAsync(disk);
+        Snapshot before = database.OpenSnapshot();
+        string[] seen = RowsOf(before, database);
+        using (var held = new HeldSync(disk.Faults.On(FileOp.Write).Of(".compacting").Nth(3).Hold()))
+        {
+            Task<CompactResult> compact = database.CompactAsync(Request);
+            await held.Reached.Within();
+            MoveTests.MakeLarge(disk, Name);
+            held.Release();
+            await compact.Within();
+        }
+
+        Assert.Equal(seen, RowsOf(before, database));
+        Assert.Empty(MoveTests.CutsOf(disk, Name));
+        before.Dispose();
+        await Until(() => MoveTests.CutsOf(disk, Name).Length == 2, "its room is given back");
+        Assert.Equal([24L << 20, 8L << 20], MoveTests.CutsOf(disk, Name));
+        await database.ShutdownAsync().Within();
+        await TestDatabase.NothingIsOpenAsync(disk);
+    }
+
     /// <summary>H42: the snapshot reads on in the former file while the new one is flushed over and over.</summary>
     [Fact]
     public async Task A_snapshot_of_before_reads_the_same_values_after_many_flushes()

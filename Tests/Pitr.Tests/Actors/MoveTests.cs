@@ -9,7 +9,7 @@ namespace Pitr.Tests;
 /// <summary>
 /// A datafile moves while it is in use, or stays where it lay and nothing else is anywhere (design §6; H17 to H20).
 /// </summary>
-public sealed class MoveTests
+public sealed partial class MoveTests
 {
     private const string Target = "/data2/b.pitr";
     private static readonly TimeSpan Lease = TimeSpan.FromHours(1);

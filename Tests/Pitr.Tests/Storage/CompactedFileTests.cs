@@ -79,6 +79,26 @@ public sealed class CompactedFileTests : IDisposable
         _it.Check();
     }
 
+    /// <summary>H41: whoever cuts the former file gets it when the last view of before has ended, and not earlier.</summary>
+    [Fact]
+    public async Task The_former_file_is_given_away_when_its_last_view_has_ended()
+    {
+        MostlyDeleted();
+        ReadView before = Pinned();
+        var taken = new TaskCompletionSource<NamelessFile>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Enter(takesFormer: taken.SetResult);
+        _it.PutMany(0, 3000, fill: 9);
+        _it.Flush();
+        _it.Epochs.Collect();
+        Assert.False(taken.Task.IsCompleted);
+        before.Unpin();
+        NamelessFile former = await taken.Task.WaitAsync(TestDatabase.Patience); // the view's end has the pool collect
+        Assert.Equal(2, OpenFiles());
+        former.Dispose();
+        Assert.Equal((1, 1), (OpenFiles(), _it.Disk.HeldLockCount));
+        _it.Check();
+    }
+
     /// <summary>H42: what a flush had freed in the former file is no free page of the new one.</summary>
     [Fact]
     public void Pages_that_wait_in_the_former_file_never_become_free_in_the_new_one()
@@ -344,7 +364,7 @@ public sealed class CompactedFileTests : IDisposable
         file.Fill(DatafileOnDisk.Path, static _ => { }, static _ => { }, CancellationToken.None);
 
     /// <summary>All steps, as the mover and the datafile's actor take them.</summary>
-    private void Enter(Incarnation? incarnation = null)
+    private void Enter(Incarnation? incarnation = null, Action<NamelessFile>? takesFormer = null)
     {
         _it.File.IsStill = true;
         using CompactedFile file = Made(incarnation);
@@ -353,7 +373,7 @@ public sealed class CompactedFileTests : IDisposable
         file.Stamp();
         _it.Disk.Rename(Beside, DatafileOnDisk.Path);
         _it.Disk.SyncFolder(DatafileOnDisk.Folder);
-        _it.File.Enter(file.Open(DatafileOnDisk.Path), file.Meta);
+        _it.File.Enter(file.Open(DatafileOnDisk.Path), file.Meta, takesFormer);
         _it.File.IsStill = false;
     }
 

@@ -67,7 +67,7 @@ internal sealed class StepMove(StepScene scene, StepFile file, string? into = nu
         var settlement = new MoveSettlement(Scene.Disk, Engine.Folder, place, Engine.Control.SystemId)
         {
             IsOwner = true,
-            Nameless = _nameless,
+            TakesNameless = _nameless.Add,
         };
         if (settlement.Remove(Engine.Control.MoveOf(file.Id)!, Engine.Control.Catalogue))
             Forget();
@@ -119,7 +119,7 @@ internal sealed class StepMove(StepScene scene, StepFile file, string? into = nu
         if (plan.Way != MoveWay.ByReturn && Scene.Disk.Stat(plan.Origin) is { IsSymlink: false }
             && file.Fenced != Scene.Disk.Fingerprint(plan.Origin))
             throw new SimulationFailure($"Datafile {file.Name} changed while it was moved (D3, I6, H20).");
-        switched.GoOn(file.File);
+        switched.GoOn(file.File, takesFormer: null); // no file of a life is large
         (_switched, _isSwitched) = (null, true);
         _copy!.Dispose();
         _copy = null;
