@@ -6,7 +6,7 @@ namespace Pitr.Recovery;
 /// <summary>That a set was verified, and when: object <c>verified.json</c> of the set.</summary>
 /// <remarks>
 /// For people: nothing is decided by it. It says when the verification began that proved the set; a set that was damaged
-/// since is found by the next one. THREADS  any; one call at a time for a store.
+/// since is found by the next one. THREADS  any; of two at a time for one store one result is the last.
 /// </remarks>
 internal static class SetVerification
 {

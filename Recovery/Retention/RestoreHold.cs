@@ -131,9 +131,8 @@ internal sealed class RestoreHold
     {
         if (set.Store.Stat(set.Prefix + BackupSet.ManifestName) is null)
             throw RecoveryErrors.BackupUnknown(set.Store.Name, set.Id);
-        if (set.Label.IncludesWal)
-            return; // it went with the set, if it did
-        ArchiveCatalog[] catalogs = [.. stores.Select(ArchiveCatalog.Load)];
+        IEnumerable<IArchiveStore> own = set.Label.IncludesWal ? [set.AsStore()] : [];
+        ArchiveCatalog[] catalogs = [.. own.Concat(stores).Select(ArchiveCatalog.Load)];
         foreach (PlannedWal part in wal)
         {
             bool isThere = catalogs.Any(catalog => catalog.HasWhole(part.Timeline, part.Number)

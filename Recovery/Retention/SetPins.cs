@@ -4,7 +4,7 @@ using Pitr.Wal;
 namespace Pitr.Recovery;
 
 /// <summary>That an operator keeps a set whatever its age: object <c>pin.json</c> of the set.</summary>
-/// <remarks>THREADS  any; one call at a time for a store.</remarks>
+/// <remarks>THREADS  any.</remarks>
 internal static class SetPins
 {
     /// <summary>From here on expire keeps the set, its bases, and the WAL from its start to its stop.</summary>

@@ -72,7 +72,8 @@ internal sealed class RecoveryFixture
     }
 
     /// <summary>A set of one datafile at the WAL's present end; BackupEnd is logged.</summary>
-    public BackupSet Backup(string backupId, MemoryWal? on = null, Action<BackupWriter>? afterBegin = null)
+    public BackupSet Backup(
+        string backupId, MemoryWal? on = null, Action<BackupWriter>? afterBegin = null, bool includesWal = false)
     {
         MemoryWal wal = on ?? Wal;
         Lsn c = wal.End;
@@ -83,6 +84,12 @@ internal sealed class RecoveryFixture
         afterBegin?.Invoke(writer);
         writer.Copy(WriteDatafile("/db/main.pitr", FileId.Main, c, wal.Timeline.Lineage), CancellationToken.None);
         Lsn stop = wal.Log(new WalEvent.BackupEnd(backupId, writer.StartLsn));
+        if (includesWal)
+        {
+            Ship(wal);
+            var shipped = new ArchiveWalSource(Store, ArchiveCatalog.Load(Store), Geometry);
+            writer.IncludeWal(History, new WalSources([shipped], Geometry), stop, CancellationToken.None);
+        }
         return writer.Complete(new BackupStop(
             stop, wal.Time, new TransactionId(wal.LastTransactionId), new HashSet<FileId> { FileId.Main }));
     }

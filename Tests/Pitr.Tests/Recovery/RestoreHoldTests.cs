@@ -113,6 +113,25 @@ public sealed class RestoreHoldTests
     }
 
     [Fact]
+    public void Of_a_set_that_brings_its_WAL_only_what_lies_behind_it_must_be_in_the_archive()
+    {
+        _fixture.Backup("b4", includesWal: true);
+        ulong own = RecoveryFixture.Geometry.NumberOf(_fixture.Wal.End);
+        for (int i = 0; i < 200; i++)
+            _fixture.Wal.Put(1, 1, "key"u8, new byte[100]).Commit();
+        _fixture.Ship(_fixture.Wal);
+        PlannedRecovery planned = RecoveryPlanner.Plan(_fixture.Request(RecoveryTarget.Latest) with { BackupId = "b4" });
+        PlannedRecovery immediate =
+            RecoveryPlanner.Plan(_fixture.Request(RecoveryTarget.Immediate) with { BackupId = "b4", Archives = [] });
+        Require(planned);
+        _fixture.Store.Delete(ObjectName.Segment(TimelineId.First, own + 1));
+        Assert.Equal(ErrorCode.WalGap, Assert.Throws<RefusedException>(() => Require(planned)).Code);
+        foreach (string name in _fixture.Store.List(ObjectName.WalPrefix))
+            _fixture.Store.Delete(name);
+        Require(immediate);
+    }
+
+    [Fact]
     public void A_store_that_can_only_be_read_takes_no_note_and_refuses_nothing()
     {
         PlannedRecovery planned = OfTheOldest();
