@@ -13,7 +13,7 @@ namespace Pitr.Actors;
 /// INVARIANTS
 ///   RR1  One file at a time: two that are cut side by side would take the disk twice as much.
 ///   RR2  Each file is taken out of the <see cref="HandOver"/> when its turn comes, by the worker that closes it whatever
-///        happens. One that is never taken is let go when the engine ends.
+///        happens. One that is never taken is let go, on a worker, when the engine ends.
 ///
 /// Whoever gives a file away waits for nothing. The engine's end waits for the step that is under way; then each file is
 /// closed, on a worker, and the kernel gives back what is left. Nothing on the disk depends on it.
@@ -35,8 +35,17 @@ internal sealed class RoomReturn : UntypedActor
 
     /// <summary>What sends files to it, from any thread. It does not throw.</summary>
     public static Action<NamelessFile> Through(EngineContext engine, IActorRef supervisor) => file =>
-        supervisor.Tell(
-            new ReturnRoom(engine.HandOver.Give(file, static left => left.Dispose())), ActorRefs.NoSender);
+        supervisor.Tell(new ReturnRoom(engine.HandOver.Give(file, LetGo(engine))), ActorRefs.NoSender);
+
+    /// <summary>On a worker: closing a large one takes long, and who lets it go is an actor, at the engine's end.</summary>
+    private static Action<NamelessFile> LetGo(EngineContext engine) => left => engine.Workers.Start(
+        ActorRefs.Nobody,
+        () =>
+        {
+            left.Dispose();
+            return new FileIsGone(Error: null);
+        },
+        static error => new FileIsGone(error));
 
     protected override void PostStop() => _ended.Cancel();
 

@@ -135,8 +135,8 @@ internal sealed class RestoreHold
         ArchiveCatalog[] catalogs = [.. own.Concat(stores).Select(ArchiveCatalog.Load)];
         foreach (PlannedWal part in wal)
         {
-            bool isThere = catalogs.Any(catalog => catalog.HasWhole(part.Timeline, part.Number)
-                || catalog.Parts(part.Timeline, part.Number).Count > 0);
+            bool isThere = catalogs.Any(catalog =>
+                catalog.Source(part.Timeline, part.Number, part.FromLsn, part.ToLsn) is { } there && there.To >= part.ToLsn);
             if (!isThere)
                 throw RecoveryErrors.WalGap(part.Timeline, part.FromLsn, part.ToLsn, part.Source);
         }

@@ -19,12 +19,13 @@ internal sealed record FetchedSegment(
 /// PARTS    are joined, and go when their segment is whole, while a running database ships (H36): one that is not there any
 ///          more is looked for in what stands for it, which has the same bytes.
 /// FAILURE  DamageException ArchiveDamaged if an object is not what was written, or is of another database or lineage
-///          than its name promises on this path; StorageFailedException StoreFailed if the store does not give it.
+///          than its name promises on this path; StorageFailedException StoreFailed if the store does not give it;
+///          NotFoundException ArchiveObjectUnknown if it is gone since it was listed.
 /// </remarks>
 internal sealed class ArchiveReader(IArchiveStore store, TimelineHistory path)
 {
     /// <summary>The bytes of one source, and more where that comes with them.</summary>
-    public FetchedSegment Fetch(SegmentSource source) => Follow(source, FetchAsNamed);
+    public FetchedSegment Fetch(SegmentSource source) => Follow(store, source, FetchAsNamed);
 
     private FetchedSegment FetchAsNamed(SegmentSource source)
     {
@@ -49,7 +50,7 @@ internal sealed class ArchiveReader(IArchiveStore store, TimelineHistory path)
     }
 
     /// <summary>Only the times of a whole segment: its object's first bytes are read.</summary>
-    public SegmentTimes FetchTimes(SegmentSource source) => Follow(source, FetchTimesAsNamed);
+    public SegmentTimes FetchTimes(SegmentSource source) => Follow(store, source, FetchTimesAsNamed);
 
     private SegmentTimes FetchTimesAsNamed(SegmentSource source)
     {
@@ -73,7 +74,8 @@ internal sealed class ArchiveReader(IArchiveStore store, TimelineHistory path)
         () => Open(source)))]);
 
     /// <summary>Reads a source, or what stands for its parts by now.</summary>
-    private T Follow<T>(SegmentSource source, Func<SegmentSource, T> read)
+    /// <exception cref="NotFoundException">ArchiveObjectUnknown: it is gone, and nothing stands for all of it.</exception>
+    public static T Follow<T>(IArchiveStore store, SegmentSource source, Func<SegmentSource, T> read)
     {
         while (true)
         {

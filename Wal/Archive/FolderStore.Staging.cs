@@ -34,7 +34,7 @@ internal sealed partial class FolderStore
         public bool Publish()
         {
             bool created = temporary is not null && LinkNew(temporary);
-            _files.SyncFolder(ParentOf(path)); // S2: also for the one that was there
+            store.SyncFolderOrAbove(ParentOf(path)); // S2: also for the one that was there
             return created;
         }
 

@@ -77,7 +77,7 @@ internal sealed partial class FolderStore : IArchiveStore
     {
         string path = PrepareFolder(name);
         WithTemporary(path, file => WriteAll(file, content.Span), temporary => _files.Rename(temporary, path));
-        _files.SyncFolder(ParentOf(path));
+        SyncFolderOrAbove(ParentOf(path));
     });
 
     /// <inheritdoc/>
@@ -85,7 +85,7 @@ internal sealed partial class FolderStore : IArchiveStore
     {
         string path = PrepareFolder(name);
         WithTemporary(path, file => WriteAll(file, content), temporary => _files.Rename(temporary, path));
-        _files.SyncFolder(ParentOf(path));
+        SyncFolderOrAbove(ParentOf(path));
     });
 
     /// <inheritdoc/>
@@ -131,9 +131,7 @@ internal sealed partial class FolderStore : IArchiveStore
     public void Delete(string name) => Guard("delete", name, () =>
     {
         string path = PathOf(name);
-        if (!FolderIsThere(FolderOf(name)))
-            return;
-        if (_files.Stat(path) is not null)
+        if (FolderIsThere(FolderOf(name)) && _files.Stat(path) is not null)
         {
             try
             {
@@ -144,7 +142,7 @@ internal sealed partial class FolderStore : IArchiveStore
                 // Somebody else removed it: what was wanted is so.
             }
         }
-        SyncFolderOrAbove(ParentOf(path)); // S4: also for one that an attempt that was killed has removed
+        SyncFolderOrAbove(ParentOf(path)); // S4: also for what an attempt that was killed has removed, with its folder
         RemoveFoldersLeftEmpty(FolderOf(name));
     });
 
@@ -205,7 +203,7 @@ internal sealed partial class FolderStore : IArchiveStore
     private int RemoveStraysBelow(string folder)
     {
         int removed = 0;
-        foreach (string entry in _files.List(folder))
+        foreach (string entry in ListOrNone(folder))
         {
             string path = $"{folder}/{entry}";
             if (entry.StartsWith(TemporaryPrefix, StringComparison.Ordinal))

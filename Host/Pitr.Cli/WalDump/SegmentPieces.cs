@@ -153,9 +153,10 @@ internal sealed record SegmentPieces(IReadOnlyList<PieceSource> Pieces, string? 
     {
         if (ObjectName.TryParsePart(name, out TimelineId timeline, out ulong number, out Lsn from, out Lsn to))
         {
+            var part = new SegmentSource(timeline, number, from, to, [new ArchivedPart(name, timeline, number, from, to)]);
             return new PieceSource(
-                timeline, number, IsPart: true, () => ReadArchived(store.Name, name, store.Get(name)), () => null,
-                () => (from, to));
+                timeline, number, IsPart: true, () => ArchiveReader.Follow(store, part, now => ReadStretch(store, now)),
+                () => null, () => (from, to));
         }
         return ObjectName.TryParseSegment(name, out timeline, out number)
             ? new PieceSource(
@@ -210,6 +211,25 @@ internal sealed record SegmentPieces(IReadOnlyList<PieceSource> Pieces, string? 
         byte[] bytes = File.ReadAllBytes(path);
         SegmentHeader header = SegmentHeader.Read(bytes, path);
         return new StreamPiece(header.Name.Timeline, header.Lineage, header.Start, bytes.AsMemory(SegmentHeader.Bytes));
+    }
+
+    /// <summary>What a source has between its ends, out of as many objects as it lies in.</summary>
+    private static StreamPiece ReadStretch(IArchiveStore store, SegmentSource source)
+    {
+        byte[] stream = new byte[source.To - source.From];
+        Lineage lineage = default;
+        Lsn reached = source.From;
+        foreach (string name in source.Parts?.Select(static part => part.Name)
+            ?? [ObjectName.Segment(source.Timeline, source.Number)])
+        {
+            StreamPiece piece = ReadArchived(store.Name, name, store.Get(name));
+            Lsn end = Lsn.Min(piece.To, source.To);
+            if (piece.From > reached || end < reached)
+                throw ArchiveErrors.Damaged(store.Name, name, $"it holds {piece.From} to {piece.To}");
+            piece.Bytes[(int)(reached - piece.From)..(int)(end - piece.From)].CopyTo(stream.AsMemory((int)(reached - source.From)));
+            (lineage, reached) = (piece.Lineage, end);
+        }
+        return new StreamPiece(source.Timeline, lineage, source.From, stream.AsMemory(0, (int)(reached - source.From)));
     }
 
     private static StreamPiece ReadArchived(string store, string name, ReadOnlyMemory<byte> content)

@@ -110,7 +110,7 @@ internal sealed unsafe partial class RecordingDevice : IDisposable
             int part;
             for (int at = 0; at < entry.Bytes!.Length && !isWriteLost; at += part)
             {
-                int unit = entry.Offset + at < SuperblockEnd ? SuperblockEnd : SectorBytes;
+                int unit = Math.Max(SectorBytes, SuperblockEnd - (int)Math.Min(SuperblockEnd, entry.Offset + at));
                 part = Math.Min(unit, entry.Bytes.Length - at);
                 if (lost != 2 || chance.Percent(50))
                     entry.Bytes.AsSpan(at, part).CopyTo(image.AsSpan((int)entry.Offset + at));
