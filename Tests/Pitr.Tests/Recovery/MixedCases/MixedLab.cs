@@ -84,8 +84,10 @@ internal sealed class MixedLab
             await database.DropDatafileAsync("old");
             await recovery.CommitManyAsync(database, 3);
             lab.Middle = recovery.Moments[^2];
+            SimulatedDisk begun = recovery.Disk.KillCopy();
             await database.CheckpointAsync().WaitAsync(Patience);
             lab.AtCheckpoint = recovery.Disk.KillCopy();
+            PutBack(begun, lab.AtCheckpoint); // what the checkpoint lets go of the WAL goes when it pleases the engine
             if (before is not null)
                 await before(recovery, database);
             await recovery.CommitManyAsync(database, 4);
@@ -98,6 +100,20 @@ internal sealed class MixedLab
 
         recovery.Disk = killed ?? recovery.Disk;
         return lab;
+    }
+
+    private static void PutBack(SimulatedDisk from, SimulatedDisk to)
+    {
+        foreach (string path in from.List($"{Folder}/wal").Select(static name => $"{Folder}/wal/{name}"))
+        {
+            if (to.Stat(path) is not null)
+                continue;
+            using IFileHandle handle = to.Open(path, FileOpen.CreateNew);
+            handle.Write(0, from.ReadAll(path));
+            handle.SyncData();
+        }
+
+        to.SyncFolder($"{Folder}/wal");
     }
 
     // ---- what a test does ------------------------------------------------------------------------
