@@ -36,7 +36,7 @@ internal sealed class ReachablePages(DatafileEnvironment environment, Cancellati
 /// </remarks>
 internal sealed class PageCopyStream : Stream
 {
-    private const int BlockBytes = 128 * PageLayout.PageBytes;
+    private const int BlockBytes = 32 * PageLayout.PageBytes; // all of them fit into a core's cache
     private const int Blocks = 4; // so that neither thread waits for the other's bad moments
 
     private readonly IFileHandle _handle;

@@ -11,8 +11,8 @@ namespace Pitr.Storage;
 /// <code>
 ///   chunk                   at most 1 MiB (256 KiB below 64 MiB/s), each followed by StartWriteback
 ///   in flight               beside commits two chunks, and none while the rate makes the next one wait: a sync of the
-///                           WAL waits for no more, whatever the rate; without commits eight
-///   before a sync           at most 8 MiB per file beside commits, 64 MiB without: what the disk may still have in a
+///                           WAL waits for no more, whatever the rate; without commits 8 MiB
+///   before a sync           at most 8 MiB per file beside commits, 256 MiB without: what the disk may still have in a
 ///                           cache of its own, and the next sync of the WAL may have to wait for
 ///   rate                    <see cref="BulkRate"/>'s
 ///   giving room back        16 MiB at a time, which counts as a chunk; of a file that can wait, one each 125 ms
@@ -33,14 +33,14 @@ internal sealed class PacedWriter
     public const int ChunkBytesMax = 1 << 20;
     public const int ChunkBytesSlow = 256 << 10;
     public const long DirtyBytesMax = 8L << 20;
-    public const long DirtyBytesMaxAlone = 64L << 20;
+    public const long DirtyBytesMaxAlone = 256L << 20;
     public const long CutBytes = 16L << 20;
 
     /// <summary>What one step of a file that is not wanted any more takes beside commits: 128 MiB/s.</summary>
     public static readonly TimeSpan CutStep = TimeSpan.FromMilliseconds(125);
 
     private const int ChunksInFlight = 2;
-    private const int ChunksInFlightAlone = 8;
+    private const int InFlightBytesAlone = 8 << 20;
     private const double SlowBelow = 64.0 * (1 << 20);
 
     private readonly Action<TimeSpan> _delay;
@@ -56,6 +56,9 @@ internal sealed class PacedWriter
 
     /// <summary>The present limit in bytes per second; infinity is none.</summary>
     public double BytesPerSecond => _rate.BytesPerSecond;
+
+    /// <summary>A sync of the WAL was reported within the last second.</summary>
+    public bool CommitsGoOn => _rate.CommitsGoOn;
 
     /// <summary>Writes bytes in chunks, at the pace that the WAL allows.</summary>
     public void Write(IFileHandle handle, long offset, ReadOnlySpan<byte> bytes)
@@ -206,7 +209,7 @@ internal sealed class PacedWriter
     {
         RunSync(state, () => handle.StartWriteback(offset, length));
         state.Started.Enqueue((offset, length));
-        AwaitStarted(handle, state, (_rate.IsAlone ? ChunksInFlightAlone : ChunksInFlight) - 1);
+        AwaitStarted(handle, state, (_rate.IsAlone ? InFlightBytesAlone / length : ChunksInFlight) - 1);
         state.DirtyBytes += length;
         if (state.DirtyBytes >= (_rate.IsAlone ? DirtyBytesMaxAlone : DirtyBytesMax))
             Sync(handle, state);

@@ -83,12 +83,12 @@ public sealed class PacedWriterTests : IDisposable
     }
 
     [Fact]
-    public void Without_commits_never_more_than_64_mebibytes_are_not_synced()
+    public void Without_commits_never_more_than_256_mebibytes_are_not_synced()
     {
-        _writer.Write(_file, 0, new byte[160 * Mebi]);
+        _writer.Write(_file, 0, new byte[600 * Mebi]);
         Assert.Equal(2, _file.Syncs);
         Commit(0.15);
-        _writer.Write(_file, 0, new byte[10]); // 32 MiB are more than eight
+        _writer.Write(_file, 0, new byte[10]); // 88 MiB are more than eight
         Assert.Equal(3, _file.Syncs);
     }
 
