@@ -197,7 +197,7 @@ internal sealed class BackupRunner : UntypedActor
             };
             var writer = new BackupWriter(
                 engine.FileSystem, store, _opened.Stores, start, new ReachablePages(engine.Environment, cancel),
-                (bytes, over) => Pace(bytes, limit, over));
+                over => PaceOf(limit, over), engine.Threads);
             _writer = writer; // before its first byte, so that a failure finds what there is to remove
             writer.Begin();
             return new Begun(start.BackupId, whyFull, Lsn.Min(control.RedoLsn, cutOff?.NeedsFromLsn ?? Lsn.MaxValue));
@@ -390,11 +390,21 @@ internal sealed class BackupRunner : UntypedActor
             error => new Abandoned(why, error)); // what is left has no manifest, so it is no set
     }
 
-    private void Pace(long bytes, RateLimit? limit, CancellationToken over)
+    /// <summary>Each copy keeps two threads busy: one that reads and writes, and one that hashes.</summary>
+    private Action<long> PaceOf(RateLimit? limit, CancellationToken over)
     {
-        limit?.Wait((int)bytes, _engine.Pause, () => over.IsCancellationRequested);
-        long done = Interlocked.Add(ref _bytesDone, bytes);
-        _request.Request.Progress?.Report(new JobProgress("copying", done, Interlocked.Read(ref _bytesTotal)));
+        EngineContext engine = _engine;
+        var share = new ProcessorShare(
+            engine.Clock, () => engine.PacedWriter.CommitsGoOn && !over.IsCancellationRequested, engine.Pause,
+            ProcessorShare.PartOf(engine.Options.Processors, 2 * Math.Max(1, _request.Request.Jobs)));
+        return bytes =>
+        {
+            share.EndPiece();
+            limit?.Wait((int)bytes, engine.Pause, () => over.IsCancellationRequested);
+            share.BeginPiece();
+            long done = Interlocked.Add(ref _bytesDone, bytes);
+            _request.Request.Progress?.Report(new JobProgress("copying", done, Interlocked.Read(ref _bytesTotal)));
+        };
     }
 
     /// <summary>K1. What it returns comes back in a WorkerEnded.</summary>

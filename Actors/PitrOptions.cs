@@ -164,6 +164,9 @@ public sealed record PitrOptions
     /// <summary>Where what is short goes on, and how the engine waits.</summary>
     internal Storage.IThreads? Threads { get; init; }
 
+    /// <summary>How many processors there are for all that goes on.</summary>
+    internal int Processors { get; init; } = System.Environment.ProcessorCount;
+
     /// <summary>Who runs the engine.</summary>
     internal Storage.ThisProcess Process { get; init; } = Storage.ThisProcess.Real;
 

@@ -75,7 +75,8 @@ internal sealed class BackupWriter
     private readonly IReadOnlyList<IArchiveStore> _archives;
     private readonly BackupStart _start;
     private readonly IReachablePages _reachable;
-    private readonly Action<long, CancellationToken> _pace;
+    private readonly Func<CancellationToken, Action<long>> _paceOf;
+    private readonly IThreads? _threads;
     private readonly string _prefix;
     private readonly SetContents _contents;
     private readonly SetIntents _intents;
@@ -89,17 +90,18 @@ internal sealed class BackupWriter
     /// <param name="archives">The archive stores of the database.</param>
     /// <param name="start">What was read when it began.</param>
     /// <param name="reachable">Tells which pages count, asked only when one fails.</param>
-    /// <param name="pace">Called with the bytes just copied; may wait (rate limit), until they are wanted no longer, and
-    /// count (progress). Any thread.</param>
+    /// <param name="paceOf">Makes, for each copy, what is called with the bytes just copied: it may wait (rate limit), until
+    /// they are wanted no longer, and count (progress). Any thread.</param>
+    /// <param name="threads">Where digests are made beside the copying; null: not beside it.</param>
     public BackupWriter(
         IFileSystem disk, IArchiveStore store, IReadOnlyList<IArchiveStore> archives, BackupStart start,
-        IReachablePages reachable, Action<long, CancellationToken>? pace = null)
+        IReachablePages reachable, Func<CancellationToken, Action<long>>? paceOf = null, IThreads? threads = null)
     {
         _contents = new SetContents(start);
         _intents = new SetIntents(
             start, [store, .. archives.Where(archive => archive.Name != store.Name)], store.Name);
         (_disk, _store, _archives, _start, _reachable) = (disk, store, archives, start, reachable);
-        _pace = pace ?? (static (_, _) => { });
+        (_paceOf, _threads) = (paceOf ?? (static _ => static _ => { }), threads);
         _prefix = BackupSet.PrefixOf(start.BackupId);
         _attempt = AttemptIn(store);
     }
@@ -146,7 +148,7 @@ internal sealed class BackupWriter
             return;
         }
         string name = _attempt.Own(BackupSet.DatafileName(file.Name));
-        using var pages = new PageCopyStream(handle, file, bytes => _pace(bytes, cancellation), cancellation);
+        using var pages = new PageCopyStream(handle, file, _paceOf(cancellation), cancellation, _threads);
         _store.Put(_prefix + name, pages);
         pages.RequireSound(_reachable);
         _contents.NoteCopy(file, new CopiedObject(name, file.LengthBytes, pages.Sha256()));
@@ -166,10 +168,11 @@ internal sealed class BackupWriter
         {
             using Stream there = BackupSet.Verified(_store.OpenRead(_prefix + note.Object.Name), _start.BackupId, note.Object);
             byte[] chunk = new byte[ChunkBytes];
+            Action<long> pace = _paceOf(cancellation);
             while (there.Read(chunk) is var read and > 0)
             {
                 cancellation.ThrowIfCancellationRequested();
-                _pace(read, cancellation);
+                pace(read);
             }
         }
         catch (PitrException error) when (error is DamageException or NotFoundException)
@@ -208,8 +211,7 @@ internal sealed class BackupWriter
         IFileHandle handle, FencedFile file, LabelledFile older, CancellationToken cancellation)
     {
         string name = _attempt.Own(BackupSet.ChangedPagesName(file.Name));
-        using var pages =
-            new ChangedPagesStream(handle, file, older, bytes => _pace(bytes, cancellation), cancellation);
+        using var pages = new ChangedPagesStream(handle, file, older, _paceOf(cancellation), cancellation);
         _store.Put(_prefix + name, pages);
         _contents.NoteCopy(file, pages.Made(name));
     }
@@ -235,6 +237,7 @@ internal sealed class BackupWriter
         WalCoverage coverage = sources.Along(history, StartLsn, stop);
         if (coverage.Hole is { } hole)
             throw RecoveryErrors.WalGap(hole.Timeline, hole.From, hole.To, sources.Names);
+        Action<long> pace = _paceOf(cancellation);
         foreach (WalStretch stretch in coverage.Stretches)
         {
             cancellation.ThrowIfCancellationRequested();
@@ -245,7 +248,7 @@ internal sealed class BackupWriter
             ArchivedSegment part = ArchivedSegment.Part(identity, stretch.From, needed);
             ArchivePush.PushPart(own, part, stop);
             _contents.NoteObject(part.Name, own.Get(part.Name).Span);
-            _pace(needed.Length, cancellation);
+            pace(needed.Length);
         }
         RequireChain(history, own, sources.Geometry, stop);
         _includesWal = true;

@@ -77,6 +77,16 @@ internal sealed class BulkRate
     /// <summary>No sync of the WAL came for 1 s, when it was last decided.</summary>
     public bool IsAlone { get; private set; } = true;
 
+    /// <summary>A sync of the WAL came within the last second.</summary>
+    public bool CommitsGoOn
+    {
+        get
+        {
+            lock (_lock)
+                return CommitsGoOnAt(_clock.GetTimestamp());
+        }
+    }
+
     /// <summary>Decides the rate if it is time to; called before each chunk.</summary>
     /// <returns>The present limit in bytes per second.</returns>
     public double Decide()
@@ -84,7 +94,7 @@ internal sealed class BulkRate
         lock (_lock)
         {
             long now = _clock.GetTimestamp();
-            IsAlone = !_hasWalSync || _clock.GetElapsedTime(_lastWalSync, now) > NoneAfter;
+            IsAlone = !CommitsGoOnAt(now);
             if (IsAlone)
             {
                 (_limit.BytesPerSecond, _isBeyondMax) = (double.PositiveInfinity, false);
@@ -150,6 +160,8 @@ internal sealed class BulkRate
     }
 
     private static double BoundOf(double usual) => Math.Max(2 * usual, usual + AddedSecondsMax);
+
+    private bool CommitsGoOnAt(long now) => _hasWalSync && _clock.GetElapsedTime(_lastWalSync, now) <= NoneAfter;
 
     private bool HasBegun(long now) =>
         (double.IsPositiveInfinity(_limit.BytesPerSecond) && !_isBeyondMax)

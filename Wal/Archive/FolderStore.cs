@@ -33,6 +33,7 @@ internal sealed partial class FolderStore : IArchiveStore
 {
     private const string TemporaryPrefix = ".tmp-";
     private const int ChunkBytes = 1 << 20;
+    private const int StreamChunkBytes = 256 << 10; // stays in the cache of the core that has just filled it
     private const int AttemptsMax = 16;
     private const int ErrnoNoEntry = 2;
     private const int ErrnoExists = 17;
@@ -376,12 +377,12 @@ internal sealed partial class FolderStore : IArchiveStore
 
     private void WriteAll(IFileHandle file, Stream content)
     {
-        byte[] chunk = ArrayPool<byte>.Shared.Rent(ChunkBytes);
+        byte[] chunk = ArrayPool<byte>.Shared.Rent(StreamChunkBytes);
         try
         {
             long at = 0;
-            Span<byte> part = chunk.AsSpan(0, ChunkBytes);
-            while (content.ReadAtLeast(part, ChunkBytes, throwOnEndOfStream: false) is var read and > 0)
+            Span<byte> part = chunk.AsSpan(0, StreamChunkBytes);
+            while (content.ReadAtLeast(part, StreamChunkBytes, throwOnEndOfStream: false) is var read and > 0)
             {
                 _write(file, at, part[..read]);
                 at += read;

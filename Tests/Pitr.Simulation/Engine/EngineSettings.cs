@@ -56,6 +56,7 @@ internal sealed record EngineSettings
             Delay = world.Pause,
             Workers = threads,
             Threads = threads,
+            Processors = 2,
             ActorSystem = house.System,
             Process = new ThisProcess("simulation", 1),
         };

@@ -123,6 +123,7 @@ internal sealed record StepSettings
             Clock = new StepClock(disk, seed),
             Delay = static _ => { },
             Threads = new StepThreads(),
+            Processors = 2,
             DrawRandom = () => random.NextBits(),
             Process = new ThisProcess("simulation", 1), // what it is called lies in the stores
         };
