@@ -66,7 +66,7 @@ public sealed class MoveProcessTests : IDisposable
             await using (ServeProcess serve = await ServeProcess.StartAsync(_home, "db"))
             {
                 Task<Outcome> compact = PitrProcess.RunAsync(
-                    _home, "datafile", "compact", "main", "--rate", "4MiB", "--host", serve.Host);
+                    _home, "datafile", "compact", "main", "--rate", "128KiB", "--host", serve.Host);
                 await UntilAsync(
                     () => compact.IsCompleted || File.Exists(place + ".compacting"), "the new file is there");
                 await Task.WhenAny(compact, Task.Delay(_random.Next(0, (300 * round) + 1))); // the first one at once
