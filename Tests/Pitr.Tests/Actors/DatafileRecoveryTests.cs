@@ -408,7 +408,41 @@ public sealed class DatafileRecoveryTests
     public async Task The_WAL_is_kept_from_before_a_recovery_is_planned()
     {
         SimulatedDisk disk = NewDisk();
-        await using PitrDatabase database = await TwoFilesAsync(
+        await using PitrDatabase database = await GivenUpSoonAsync(disk);
+        using var held = new HeldSync(disk.Faults.On(FileOp.Read).Of("other.pitr").Hold());
+        Task<DatafileRecoveryResult> recovery = RecoverOtherAsync(database);
+        await held.Reached.Within();
+        await PassItAsync(database);
+
+        held.Release();
+        await recovery.Within();
+        await RequireOtherAsync(database, disk);
+    }
+
+    /// <summary>H40: the redo point passes the file once more while what was replayed is being made durable.</summary>
+    [Fact]
+    public async Task A_file_that_the_redo_point_overtakes_at_the_end_of_its_recovery_is_brought_up_once_more()
+    {
+        SimulatedDisk disk = NewDisk();
+        await using PitrDatabase database = await GivenUpSoonAsync(disk);
+        using var held = new HeldSync(disk.Faults.On(FileOp.Read).Of("other.pitr").Hold());
+        Task<DatafileRecoveryResult> recovery = RecoverOtherAsync(database);
+        await held.Reached.Within();
+        await PassItAsync(database);
+        using var flushed = new HeldSync(disk.Faults.On(FileOp.SyncData).Of("other.pitr").Hold());
+        held.Release();
+        await flushed.Reached.Within();
+        await PassItAsync(database);
+
+        flushed.Release();
+        await recovery.Within();
+        await RequireOtherAsync(database, disk);
+    }
+
+    /// <summary>The datafile "other" needs recovery, and is given up by the checkpoints to come.</summary>
+    private static async Task<PitrDatabase> GivenUpSoonAsync(SimulatedDisk disk)
+    {
+        PitrDatabase database = await TwoFilesAsync(
             disk, options => options with
             {
                 WalSegmentBytes = 16 << 10,
@@ -418,21 +452,28 @@ public sealed class DatafileRecoveryTests
         await database.PutAsync("o", "k", "1");
         disk.Faults.On(FileOp.SyncData).Of("other.pitr").Fail(Errno.EIO);
         Assert.Equal(["other"], (await database.CheckpointAsync().Within()).Skipped);
-        using var held = new HeldSync(disk.Faults.On(FileOp.Read).Of("other.pitr").Hold());
-        Task<DatafileRecoveryResult> recovery = database
-            .RecoverDatafileAsync(new DatafileRecoveryRequest { Datafile = "other" });
-        await held.Reached.Within();
+        await database.PutAsync("t", "k", new string('v', 100_000)); // what it needs lies segments back
+        return database;
+    }
+
+    private static Task<DatafileRecoveryResult> RecoverOtherAsync(PitrDatabase database) =>
+        database.RecoverDatafileAsync(new DatafileRecoveryRequest { Datafile = "other" });
+
+    /// <summary>The redo point passes it, several segments further on each time.</summary>
+    private static async Task PassItAsync(PitrDatabase database)
+    {
         using var bound = new CancellationTokenSource(Patience);
-        for (int passed = 0; passed < 4;) // the redo point passes it, several segments further on each time
+        for (int passed = 0; passed < 4;)
         {
             Assert.False(bound.IsCancellationRequested, "Never: it is given up.");
             await database.PutAsync("t", "k", new string('v', 40_000));
             await database.CheckpointAsync().Within();
             passed += database.Engine.Catalogue.Catalogue.File("other")!.NeedsRecovery is null ? 0 : 1;
         }
+    }
 
-        held.Release();
-        await recovery.Within();
+    private static async Task RequireOtherAsync(PitrDatabase database, SimulatedDisk disk)
+    {
         Assert.Equal("1", database.Get("o", "k"));
         await using PitrDatabase after = await TestEngine.OpenAsync(disk.CrashCopy(1));
         Assert.Equal("1", after.Get("o", "k"));
