@@ -136,8 +136,7 @@ public sealed class ArchiverTests : IAsyncLifetime
         await _lab.UntilAsync(database, store => store.LagBytes == 0, Tick);
         _lab.BreakStore();
         await _lab.CommitAsync(database, 40);
-        _lab.Advance(Tick);
-        await _lab.UntilAsync(database, store => store is { RefusesCommits: false, LastError: not null });
+        await _lab.UntilAsync(database, store => store is { RefusesCommits: false, LastError: not null }, Tick);
         await _lab.CommitAsync(database, 30);
         ArchiveStatus bound = await _lab.UntilAsync(database, store => store.RefusesCommits, Tick);
         Assert.Equal(64 << 10, bound.LagBytesMax);
