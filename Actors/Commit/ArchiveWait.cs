@@ -38,11 +38,21 @@ internal sealed class ArchiveWait(TimeSpan longest, TimeProvider clock, IThreads
         }
     }
 
-    /// <summary>Who ships, asked by whoever waits; called on the committer's thread.</summary>
+    /// <summary>
+    /// Who ships, asked by whoever waits, on the committer's thread; and at once if somebody waits already, who has asked
+    /// nobody, or the one before.
+    /// </summary>
     public void AskWith(Action ask)
     {
+        bool isWaitedFor;
         lock (_gate)
+        {
             _ask = ask;
+            isWaitedFor = _waiting.Count > 0;
+        }
+
+        if (isWaitedFor)
+            ask();
     }
 
     /// <summary>Every store has everything up to here; <see cref="Lsn.MaxValue"/> if there is none to wait for.</summary>

@@ -32,6 +32,23 @@ public sealed class ArchiveWaitTests
         Assert.Equal(0, _wait.Count);
     }
 
+    /// <summary>A commit may come before the Archiver has begun, and the Archiver's successor behind one.</summary>
+    [Fact]
+    public async Task Who_ships_is_asked_at_once_if_somebody_waits_already()
+    {
+        int first = 0, second = 0;
+        _wait.AskWith(() => first++);
+        Assert.Equal(0, first);
+        Task waiting = UntilAsync(new Lsn(10));
+        Assert.Equal(1, first);
+        _wait.AskWith(() => second++);
+        Assert.Equal((1, 1), (first, second));
+        _wait.Move(new Lsn(10), Lsn.Zero, "");
+        await waiting.Within();
+        _wait.AskWith(() => second++);
+        Assert.Equal(1, second);
+    }
+
     [Fact]
     public async Task Who_waits_on_is_told_though_others_have_given_up()
     {
