@@ -48,6 +48,7 @@ internal sealed class BackupRunner : UntypedActor
     private readonly Queue<CatalogueFile> _todo = new();
     private readonly HashSet<FileId> _voided = [];
     private readonly HashSet<IActorRef> _copiers = [];
+    private int _copiersMax = 1;
     private readonly Guid _hold;
     private readonly long _began;
     private readonly DateTimeOffset _beganAt;
@@ -178,6 +179,7 @@ internal sealed class BackupRunner : UntypedActor
             Lsn.Max(control.RedoLsn, control.Catalogue.Lsn), // C: what was created since is above it (H29)
             engine.Clock.GetUtcNow());
         CancellationToken cancel = _request.Cancel;
+        _copiersMax = Math.Clamp(request.Jobs, 1, Math.Max(1, _todo.Count));
         Work(_ =>
         {
             var limit = request.BytesPerSecondMax is { } most ? new RateLimit(engine.Clock, most) : null;
@@ -235,7 +237,7 @@ internal sealed class BackupRunner : UntypedActor
 
     private void NextFiles()
     {
-        while (_copiers.Count < Math.Max(1, _request.Request.Jobs) && _todo.TryDequeue(out CatalogueFile? file))
+        while (_copiers.Count < _copiersMax && _todo.TryDequeue(out CatalogueFile? file))
         {
             var copies = new BackupCopies(
                 _writer!, _backupId, Context.Parent, bytes => Interlocked.Add(ref _bytesTotal, bytes));
@@ -390,13 +392,19 @@ internal sealed class BackupRunner : UntypedActor
             error => new Abandoned(why, error)); // what is left has no manifest, so it is no set
     }
 
-    /// <summary>Each copy keeps two threads busy: one that reads and writes, and one that hashes.</summary>
+    /// <summary>
+    /// A copy keeps up to two threads busy: one that reads and writes, and one that hashes. It is held back no more once a
+    /// quarter of the WAL that a fence may keep was written since it began: a fence that breaks for that would cost all of it.
+    /// </summary>
     private Action<long> PaceOf(RateLimit? limit, CancellationToken over)
     {
         EngineContext engine = _engine;
+        Lsn began = engine.DurableLsn;
+        long walBytesMax = engine.Options.FencedWalBytesMax / 4;
         var share = new ProcessorShare(
-            engine.Clock, () => engine.PacedWriter.CommitsGoOn && !over.IsCancellationRequested, engine.Pause,
-            ProcessorShare.PartOf(engine.Options.Processors, 2 * Math.Max(1, _request.Request.Jobs)));
+            engine.Clock,
+            () => engine.PacedWriter.CommitsGoOn && engine.DurableLsn - began < walBytesMax && !over.IsCancellationRequested,
+            engine.Pause, ProcessorShare.PartOf(engine.Options.Processors, 2 * _copiersMax));
         return bytes =>
         {
             share.EndPiece();

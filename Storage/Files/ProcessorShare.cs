@@ -12,11 +12,11 @@ namespace Pitr.Storage;
 /// THREADS  one.
 /// </remarks>
 /// <param name="clock">The time.</param>
-/// <param name="commitsGoOn">Without them nothing is held back.</param>
+/// <param name="isHeldBack">True while commits go on, and the work can wait.</param>
 /// <param name="pause">Waits; called with <see cref="RateLimit.PieceMax"/> at most.</param>
 /// <param name="part">Of the time that the worker may work beside commits; above 0; 1 and more: all of it.</param>
 internal sealed class ProcessorShare(
-    TimeProvider clock, Func<bool> commitsGoOn, Action<TimeSpan> pause, double part)
+    TimeProvider clock, Func<bool> isHeldBack, Action<TimeSpan> pause, double part)
 {
     /// <summary>The share of all processors that work beside commits may take together.</summary>
     public const double OfAll = 0.1;
@@ -40,21 +40,17 @@ internal sealed class ProcessorShare(
     public void EndPiece()
     {
         TimeSpan took = clock.GetElapsedTime(_began);
-        if (part >= 1 || !commitsGoOn())
-        {
-            _owed = TimeSpan.Zero;
-        }
-        else
-        {
+        if (part < 1)
             _owed += (took < PieceMax ? took : PieceMax) * ((1 / part) - 1);
-            while (_owed >= PauseMin)
-            {
-                TimeSpan now = _owed < RateLimit.PieceMax ? _owed : RateLimit.PieceMax;
-                pause(now);
-                _owed -= now;
-            }
+        while (_owed >= PauseMin && isHeldBack())
+        {
+            TimeSpan now = _owed < RateLimit.PieceMax ? _owed : RateLimit.PieceMax;
+            pause(now);
+            _owed -= now;
         }
 
+        if (_owed >= PauseMin)
+            _owed = TimeSpan.Zero;
         BeginPiece();
     }
 }
