@@ -143,7 +143,7 @@ internal sealed partial class FolderStore : IArchiveStore
                 // Somebody else removed it: what was wanted is so.
             }
         }
-        SyncFolderOrAbove(ParentOf(path)); // S4: also for what an attempt that was killed has removed, with its folder
+        SyncFolderOrAbove(ParentOf(path), isTopToo: true); // S4: also for what an attempt that was killed has removed, with its folder
         RemoveFoldersLeftEmpty(FolderOf(name));
     });
 
@@ -185,7 +185,11 @@ internal sealed partial class FolderStore : IArchiveStore
     }
 
     /// <summary>Somebody else's deletion may have taken the folder: that is durable when the one above is synced.</summary>
-    private void SyncFolderOrAbove(string folder)
+    /// <param name="folder">The folder.</param>
+    /// <param name="isTopToo">
+    /// Also where one of the root is gone. No deletion takes those, so what was put there is not in the store.
+    /// </param>
+    private void SyncFolderOrAbove(string folder, bool isTopToo = false)
     {
         for (; ; folder = ParentOf(folder))
         {
@@ -194,7 +198,8 @@ internal sealed partial class FolderStore : IArchiveStore
                 _files.SyncFolder(folder);
                 return;
             }
-            catch (StorageFailedException gone) when (gone.Errno == ErrnoNoEntry && folder != _root)
+            catch (StorageFailedException gone) when (gone.Errno == ErrnoNoEntry
+                && folder != _root && (isTopToo || ParentOf(folder) != _root))
             {
                 // The one above, then.
             }

@@ -107,6 +107,50 @@ public sealed class FolderStoreTests
         }
     }
 
+    /// <summary>Not by a deletion of the store's: whatever the moment, what was said to be put is there.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void What_somebody_takes_with_a_folder_of_the_root_was_not_put(bool isNew)
+    {
+        int refused = 0;
+        for (long step = 1; ; step++)
+        {
+            (SimulatedDisk disk, FolderStore store) = NewStore();
+            store.Put("wal/a", Bytes(10, 1));
+            long at = disk.OperationCount + step;
+            bool isMet = false;
+            disk.BeforeOperation = operation =>
+            {
+                if (isMet || operation < at)
+                    return;
+                isMet = true;
+                foreach (string name in disk.List("/store/wal"))
+                    disk.Delete($"/store/wal/{name}");
+                disk.DeleteFolder("/store/wal");
+            };
+            try
+            {
+                if (isNew)
+                    Assert.True(store.TryPutIfAbsent("wal/b", Bytes(10, 2)));
+                else
+                    store.Put("wal/b", Bytes(10, 2));
+                disk.BeforeOperation = null;
+                Assert.Equal(Bytes(10, 2), store.Get("wal/b").ToArray());
+            }
+            catch (StorageFailedException failed)
+            {
+                Assert.Equal(ErrorCode.StoreFailed, failed.Code);
+                refused++;
+            }
+
+            if (!isMet)
+                break;
+        }
+
+        Assert.True(refused > 0);
+    }
+
     [Fact]
     public void A_folder_that_goes_while_it_is_listed_has_nothing()
     {
