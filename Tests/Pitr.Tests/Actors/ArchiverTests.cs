@@ -53,7 +53,7 @@ public sealed class ArchiverTests : IAsyncLifetime
 
         _lab.Disk.Log.Start();
         _lab.Disk.Faults.Clear();
-        await _lab.UntilAsync(database, store => store is { LagBytes: 0, LastError: null }, ShipRetry.PauseMax);
+        await _lab.UntilAsync(database, store => store is { LagBytes: 0, LastError: null }, Tick);
         ulong[] order = _lab.SegmentsInOrder();
         Assert.True(order.Length >= 5, $"{order.Length} segments");
         Assert.Equal(Enumerable.Range(0, order.Length).Select(i => order[0] + (ulong)i), order);
@@ -82,7 +82,7 @@ public sealed class ArchiverTests : IAsyncLifetime
         Assert.NotNull(_lab.Disk.Stat(first));
 
         _lab.Disk.Faults.Clear();
-        await _lab.UntilAsync(database, store => store.LagBytes == 0, ShipRetry.PauseMax);
+        await _lab.UntilAsync(database, store => store.LagBytes == 0, Tick);
         await _lab.UntilAsync(database, _ => _lab.Disk.Stat(first) is null, Tick);
     }
 
@@ -99,7 +99,7 @@ public sealed class ArchiverTests : IAsyncLifetime
         await _lab.CommitAsync(database, 40);
         EngineStatus status = await _lab.UntilStatusAsync(
             database, now => now.Archive is [{ LastError: not null }, { LagBytes: 0, LastError: null }],
-            ShipRetry.PauseMax);
+            Tick);
         Assert.True(status.Archive[0].LagBytes >= 40 << 10, status.Archive[0].ToString());
         await database.CheckpointAsync().WaitAsync(ArchiveLab.Patience);
         await _lab.UntilAsync(
@@ -147,7 +147,7 @@ public sealed class ArchiverTests : IAsyncLifetime
         Assert.Equal(database.Count(database.GetTable("t")), _lab.Acknowledged);
 
         _lab.Disk.Faults.Clear();
-        await _lab.UntilAsync(database, store => store is { LagBytes: 0, RefusesCommits: false }, ShipRetry.PauseMax);
+        await _lab.UntilAsync(database, store => store is { LagBytes: 0, RefusesCommits: false }, Tick);
         await _lab.CommitAsync(database);
     }
 
@@ -183,7 +183,7 @@ public sealed class ArchiverTests : IAsyncLifetime
         Assert.False(dropped.RefusesCommits);
 
         _lab.Disk.Faults.Clear();
-        await _lab.UntilAsync(database, store => store.LagBytes == 0, ShipRetry.PauseMax);
+        await _lab.UntilAsync(database, store => store.LagBytes == 0, Tick);
         TimelineHistory path = _lab.Catalog.History(TimelineId.First)!;
         ArchivedRange range = _lab.Catalog.Along(path, path.Last.StartLsn, Lsn.MaxValue, PayloadBytes);
         Assert.Equal(dropped.Dropped, $"{range.Gaps[0].From} to {range.Gaps[^1].To}");
@@ -307,7 +307,7 @@ public sealed class ArchiverTests : IAsyncLifetime
         older.Faults.Clear();
         ArchiveStatus status = await lab.UntilAsync(
             opened, store => store.LastError!.Contains("The local WAL of timeline", StringComparison.Ordinal),
-            ShipRetry.PauseMax);
+            Tick);
         Assert.True(status.LagBytes > 0);
         Assert.Equal(before, older.List($"{ArchiveLab.Archive}/wal"));
     }

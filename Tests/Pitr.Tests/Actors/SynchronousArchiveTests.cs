@@ -60,7 +60,7 @@ public sealed class SynchronousArchiveTests : IAsyncLifetime
         Assert.NotNull(_database.Get(_database.GetTable("t"), "k"u8));
 
         _lab.Disk.Faults.Clear();
-        await _lab.UntilAsync(_database, store => store.LagBytes == 0, TimeSpan.FromSeconds(60));
+        await _lab.UntilAsync(_database, store => store.LagBytes == 0, TimeSpan.FromSeconds(1));
         await PutAsync("after").WaitAsync(ArchiveLab.Patience);
     }
 
@@ -114,7 +114,7 @@ public sealed class SynchronousArchiveTests : IAsyncLifetime
         await _lab.UntilAsync(
             _database, store => store.Dropped is not null && store.LagBytes <= 64 << 10, TimeSpan.FromMilliseconds(500));
         _lab.Disk.Faults.Clear();
-        await _lab.UntilAsync(_database, store => store.LagBytes == 0, ShipRetry.PauseMax);
+        await _lab.UntilAsync(_database, store => store.LagBytes == 0, TimeSpan.FromSeconds(1));
 
         TimelineHistory path = _lab.Catalog.History(TimelineId.First)!;
         ArchiveGap[] gaps = [.. _lab.Catalog.Along(
