@@ -29,8 +29,9 @@ namespace Pitr.Actors;
 /// engine stops. A datafile's actor: its buffers are lost, so the file needs recovery; the others go on. The
 /// Checkpointer and the Archiver hold nothing: new ones are made.
 /// The database lock is released only after every datafile is closed, which waits for its workers (H13), and after every
-/// backup, set, move, return of room and recovery of a datafile has ended or has had <see cref="PitrOptions.ArchiveShutdownWait"/> to remove
-/// what it began. A datafile that a late recovery is making has a lock of its own, which that one holds.
+/// backup, set, move, return of room and recovery of a datafile has ended or has had
+/// <see cref="PitrOptions.ArchiveShutdownWait"/> to remove what it began. A datafile that a late recovery is making has
+/// a lock of its own, which that one holds.
 /// </remarks>
 [System.Diagnostics.CodeAnalysis.SuppressMessage(
     "Design", "CA1001", Justification = "An actor's end is PostStop; the token source outlives it in its readers.")]
@@ -334,7 +335,8 @@ internal sealed class EngineSupervisor : UntypedActor, IWithUnboundedStash, IWit
                 break;
             case JobsTimeIsUp:
                 _log.Warning(
-                    "A backup, a set, a move or a recovery has not removed what it began, or a former file is not closed: its store or disk does not answer.");
+                    "A backup, a set, a move or a recovery has not removed what it began, or a former file is not closed: "
+                    + "its store or disk does not answer.");
                 Context.Stop(Self);
                 break;
             case FindDatafile find:
