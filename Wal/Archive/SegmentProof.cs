@@ -25,7 +25,10 @@ internal sealed class SegmentProof(WalFolder folder, WalIdentity identity)
     /// <param name="number">Which.</param>
     /// <param name="file">The file's bytes.</param>
     /// <param name="timelineStart">Where the timeline's first record begins.</param>
-    /// <param name="end">Up to where records are durable: at or above the segment's end.</param>
+    /// <param name="end">
+    /// Up to where records are durable, or the fork up to which they count: where a record ends. If it lies in the segment,
+    /// what lies behind it there is not looked at.
+    /// </param>
     /// <param name="index">Gets the records that begin in the segment.</param>
     public void Require(
         ulong number, ReadOnlyMemory<byte> file, Lsn timelineStart, Lsn end, KeyIndexBuilder? index = null)
@@ -42,7 +45,8 @@ internal sealed class SegmentProof(WalFolder folder, WalIdentity identity)
         // Again, if the push that it, or one before it, was proved for has failed.
         (Lsn At, uint Crc)? known = _begins.GetValueOrDefault(number);
         Lsn? from = known?.At ?? FirstRecord(bytes, start, timelineStart);
-        if (from is null || from >= bytes.To)
+        Lsn upTo = Lsn.Min(bytes.To, end);
+        if (from is null || from >= upTo)
         {
             Keep(number, known, known);
             return; // one record fills the segment
@@ -51,7 +55,7 @@ internal sealed class SegmentProof(WalFolder folder, WalIdentity identity)
         using var reader = new WalReader(bytes, from == timelineStart
             ? WalRange.OfTimeline(identity.Lineage, from.Value, end).UpTo(end)
             : WalRange.FromKnown(identity.Lineage, from.Value, end).UpTo(end));
-        for (bool isFirst = true; reader.Next < bytes.To; isFirst = false)
+        for (bool isFirst = true; reader.Next < upTo; isFirst = false)
         {
             if (!reader.MoveNext())
             {

@@ -5,6 +5,8 @@ namespace Pitr.Wal;
 /// <summary>WAL of ancestors that is still here, up to the fork (H31).</summary>
 internal sealed partial class StoreShipper
 {
+    private readonly Dictionary<Lineage, SegmentProof> _parentProofs = [];
+
     private SegmentName? NextParent()
     {
         foreach (SegmentName name in _folder.List())
@@ -50,19 +52,28 @@ internal sealed partial class StoreShipper
             return;
         }
         bool isWhole = to == _folder.Geometry.StartOf(name.Number + 1);
-        ArchivedSegment stretch = isWhole ? Whole(identity, name.Number, to) : Stretch(identity, name.Number, from, to);
+        Lsn fork = _path.LimitOf(entry.Lineage)!.Value;
+        byte[] file = FileOf(identity, name.Number);
         var index = new KeyIndexBuilder();
-        if (isWhole)
-        {
-            new SegmentProof(_folder, identity).Require(
-                name.Number, stretch.Plain, entry.StartLsn, _path.LimitOf(entry.Lineage)!.Value, index);
-        }
+        ParentProof(identity).Require(name.Number, file, entry.StartLsn, fork, index);
+        ArchivedSegment stretch = isWhole
+            ? Whole(identity, name.Number, file, fork)
+            : ArchivedSegment.Part(
+                IdentityOf(identity, name.Number), from, file.AsMemory(SegmentHeader.Bytes, (int)(to - from)));
         ArchivePush.Push(_store, stretch);
         if (isWhole && !IsUnclaimed)
             index.PutInto(_store, stretch.Identity);
         if (isWhole && TakesParts)
             ArchivePush.DeleteParts(_store, stretch);
         _parentsDone = _parentsDone.Add(name);
+    }
+
+    /// <summary>One for each ancestor: the chain of its records goes on from segment to segment.</summary>
+    private SegmentProof ParentProof(WalIdentity identity)
+    {
+        if (!_parentProofs.TryGetValue(identity.Lineage, out SegmentProof? proof))
+            _parentProofs[identity.Lineage] = proof = new SegmentProof(_folder, identity);
+        return proof;
     }
 
     private bool IsOwnedElsewhere(TimelineId timeline) =>

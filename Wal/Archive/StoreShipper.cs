@@ -42,7 +42,8 @@ internal enum ShipStep
 ///   P2  A segment may be recycled only if this engine start has pushed it or found it equal, and read it back (H39).
 ///       What another start says it shipped does not count: it may have died before it was sure.
 ///   P3  What came from a store is never pushed: the caller says which segments did (H31).
-///   P4  A finished segment is shipped only if its header and the chain of its records are good.
+///   P4  A finished segment is shipped only if its header and the chain of its records are good; of an ancestor's last
+///       one, the chain up to the fork.
 ///
 /// THREADS  the owner, an actor, begins work (<see cref="TryBegin(Lsn, bool, bool)"/>), has it carried out by
 /// workers (<see cref="Do"/>), and ends it (<see cref="End"/>); these two do no I/O. A segment's stages go side by side, every
@@ -484,8 +485,8 @@ internal sealed partial class StoreShipper
 
     // ---- local bytes -------------------------------------------------------------------------------
 
-    private ArchivedSegment Whole(WalIdentity identity, ulong number, Lsn durable) => ArchivedSegment.Whole(
-        IdentityOf(identity, number), _folder.Geometry.StartOf(number), SegmentHeader.Bytes, FileOf(identity, number),
+    private ArchivedSegment Whole(WalIdentity identity, ulong number, byte[] file, Lsn durable) => ArchivedSegment.Whole(
+        IdentityOf(identity, number), _folder.Geometry.StartOf(number), SegmentHeader.Bytes, file,
         After(identity, _folder.Geometry.StartOf(number + 1), durable));
 
     private byte[] FileOf(WalIdentity identity, ulong number)

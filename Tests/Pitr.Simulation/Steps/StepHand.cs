@@ -21,7 +21,7 @@ internal sealed class StepHand(
     {
         if (_random.Chance(60) && new StepMoveHand(disk, database, settings, memory, hazards, seed).Touch(Open, Fresh))
             return;
-        switch (_random.Next(15))
+        switch (_random.Next(17))
         {
             case 0:
                 DamageDatafile();
@@ -43,6 +43,9 @@ internal sealed class StepHand(
                 break;
             case 8 or 9:
                 new StepControlHand(disk, database, settings, memory, hazards, seed).Touch();
+                break;
+            case 10 or 11:
+                new StepInPlaceHand(disk, database, settings, memory, hazards, seed).Touch();
                 break;
             default:
                 new StepWalHand(disk, database, settings, memory, hazards, seed).Touch(Open, Fresh);

@@ -150,6 +150,7 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         new("promotions", Archived, StepBranchStories.Promotions),
         new("branches", Archived with { BackupWeight = 1 }, StepBranchStories.Branches),
         new("sets", Archived, StepBranchStories.Sets),
+        new("in place", Archived with { BackupWeight = 1 }, StepInPlaceStories.LastCommits),
         new("close", Archived, static (life, scene) =>
         {
             Commits(life, scene, 3);

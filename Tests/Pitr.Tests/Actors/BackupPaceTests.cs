@@ -14,8 +14,9 @@ public sealed class BackupPaceTests
         TimeSpan held = await PausedAsync(processors: 1, fencedWalBytesMax: 16L << 30);
         TimeSpan urgent = await PausedAsync(processors: 1, fencedWalBytesMax: 0);
 
-        Assert.True(held > without + TimeSpan.FromMilliseconds(100), $"{held} and {without}");
-        Assert.Equal(without, urgent);
+        // Writes pause as well, now and then for some milliseconds.
+        Assert.True(held > TimeSpan.FromMilliseconds(100), $"{held}");
+        Assert.True(without < held / 4 && urgent < held / 4, $"{held}, {without} and {urgent}");
     }
 
     /// <summary>How long a backup pauses, if each operation on the disk takes a millisecond.</summary>

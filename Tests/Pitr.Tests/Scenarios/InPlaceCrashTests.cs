@@ -159,12 +159,22 @@ public sealed class InPlaceCrashTests
         }
 
         Assert.Null(disk.WrittenWithoutLock);
+        if (from != InPlaceCase.Rebuilt) // else the branch goes on, and nothing is shipped across a fork
+            Assert.Equal(content, WithoutLast(await RestoredAsync(disk.KillCopy())));
         Assert.DoesNotContain(disk.List(MixedLab.Folder), name =>
             name.EndsWith(RecoveredFile.Suffix, StringComparison.Ordinal) || name.EndsWith(".tmp", StringComparison.Ordinal));
         await using PitrDatabase after = await PitrDatabase
             .OpenAsync(MixedLab.Folder, RecoveryLab.OptionsOn(disk.CrashCopy(3))).WaitAsync(MixedLab.Patience);
         Assert.Equal("1"u8.ToArray(), after.Get(after.GetTable("events"), "again"u8.ToArray()));
     }
+
+    /// <summary>
+    /// Out of the archive, across the fork, up to where the branch began to differ: the WAL that the recovery was built on is
+    /// the archive's, too.
+    /// </summary>
+    private static async Task<string> RestoredAsync(SimulatedDisk disk) =>
+        string.Join('\n', (await RecoveryLab.RestoredAsync(disk, RecoveryTarget.Latest).WaitAsync(MixedLab.Patience))
+            .Split('\n').Where(line => !line.StartsWith("events/again=", StringComparison.Ordinal)));
 
     private static async Task<MixedLab> RecordedAsync(InPlaceCase from)
     {

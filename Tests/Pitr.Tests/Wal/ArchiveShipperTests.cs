@@ -197,6 +197,29 @@ public sealed class ArchiveShipperTests
         Assert.Equal(At(3, 128), catalog.Along(path, At(1), Lsn.MaxValue, Payload).End);
     }
 
+    /// <summary>P4: what a parent lacks below the fork is told; what lies behind the fork is nobody's.</summary>
+    [Theory]
+    [InlineData(1, 70, true)]
+    [InlineData(1, Payload - 1, true)]
+    [InlineData(2, 70, true)]
+    [InlineData(2, 1023, true)]
+    [InlineData(2, 1024, false)]
+    [InlineData(2, Payload - 1, false)]
+    public void A_parents_WAL_that_is_damaged_below_the_fork_is_reported_and_not_shipped(
+        ulong segment, int at, bool isTold)
+    {
+        WriteSegment(_disk, 1);
+        WriteSegment(_disk, 2);
+        WriteSegment(_disk, 3, timeline: 2, lineage: 0xB);
+        Turn(_disk, segment, SegmentHeaderBytes + at);
+        TimelineHistory path = First.Fork(new TimelineId(2), LineageB, At(2, 1024), At(3), "recovered", Noon);
+        StoreShipper shipper = Shipper(path: path);
+        ShipAll(shipper, At(3, 128));
+        Assert.Equal(isTold ? ErrorCode.WalDamaged : null, shipper.Progress.LastError?.Code);
+        Assert.Equal(!isTold, shipper.MayRecycle(Name(segment)));
+        Assert.Equal(segment == 2, shipper.MayRecycle(Name(1)));
+    }
+
     /// <summary>H31, H26: while the source owns the parent's timeline, its copy ships its own branch only.</summary>
     [Fact]
     public void A_parents_WAL_that_another_database_owns_is_waited_for_and_never_pushed()
