@@ -53,6 +53,14 @@ internal static class AdminErrors
     public static ArgumentException NotAName(string name) => new(
         $"'{name}' is not a name: a to z, 0 to 9, _ and -, beginning with a letter, at most 63 characters.");
 
+    public static ArgumentException RequestTooLong(int bytes, int bytesMax) => new(
+        $"A request of {bytes} bytes is longer than a message may be, which is {bytesMax} bytes: name less in it.");
+
+    public static RefusedException AnswerTooLong(int bytes, int bytesMax) => new(
+        ErrorCode.AnswerTooLong,
+        $"The answer has {bytes} bytes, and a message may have {bytesMax}. What was asked for was carried out.",
+        "Look with `pitr status`, or ask on the engine's own machine, with the database's folder.");
+
     public static RefusedException PathOutsideRoots(string path) => new(
         ErrorCode.NotAuthorized,
         $"The path '{path}' does not lie under a root of this engine.",
@@ -106,8 +114,19 @@ internal static class AdminErrors
 /// </summary>
 internal static class AdminProblems
 {
-    /// <summary>The data of a failure.</summary>
-    public static AdminProblem Of(Exception failure) =>
+    private const int TextCharactersMax = 4000; // of 3 bytes at most: a problem fits into a message
+
+    /// <summary>The data of a failure; what it says in more than 4,000 characters is cut.</summary>
+    public static AdminProblem Of(Exception failure)
+    {
+        AdminProblem whole = WholeOf(failure);
+        return whole with { Message = Cut(whole.Message), Hint = Cut(whole.Hint) };
+    }
+
+    private static string Cut(string text) =>
+        text.Length <= TextCharactersMax ? text : string.Concat(text.AsSpan(0, TextCharactersMax), "…");
+
+    private static AdminProblem WholeOf(Exception failure) =>
         (failure is AggregateException { InnerException: { } inner } ? inner : failure) switch
         {
             PitrException known => new AdminProblem((int)known.Code, known.ExitCode, known.Message, known.Hint),

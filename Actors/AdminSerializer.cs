@@ -14,7 +14,8 @@ namespace Pitr.Actors;
 /// A reader leaves out fields that it does not know. A message whose meaning changes gets a new version, which writers
 /// use one release after readers know it.
 /// INVARIANTS  W1 what is written can be read again (a message longer than <see cref="MessageBytesMax"/> is refused by
-/// the writer, since a frame holds 128,000 bytes). W2 a manifest that is not in the table stands for nothing: no type is
+/// the writer, since a frame holds 128,000 bytes, and the transport tells nobody: client and Administrator look before
+/// they send). W2 a manifest that is not in the table stands for nothing: no type is
 /// ever looked up by a name that came from outside. W3 what cannot be read is told as <see cref="Unintelligible"/>, so
 /// that its sender is answered instead of waiting.
 /// THREADS  any; it has no state.
@@ -48,6 +49,9 @@ internal sealed class AdminSerializer(ExtendedActorSystem system) : SerializerWi
 
     /// <inheritdoc/>
     public override string Manifest(object o) => Entry(o).Manifest;
+
+    /// <summary>How long a message's body would be: whoever sends one that may be too long asks first.</summary>
+    public static int BytesOf(object message) => Entry(message).ToBytes(message).Length;
 
     /// <inheritdoc/>
     public override byte[] ToBinary(object obj)

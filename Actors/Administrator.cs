@@ -110,7 +110,7 @@ internal sealed class Administrator : UntypedActor, IWithTimers
                     Touch(Sender) is null ? AdminErrors.NotAuthorized() : AdminErrors.Unintelligible(nonsense.Why));
                 break;
             case RequestEnded ended:
-                ended.Client.Tell(ended.Answer);
+                ended.Client.Tell(Fitting(ended.Answer));
                 break;
             case Terminated terminated:
                 Close(terminated.ActorRef, "its client died");
@@ -195,6 +195,13 @@ internal sealed class Administrator : UntypedActor, IWithTimers
             success: answer => new RequestEnded(client, answer),
             failure: cause => new RequestEnded(client, new Failed(request.RequestId, AdminProblems.Of(cause)))); // A2
     }
+
+    /// <summary>A2 of an answer that no message holds.</summary>
+    private static AdminAnswer Fitting(AdminAnswer answer) =>
+        AdminSerializer.BytesOf(answer) is var bytes and > AdminSerializer.MessageBytesMax
+            ? new Failed(
+                answer.RequestId, AdminProblems.Of(AdminErrors.AnswerTooLong(bytes, AdminSerializer.MessageBytesMax)))
+            : answer;
 
     private async Task<AdminAnswer> CarryOutAsync(AdminRequest request, Session session, IActorRef client)
     {
@@ -337,12 +344,29 @@ internal sealed class Administrator : UntypedActor, IWithTimers
         EngineStatus status = await _engine.GetStatusAsync(ended).ConfigureAwait(false);
         IEnumerable<DatafileStatus> rest = status.Datafiles
             .OrderBy(file => file.Name, StringComparer.Ordinal)
-            .Where(file => read.After is null || string.CompareOrdinal(file.Name, read.After) > 0);
-        (List<DatafileStatus> page, bool more) = Page(
-            rest, file => 400 + 6 * (file.Name.Length + file.Path.Length) + file.Fences.Sum(
-                fence => 200 + 6 * (fence.Holder.Length + fence.Reason.Length)));
+            .Where(file => read.After is null || string.CompareOrdinal(file.Name, read.After) > 0)
+            .Select(static file => BytesAtMost(file) <= PageBytesMax ? file : WithShortTexts(file));
+        (List<DatafileStatus> page, bool more) = Page(rest, BytesAtMost);
         return new DatafilesRead(read.RequestId, page, more);
     }
+
+    private static int BytesAtMost(DatafileStatus file) => 400 + (6 * (file.Name.Length + file.Path.Length))
+        + file.Fences.Sum(static fence => 200 + (6 * (fence.Holder.Length + fence.Reason.Length)));
+
+    /// <summary>A row that is a page by itself, of very many fences: each is there, with the beginning of what it says.</summary>
+    private static DatafileStatus WithShortTexts(DatafileStatus file) => file with
+    {
+        Fences =
+        [
+            .. file.Fences.Select(static fence => fence with
+            {
+                Holder = Begin(fence.Holder),
+                Reason = Begin(fence.Reason),
+            }),
+        ],
+    };
+
+    private static string Begin(string text) => text.Length <= 20 ? text : string.Concat(text.AsSpan(0, 20), "…");
 
     private async Task<AdminAnswer> ReadTablesAsync(ReadTables read, CancellationToken ended)
     {

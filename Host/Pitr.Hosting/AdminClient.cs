@@ -129,6 +129,11 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
             return;
         }
         AdminRequest request = send.Request with { RequestId = ++_requests };
+        if (AdminSerializer.BytesOf(request) is var bytes and > AdminSerializer.MessageBytesMax)
+        {
+            send.Answer.TrySetException(AdminErrors.RequestTooLong(bytes, AdminSerializer.MessageBytesMax));
+            return;
+        }
         _pending.Add(request.RequestId, send);
         _administrator.Tell(request);
     }

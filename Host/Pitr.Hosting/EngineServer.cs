@@ -96,6 +96,9 @@ internal sealed class EngineServer : IAsyncDisposable
     /// <summary>HOST:PORT of the HTTP endpoint.</summary>
     public string Http => _http.Address;
 
+    /// <summary>Every actor of the system that speaks with other processes.</summary>
+    public IEnumerable<Akka.Actor.IActorRef> Reachable => _administration.Reachable;
+
     /// <summary>Where the operator's token is; the viewer's is beside it.</summary>
     public string TokenFilePath => _tokenFile;
 

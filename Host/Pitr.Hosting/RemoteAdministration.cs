@@ -10,6 +10,9 @@ internal sealed class RemoteAdministration : IAsyncDisposable
 
     private RemoteAdministration(ActorSystem system, string address) => (_system, Address) = (system, address);
 
+    /// <summary>The actors that a caller could reach by a path of its own making.</summary>
+    public IEnumerable<IActorRef> Reachable => ((LocalActorRef)((ExtendedActorSystem)_system).Guardian).Children;
+
     /// <summary>HOST:PORT that it listens on.</summary>
     public string Address { get; }
 

@@ -166,6 +166,8 @@ public enum ErrorCode
     StoreNotSealed = 4537,
     /// <summary>The file of the archive's key is missing, readable by others, or holds no key.</summary>
     KeyFileInvalid = 4538,
+    /// <summary>What an engine has to answer is longer than a message of remote administration.</summary>
+    AnswerTooLong = 4541,
 
     // 5xxx  damage: bytes are not what was written
     /// <summary>A page's checksum does not match its content.</summary>

@@ -52,6 +52,11 @@ internal sealed class MemoryTarget : IDatabaseTarget
 
     public void AddDatafile(string name, string path) => _datafiles[name] = path;
 
+    /// <summary>How many fences status shows of main, and why.</summary>
+    public int FencesOfMain { get; set; } = 1;
+
+    public string FenceReason { get; set; } = "a copy";
+
     public Task<EngineStatus> GetStatusAsync(CancellationToken cancellationToken) => ++_looks == StatusFailsAtLook
         ? Task.FromException<EngineStatus>(
             new RefusedException(ErrorCode.ShuttingDown, "The engine is shutting down.", "Try later."))
@@ -63,7 +68,8 @@ internal sealed class MemoryTarget : IDatabaseTarget
             .. _datafiles.Select(file => new DatafileStatus(
                 file.Key, file.Value, "Open", new Lsn(0x1_00000010), 81920, 1, 4096, 65536, 16384, 0,
                 file.Key == "main"
-                    ? [new FenceStatus(FenceId, "pitr", "a copy", Start, Start.AddMinutes(10))]
+                    ? [.. Enumerable.Repeat(
+                        new FenceStatus(FenceId, "pitr", FenceReason, Start, Start.AddMinutes(10)), FencesOfMain)]
                     : [])),
         ],
         [new ArchiveStatus("/archive", "000000020000000000000007", 1, 4096, 0.25, null)],

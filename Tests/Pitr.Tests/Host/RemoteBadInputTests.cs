@@ -17,6 +17,7 @@ namespace Pitr.Tests;
 public sealed class RemoteBadInputTests : IAsyncLifetime, IAsyncDisposable
 {
     private static readonly CancellationToken None = CancellationToken.None;
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
     private readonly MemoryTarget _engine = new();
     private readonly RemoteServer _server;
@@ -74,7 +75,8 @@ public sealed class RemoteBadInputTests : IAsyncLifetime, IAsyncDisposable
         string path = RemotingConfig.AdministratorPath(_server.Listen, tls: false);
         ActorSelection administrator = system.ActorSelection(path);
         administrator.Tell("text", inbox.Ref);
-        administrator.Tell(new UriBuilder("http://x"), inbox.Ref); // by the default serializer: type names on the wire
+        var made = new MadeByName { Text = "by whoever writes its name" };
+        administrator.Tell(made, inbox.Ref); // by the default serializer: type names on the wire
         administrator.Tell(new Identify(1), inbox.Ref);
         administrator.Tell(PoisonPill.Instance, inbox.Ref);
         administrator.Tell(Kill.Instance, inbox.Ref);
@@ -86,6 +88,7 @@ public sealed class RemoteBadInputTests : IAsyncLifetime, IAsyncDisposable
         // The Administrator lives and hears ours; nothing else has been answered.
         administrator.Tell(new Ping(), inbox.Ref);
         Assert.Equal(new Pong(SessionIsOpen: false), await inbox.NextAsync());
+        Assert.Equal(1, MadeByName.Count); // here, and by nobody who read it
         await using PitrAdmin remote = await _server.ConnectAsync();
         await remote.SwitchWalAsync(None);
         Assert.Empty(inbox.Rest());
@@ -119,14 +122,93 @@ public sealed class RemoteBadInputTests : IAsyncLifetime, IAsyncDisposable
         await system.Terminate();
     }
 
+    /// <summary>The real engine, not one in memory: its actors live in a system of their own.</summary>
     [Fact]
-    public async Task A_frame_that_is_too_large_and_bytes_that_are_none_end_their_own_connection_only()
+    public async Task The_system_that_speaks_with_others_has_the_administrator_and_nothing_else()
+    {
+        PitrDatabase database = await TestEngine.CreateAsync(TestEngine.NewDisk());
+        await using var server = new RemoteServer(new LocalTarget(database));
+        await server.StartAsync();
+        await using PitrAdmin admin = await server.ConnectAsync(); // and whatever a session makes
+        await admin.CheckpointAsync(None);
+        Assert.Equal(
+            [RemotingConfig.AdministratorName], server.Server.Reachable.Select(static actor => actor.Path.Name));
+        Assert.All(
+            server.Server.Reachable, actor => Assert.NotSame(database.System, ((ActorRefWithCell)actor).Underlying.System));
+
+        using ActorSystem system = Attacker();
+        var inbox = new RemoteInbox(system);
+        IActorRefProvider references = ((ExtendedActorSystem)system).Provider;
+        string root = RemotingConfig.AdministratorPath(server.Listen, tls: false)
+            .Replace("/user/admin", "", StringComparison.Ordinal);
+        string engine = database.Actors.Supervisor.Path.ToStringWithoutAddress();
+        foreach (string path in new[] { engine, engine + "/wal", engine + "/datafile-main", engine + "/control-file" })
+        {
+            IActorRef direct = references.ResolveActorRef(root + path);
+            direct.Tell(PoisonPill.Instance, inbox.Ref);
+            direct.Tell(new Ping(), inbox.Ref);
+        }
+
+        await server.RequireServesAsync();
+        Assert.Empty(inbox.Rest());
+        Assert.False(database.Completion.IsCompleted);
+        await system.Terminate();
+    }
+
+    [Fact]
+    public async Task What_no_message_holds_is_refused_on_either_side_and_the_session_goes_on()
+    {
+        await using PitrAdmin admin = await _server.ConnectAsync();
+        string tooLong = new('r', AdminSerializer.MessageBytesMax);
+        var request = await Assert.ThrowsAsync<ArgumentException>(
+            () => admin.FenceAsync("main", TimeSpan.FromMinutes(1), tooLong, None).WaitAsync(Patience));
+        Assert.Contains("longer than a message", request.Message, StringComparison.Ordinal);
+        // It fits, and what the engine says of it does not: it is cut.
+        string justFits = tooLong[..^100];
+        var echo = await Assert.ThrowsAsync<ArgumentException>(
+            () => admin.CreateRestorePointAsync(justFits, None).WaitAsync(Patience));
+        Assert.StartsWith("'rrrr", echo.Message, StringComparison.Ordinal);
+
+        _engine.FenceReason = new string('ä', 500);
+        _engine.FencesOfMain = 400;
+        DatafileStatus main = (await admin.GetStatusAsync(None).WaitAsync(Patience)).Datafiles.Single(
+            static file => file.Name == "main");
+        Assert.Equal(400, main.Fences.Count);
+        Assert.StartsWith("ää", main.Fences[0].Reason, StringComparison.Ordinal);
+        _engine.FencesOfMain = 4000;
+        var answer = await Assert.ThrowsAsync<RefusedException>(() => admin.GetStatusAsync(None).WaitAsync(Patience));
+        Assert.Equal(ErrorCode.AnswerTooLong, answer.Code);
+        await admin.SwitchWalAsync(None);
+    }
+
+    [Fact]
+    public async Task A_frame_that_is_too_large_ends_its_connection_before_its_bytes_have_come()
     {
         await using PitrAdmin before = await _server.ConnectAsync();
-        using ActorSystem system = Attacker("remote.dot-netty.tcp { maximum-frame-size = 10MiB, send-buffer-size = 10MiB }");
-        var inbox = new RemoteInbox(system);
-        system.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen, tls: false))
-            .Tell(new string('x', 4 << 20), inbox.Ref);
+        using var socket = new TcpClient();
+        await socket.ConnectAsync(IPEndPoint.Parse(_server.Listen));
+        NetworkStream stream = socket.GetStream();
+        byte[] frame = new byte[1000];
+        System.Buffers.Binary.BinaryPrimitives.WriteInt32LittleEndian(frame, 200_000);
+        await stream.WriteAsync(frame); // and the rest never comes
+        using var patience = new CancellationTokenSource(Patience);
+        try
+        {
+            await stream.CopyToAsync(Stream.Null, patience.Token);
+        }
+        catch (IOException)
+        {
+            // Reset: closed as well.
+        }
+
+        await before.SwitchWalAsync(None);
+        await _server.RequireServesAsync();
+    }
+
+    [Fact]
+    public async Task Bytes_that_are_no_frame_end_their_own_connection_only()
+    {
+        await using PitrAdmin before = await _server.ConnectAsync();
         foreach (string address in new[] { _server.Listen, _server.Http })
         {
             for (int length = 1; length <= 1 << 16; length *= 16)
@@ -147,10 +229,8 @@ public sealed class RemoteBadInputTests : IAsyncLifetime, IAsyncDisposable
                 }
             }
         }
-        Assert.Empty(inbox.Rest());
         await before.SwitchWalAsync(None);
         await _server.RequireServesAsync();
-        await system.Terminate();
     }
 
     [Fact]
@@ -170,8 +250,28 @@ public sealed class RemoteBadInputTests : IAsyncLifetime, IAsyncDisposable
 
     // ---- parts -------------------------------------------------------------------------------------
 
-    private static ActorSystem Attacker(string more = "") => ActorSystem.Create(
-        "attacker", ConfigurationFactory.ParseString($"akka {{ {more} }}").WithFallback(ConfigurationFactory.ParseString("""
+    /// <summary>Counts how often one was made: reading a message by the name of its type makes one.</summary>
+    public sealed class MadeByName
+    {
+        private static int _count;
+
+        private string _text = "";
+
+        public static int Count => _count;
+
+        public string Text
+        {
+            get => _text;
+            set
+            {
+                _text = value;
+                Interlocked.Increment(ref _count);
+            }
+        }
+    }
+
+    private static ActorSystem Attacker() => ActorSystem.Create(
+        "attacker", ConfigurationFactory.ParseString("""
             akka {
               loglevel = OFF
               stdout-loglevel = OFF
@@ -180,5 +280,5 @@ public sealed class RemoteBadInputTests : IAsyncLifetime, IAsyncDisposable
               actor.serialization-bindings { "Pitr.Actors.AdminProtocol+IAdminMessage, Pitr.Actors" = pitr-admin }
               remote.dot-netty.tcp { hostname = "127.0.0.1", port = 0 }
             }
-            """)));
+            """));
 }

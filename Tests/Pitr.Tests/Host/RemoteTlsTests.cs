@@ -1,6 +1,8 @@
 using System.Net;
 using System.Net.NetworkInformation;
+using System.Net.Security;
 using System.Net.Sockets;
+using System.Security.Authentication;
 using System.Text;
 using Pitr.Actors;
 using Pitr.Hosting;
@@ -85,6 +87,17 @@ public sealed class RemoteTlsTests : IAsyncLifetime, IAsyncDisposable
             () => bare.GetAsync(new Uri($"https://{_server.Http}/v1/tables/t/count")));
         await Assert.ThrowsAsync<HttpRequestException>(
             () => bare.GetAsync(new Uri($"http://{_server.Http}/v1/tables/t/count")));
+        await RequireShutOutAsync(static async stream =>
+        {
+            var tls = new SslStream(stream, leaveInnerStreamOpen: false, static (_, peer, _, _) => peer is not null);
+            await tls.AuthenticateAsClientAsync("engine");
+            return tls;
+        });
+        await RequireShutOutAsync(static async stream =>
+        {
+            await stream.WriteAsync("GET / HTTP/1.1\r\n\r\n"u8.ToArray());
+            return stream;
+        });
 
         // The engine serves on.
         await using PitrAdmin admin = await ConnectAsync(_authority.Client("client"));
@@ -184,6 +197,23 @@ public sealed class RemoteTlsTests : IAsyncLifetime, IAsyncDisposable
     [InlineData("[::]:4053")]
     public void What_is_no_address_is_refused(string text) =>
         Assert.Throws<ArgumentException>(() => ListenAddress.Parse(text));
+
+    /// <summary>The administration lets nobody in who begins like this: it closes, and sends nothing.</summary>
+    private async Task RequireShutOutAsync(Func<Stream, Task<Stream>> begin)
+    {
+        using var socket = new TcpClient();
+        await socket.ConnectAsync(IPEndPoint.Parse(_server.Listen));
+        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        try
+        {
+            Stream stream = await begin(socket.GetStream());
+            Assert.Equal(0, await stream.ReadAsync(new byte[1], patience.Token));
+        }
+        catch (Exception closed) when (closed is IOException or AuthenticationException)
+        {
+            // As it should be.
+        }
+    }
 
     // ---- parts -------------------------------------------------------------------------------------
 
