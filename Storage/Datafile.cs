@@ -301,6 +301,21 @@ internal sealed partial class Datafile : IDisposable
     }
 
     /// <summary>
+    /// Makes name and meta page that opening would believe durable, and changes nothing (H10): they may be in the page cache
+    /// alone. Whoever notes elsewhere what the file is does this first.
+    /// </summary>
+    /// <exception cref="PitrException">As <see cref="Open"/>.</exception>
+    public static void MakeDurable(IFileSystem files, string path)
+    {
+        using IDisposable fileLock = DatafileOpening.Lock(files, path);
+        using IFileHandle handle = DatafileOpening.OpenHandle(files, path, FileOpen.ReadWrite);
+        WriteInPlace(handle, DatafileOpening.ChooseMetaPage(handle, expected: null));
+        handle.SyncData();
+        foreach (string name in (string[])[path, LinkedName.Resolve(files, path)])
+            files.SyncFolder(System.IO.Path.GetDirectoryName(name)!);
+    }
+
+    /// <summary>
     /// Best effort: it was made by this call and holds nothing; the first error is the one to report.
     /// </summary>
     private static void RemoveIfPossible(IFileSystem files, string path)

@@ -8,6 +8,7 @@ namespace Pitr.Recovery;
 /// ORDER
 /// <code>
 ///   1  the database's own WAL, as far as it is used     last group written again, every segment synced, folder synced (H3)
+///      the meta page of each file that is kept          (H10)
 ///   2  each file that comes from the set, or is born    as RecoveredFile says: under its name, synced, with a new
 ///                                                       incarnation; what lay there gets another name
 ///   3  a second name for the control file that is there   folder synced
@@ -37,6 +38,8 @@ internal static class InPlaceWriter
         InPlaceRequest request = planned.Request;
         IFileSystem disk = request.Environment.Files;
         MakeDurable(disk, request.Local, planned.Plan);
+        foreach (InPlaceFile kept in planned.Files.Where(file => file.Base is FileBase.InPlace))
+            Datafile.MakeDurable(disk, kept.Path);
         Catalogue catalogue = planned.Control.Catalogue;
         foreach (InPlaceFile file in planned.Files.Where(file => file.Base is not FileBase.InPlace))
         {

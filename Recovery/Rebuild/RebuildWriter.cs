@@ -7,13 +7,14 @@ namespace Pitr.Recovery;
 /// <remarks>
 /// ORDER
 /// <code>
-///   1  the WAL is opened as any opening does         what was read is durable before the control file rests on it (H3, H7)
+///   1  the WAL is opened as any opening does         what was read is durable before the control file rests on it (H3, H7),
+///      the meta page of each file that serves        (H10)
 ///   2  a second name for the control file there is   folder synced; it stays, with the ending '.aside'
 ///   3  the control file                              one rename, folder synced
 /// </code>
 /// A crash before 3 leaves what was there, and the same can be done again: 1 changes nothing that counts. After 3 the
 /// database is one that crashed.
-/// INVARIANTS  RW1: no datafile is written. RW2: the WAL ends where the plan says.
+/// INVARIANTS  RW1: of a datafile nothing is changed. RW2: the WAL ends where the plan says.
 /// THREADS  one; the database's lock is held.
 /// </remarks>
 internal static class RebuildWriter
@@ -22,6 +23,8 @@ internal static class RebuildWriter
     public static void Run(IFileSystem files, PlannedRebuild planned)
     {
         MakeDurable(files, planned);
+        foreach (RebuiltFile file in planned.Plan.Files.Where(static file => file.NeedsRecovery is null))
+            Datafile.MakeDurable(files, file.Path);
         var store = new ControlFileStore(files, planned.Folder);
         InPlaceWriter.KeepFormer(files, store);
         store.Replace(planned.Control);

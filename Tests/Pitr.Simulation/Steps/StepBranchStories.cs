@@ -273,7 +273,7 @@ internal static class StepBranchStories
             Random = scene.Engine.Context.Draw,
         });
 
-    private static StepDatabase Restore(
+    internal static StepDatabase Restore(
         StepScene scene, RecoveryTarget target, string? timeline, StepModel? from = null)
     {
         StepDatabase restored = Write(scene, target, timeline, from);
@@ -281,7 +281,7 @@ internal static class StepBranchStories
         return restored;
     }
 
-    private static void Open(StepScene scene, StepDatabase restored)
+    internal static void Open(StepScene scene, StepDatabase restored)
     {
         using (StepEngine engine = StepEngine.Open(
             restored.Folder, scene.Settings.OptionsFor(scene.Disk, scene.Seed + scene.Next(1_000_000)), scene.Memory))
@@ -308,13 +308,13 @@ internal static class StepBranchStories
         return restored;
     }
 
-    private static void Commit(StepLife life, StepScene scene, int count)
+    internal static void Commit(StepLife life, StepScene scene, int count)
     {
         for (; count > 0; count--)
             life.RunToEnd(new StepCommit(scene));
     }
 
-    private static void ShipAll(StepScene scene)
+    internal static void ShipAll(StepScene scene)
     {
         StoreShipper shipper = scene.Engine.Shippers[0];
         ShipStep step;
@@ -330,13 +330,13 @@ internal static class StepBranchStories
     private static void MustBeRefused(StepScene scene, RecoveryTarget target, string otherwise) =>
         MustFail(() => Plan(scene, target, timeline: null), otherwise);
 
-    private static void Require(bool isSo, string otherwise)
+    internal static void Require(bool isSo, string otherwise)
     {
         if (!isSo)
             throw new SimulationFailure(otherwise);
     }
 
-    private static void MustFail(Action wrong, string otherwise)
+    internal static void MustFail(Action wrong, string otherwise)
     {
         try
         {

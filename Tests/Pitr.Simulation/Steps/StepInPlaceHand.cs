@@ -162,15 +162,25 @@ internal sealed class StepInPlaceHand(
     /// <summary>What an operator does next, by what lies there; the opening is crashed as well.</summary>
     private void GoOn(SimulatedDisk left, Lsn cut)
     {
-        ControlFile? control = CurrentOf(left);
-        if (control is null || (control.Recovery is null && control.Lineage == _before!.Lineage))
-            cut = Begin(left, crashes: null) ?? throw new SimulationFailure($"The recovery to {_target} was begun, and is refused now.");
+        cut = Prepared(left, cut);
         var again = new List<SimulatedDisk>();
         Watch(left, again.Add);
         Finish(left, cut);
         again.Add(Crashed(left));
         foreach (SimulatedDisk crashed in again)
-            Finish(crashed, cut);
+            Finish(crashed, Prepared(crashed, cut));
+    }
+
+    /// <summary>
+    /// The control file is that of the recovery, or of its end; or it is the former one, since the new one had not got its name
+    /// durably: then the recovery is begun again.
+    /// </summary>
+    private Lsn Prepared(SimulatedDisk left, Lsn cut)
+    {
+        ControlFile? control = CurrentOf(left);
+        return control is not null && (control.Recovery is not null || control.Lineage != _before!.Lineage)
+            ? cut
+            : Begin(left, crashes: null) ?? throw new SimulationFailure($"The recovery to {_target} was begun, and is refused now.");
     }
 
     private void Finish(SimulatedDisk left, Lsn cut)

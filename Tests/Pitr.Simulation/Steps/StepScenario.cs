@@ -150,6 +150,8 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         new("promotions", Archived, StepBranchStories.Promotions),
         new("branches", Archived with { BackupWeight = 1 }, StepBranchStories.Branches),
         new("sets", Archived, StepBranchStories.Sets),
+        new("expires", Archived with { BackupWeight = 1 }, StepExpireStories.Sets),
+        new("expire beside a backup", Archived with { BackupWeight = 1 }, StepExpireStories.BesideABackup),
         new("in place", Archived with { BackupWeight = 1 }, StepInPlaceStories.LastCommits),
         new("close", Archived, static (life, scene) =>
         {

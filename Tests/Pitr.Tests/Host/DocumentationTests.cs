@@ -230,7 +230,7 @@ public sealed partial class DocumentationTests : IDisposable
     }
 
     /// <summary>The sample service, end to end.</summary>
-    [CurlFact]
+    [ToolFact("curl")]
     public async Task The_guide_to_hosting_goes_as_it_is_told()
     {
         Outcome outcome = await ShellAsync(
@@ -367,7 +367,7 @@ public sealed partial class DocumentationTests : IDisposable
     private static partial Regex OptionText();
 
     /// <summary>Every verb, by what the help itself lists.</summary>
-    private static async Task<List<string>> VerbsAsync(CliRun cli, string[] above)
+    internal static async Task<List<string>> VerbsAsync(CliRun cli, string[] above)
     {
         string output = (await cli.RunAsync([.. above, "--help"])).Output;
         int commands = output.IndexOf("Commands:\n", StringComparison.Ordinal);

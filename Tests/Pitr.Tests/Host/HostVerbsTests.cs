@@ -7,6 +7,12 @@ namespace Pitr.Tests;
 /// <summary>Each verb of the contract that works on a running engine, once, with <c>--host</c>, in an order that makes sense.</summary>
 public sealed class HostVerbsTests : IDisposable
 {
+    /// <summary>What works on a folder, a store or a segment alone.</summary>
+    private static readonly string[] s_offline =
+    [
+        "init", "serve", "tour", "restore", "recover", "backups", "verify", "expire", "pin", "unpin", "check", "wal dump", "wal find",
+    ];
+
     private readonly string _home = Directory.CreateTempSubdirectory("pitr-verbs-").FullName;
 
     public void Dispose() => Directory.Delete(_home, recursive: true);
@@ -15,6 +21,7 @@ public sealed class HostVerbsTests : IDisposable
     public async Task Each_verb_works_with_host()
     {
         string archive = Path.Combine(_home, "archive");
+        string second = Path.Combine(_home, "second");
         string outside = Directory.CreateDirectory(Path.Combine(_home, "outside")).FullName;
         string further = Directory.CreateDirectory(Path.Combine(_home, "further")).FullName;
         File.WriteAllText(Path.Combine(_home, "rows.jsonl"), "{\"id\":\"a\",\"n\":1}\n{\"id\":\"b\",\"n\":2}\n");
@@ -39,6 +46,9 @@ public sealed class HostVerbsTests : IDisposable
             ("restore-point then", "\"name\":\"then\""),
             ("switch-wal", "\"lsn\":"),
             ("archive status", "\"store\":"),
+            ("archive check", "\"store\":"),
+            ($"archive add {second}", "\"store\":"),
+            ($"archive remove {second}", "\"store\":"),
             ("fence orders --lease 5m --reason test", "\"datafile\":\"orders\""),
             ("unfence orders", "\"flushedLsn\":"),
             ("begin-backup orders", "\"fenceId\":"),
@@ -53,6 +63,17 @@ public sealed class HostVerbsTests : IDisposable
             ("datafile drop orders", "\"name\":\"orders\""),
             ("shutdown", "\"state\":"),
         ];
+        // One more works on a datafile that does not serve, and says so of one that does; pgtar is a program of its own.
+        Outcome serves = await RunAsync("datafile recover main", serve.Host);
+        Assert.True(serves.ExitCode == ExitCodes.Refused && serves.Error.Contains("main", StringComparison.Ordinal), serves.ToString());
+        string[] here = [.. table.Select(static row => row.Verb).Append("datafile recover main")];
+        foreach (string verb in await DocumentationTests.VerbsAsync(new CliRun(new MemoryTarget()), []))
+        {
+            Assert.True(
+                s_offline.Contains(verb) != here.Any(one => one == verb || one.StartsWith(verb + " ", StringComparison.Ordinal)),
+                $"`pitr {verb}` is in neither list, or in both.");
+        }
+
         foreach ((string verb, string shows) in table)
         {
             Outcome outcome = await RunAsync(verb, serve.Host);
