@@ -348,6 +348,75 @@ public sealed class RecoveryPlannerTests
         Assert.Equal(_fixture.Wal.End, plan.StopsAt.Lsn);
     }
 
+    /// <summary>H28: what was committed on a branch of which only its WAL is left is not left out silently.</summary>
+    [Fact]
+    public void A_branch_whose_history_is_lost_is_not_left_out_silently()
+    {
+        (_, MemoryWal drill) = Branch(transactionsOnDrill: 2);
+        _fixture.Store.Delete(ObjectName.History(new TimelineId(2)));
+
+        RefusedException refused = Assert.Throws<RefusedException>(() => _fixture.Plan(RecoveryTarget.Latest));
+        Assert.Equal(ErrorCode.BranchAmbiguous, refused.Code);
+        Assert.Contains("WAL of timeline 2", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("history/00000002.json", refused.Hint, StringComparison.Ordinal);
+        Assert.Equal(ErrorCode.BranchAmbiguous, _fixture.RefusalOf(RecoveryTarget.Latest, "latest"));
+        Assert.Equal(ErrorCode.BranchAmbiguous, _fixture.RefusalOf(RecoveryTarget.Latest, "2"));
+        Assert.Equal(_fixture.Wal.End, _fixture.Plan(RecoveryTarget.Latest, "1").StopsAt.Lsn);
+        Assert.Equal(_fixture.Wal.End, _fixture.Plan(RecoveryTarget.Latest, "current").StopsAt.Lsn);
+        Assert.Equal("b1", _fixture.Plan(RecoveryTarget.Immediate).BackupId); // where the set stops
+
+        _fixture.Backup("b2", drill); // its label says where the branch was forked
+        _fixture.Ship(drill, _fixture.Wal.Timeline);
+        _fixture.Store.Delete(ObjectName.History(new TimelineId(2)));
+        Assert.Equal(drill.End, _fixture.Plan(RecoveryTarget.Latest, "2").StopsAt.Lsn);
+    }
+
+    /// <summary>H28: the live branch has lost its sets; those that are left are of the abandoned future.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(2)]
+    public void A_branch_that_no_set_leads_to_is_not_left_out_silently(int transactionsBeyondTheFork)
+    {
+        Lsn fork = Commits(2);
+        Commits(transactionsBeyondTheFork);
+        _fixture.Backup("abandoned");
+        MemoryWal live = RecoveryFixture.Fork(_fixture.Wal, 2, fork);
+        live.Put(1, 1, "x"u8, "y"u8).Commit();
+        Commits(30);
+        _fixture.Ship(_fixture.Wal);
+        _fixture.Ship(live, _fixture.Wal.Timeline);
+
+        RefusedException refused = Assert.Throws<RefusedException>(() => _fixture.Plan(RecoveryTarget.Latest));
+        Assert.Equal(ErrorCode.BranchAmbiguous, refused.Code);
+        Assert.Contains("on timeline 2", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("1, the first; 2, forked from 1", refused.Message, StringComparison.Ordinal);
+        Assert.Equal(ErrorCode.BranchAmbiguous, _fixture.RefusalOf(RecoveryTarget.Including(_fixture.Wal.End)));
+        Assert.Equal("abandoned", _fixture.Plan(RecoveryTarget.Latest, "1").BackupId);
+        Assert.Equal(ErrorCode.TargetUnreachable, _fixture.RefusalOf(RecoveryTarget.Latest, "2"));
+        Assert.Equal("abandoned", _fixture.Plan(RecoveryTarget.Immediate).BackupId);
+        Assert.Equal(
+            TimelineId.First, RecoveryPlanner.Plan(
+                _fixture.Request(RecoveryTarget.Latest) with { BackupId = "abandoned" }).Plan.Timeline);
+    }
+
+    /// <summary>H28: one that nothing was committed on is none.</summary>
+    [Fact]
+    public void A_branch_that_no_set_leads_to_and_that_has_no_transactions_is_not_followed()
+    {
+        Lsn fork = Commits(2);
+        Commits(2);
+        _fixture.Backup("b1");
+        MemoryWal drill = RecoveryFixture.Fork(_fixture.Wal, 2, fork);
+        drill.Log(new WalEvent.TimelineStart(
+            drill.Timeline.Timeline, drill.Timeline.Lineage, TimelineId.First, _fixture.Wal.Timeline.Lineage, fork,
+            drill.Timeline.StartLsn, "drill"));
+        Commits(2);
+        _fixture.Ship(_fixture.Wal);
+        _fixture.Ship(drill, _fixture.Wal.Timeline);
+
+        Assert.Equal(_fixture.Wal.End, _fixture.Plan(RecoveryTarget.Latest).StopsAt.Lsn);
+    }
+
     /// <summary>H14: a set from the abandoned future does not lie on the new branch.</summary>
     [Fact]
     public void A_set_of_the_abandoned_future_is_not_used_on_another_branch()

@@ -200,6 +200,30 @@ public sealed class RetentionTests
         Assert.Equal(2, ArchiveCatalog.Load(_fixture.Store).Histories.Count);
     }
 
+    /// <summary>H28: then nobody has to say any more that it is not meant.</summary>
+    [Fact]
+    public void An_abandoned_future_that_has_expired_is_not_meant_any_more()
+    {
+        Commits(5);
+        _fixture.Backup("b1");
+        Lsn fork = Commits(5);
+        Commits(100);
+        _fixture.Ship(_fixture.Wal);
+        MemoryWal second = RecoveryFixture.Fork(_fixture.Wal, 2, fork);
+        second.Time = second.Time.AddHours(1);
+        Commits(100, second);
+        _fixture.Backup("b2", second);
+        Commits(100, second);
+        _fixture.Ship(second, _fixture.Wal.Timeline);
+        Assert.Equal(ErrorCode.BranchAmbiguous, _fixture.RefusalOf(RecoveryTarget.Latest));
+
+        Assert.Equal(["b1"], Removed(Expire(TimeSpan.FromSeconds(50))));
+
+        RecoveryPlan plan = _fixture.Plan(RecoveryTarget.Latest);
+        Assert.Equal((new TimelineId(2), second.End), (plan.Timeline, plan.StopsAt.Lsn));
+        Assert.Contains(plan.Findings, finding => finding.Contains("Timeline 1", StringComparison.Ordinal));
+    }
+
     /// <summary>The state of a database that nobody uses any more is its last one: it stays, whatever its age.</summary>
     [Fact]
     public void The_end_of_each_branch_that_nobody_went_on_from_stays()
