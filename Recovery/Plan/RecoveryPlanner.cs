@@ -86,10 +86,24 @@ internal sealed class RecoveryPlanner
         }
         BackupSet[] whole = [.. _backups.Sets.Where(set => !set.Label.IsPartial)];
         if (whole.Length > 0)
+        {
+            NotePassedOver();
             return whole;
         }
         throw _backups.Others.Select(other => other.Damage).FirstOrDefault(damage => damage is not null)
             ?? RecoveryErrors.NoBackup(_request.SetStore.Name);
+    }
+
+    /// <summary>A set that would have been nearer to the target is not left out silently.</summary>
+    private void NotePassedOver()
+    {
+        foreach (BackupSet set in _backups.Sets.Where(set => set.Label.IsPartial))
+            _findings.Add($"Backup set '{set.Id}' is not used: it is partial, and lacks files that lived at its stop.");
+        foreach (VoidSet other in _backups.Others)
+        {
+            if (other.Damage is { } damage) // damaged, or what it builds on is lost; an unfinished one is none
+                _findings.Add($"Backup set '{other.BackupId}' is not used: {damage.Message}");
+        }
     }
 
     private SystemIdentifier RequireOneSystem(IReadOnlyList<BackupSet> sets)

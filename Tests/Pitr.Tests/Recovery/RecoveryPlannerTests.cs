@@ -278,6 +278,39 @@ public sealed class RecoveryPlannerTests
         Assert.Contains(plan.Wal, wal => wal.IsParts);
     }
 
+    /// <summary>What would have been nearer to the target is told: one finding for each.</summary>
+    [Fact]
+    public void Sets_that_are_damaged_or_have_lost_their_base_are_told_in_the_plan()
+    {
+        _fixture.Backup("b1");
+        Commits(2);
+        BackupSet second = _fixture.Backup("b2");
+        Commits(2);
+        _fixture.Backup("b3");
+        Commits(2);
+        _fixture.Ship(_fixture.Wal);
+        Assert.DoesNotContain(
+            _fixture.Plan(RecoveryTarget.Latest).Findings, finding => finding.Contains("is not used", StringComparison.Ordinal));
+        byte[] label = (second.Label with { BaseId = "b0", BaseDigest = second.Manifest.Digest }).ToBytes();
+        string sha = Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(label));
+        _fixture.Store.Put("backups/b2/label.json", label);
+        _fixture.Store.Put("backups/b2/manifest.json", BackupManifest.Of("b2", second.Manifest.Objects.Select(entry =>
+            entry.Name == BackupSet.LabelName ? new ManifestEntry(entry.Name, label.Length, sha) : entry)).ToBytes());
+        _fixture.Store.Put("backups/b3/manifest.json", "{}"u8.ToArray());
+
+        RecoveryPlan plan = _fixture.Plan(RecoveryTarget.Latest);
+
+        Assert.Equal("b1", plan.BackupId);
+        string[] told = [.. plan.Findings.Where(finding => finding.Contains("is not used", StringComparison.Ordinal))];
+        Assert.Equal(2, told.Length);
+        Assert.Single(told, finding => finding.StartsWith("Backup set 'b2'", StringComparison.Ordinal)
+            && finding.Contains("'b0'", StringComparison.Ordinal));
+        Assert.Single(told, finding => finding.StartsWith("Backup set 'b3'", StringComparison.Ordinal));
+        Assert.DoesNotContain(
+            RecoveryPlanner.Plan(_fixture.Request(RecoveryTarget.Latest) with { BackupId = "b1" }).Plan.Findings,
+            finding => finding.Contains("is not used", StringComparison.Ordinal)); // it was named
+    }
+
     /// <summary>H29: a set that lacks a file that lived at its stop does not count.</summary>
     [Fact]
     public void A_partial_set_does_not_count()
