@@ -48,12 +48,10 @@ internal static class RecoverCommand
                     parsed.GetValue(archive) is { } store ? cli.Console.FullStore(store) : null, parsed.GetValue(plan));
                 if (controlFile.IsOther(parsed))
                 {
-                    return parsed.GetValue(promote)
-                        ? throw new UsageException(
-                            "A recovery with another control file begins its timeline by itself.", "Leave out --promote.")
-                        : await controlFile.RunAsync(
-                            cli, parsed, database, asked, (files.Store, files.Archive), files.IsPlan, cancellationToken)
-                            .ConfigureAwait(false);
+                    // With that of a backup set a timeline is begun anyway: --promote says no more than that.
+                    return await controlFile.RunAsync(
+                        cli, parsed, database, asked, (files.Store, files.Archive), parsed.GetValue(promote), files.IsPlan,
+                        cancellationToken).ConfigureAwait(false);
                 }
 
                 controlFile.RequireNothingElse(parsed, isOfRestore);
