@@ -2,6 +2,7 @@ using Akka.Actor;
 using Akka.Event;
 using Pitr.Recovery;
 using Pitr.Storage;
+using Pitr.Wal;
 using static Pitr.Actors.ControlFileProtocol;
 using static Pitr.Actors.DatafileProtocol;
 using static Pitr.Actors.FileRecoveryProtocol;
@@ -259,11 +260,17 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
         }
     }
 
-    /// <summary>On the worker, of which the actor awaits the end: expire keeps what was planned (H48).</summary>
+    /// <summary>
+    /// On the worker, of which the actor awaits the end: expire keeps what was planned, and what it took before it could
+    /// know of that refuses the recovery, with nothing touched (H48).
+    /// </summary>
     private void HoldStores(EngineContext engine, PlannedFileRecovery planned, FileRecoveryRequest asked)
     {
-        _storesHeld = RestoreHold.Of(planned.Plan, engine.Folder, [.. asked.Archives, .. asked.SetStores], engine.Clock);
-        _storesHeld.Register();
+        IArchiveStore[] stores = [.. asked.Archives.Concat(asked.SetStores).DistinctBy(static store => store.Place)];
+        _storesHeld = RestoreHold.Of(planned.Plan, engine.Folder, stores, engine.Clock);
+        // The database's own WAL is held by its folder, and nothing that expire takes (DR4).
+        IEnumerable<PlannedWal> stored = planned.Plan.Wal.Where(wal => wal.Source != asked.Local().Name);
+        _storesHeld.While((planned.Base as FileBase.OfSet)?.Set, stored, stores, static _ => { });
     }
 
     /// <summary>No commit names the file from here on; what was stamped before ends with the LSN of the answer (H40).</summary>
@@ -298,13 +305,18 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
         }
 
         (EngineContext engine, PlannedFileRecovery plan, Datafile? former) = (_engine, _plan!, _former);
-        RecoveryPace pace = _pace!;
+        (RecoveryPace pace, RestoreHold? held) = (_pace!, _storesHeld);
         Work(cancel =>
         {
             former?.AwaitClosed();
-            return new Made(engine.HandOver.Give(
-                RecoveredFile.Make(plan, pace.Copied, cancel), static file => file.Dispose()));
+            return new Made(engine.HandOver.Give(RecoveredFile.Make(plan, Copied, cancel), static file => file.Dispose()));
         });
+
+        void Copied(int bytes)
+        {
+            pace.Copied(bytes);
+            held?.RenewIfDue();
+        }
     }
 
     // ---- ends ------------------------------------------------------------------------------------

@@ -24,6 +24,29 @@ public static partial class PitrRecovery
     }
 
     /// <summary>
+    /// What <c>pitr recover DIR</c> would do with the control file that is there, without opening the database and without
+    /// writing a byte: how a recovery goes on that is paused or not finished, or how each datafile comes back that needs it.
+    /// </summary>
+    /// <param name="folder">The database; it is not running.</param>
+    /// <param name="store">Where the backup sets of lost datafiles are; null: the database's stores.</param>
+    /// <param name="archive">Where WAL is that neither the database nor its stores have.</param>
+    /// <param name="options">As for opening.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="PitrException">
+    /// RefusedException NotInRecovery: there is nothing to recover; DatabaseLocked, WalTooShort, WalGap, and what the recovery
+    /// itself would be refused for; DamageException; NotFoundException NotADatabase.
+    /// </exception>
+    public static Task<IReadOnlyList<RecoveryPlan>> PlanRecoveryAsync(
+        string folder, string? store = null, string? archive = null, PitrOptions? options = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        PitrOptions settings = options ?? new PitrOptions();
+        return EngineFactory.WorkersOf(settings).RunAsync(
+            () => RecoveryPreview.Plan(folder, store, archive, settings, cancellationToken), cancellationToken);
+    }
+
+    /// <summary>
     /// Recovers a database where it lies, with the control file of a backup set. When the task completes it stands exactly
     /// at the target, on a new timeline, closed in order. Former files lie beside the new ones, with the ending
     /// <c>.aside</c>.

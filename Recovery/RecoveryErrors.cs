@@ -1,3 +1,5 @@
+using Pitr.Wal;
+
 namespace Pitr.Recovery;
 
 /// <summary>What backup, restore and recovery can report: one factory per code and situation.</summary>
@@ -135,6 +137,22 @@ internal static class RecoveryErrors
         new(ErrorCode.BranchAmbiguous,
             $"The target, {target}, is another moment on each of several timelines: {branches}.",
             "Say which one is meant: --timeline N");
+
+    /// <summary>Where the target may be meant, no set leads (H28).</summary>
+    public static RefusedException BranchWithoutSet(RecoveryTarget target, string lost, string branches) =>
+        new(ErrorCode.BranchAmbiguous,
+            $"The target, {target}, may be meant on timeline {lost}, which has transactions of its own, and no usable backup "
+            + $"set leads there. There are several timelines: {branches}.",
+            "Name the store that has a set of it: --from STORE\nOr leave out what was committed there, and say which one is "
+            + "meant: --timeline N");
+
+    /// <summary>WAL of a branch of which nothing says where it was forked (H28).</summary>
+    public static RefusedException TimelineWithoutHistory(string store, TimelineId timeline, string known) =>
+        new(ErrorCode.BranchAmbiguous,
+            $"Archive '{store}' has WAL of timeline {timeline}, and neither a history nor a backup set says what it was forked "
+            + "from: the target may be meant on it.",
+            $"Put '{ObjectName.History(timeline)}' back into it, or name the store that has it: --archive STORE\nOr leave out "
+            + $"what was committed there, and say which one is meant: --timeline N, of {known}");
 
     /// <summary>The clock had stepped (H8).</summary>
     public static RefusedException TimeAmbiguous(RecoveryTarget target, Lsn cut, string earlier) =>

@@ -300,6 +300,16 @@ internal sealed partial class Datafile : IDisposable
         return DatafileOpening.ChooseMetaPage(handle, expected: null);
     }
 
+    /// <summary>The same, if it is that of the file which <see cref="Open"/> would open.</summary>
+    /// <exception cref="PitrException">What that would refuse it for.</exception>
+    public static MetaPage Inspect(IFileSystem files, string path, DatafileExpectation expected)
+    {
+        using IFileHandle handle = DatafileOpening.OpenHandle(files, path, FileOpen.Read);
+        MetaPage meta = DatafileOpening.ChooseMetaPage(handle, expected);
+        DatafileOpening.RequireExpected(handle, meta, expected);
+        return meta;
+    }
+
     /// <summary>
     /// Makes name and meta page that opening would believe durable, and changes nothing (H10): they may be in the page cache
     /// alone. Whoever notes elsewhere what the file is does this first.

@@ -105,6 +105,33 @@ internal static class WalOpening
     {
         WalFolder folder = request.Folder;
         var read = new Progress(request.LastCommitTime);
+        (WalEnd end, List<WalReplayPart> parts) = Prove(request, read);
+        folder.RemoveStrays();
+        Lsn from = Lsn.Max(request.RedoLsn, request.TimelineStart);
+        uint lastCrc = read.OwnLastCrc ?? LastCrcBefore(folder, request.TimelineStart, end.At);
+
+        WalSegment? current = MakeDurable(folder, parts, Lsn.Max(read.OwnGroupStart, from), end.At);
+        var last = new GroupTime(new DateTimeOffset(read.CommitTimeTicks, TimeSpan.Zero),
+            new DateTimeOffset(read.RawClockTicks, TimeSpan.Zero));
+        var appender = new WalAppender(folder, current, new LogTail(end.At, lastCrc, last));
+        return new WalOpened(
+            appender, end, read.GroupStart, new TransactionId(read.TransactionId), last.CommitTime, parts);
+    }
+
+    /// <summary>
+    /// Steps 1 to 3 alone: where the log ends, and what replay would read. Nothing is written; what was read may not be
+    /// durable.
+    /// </summary>
+    /// <exception cref="PitrException">As <see cref="Open"/>.</exception>
+    public static (Lsn End, IReadOnlyList<WalReplayPart> Replay) Look(WalOpeningRequest request)
+    {
+        (WalEnd end, List<WalReplayPart> parts) = Prove(request, new Progress(request.LastCommitTime));
+        return (end.At, parts);
+    }
+
+    private static (WalEnd End, List<WalReplayPart> Parts) Prove(WalOpeningRequest request, Progress read)
+    {
+        WalFolder folder = request.Folder;
         List<WalReplayPart> parts = [];
         foreach (WalStretch parent in request.Parents)
         {
@@ -118,16 +145,8 @@ internal static class WalOpening
         read.OwnLastCrc = from == request.TimelineStart ? range.PreviousCrc : null;
         WalEnd end = Prove(folder, folder.Identity, range, read, isOwn: true);
         RequireReached(end, request);
-        folder.RemoveStrays();
         parts.Add(new WalReplayPart(folder.Identity, range.UpTo(end.At) with { KnownEnd = end.At }));
-        uint lastCrc = read.OwnLastCrc ?? LastCrcBefore(folder, request.TimelineStart, end.At);
-
-        WalSegment? current = MakeDurable(folder, parts, Lsn.Max(read.OwnGroupStart, from), end.At);
-        var last = new GroupTime(new DateTimeOffset(read.CommitTimeTicks, TimeSpan.Zero),
-            new DateTimeOffset(read.RawClockTicks, TimeSpan.Zero));
-        var appender = new WalAppender(folder, current, new LogTail(end.At, lastCrc, last));
-        return new WalOpened(
-            appender, end, read.GroupStart, new TransactionId(read.TransactionId), last.CommitTime, parts);
+        return (end, parts);
     }
 
     private static WalReplayPart ProveParent(WalFolder folder, Lsn redo, WalStretch parent, Progress read)

@@ -53,7 +53,7 @@ internal static class EngineOpening
                 Register(engine, file);
             if (wal is not null)
             {
-                RequireNoStoreAhead(stores, history, folder.Geometry, wal);
+                RequireNoStoreAhead(stores, history, folder.Geometry, wal.End);
                 UnlessFull(() => folder.EnsureReady(), () => true); // WalWriter refuses commits until there is room
                 ulong next = Math.Max(control.NextTransactionId.Value, wal.LastTransactionId.Value + 1);
                 ControlFile found = control;
@@ -114,15 +114,15 @@ internal static class EngineOpening
     /// can't be asked, or is not this database's, keeps nothing from opening: nothing is pushed there before it was
     /// asked.
     /// </summary>
-    private static void RequireNoStoreAhead(
-        IReadOnlyList<IArchiveStore> stores, TimelineHistory history, WalGeometry geometry, WalOpened wal)
+    internal static void RequireNoStoreAhead(
+        IReadOnlyList<IArchiveStore> stores, TimelineHistory history, WalGeometry geometry, Lsn end)
     {
         foreach (IArchiveStore store in stores)
         {
             try
             {
                 if (ArchiveIdentity.Read(store)?.System == history.System)
-                    StoreShipper.RequireNotAhead(store, history, geometry, wal.End);
+                    StoreShipper.RequireNotAhead(store, history, geometry, end);
             }
             catch (PitrException error) when (error is not BugException && error.Code != ErrorCode.WalTooShort)
             {
@@ -157,19 +157,8 @@ internal static class EngineOpening
         {
             if (file.NeedsRecovery is not null)
                 throw EngineErrors.DatafileNeedsRecovery(file.Name, file.NeedsRecovery);
-            // A restore that crashed after it had stamped this file, and before the control file knew its new
-            // incarnation (H32).
-            bool isStamped = control.Recovery is { } recovery
-                && engine.FileSystem.Stat(path) is not null
-                && Datafile.Inspect(engine.FileSystem, path).RestoreStamp == recovery.Id;
-            CatalogueFile expected = control.Expected(file, IncarnationIfCompacted(engine.FileSystem, control, file, path));
             Datafile opened = Datafile.Open(
-                engine.Environment, path, file.Name,
-                isStamped
-                    ? new DatafileExpectation(control.SystemId, file.Id)
-                    : new DatafileExpectation(
-                        control.SystemId, file.Id, DatafileKind.Datafile, expected.Generation, expected.Incarnation,
-                        expected.CheckpointLsn),
+                engine.Environment, path, file.Name, ExpectationOf(engine.FileSystem, control, file, path),
                 keepVersions: false);
             if (!history.PathContains(opened.Meta.Lineage, opened.CheckpointLsn))
             {
@@ -188,6 +177,22 @@ internal static class EngineOpening
         {
             return new OpenedDatafile(file.Id, file.Name, path, null, file.CleanUpTo, Problem.From(error));
         }
+    }
+
+    /// <summary>What a file has to say of itself to be the datafile that the control file names.</summary>
+    internal static DatafileExpectation ExpectationOf(
+        IFileSystem files, ControlFile control, CatalogueFile file, string path)
+    {
+        // A restore that crashed after it had stamped this file, and before the control file knew its new incarnation
+        // (H32).
+        bool isStamped = control.Recovery is { } recovery
+            && files.Stat(path) is not null && Datafile.Inspect(files, path).RestoreStamp == recovery.Id;
+        CatalogueFile expected = control.Expected(file, IncarnationIfCompacted(files, control, file, path));
+        return isStamped
+            ? new DatafileExpectation(control.SystemId, file.Id)
+            : new DatafileExpectation(
+                control.SystemId, file.Id, DatafileKind.Datafile, expected.Generation, expected.Incarnation,
+                expected.CheckpointLsn);
     }
 
     /// <summary>
@@ -237,17 +242,23 @@ internal static class EngineOpening
     }
 
     private static WalOpeningRequest RequestFor(
-        ControlFile control, TimelineHistory history, WalFolder folder, List<OpenedDatafile> datafiles) => new()
+        ControlFile control, TimelineHistory history, WalFolder folder, List<OpenedDatafile> datafiles) =>
+        RequestFor(control, history, folder) with
         {
-            Folder = folder,
-            TimelineStart = history.Last.StartLsn,
-            RedoLsn = control.RedoLsn,
-            KnownEnd = control.KnownEndOfWal,
-            LastCommitTime = control.LastCommitTime ?? default,
-            Parents = [.. Stretches(history)],
             MustReach = [.. datafiles.Where(file => file.File is not null)
                 .Select(file => new KnownPosition(file.File!.CheckpointLsn, $"datafile '{file.Name}'"))],
         };
+
+    /// <summary>Of a log that is opened or looked at; what it must reach is the caller's.</summary>
+    internal static WalOpeningRequest RequestFor(ControlFile control, TimelineHistory history, WalFolder folder) => new()
+    {
+        Folder = folder,
+        TimelineStart = history.Last.StartLsn,
+        RedoLsn = control.RedoLsn,
+        KnownEnd = control.KnownEndOfWal,
+        LastCommitTime = control.LastCommitTime ?? default,
+        Parents = [.. Stretches(history)],
+    };
 
     private static IEnumerable<WalStretch> Stretches(TimelineHistory history)
     {

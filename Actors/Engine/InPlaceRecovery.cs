@@ -61,7 +61,8 @@ internal static class InPlaceRecovery
             return planned.Plan;
         });
 
-    private static T Held<T>(string folder, PitrOptions options, bool isPlan, Func<EngineContext, T> work)
+    /// <summary>With the database's lock; a plan takes it to look, and leaves no trace of that.</summary>
+    internal static T Held<T>(string folder, PitrOptions options, bool isPlan, Func<EngineContext, T> work)
     {
         string full = Path.GetFullPath(folder);
         EngineContext engine = EngineFactory.ContextFor(full, options);

@@ -49,16 +49,36 @@ internal static class RecoveryContinuation
             return plan;
         }
 
+        RecoveryTarget later = target ?? RecoveryTarget.Latest;
+        RecoveryPlan ahead = PlanAhead(files, folder, control, plan, later, options, cancellation);
+        store.Replace(control with { Recovery = next with { Plan = ahead.ToJson(), Target = later.ToString() } });
+        return ahead;
+    }
+
+    /// <summary>What <see cref="Note"/> would say without a target; nothing is written.</summary>
+    /// <exception cref="RefusedException">What a plan can be refused for.</exception>
+    public static RecoveryPlan Look(
+        IFileSystem files, string folder, ControlFile control, PitrOptions options, CancellationToken cancellation)
+    {
+        UnfinishedRecovery recovery = control.Recovery!;
+        RecoveryPlan plan = RecoveryPlan.Of(recovery);
+        return recovery.IsPaused
+            ? PlanAhead(files, folder, control, plan, RecoveryTarget.Latest, options, cancellation)
+            : plan;
+    }
+
+    /// <summary>G1, G3.</summary>
+    private static RecoveryPlan PlanAhead(
+        IFileSystem files, string folder, ControlFile control, RecoveryPlan plan, RecoveryTarget later, PitrOptions options,
+        CancellationToken cancellation)
+    {
         if (control.PromotionIntent is not null)
             throw RecoveryErrors.PromotionHasBegun(folder);
-        RecoveryTarget later = target ?? RecoveryTarget.Latest;
         PlannedRecovery planned = PlanOn(files, folder, plan, later, options, cancellation);
         if (planned.Plan.StopsAt.Lsn < plan.StopsAt.Lsn
             || !planned.History.PathContains(control.Lineage, plan.StopsAt.Lsn))
             throw RecoveryErrors.TargetBehind(later, plan.StopsAt.Lsn);
-        RecoveryPlan ahead = planned.Plan with { RecoveryId = plan.RecoveryId, IsInPlace = plan.IsInPlace };
-        store.Replace(control with { Recovery = next with { Plan = ahead.ToJson(), Target = later.ToString() } });
-        return ahead;
+        return planned.Plan with { RecoveryId = plan.RecoveryId, IsInPlace = plan.IsInPlace };
     }
 
     /// <summary>From the same set along the same timeline, out of the places that the present plan names.</summary>

@@ -28,6 +28,7 @@ internal sealed class RecoveryPlanner
     private readonly BackupCatalog _backups;
     private readonly List<(IArchiveStore Store, ArchiveCatalog Catalog)> _archives = [];
     private readonly Dictionary<(Lineage, Lsn, Lsn), bool> _hasTransactions = [];
+    private readonly List<string> _findings = [];
 
     private RecoveryPlanner(PlanRequest request, CancellationToken cancellation)
     {
@@ -85,9 +86,24 @@ internal sealed class RecoveryPlanner
         }
         BackupSet[] whole = [.. _backups.Sets.Where(set => !set.Label.IsPartial)];
         if (whole.Length > 0)
+        {
+            NotePassedOver();
             return whole;
+        }
         throw _backups.Others.Select(other => other.Damage).FirstOrDefault(damage => damage is not null)
             ?? RecoveryErrors.NoBackup(_request.SetStore.Name);
+    }
+
+    /// <summary>A set that would have been nearer to the target is not left out silently.</summary>
+    private void NotePassedOver()
+    {
+        foreach (BackupSet set in _backups.Sets.Where(set => set.Label.IsPartial))
+            _findings.Add($"Backup set '{set.Id}' is not used: it is partial, and lacks files that lived at its stop.");
+        foreach (VoidSet other in _backups.Others)
+        {
+            if (other.Damage is { } damage) // damaged, or what it builds on is lost; an unfinished one is none
+                _findings.Add($"Backup set '{other.BackupId}' is not used: {damage.Message}");
+        }
     }
 
     private SystemIdentifier RequireOneSystem(IReadOnlyList<BackupSet> sets)
@@ -138,6 +154,7 @@ internal sealed class RecoveryPlanner
         switch (_request.Timeline)
         {
             case "latest":
+                RequireKnown(branches, above: branches[^1].Last.Timeline);
                 return [branches[^1]];
             case "current":
                 return [_request.LocalHistory ?? sets[^1].Label.History()];
@@ -147,19 +164,70 @@ internal sealed class RecoveryPlanner
                 return named.Length switch
                 {
                     1 => named,
-                    0 => throw RecoveryErrors.TimelineUnknown(
-                        number, string.Join(", ", branches.Select(branch => branch.Last.Timeline))),
+                    0 => throw BranchSurvey.Orphans(_archives, branches)
+                            .Where(orphan => orphan.Timeline.ToString() == number.Trim())
+                            .Select(orphan => TimelineWithoutHistory(orphan, branches)).FirstOrDefault()
+                        ?? RecoveryErrors.TimelineUnknown(number, NumbersOf(branches)),
                     _ => throw RecoveryErrors.BranchAmbiguous(_request.Target, Describe(named)),
                 };
             case null when _request.LocalHistory is { } local:
                 return [local];
             case null:
-                // Only branches that a set leads to; if there is none, all, for the refusal to be told.
-                TimelineHistory[] reachable =
-                    [.. branches.Where(branch => sets.Any(set => IsOn(branch, set)))];
-                return BranchChoice.Candidates(reachable.Length > 0 ? reachable : branches, HasTransactions);
+                return Meant(sets, branches);
         }
     }
+
+    /// <summary>
+    /// The branches that could be meant when none was named. One that no set leads to is not left out for that: what was
+    /// committed there would be left out silently (H28).
+    /// </summary>
+    private IReadOnlyList<TimelineHistory> Meant(
+        IReadOnlyList<BackupSet> sets, IReadOnlyList<TimelineHistory> branches)
+    {
+        bool IsReachable(TimelineHistory branch) => sets.Any(set => IsOn(branch, set));
+
+        bool isByStop = _request.Target.Kind == RecoveryTarget.Form.Immediate; // only where a set stops
+        if (!isByStop)
+            RequireKnown(branches, above: default);
+        TimelineHistory[] open = isByStop || _request.BackupId is not null // whoever names a set means where it leads
+            ? [.. branches.Where(IsReachable)]
+            : [.. branches.Where(branch => IsReachable(branch) || !HasExpired(branch, branches))];
+        IReadOnlyList<TimelineHistory> meant = BranchChoice.Candidates(open.Length > 0 ? open : branches, HasTransactions);
+        TimelineHistory[] lost = [.. meant.Where(branch => !IsReachable(branch))];
+        return lost.Length == 0 || !branches.Any(IsReachable)
+            ? meant
+            : throw RecoveryErrors.BranchWithoutSet(
+                _request.Target, string.Join(", ", lost.Select(branch => branch.Last.Timeline)),
+                Describe([.. meant.Concat(branches.Where(IsReachable)).Distinct()
+                    .OrderBy(branch => branch.Last.Timeline.Value)]));
+    }
+
+    private bool HasExpired(TimelineHistory branch, IReadOnlyList<TimelineHistory> branches)
+    {
+        bool hasExpired = (_request.Local?.HighestEnd(branch.Last.Timeline) ?? Lsn.Zero) == Lsn.Zero
+            && BranchSurvey.HasExpired(branch, branches, _archives, GeometryOf(_backups.Sets[^1]));
+        if (hasExpired)
+        {
+            _findings.Add(
+                $"Timeline {branch.Last.Timeline} is not gone by: others were forked from it, and what is its own has expired.");
+        }
+        return hasExpired;
+    }
+
+    /// <summary>No archive has WAL of a timeline that nothing tells of (H28).</summary>
+    private void RequireKnown(IReadOnlyList<TimelineHistory> branches, TimelineId above)
+    {
+        if (BranchSurvey.Orphans(_archives, branches).FirstOrDefault(orphan => orphan.Timeline.Value > above.Value)
+            is { Store: not null } orphan)
+            throw TimelineWithoutHistory(orphan, branches);
+    }
+
+    private static RefusedException TimelineWithoutHistory(
+        (IArchiveStore Store, TimelineId Timeline) orphan, IReadOnlyList<TimelineHistory> branches) =>
+        RecoveryErrors.TimelineWithoutHistory(orphan.Store.Name, orphan.Timeline, NumbersOf(branches));
+
+    private static string NumbersOf(IReadOnlyList<TimelineHistory> branches) =>
+        string.Join(", ", branches.Select(branch => branch.Last.Timeline));
 
     private bool HasTransactions(TimelineEntry entry, Lsn from, Lsn to)
     {
@@ -245,9 +313,11 @@ internal sealed class RecoveryPlanner
         };
     }
 
+    private static WalGeometry GeometryOf(BackupSet set) => new(checked((int)set.Label.WalSegmentBytes));
+
     private WalSources SourcesOf(BackupSet set)
     {
-        var geometry = new WalGeometry(checked((int)set.Label.WalSegmentBytes));
+        WalGeometry geometry = GeometryOf(set);
         var sources = new List<IWalSource>();
         foreach ((IArchiveStore store, ArchiveCatalog catalog) in _archives)
             sources.Add(new ArchiveWalSource(store, catalog, geometry));
@@ -437,9 +507,9 @@ internal sealed class RecoveryPlanner
         return new PlannedRecovery(plan.Estimated(), set, branch, scan.Sources, scan.Events);
     }
 
-    private static string[] Findings(Scan scan, WalStretch[] wal)
+    private string[] Findings(Scan scan, WalStretch[] wal)
     {
-        List<string> findings = [.. scan.Unseen, .. scan.Sources.Findings];
+        List<string> findings = [.. _findings, .. scan.Unseen, .. scan.Sources.Findings];
         foreach (WalStretch stretch in wal.Where(stretch => stretch.IsParts))
         {
             findings.Add(

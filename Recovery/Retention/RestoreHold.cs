@@ -37,7 +37,8 @@ internal sealed record RestoreIntent
 /// ORDER  of a restore, into a new folder or in place: plan · <see cref="While"/>: <see cref="Register"/>,
 /// <see cref="Require"/>, since an expire may have taken something between the plan and the note, copy · replay, promote ·
 /// <see cref="Remove"/>. Whoever goes on with one that died registers again. An expire that was planned before the note
-/// looks for it before it removes anything.
+/// looks for it before it removes anything, and at each set (<see cref="RetentionRun"/>). The recovery of one datafile does
+/// the same before it takes the file over.
 /// A restore that died, or is paused for longer than a day, holds nothing any more: then going on may be refused, and
 /// nothing is lost.
 /// BEST EFFORT  a store that can't be written to, a tar and a store of commands take no note: a restore needs to read only.
@@ -104,13 +105,13 @@ internal sealed class RestoreHold
     /// Copies what was planned while expire keeps it: what it reads is there still, or nothing is copied. When it
     /// returns the note stays, for what comes after the copies; if it fails the note is taken back.
     /// </summary>
-    /// <param name="set">The set that is copied.</param>
+    /// <param name="set">The set that is copied; null: none.</param>
     /// <param name="wal">What comes out of the stores.</param>
     /// <param name="stores">Where all of that is.</param>
     /// <param name="copy">Calls <see cref="RenewIfDue"/> as it goes on.</param>
     /// <exception cref="PitrException">As <see cref="Require"/>, and what the copying throws.</exception>
     public void While(
-        BackupSet set, IEnumerable<PlannedWal> wal, IReadOnlyList<IArchiveStore> stores, Action<RestoreHold> copy)
+        BackupSet? set, IEnumerable<PlannedWal> wal, IReadOnlyList<IArchiveStore> stores, Action<RestoreHold> copy)
     {
         Register();
         try
@@ -127,13 +128,14 @@ internal sealed class RestoreHold
 
     /// <summary>What was planned is there still.</summary>
     /// <exception cref="PitrException">RefusedException WalGap; NotFoundException BackupUnknown.</exception>
-    public static void Require(BackupSet set, IEnumerable<PlannedWal> wal, IReadOnlyList<IArchiveStore> stores)
+    public static void Require(BackupSet? set, IEnumerable<PlannedWal> wal, IReadOnlyList<IArchiveStore> stores)
     {
-        if (set.Store.Stat(set.Prefix + BackupSet.ManifestName) is null)
+        if (set is not null && set.Store.Stat(set.Prefix + BackupSet.ManifestName) is null)
             throw RecoveryErrors.BackupUnknown(set.Store.Name, set.Id);
-        IEnumerable<IArchiveStore> own = set.Label.IncludesWal ? [set.AsStore()] : [];
-        ArchiveCatalog[] catalogs = [.. own.Concat(stores).Select(ArchiveCatalog.Load)];
-        foreach (PlannedWal part in wal)
+        PlannedWal[] needed = [.. wal];
+        IEnumerable<IArchiveStore> own = set is { Label.IncludesWal: true } ? [set.AsStore()] : [];
+        ArchiveCatalog[] catalogs = needed.Length == 0 ? [] : [.. own.Concat(stores).Select(ArchiveCatalog.Load)];
+        foreach (PlannedWal part in needed)
         {
             bool isThere = catalogs.Any(catalog =>
                 catalog.Source(part.Timeline, part.Number, part.FromLsn, part.ToLsn) is { } there && there.To >= part.ToLsn);

@@ -17,6 +17,7 @@ namespace Pitr.Recovery;
 ///
 ///  of a promised branch                               is kept
 ///  the newest whole set at or before the window       yes, and all WAL of the branch from its start on
+///  newer ones before it of which something is missing yes: what is wrong with them has to be found out
 ///  whole and partial sets that stop in the window     yes
 ///  older ones, partial ones, those of no branch       no
 ///  without any whole set                              all WAL of the branch
@@ -31,6 +32,8 @@ namespace Pitr.Recovery;
 ///   R2  Partial and damaged sets do not count (H29). Damaged ones are never removed: nobody knows what they are.
 ///   R3  A timeline's newest object in an archive stays, so that nobody takes the end of what is left for its end.
 ///   R4  Histories and owners are never removed.
+///   R5  The window begins with a set only if every object of it and of its bases is there at its length, and its WAL from
+///       start to stop has no gap (<see cref="SetPresence"/>); whether their bytes are good is what verify proves.
 /// THREADS  one; nothing is written. FAILURE  whatever can't be read refuses the plan.
 /// </remarks>
 internal sealed class RetentionPlanner
@@ -51,6 +54,7 @@ internal sealed class RetentionPlanner
     private readonly List<Registration> _endedRestores = [];
     private readonly Dictionary<Lineage, TimelineHistory> _branches = [];
     private readonly Dictionary<string, string> _kept = []; // id → why
+    private readonly Dictionary<(string Store, string Id), string?> _lacks = []; // what is missing of a set
     private readonly HashSet<(TimelineId, ulong)> _needed = [];
     private readonly List<TimelineId> _unpromised = [];
     private readonly List<string> _findings = [];
@@ -298,10 +302,13 @@ internal sealed class RetentionPlanner
             foreach (BackupSet set in mine)
             {
                 bool isBase = set.Label.StopTime <= _from;
-                _kept.TryAdd(set.Id, isBase ? "the window begins with it" : "it lies in the window");
+                _kept.TryAdd(
+                    set.Id, !isBase ? "it lies in the window"
+                    : WhatLacks(set) is { } lacks ? $"the window would begin with it, but {lacks}"
+                    : "the window begins with it");
             }
             // Where this store's sets do not reach back to the window's beginning, it may stand on another one's.
-            bool isWhole = mine.Any(set => set.Label.StopTime <= _from);
+            bool isWhole = mine.Any(set => set.Label.StopTime <= _from && WhatLacks(set) is null);
             Lsn[] starts = [.. mine.Concat(isWhole ? [] : Promised(branch, _others))
                 .Select(set => set.Label.StartLsn)];
             Need(branch, starts.Length > 0 ? starts.Min() : Lsn.Zero, Lsn.MaxValue);
@@ -312,12 +319,32 @@ internal sealed class RetentionPlanner
             Need(set);
     }
 
-    /// <summary>The newest set at or before the window, and all in it.</summary>
+    /// <summary>The newest set at or before the window of which nothing is missing, and all behind it (R5).</summary>
     private IEnumerable<BackupSet> Promised(TimelineHistory branch, IEnumerable<BackupSet> sets)
     {
         BackupSet[] usable = [.. sets.Where(set => !set.Label.IsPartial && IsOn(branch, set))];
-        BackupSet? first = usable.Where(set => set.Label.StopTime <= _from).MaxBy(set => set.Label.StopLsn);
-        return usable.Where(set => ReferenceEquals(set, first) || set.Label.StopTime > _from);
+        foreach (BackupSet set in usable.Where(set => set.Label.StopTime > _from))
+            yield return set;
+        foreach (BackupSet set in usable.Where(set => set.Label.StopTime <= _from)
+            .OrderByDescending(set => set.Label.StopLsn))
+        {
+            yield return set;
+            if (WhatLacks(set) is null)
+                yield break;
+        }
+    }
+
+    /// <summary>Why the window can't begin with a set, told once; null if it can.</summary>
+    private string? WhatLacks(BackupSet set)
+    {
+        if (_lacks.TryGetValue((set.Store.Name, set.Id), out string? known))
+            return known;
+        _cancellation.ThrowIfCancellationRequested();
+        string? lacks = SetPresence.WhatLacks(set, _archives, _geometry!.Value);
+        if (lacks is not null)
+            _findings.Add(
+                $"The window does not begin with set {set.Id} in '{set.Store.Name}', and older ones are kept: {lacks}.");
+        return _lacks[(set.Store.Name, set.Id)] = lacks;
     }
 
     private static bool IsOn(TimelineHistory branch, BackupSet set) =>
@@ -441,8 +468,8 @@ internal sealed class RetentionPlanner
             string? why = _kept.GetValueOrDefault(set.Id)
                 ?? (set.Prefix.Length == 0 ? "the store is this one set" : null);
             yield return new RetainedSet(
-                set.Id, set.Label.IsPartial ? "partial" : "complete", set.Label.StopTime, set.Manifest.LengthBytes,
-                why is null, why ?? "no promised moment needs it");
+                set.Id, StateOf(set), set.Label.StopTime, set.Manifest.LengthBytes, why is null,
+                why ?? "no promised moment needs it");
         }
         foreach (VoidSet other in _sets.Others)
         {
@@ -459,6 +486,10 @@ internal sealed class RetentionPlanner
                 other.BackupId, "unfinished", null, 0, why is null, why ?? "it was never finished");
         }
     }
+
+    private string StateOf(BackupSet set) =>
+        _lacks.GetValueOrDefault((set.Store.Name, set.Id)) is not null ? "damaged"
+        : set.Label.IsPartial ? "partial" : "complete";
 
     private static IEnumerable<ArchiveGap> Stretches(TimelineId timeline, ulong[] numbers, WalGeometry geometry)
     {

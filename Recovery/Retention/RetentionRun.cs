@@ -8,7 +8,8 @@ namespace Pitr.Recovery;
 /// <code>
 ///   1. no backup was begun or ended, nothing pinned, no restore begun since the plan was made
 ///                                                                                 else refused, nothing removed
-///   2. of each set that goes: its manifest, incremental ones before their bases: there is no such set any more
+///   2. of each set that goes: once more, that no restore was begun; its manifest, incremental ones before their bases: there
+///      is no such set any more. Then again: one that was begun just before may read it, so the manifest is put back
 ///   3. of each set that goes: its objects, and last its intent
 ///   4. registrations of sets that are no more, restores that ended long ago
 ///   5. WAL, of each timeline: once more, that no restore was begun; the note of what goes (ExpiredNote); the oldest first
@@ -44,7 +45,7 @@ internal static class RetentionRun
             }
             if (store.Stat(prefix + BackupSet.PinName) is not null)
                 throw RecoveryErrors.RetentionOutdated($"set {set.BackupId} is pinned");
-            store.Delete(prefix + BackupSet.ManifestName);
+            RemoveManifest(plan, store, prefix + BackupSet.ManifestName);
         }
         foreach (RetainedSet set in gone)
             RemoveObjects(store, BackupSet.PrefixOf(set.BackupId), cancellation);
@@ -69,6 +70,27 @@ internal static class RetentionRun
                 cancellation.ThrowIfCancellationRequested();
                 archive.Delete(name);
             }
+        }
+    }
+
+    /// <summary>
+    /// A restore notes itself and then looks for the manifest; here it goes and then the notes are looked for: so one of
+    /// both gives way, and no object goes that is being read (H48).
+    /// </summary>
+    private static void RemoveManifest(RetentionPlan plan, IArchiveStore sets, string name)
+    {
+        RequireNoRestore(plan, sets); // before each one: those before it may have taken long
+        ReadOnlyMemory<byte>? manifest = sets.TryGet(name);
+        sets.Delete(name);
+        try
+        {
+            RequireNoRestore(plan, sets);
+        }
+        catch (PitrException because)
+            when (manifest is not null && because is RefusedException or DamageException) // a note that can't be read, too
+        {
+            sets.Put(name, manifest!.Value);
+            throw;
         }
     }
 

@@ -44,6 +44,12 @@ internal static class TimelineClaim
                 if (ObjectName.TryParseHistory(name, out TimelineId timeline))
                     highest = Math.Max(highest, timeline.Value);
             }
+            foreach (string name in store.List(ObjectName.WalPrefix)) // its history may be lost
+            {
+                if (ObjectName.TryParseSegment(name, out TimelineId timeline, out _)
+                    || ObjectName.TryParsePart(name, out timeline, out _, out _, out _))
+                    highest = Math.Max(highest, timeline.Value);
+            }
         }
         return new TimelineId(highest + 1);
     }

@@ -21,6 +21,9 @@ internal static class BackupsCommand
         });
     }
 
+    /// <summary>A partial one lacks files that lived at its stop: no restore begins with it (H29).</summary>
+    private static string StateOf(BackupSet set) => set.Label.IsPartial ? "partial" : "complete";
+
     private static long BytesOf(BackupSet set) => set.Manifest.Objects.Sum(entry => entry.LengthBytes);
 
     private static void Write(Utf8JsonWriter json, BackupCatalog catalog)
@@ -30,7 +33,7 @@ internal static class BackupsCommand
         {
             json.WriteStartObject();
             json.WriteString("backupId", set.Id);
-            json.WriteString("state", "complete");
+            json.WriteString("state", StateOf(set));
             json.WriteString("kind", JsonShapes.KindOf(set.Label.BaseId));
             json.WriteString("baseId", set.Label.BaseId);
             json.WriteNumber("timeline", set.Label.Timeline.Value);
@@ -59,10 +62,11 @@ internal static class BackupsCommand
         else
         {
             console.Write(TextShapes.Rows(
-                ["backup", "builds on", "timeline", "from", "to", "time of its end", "size", "pinned"],
+                ["backup", "state", "builds on", "timeline", "from", "to", "time of its end", "size", "pinned"],
                 catalog.Sets.Select(set => new[]
                 {
-                    set.Id, set.Label.BaseId ?? "", set.Label.Timeline.ToString(), set.Label.StartLsn.ToString(), set.Label.StopLsn.ToString(),
+                    set.Id, StateOf(set), set.Label.BaseId ?? "", set.Label.Timeline.ToString(),
+                    set.Label.StartLsn.ToString(), set.Label.StopLsn.ToString(),
                     TextForms.Time(set.Label.StopTime), TextShapes.Bytes(BytesOf(set)),
                     SetPins.IsPinned(set) ? "yes" : "",
                 })));

@@ -64,10 +64,14 @@ internal sealed class ControlFileOptions
     /// <summary>Carries it out, or shows the plan.</summary>
     public async Task<Answer> RunAsync(
         CliContext cli, ParseResult parsed, string folder, RecoveryTarget target, (string? Store, string? Archive) places,
-        bool isPlan, CancellationToken cancellationToken)
+        bool promotes, bool isPlan, CancellationToken cancellationToken)
     {
         if (parsed.GetValue(_which) == Rebuild)
         {
+            if (promotes)
+                throw new UsageException(
+                    "With a control file that is made anew a database goes on on its timeline: no new one begins.",
+                    $"Leave out --promote; or give --control-file {Backup}, which begins one.");
             if (target.Kind != RecoveryTarget.Form.Latest || places.Store is not null || places.Archive is not null
                 || parsed.GetValue(_backup) is not null || parsed.GetValue(_moved) is { Length: > 0 })
                 throw new UsageException(

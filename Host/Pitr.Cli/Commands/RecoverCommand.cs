@@ -31,7 +31,7 @@ internal static class RecoverCommand
         };
         var plan = new Option<bool>("--plan")
         {
-            Description = "Show what would be done; write nothing.",
+            Description = "Show what would be done, also of a restore that is paused or not finished; write nothing.",
         };
         var target = new TargetOptions();
         var controlFile = new ControlFileOptions();
@@ -48,12 +48,10 @@ internal static class RecoverCommand
                     parsed.GetValue(archive) is { } store ? cli.Console.FullStore(store) : null, parsed.GetValue(plan));
                 if (controlFile.IsOther(parsed))
                 {
-                    return parsed.GetValue(promote)
-                        ? throw new UsageException(
-                            "A recovery with another control file begins its timeline by itself.", "Leave out --promote.")
-                        : await controlFile.RunAsync(
-                            cli, parsed, database, asked, (files.Store, files.Archive), files.IsPlan, cancellationToken)
-                            .ConfigureAwait(false);
+                    // With that of a backup set a timeline is begun anyway: --promote says no more than that.
+                    return await controlFile.RunAsync(
+                        cli, parsed, database, asked, (files.Store, files.Archive), parsed.GetValue(promote), files.IsPlan,
+                        cancellationToken).ConfigureAwait(false);
                 }
 
                 controlFile.RequireNothingElse(parsed, isOfRestore);
@@ -62,6 +60,8 @@ internal static class RecoverCommand
                         "A target or --promote goes on with a restore, from the places that it began with.",
                         "Leave out --from, --archive and --plan; or the target, to bring lost datafiles back. To go back to an "
                         + "earlier moment in this folder give --control-file backup.");
+                if (files.IsPlan)
+                    return await PlanAsync(cli, database, files, cancellationToken).ConfigureAwait(false);
                 if (files.IsSaid)
                     return await BringBackAsync(cli, database, files, cancellationToken).ConfigureAwait(false);
                 try
@@ -86,6 +86,23 @@ internal static class RecoverCommand
         + $"it stands at {result.StoppedAt.Lsn} ({TextForms.Time(result.StoppedAt.Time)}, "
         + $"transaction {result.StoppedAt.TransactionId}) on timeline {result.Timeline}");
 
+    /// <summary>What would be done; the database is not opened.</summary>
+    private static async Task<Answer> PlanAsync(
+        CliContext cli, string folder, LostFiles files, CancellationToken cancellationToken)
+    {
+        IReadOnlyList<RecoveryPlan> plans = await PitrRecovery.PlanRecoveryAsync(
+            folder, files.Store, files.Archive, cli.Targets.OptionsFor(folder), cancellationToken).ConfigureAwait(false);
+        return new Answer(
+            json =>
+            {
+                json.WriteStartArray();
+                foreach (RecoveryPlan plan in plans)
+                    json.WriteRawValue(plan.ToJson());
+                json.WriteEndArray();
+            },
+            console => console.Write(string.Join('\n', plans.Select(plan => plan.ToText()))));
+    }
+
     /// <summary>Each datafile that needs recovery, to the end of the WAL, on the same timeline.</summary>
     private static async Task<Answer> BringBackAsync(
         CliContext cli, string folder, LostFiles files, CancellationToken cancellationToken)
@@ -99,23 +116,8 @@ internal static class RecoverCommand
             if (lost.Length == 0)
                 throw EngineErrors.NotInRecovery(folder);
             using var progress = new ProgressLine(cli.Console);
-            var plans = new List<RecoveryPlan>();
             foreach (string name in lost) // all of them can be, before the first is touched
-                plans.Add(await database.PlanDatafileRecoveryAsync(files.Of(name, null), cancellationToken)
-                    .ConfigureAwait(false));
-            if (files.IsPlan)
-            {
-                return new Answer(
-                    json =>
-                    {
-                        json.WriteStartArray();
-                        foreach (RecoveryPlan plan in plans)
-                            json.WriteRawValue(plan.ToJson());
-                        json.WriteEndArray();
-                    },
-                    console => console.Write(string.Join('\n', plans.Select(plan => plan.ToText()))));
-            }
-
+                await database.PlanDatafileRecoveryAsync(files.Of(name, null), cancellationToken).ConfigureAwait(false);
             var results = new List<DatafileRecoveryResult>();
             foreach (string name in lost)
                 results.Add(await database.RecoverDatafileAsync(files.Of(name, progress), cancellationToken)

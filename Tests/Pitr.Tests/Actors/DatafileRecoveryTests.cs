@@ -638,6 +638,59 @@ public sealed class DatafileRecoveryTests
             .Single(file => file.Name == "early").State);
     }
 
+    /// <summary>H48: an expire that could not know of it has taken its set: nothing is touched, no note is left.</summary>
+    [Fact]
+    public async Task What_an_expire_took_while_a_recovery_was_planned_refuses_it_with_nothing_touched()
+    {
+        (RecoveryLab lab, _) = await StoppedAsync();
+        FolderStore store = ArchiveTestData.Store(lab.Disk, RecoveryLab.Archive);
+        string manifest = store.List(BackupSet.Folder).Single(
+            name => name.EndsWith(BackupSet.ManifestName, StringComparison.Ordinal));
+        ReadOnlyMemory<byte> content = store.Get(manifest);
+        lab.Disk.Delete(Early);
+        await using PitrDatabase database = await OpenAsync(lab.Disk);
+        using (var noted = new HeldSync(lab.Disk.Faults.On(FileOp.Create).Of($"{RecoveryLab.Archive}/restores/").Hold()))
+        {
+            Task<ErrorCode> refused = RefusedAsync<NotFoundException>(database, FromArchive);
+            await noted.Reached.WaitAsync(Patience); // it is planned, and is being noted
+            store.Delete(manifest);
+            noted.Release();
+            Assert.Equal(ErrorCode.BackupUnknown, await refused);
+        }
+
+        Assert.Empty(store.List(ObjectName.RestorePrefix));
+        Assert.Null(lab.Disk.Stat(Early));
+        Assert.DoesNotContain(
+            FilesUnder(lab.Disk, RecoveryLab.Folder), path => path.Contains(".recovering", StringComparison.Ordinal));
+        await UntilAsync(database, "early", "needsRecovery");
+        store.Put(manifest, content);
+        await RequireServesAsync(lab, database, await database.RecoverDatafileAsync(FromArchive).WaitAsync(Patience));
+    }
+
+    /// <summary>H48: what copies for hours says so, since an expire heeds it for a day at most.</summary>
+    [Fact]
+    public async Task A_recovery_that_copies_for_long_says_that_it_goes_on()
+    {
+        (RecoveryLab lab, _) = await StoppedAsync();
+        FolderStore store = ArchiveTestData.Store(lab.Disk, RecoveryLab.Archive);
+        lab.Disk.Delete(Early);
+        await using var time = new VirtualTime();
+        await using PitrDatabase database =
+            await PitrDatabase.OpenAsync(RecoveryLab.Folder, time.In(lab.Options)).WaitAsync(Patience);
+        using var copying = new HeldSync(lab.Disk.Faults.On(FileOp.Write).Of("early.pitr.recovering").Hold());
+        using var copied = new HeldSync(
+            lab.Disk.Faults.On(FileOp.SyncData).Of("early.pitr.recovering").Nth(2).Hold()); // behind its pages
+        Task<DatafileRecoveryResult> recovery = database.RecoverDatafileAsync(FromArchive);
+        await copying.Reached.WaitAsync(Patience);
+        Assert.Equal(time.Clock.GetUtcNow(), Assert.Single(RestoreHold.All(store)).BeganAt);
+        time.Clock.Advance(RestoreHold.RenewEvery + RestoreHold.RenewEvery);
+        copying.Release();
+        await copied.Reached.WaitAsync(Patience);
+        Assert.Equal(time.Clock.GetUtcNow(), Assert.Single(RestoreHold.All(store)).BeganAt);
+        copied.Release();
+        await recovery.WaitAsync(Patience);
+    }
+
     /// <summary>A shutdown does not wait for a recovery: it is given up, and can be begun again.</summary>
     [Fact]
     public async Task A_shutdown_gives_a_recovery_up_and_the_next_opening_can_begin_it_again()

@@ -8,7 +8,7 @@ public sealed class RecoverOptionsTests
     [InlineData("recover db --backup x", "--control-file backup")]
     [InlineData("recover db --moved /a=/b", "--control-file backup")]
     [InlineData("recover db --timeline 2", "--control-file backup")]
-    [InlineData("recover db --control-file backup --promote", "--promote")]
+    [InlineData("recover db --control-file rebuild --promote", "--promote")]
     [InlineData("recover db --control-file backup --moved /a", "--moved /old/folder=/new/folder")]
     [InlineData("recover db --control-file backup --timeline one", "timeline")]
     [InlineData("recover db --control-file rebuild --from x", "--control-file backup")]
@@ -26,6 +26,7 @@ public sealed class RecoverOptionsTests
 
     /// <summary>Nothing of a database: not found (exit 3), and the folder is not made.</summary>
     [Theory]
+    [InlineData("--control-file backup --promote --from /nowhere --plan")]
     [InlineData("--control-file rebuild")]
     [InlineData("--control-file rebuild --plan")]
     [InlineData("--control-file backup --from /nowhere --plan")]

@@ -278,6 +278,39 @@ public sealed class RecoveryPlannerTests
         Assert.Contains(plan.Wal, wal => wal.IsParts);
     }
 
+    /// <summary>What would have been nearer to the target is told: one finding for each.</summary>
+    [Fact]
+    public void Sets_that_are_damaged_or_have_lost_their_base_are_told_in_the_plan()
+    {
+        _fixture.Backup("b1");
+        Commits(2);
+        BackupSet second = _fixture.Backup("b2");
+        Commits(2);
+        _fixture.Backup("b3");
+        Commits(2);
+        _fixture.Ship(_fixture.Wal);
+        Assert.DoesNotContain(
+            _fixture.Plan(RecoveryTarget.Latest).Findings, finding => finding.Contains("is not used", StringComparison.Ordinal));
+        byte[] label = (second.Label with { BaseId = "b0", BaseDigest = second.Manifest.Digest }).ToBytes();
+        string sha = Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(label));
+        _fixture.Store.Put("backups/b2/label.json", label);
+        _fixture.Store.Put("backups/b2/manifest.json", BackupManifest.Of("b2", second.Manifest.Objects.Select(entry =>
+            entry.Name == BackupSet.LabelName ? new ManifestEntry(entry.Name, label.Length, sha) : entry)).ToBytes());
+        _fixture.Store.Put("backups/b3/manifest.json", "{}"u8.ToArray());
+
+        RecoveryPlan plan = _fixture.Plan(RecoveryTarget.Latest);
+
+        Assert.Equal("b1", plan.BackupId);
+        string[] told = [.. plan.Findings.Where(finding => finding.Contains("is not used", StringComparison.Ordinal))];
+        Assert.Equal(2, told.Length);
+        Assert.Single(told, finding => finding.StartsWith("Backup set 'b2'", StringComparison.Ordinal)
+            && finding.Contains("'b0'", StringComparison.Ordinal));
+        Assert.Single(told, finding => finding.StartsWith("Backup set 'b3'", StringComparison.Ordinal));
+        Assert.DoesNotContain(
+            RecoveryPlanner.Plan(_fixture.Request(RecoveryTarget.Latest) with { BackupId = "b1" }).Plan.Findings,
+            finding => finding.Contains("is not used", StringComparison.Ordinal)); // it was named
+    }
+
     /// <summary>H29: a set that lacks a file that lived at its stop does not count.</summary>
     [Fact]
     public void A_partial_set_does_not_count()
@@ -346,6 +379,75 @@ public sealed class RecoveryPlannerTests
 
         Assert.Equal(TimelineId.First, plan.Timeline);
         Assert.Equal(_fixture.Wal.End, plan.StopsAt.Lsn);
+    }
+
+    /// <summary>H28: what was committed on a branch of which only its WAL is left is not left out silently.</summary>
+    [Fact]
+    public void A_branch_whose_history_is_lost_is_not_left_out_silently()
+    {
+        (_, MemoryWal drill) = Branch(transactionsOnDrill: 2);
+        _fixture.Store.Delete(ObjectName.History(new TimelineId(2)));
+
+        RefusedException refused = Assert.Throws<RefusedException>(() => _fixture.Plan(RecoveryTarget.Latest));
+        Assert.Equal(ErrorCode.BranchAmbiguous, refused.Code);
+        Assert.Contains("WAL of timeline 2", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("history/00000002.json", refused.Hint, StringComparison.Ordinal);
+        Assert.Equal(ErrorCode.BranchAmbiguous, _fixture.RefusalOf(RecoveryTarget.Latest, "latest"));
+        Assert.Equal(ErrorCode.BranchAmbiguous, _fixture.RefusalOf(RecoveryTarget.Latest, "2"));
+        Assert.Equal(_fixture.Wal.End, _fixture.Plan(RecoveryTarget.Latest, "1").StopsAt.Lsn);
+        Assert.Equal(_fixture.Wal.End, _fixture.Plan(RecoveryTarget.Latest, "current").StopsAt.Lsn);
+        Assert.Equal("b1", _fixture.Plan(RecoveryTarget.Immediate).BackupId); // where the set stops
+
+        _fixture.Backup("b2", drill); // its label says where the branch was forked
+        _fixture.Ship(drill, _fixture.Wal.Timeline);
+        _fixture.Store.Delete(ObjectName.History(new TimelineId(2)));
+        Assert.Equal(drill.End, _fixture.Plan(RecoveryTarget.Latest, "2").StopsAt.Lsn);
+    }
+
+    /// <summary>H28: the live branch has lost its sets; those that are left are of the abandoned future.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(2)]
+    public void A_branch_that_no_set_leads_to_is_not_left_out_silently(int transactionsBeyondTheFork)
+    {
+        Lsn fork = Commits(2);
+        Commits(transactionsBeyondTheFork);
+        _fixture.Backup("abandoned");
+        MemoryWal live = RecoveryFixture.Fork(_fixture.Wal, 2, fork);
+        live.Put(1, 1, "x"u8, "y"u8).Commit();
+        Commits(30);
+        _fixture.Ship(_fixture.Wal);
+        _fixture.Ship(live, _fixture.Wal.Timeline);
+
+        RefusedException refused = Assert.Throws<RefusedException>(() => _fixture.Plan(RecoveryTarget.Latest));
+        Assert.Equal(ErrorCode.BranchAmbiguous, refused.Code);
+        Assert.Contains("on timeline 2", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("1, the first; 2, forked from 1", refused.Message, StringComparison.Ordinal);
+        Assert.Equal(ErrorCode.BranchAmbiguous, _fixture.RefusalOf(RecoveryTarget.Including(_fixture.Wal.End)));
+        Assert.Equal("abandoned", _fixture.Plan(RecoveryTarget.Latest, "1").BackupId);
+        Assert.Equal(ErrorCode.TargetUnreachable, _fixture.RefusalOf(RecoveryTarget.Latest, "2"));
+        Assert.Equal("abandoned", _fixture.Plan(RecoveryTarget.Immediate).BackupId);
+        Assert.Equal(
+            TimelineId.First, RecoveryPlanner.Plan(
+                _fixture.Request(RecoveryTarget.Latest) with { BackupId = "abandoned" }).Plan.Timeline);
+    }
+
+    /// <summary>H28: one that nothing was committed on is none.</summary>
+    [Fact]
+    public void A_branch_that_no_set_leads_to_and_that_has_no_transactions_is_not_followed()
+    {
+        Lsn fork = Commits(2);
+        Commits(2);
+        _fixture.Backup("b1");
+        MemoryWal drill = RecoveryFixture.Fork(_fixture.Wal, 2, fork);
+        drill.Log(new WalEvent.TimelineStart(
+            drill.Timeline.Timeline, drill.Timeline.Lineage, TimelineId.First, _fixture.Wal.Timeline.Lineage, fork,
+            drill.Timeline.StartLsn, "drill"));
+        Commits(2);
+        _fixture.Ship(_fixture.Wal);
+        _fixture.Ship(drill, _fixture.Wal.Timeline);
+
+        Assert.Equal(_fixture.Wal.End, _fixture.Plan(RecoveryTarget.Latest).StopsAt.Lsn);
     }
 
     /// <summary>H14: a set from the abandoned future does not lie on the new branch.</summary>

@@ -95,6 +95,56 @@ public sealed class RestoreHoldTests
         Assert.Equal(before, _fixture.Store.List("").Where(name => !name.StartsWith(ObjectName.RestorePrefix, StringComparison.Ordinal)));
     }
 
+    /// <summary>The set that goes first is taken, and there the expire ends: it was begun before the restore.</summary>
+    [Fact]
+    public void A_restore_that_begins_while_an_expire_removes_sets_keeps_its_own()
+    {
+        RetentionPlan plan = RetentionPlanner.Plan(Request);
+        PlannedRecovery planned = OfTheOldest();
+        string[] before = [.. _fixture.Store.List("")];
+        bool isBegun = false;
+        _fixture.Disk.BeforeOperation = _ =>
+        {
+            if (isBegun || _fixture.Disk.Stat("/store/backups/b2/manifest.json") is not null)
+                return;
+            isBegun = true;
+            HoldOf(planned).Register();
+        };
+        RefusedException refused = Assert.Throws<RefusedException>(
+            () => RetentionRun.CarryOut(plan, Request, CancellationToken.None));
+        _fixture.Disk.BeforeOperation = null;
+        Assert.True(isBegun);
+        Assert.Equal(ErrorCode.RetentionOutdated, refused.Code);
+        Require(planned);
+        Assert.Equal(["b1", "b2", "b3"], Sets());
+        Assert.Equal(before, _fixture.Store.List("").Where(name => !name.StartsWith(ObjectName.RestorePrefix, StringComparison.Ordinal)));
+    }
+
+    /// <summary>It has found its set there, and just then the manifest goes: that is put back, and no object goes.</summary>
+    [Fact]
+    public void A_restore_that_begins_just_before_its_set_goes_reads_it_to_the_end()
+    {
+        RetentionPlan plan = RetentionPlanner.Plan(Request);
+        PlannedRecovery planned = RecoveryPlanner.Plan(
+            _fixture.Request(RecoveryTarget.Immediate) with { BackupId = "b2" });
+        string manifest = BackupSet.PrefixOf("b2") + BackupSet.ManifestName;
+        ReadOnlyMemory<byte> content = _fixture.Store.Get(manifest);
+        _fixture.Disk.BeforeNext(() => // the removal of that manifest
+        {
+            HoldOf(planned).Register();
+            Require(planned);
+        });
+        Assert.Equal(
+            ErrorCode.RetentionOutdated,
+            Assert.Throws<RefusedException>(() => RetentionRun.CarryOut(plan, Request, CancellationToken.None)).Code);
+        planned.Set.VerifyAll(done: null, CancellationToken.None);
+        Assert.True(content.Span.SequenceEqual(_fixture.Store.Get(manifest).Span));
+        Require(planned);
+        Assert.Equal(["b1", "b2", "b3"], Sets());
+        Expire();
+        Assert.Equal(["b2", "b3"], Sets());
+    }
+
     [Fact]
     public void What_an_expire_took_between_plan_and_note_refuses_the_restore()
     {

@@ -200,6 +200,30 @@ public sealed class RetentionTests
         Assert.Equal(2, ArchiveCatalog.Load(_fixture.Store).Histories.Count);
     }
 
+    /// <summary>H28: then nobody has to say any more that it is not meant.</summary>
+    [Fact]
+    public void An_abandoned_future_that_has_expired_is_not_meant_any_more()
+    {
+        Commits(5);
+        _fixture.Backup("b1");
+        Lsn fork = Commits(5);
+        Commits(100);
+        _fixture.Ship(_fixture.Wal);
+        MemoryWal second = RecoveryFixture.Fork(_fixture.Wal, 2, fork);
+        second.Time = second.Time.AddHours(1);
+        Commits(100, second);
+        _fixture.Backup("b2", second);
+        Commits(100, second);
+        _fixture.Ship(second, _fixture.Wal.Timeline);
+        Assert.Equal(ErrorCode.BranchAmbiguous, _fixture.RefusalOf(RecoveryTarget.Latest));
+
+        Assert.Equal(["b1"], Removed(Expire(TimeSpan.FromSeconds(50))));
+
+        RecoveryPlan plan = _fixture.Plan(RecoveryTarget.Latest);
+        Assert.Equal((new TimelineId(2), second.End), (plan.Timeline, plan.StopsAt.Lsn));
+        Assert.Contains(plan.Findings, finding => finding.Contains("Timeline 1", StringComparison.Ordinal));
+    }
+
     /// <summary>The state of a database that nobody uses any more is its last one: it stays, whatever its age.</summary>
     [Fact]
     public void The_end_of_each_branch_that_nobody_went_on_from_stays()
@@ -236,6 +260,85 @@ public sealed class RetentionTests
         Assert.Equal("b1", _fixture.Plan(RecoveryTarget.Latest).BackupId);
     }
 
+    /// <summary>H35: of what can't be restored no promise is kept; the set before it is the last good one.</summary>
+    [Theory]
+    [InlineData("not there")]
+    [InlineData("7 bytes instead of")]
+    public void A_set_that_lacks_an_object_is_no_base_of_the_window(string says)
+    {
+        Commits(5);
+        _fixture.Backup("b0");
+        Commits(60);
+        _fixture.Backup("b1");
+        Commits(60);
+        _fixture.Backup("b2");
+        Commits(60);
+        _fixture.Ship(_fixture.Wal);
+        Assert.Equal(["b0", "b1"], Removed(Make(TimeSpan.FromSeconds(1))));
+        const string lost = "backups/b2/datafiles/main.pitr";
+        _fixture.Store.Delete(lost);
+        if (says != "not there")
+            _fixture.Store.Put(lost, new byte[7]);
+
+        RetentionPlan plan = Expire(TimeSpan.FromSeconds(1));
+
+        Assert.Equal(["b0"], Removed(plan));
+        Assert.Equal(["complete", "complete", "damaged"], plan.Sets.Select(set => set.State));
+        Assert.Equal("the window begins with it", plan.Sets[1].Why);
+        string finding = Assert.Single(plan.Findings);
+        Assert.Contains($"'{lost}'", finding, StringComparison.Ordinal);
+        Assert.Contains(says, finding, StringComparison.Ordinal);
+        Assert.Equal("b1", RecoveryPlanner.Plan(
+            _fixture.Request(RecoveryTarget.Latest) with { BackupId = "b1" }).Plan.BackupId);
+    }
+
+    /// <summary>H35: nor one that builds on such a set.</summary>
+    [Fact]
+    public void A_set_whose_base_lacks_an_object_is_no_base_of_the_window()
+    {
+        _fixture.Backup("b0");
+        Commits(60);
+        BackupSet older = _fixture.Backup("b1");
+        Commits(60);
+        BackupSet newer = _fixture.Backup("b2");
+        Commits(60);
+        _fixture.Ship(_fixture.Wal);
+        BuildOn(older, newer);
+        Assert.Equal(["b0"], Removed(Make(TimeSpan.FromSeconds(1))));
+        _fixture.Store.Delete("backups/b1/datafiles/main.pitr");
+
+        RetentionPlan plan = Expire(TimeSpan.FromSeconds(1));
+
+        Assert.Empty(Removed(plan));
+        Assert.Equal("the window begins with it", plan.Sets[0].Why);
+        Assert.Equal("b0", RecoveryPlanner.Plan(
+            _fixture.Request(RecoveryTarget.Latest) with { BackupId = "b0" }).Plan.BackupId);
+    }
+
+    /// <summary>H35: WAL that a set does not bring itself, and that is gone, makes it none to begin with.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_set_whose_WAL_has_a_gap_is_no_base_of_the_window_unless_it_brings_it(bool includesWal)
+    {
+        Commits(5);
+        BackupTo(_fixture.Store, "b1", includesWal: true);
+        Commits(60);
+        BackupSet second = BackupTo(_fixture.Store, "b2", includesWal: includesWal);
+        Commits(200);
+        _fixture.Ship(_fixture.Wal);
+        ulong lost = RecoveryFixture.Geometry.NumberOf(second.Label.StartLsn);
+        _fixture.Store.Delete(ObjectName.Segment(TimelineId.First, lost));
+        foreach (string part in _fixture.Store.List(ObjectName.PartPrefix(TimelineId.First, lost)))
+            _fixture.Store.Delete(part);
+
+        RetentionPlan plan = Make(TimeSpan.FromSeconds(1));
+
+        Assert.Equal(includesWal ? ["b1"] : [], Removed(plan));
+        Assert.Equal(includesWal ? 0 : 1, plan.Findings.Count);
+        Assert.All(plan.Findings, finding => Assert.Contains("b2", finding, StringComparison.Ordinal));
+    }
+
     [Fact]
     public void A_set_that_another_one_builds_on_stays()
     {
@@ -244,11 +347,7 @@ public sealed class RetentionTests
         BackupSet second = _fixture.Backup("b2");
         Commits(60);
         _fixture.Ship(_fixture.Wal);
-        byte[] label = (second.Label with { BaseId = "b1", BaseDigest = first.Manifest.Digest }).ToBytes();
-        string sha = Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(label));
-        _fixture.Store.Put("backups/b2/label.json", label);
-        _fixture.Store.Put("backups/b2/manifest.json", BackupManifest.Of("b2", second.Manifest.Objects.Select(entry =>
-            entry.Name == BackupSet.LabelName ? new ManifestEntry(entry.Name, label.Length, sha) : entry)).ToBytes());
+        BuildOn(first, second);
 
         RetentionPlan plan = Make(TimeSpan.FromSeconds(1));
 
@@ -532,6 +631,17 @@ public sealed class RetentionTests
         }
         return writer.Complete(new BackupStop(
             stop, wal.Time, new TransactionId(wal.LastTransactionId), new HashSet<FileId> { FileId.Main }));
+    }
+
+    /// <summary>The newer set says that it builds on the older one.</summary>
+    private void BuildOn(BackupSet older, BackupSet newer)
+    {
+        byte[] label = (newer.Label with { BaseId = older.Id, BaseDigest = older.Manifest.Digest }).ToBytes();
+        string sha = Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(label));
+        _fixture.Store.Put(newer.Prefix + BackupSet.LabelName, label);
+        _fixture.Store.Put(
+            newer.Prefix + BackupSet.ManifestName, BackupManifest.Of(newer.Id, newer.Manifest.Objects.Select(entry =>
+                entry.Name == BackupSet.LabelName ? new ManifestEntry(entry.Name, label.Length, sha) : entry)).ToBytes());
     }
 
     private void PutIntent(

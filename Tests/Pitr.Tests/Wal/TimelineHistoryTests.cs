@@ -90,6 +90,18 @@ public sealed class TimelineHistoryTests
         Assert.Equal(new TimelineId(3), TimelineClaim.NextFree([store], TimelineId.First));
     }
 
+    /// <summary>H28: a number whose history is lost is not taken again while WAL under it is there.</summary>
+    [Fact]
+    public void The_number_of_a_branch_whose_history_is_lost_is_not_free()
+    {
+        (_, FolderStore store) = NewStore();
+        TimelineClaim.Claim(store, Second());
+        store.Put(ObjectName.Segment(new TimelineId(4), 7), "WAL"u8.ToArray());
+        Assert.Equal(new TimelineId(5), TimelineClaim.NextFree([store], TimelineId.First));
+        store.Put(ObjectName.Part(new TimelineId(5), 7, new Lsn(8), new Lsn(16)), "WAL"u8.ToArray());
+        Assert.Equal(new TimelineId(6), TimelineClaim.NextFree([store], TimelineId.First));
+    }
+
     /// <summary>
     /// H32: after a crash the same promotion finds its claim; one with another fork does not take it for its own.
     /// </summary>
