@@ -887,18 +887,18 @@ public sealed class PitrDatabase : IAsyncDisposable
 
     /// <summary>A keeper that is no more answers nobody: its end does.</summary>
     private async Task<object> AskKeeperAsync(
-        IActorRef keeper, object request, CancellationToken ended, CancellationToken cancellationToken)
+        IActorRef keeper, object request, SetEnding ended, CancellationToken cancellationToken)
     {
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, ended);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, ended.Token);
         try
         {
             return await AskAsync<ILocalMessage>(keeper, request, either.Token, Timeout.InfiniteTimeSpan)
                 .ConfigureAwait(false);
         }
         catch (OperationCanceledException)
-            when (ended.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+            when (ended.Token.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
-            throw _isEnding ? EngineErrors.ShuttingDown() : EngineErrors.SetLetGo("this caller");
+            throw _isEnding ? EngineErrors.ShuttingDown() : ended.Why!.ToException();
         }
     }
 
