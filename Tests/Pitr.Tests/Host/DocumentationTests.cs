@@ -67,6 +67,29 @@ public sealed partial class DocumentationTests : IDisposable
         }
     }
 
+    /// <summary>What is no program by itself is compiled where it stands in one.</summary>
+    [Theory]
+    [InlineData("docs/guide/hosting.md", "Hosting", 4)]
+    [InlineData("docs/guide/remote.md", "Remote", 1)]
+    public void What_a_guide_shows_of_CSharp_stands_in_a_sample_that_compiles(string document, string name, int count)
+    {
+        string sample = WithoutIndentation(SourceTree.Text($"samples/Guides/{name}.cs"));
+        string[] shown =
+        [
+            .. CSharpText().Matches(SourceTree.Text(document)).Select(code => code.Groups["code"].Value),
+            .. Blocks(document).Where(static block => block.Contains("await using", StringComparison.Ordinal)),
+        ];
+        Assert.Equal(count, shown.Length);
+        Assert.All(shown, code => Assert.Contains(WithoutIndentation(code).Trim(), sample, StringComparison.Ordinal));
+
+        static string WithoutIndentation(string code) => string.Join('\n', code.Split('\n').Select(line => line.Trim()));
+    }
+
+    /// <summary>In a fence, or a statement in the line.</summary>
+    [GeneratedRegex(@"^```csharp\n(?<code>.*?)^```|`(?<code>services\.[^`]+|AddKeyed[^`]+\))`",
+        RegexOptions.Multiline | RegexOptions.Singleline | RegexOptions.ExplicitCapture)]
+    private static partial Regex CSharpText();
+
     [Fact]
     public void The_first_two_commands_of_the_readme_run_the_main_job_and_the_tests()
     {
