@@ -103,6 +103,14 @@ public sealed partial class DocumentationTests : IDisposable
     }
 
     [Fact]
+    public void The_command_that_installs_pgtar_is_run_with_the_checks()
+    {
+        const string command = "dotnet publish Host/Pgtar -c Release -r linux-x64";
+        Assert.Contains($"```sh\n{command}\n```", SourceTree.Text("docs/guide/pgtar.md"), StringComparison.Ordinal);
+        Assert.Contains(command, SourceTree.Text(".ci/run"), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task The_story_of_the_readme_goes_as_it_is_told()
     {
         string story = Blocks("README.md").Single(block => block.Contains("$pitr init db", StringComparison.Ordinal));
