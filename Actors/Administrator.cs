@@ -400,7 +400,7 @@ internal sealed class Administrator : UntypedActor, IWithTimers
         double.IsNaN(seconds) ? TimeSpan.Zero : TimeSpan.FromSeconds(Math.Clamp(seconds, -1, 1e9));
 
     /// <summary>Text of a client as others see it: not too much of it, on one line, with no control characters.</summary>
-    private static string Shown(string text) => new(
+    internal static string Shown(string text) => new(
         [.. text.Take(ReasonCharactersMax).Select(one => char.IsControl(one) ? ' ' : one)]);
 
     private static string NameOf(OpenSession open, IActorRef client) =>

@@ -26,6 +26,9 @@ namespace Pitr.Actors;
 ///   K1  One worker of its own at a time, and none beside a copier: the next step, also Abandon, begins after those
 ///       before have told their end.
 ///   K3  A set that lacks a datafile alive at its stop is not made: the backup fails and says which (H29).
+///   K4  WAL is kept for it only as much as for a fence (design §5, promise 9): its store may stand still for ever. Then
+///       it is let go, if an archive has what goes; what is still there when the WAL is read is held again. Without an
+///       archive, or while it is read, the backup fails. Of one that has failed none is kept.
 ///
 /// A fence that broke while its file was copied makes that copy void: it is made again, whole, under a new fence, once
 /// for each file. The rate is one for all copiers.
@@ -37,7 +40,7 @@ namespace Pitr.Actors;
 /// </remarks>
 [System.Diagnostics.CodeAnalysis.SuppressMessage(
     "Design", "CA1001", Justification = "An actor's end is PostStop; the token source outlives it in its worker.")]
-internal sealed class BackupRunner : UntypedActor
+internal sealed class BackupRunner : UntypedActor, IWithTimers
 {
     private readonly EngineContext _engine;
     private readonly OpenedEngine _opened;
@@ -49,7 +52,8 @@ internal sealed class BackupRunner : UntypedActor
     private readonly HashSet<FileId> _voided = [];
     private readonly HashSet<IActorRef> _copiers = [];
     private int _copiersMax = 1;
-    private readonly Guid _hold;
+    private readonly WalAllowance _allowance;
+    private Guid _hold;
     private readonly long _began;
     private readonly DateTimeOffset _beganAt;
     private RunBackup _request = null!;
@@ -59,6 +63,8 @@ internal sealed class BackupRunner : UntypedActor
     private ControlFile? _control;
     private CancellationTokenSource? _step; // of the worker that runs; null if none does (K1)
     private Problem? _failure;
+    private EventLogged? _end; // of BackupEnd: the WAL is read next, or is being read
+    private bool _isWalLetGo; // K4
     private bool _isCutOff; // by its store: what is whole stays for the next one
     private bool _isAbandoning;
     private string _backupId = "";
@@ -79,10 +85,13 @@ internal sealed class BackupRunner : UntypedActor
         _opened = opened;
         _wal = wal;
         _routes = routes;
+        _allowance = new WalAllowance(engine);
         _hold = FenceToken.Draw(default, engine.Draw);
         _began = engine.Clock.GetTimestamp();
         _beganAt = engine.Clock.GetUtcNow();
     }
+
+    public ITimerScheduler Timers { get; set; } = null!;
 
     public static Props PropsFor(
         EngineContext engine, OpenedEngine opened, WalStart wal, EngineRoutes routes, bool mayContinue) =>
@@ -112,7 +121,13 @@ internal sealed class BackupRunner : UntypedActor
             case WalHeld when _control is null:
                 _routes.Checkpointer.Tell(new RunCheckpoint());
                 break;
+            case WalHeld again when _isWalLetGo && again.Holder == _hold && _failure is null:
+                Complete(_end!);
+                break;
             case WalHeld:
+                break;
+            case LookAtWal:
+                KeepWalBounded();
                 break;
             case CancelAsked:
                 Fail(Problem.From(EngineErrors.BackupCancelled()));
@@ -147,7 +162,13 @@ internal sealed class BackupRunner : UntypedActor
                 Begin(changed.Now);
                 break;
             case EventLogged logged:
-                Complete(logged);
+                _end = logged;
+                if (_opened.Stores.Count > 0)
+                    _allowance.CountFrom(_engine.DurableLsn); // as much again, while it is read
+                if (_isWalLetGo)
+                    _routes.Folder.Tell(new HoldWal(_hold, _writer!.StartLsn)); // what is still there
+                else
+                    Complete(logged);
                 break;
             default:
                 Unhandled(message);
@@ -163,12 +184,14 @@ internal sealed class BackupRunner : UntypedActor
         _asker = Sender;
         IActorRef self = Self;
         _whenCancelled = run.Cancel.Register(() => self.Tell(new CancelAsked(), ActorRefs.NoSender));
+        Timers.StartPeriodicTimer(nameof(LookAtWal), new LookAtWal(), WalAllowance.LookInterval);
         _routes.Folder.Tell(new HoldWal(_hold, Lsn.Zero));
     }
 
     private void Begin(ControlFile control)
     {
         _control = control;
+        _allowance.CountFrom(control.RedoLsn); // a set that is gone on with may need more: that is there already
         Lsn end = _engine.DurableLsn;
         foreach (CatalogueFile file in control.Catalogue.Files)
             _todo.Enqueue(file);
@@ -340,16 +363,37 @@ internal sealed class BackupRunner : UntypedActor
         {
             _backupId = begun.BackupId;
             _whyFull = begun.WhyFull;
-            _routes.Folder.Tell(new HoldWal(_hold, begun.NeedsFromLsn)); // all of it was held until now
+            if (!_isWalLetGo)
+                _routes.Folder.Tell(new HoldWal(_hold, begun.NeedsFromLsn)); // all of it was held until now
             NextFiles();
         }
     }
+
+    /// <summary>K4.</summary>
+    private void KeepWalBounded()
+    {
+        if (_failure is not null || (_isWalLetGo && _end is null) || _allowance.WhyOver(Words()) is not { } over)
+            return;
+        if (_opened.Stores.Count == 0 || _end is not null)
+        {
+            Fail(over);
+            return;
+        }
+
+        _log.Info("No more WAL is kept for {0}: it is read from the archive", Words());
+        _isWalLetGo = true;
+        _routes.Folder.Tell(new ReleaseWal(_hold));
+        _hold = FenceToken.Draw(default, _engine.Draw); // of another name: what still comes of the former is known
+    }
+
+    private string Words() => $"the backup to {_request.Request.Store}";
 
     private void Fail(Problem why)
     {
         if (_failure is not null)
             return;
         _failure = why;
+        _routes.Folder.Tell(new ReleaseWal(_hold)); // K4
         _log.Warning("The backup failed: {0}", why.Message);
         foreach (IActorRef copier in _copiers)
             copier.Tell(new EndCopy());
@@ -430,6 +474,8 @@ internal sealed class BackupRunner : UntypedActor
     // ---- messages to self ------------------------------------------------------------------------
 
     private sealed record CancelAsked : ILocalMessage;
+
+    private sealed record LookAtWal : ILocalMessage;
 
     /// <summary>A worker of this backup has ended: with Begun, Completed, Abandoned or StepFailed.</summary>
     private sealed record WorkerEnded(object Result) : ILocalMessage;

@@ -391,8 +391,13 @@ internal sealed partial class DatafileActor : UntypedActor, IWithTimers
     /// <summary>
     /// No flush runs. Brings a lagging meta page up to date, then has the control file note the generation (F7).
     /// </summary>
+    /// <remarks>
+    /// A last one out whose flush was dropped, for want of room, is answered: nothing is flushed until the next holders
+    /// leave, and he is not to wait for them. His copy is good: it was made before he left.
+    /// </remarks>
     private void PrepareFence()
     {
+        _fences.AnswerLastOut(_file.CheckpointLsn);
         SkipSeals(); // a checkpoint does not wait for a fence; a seal that is still wanted would flush under it (F2)
         Lsn clean = _file.CleanUpTo;
         if (clean > _file.CheckpointLsn)

@@ -161,8 +161,16 @@ internal static class EngineErrors
         "Run it again: pitr backup --to STORE");
 
     public static RefusedException SetLetGo(string reason) => new(
-        ErrorCode.BackupVoid, $"The engine has let go of the backup set of {reason}: it was not renewed, or has ended.",
+        ErrorCode.BackupVoid,
+        $"The engine has let go of the backup set of {reason}: it was not renewed, did not give back a fence that had "
+        + "broken, or has ended.",
         "Throw away what was written, and run it again.");
+
+    public static RefusedException SetKeepsTooMuchWal(string what, long walBytes, long walBytesMax) => new(
+        ErrorCode.BackupVoid,
+        $"The engine has let go of {what}: {walBytes} bytes of WAL were kept for it; at most {walBytesMax} may be.",
+        "Throw away what was written. Make it again to where it is taken faster or when less is committed, or allow more "
+        + "with FencedWalBytesMax.");
 
     public static RefusedException SetIsBusy(string reason) => new(
         ErrorCode.StillInUse, $"Another request of the backup set of {reason} is under way, or has to come before.",

@@ -651,10 +651,13 @@ public sealed class PitrDatabase : IAsyncDisposable
     }
 
     /// <summary>
-    /// Moves every datafile that lies in a folder to another one, one after the other, under one rate. The first failure
-    /// ends it; what was moved before it stays moved.
+    /// Moves every datafile that lies in a folder, or is found by a name in it, to another one, one after the other, under
+    /// one rate. When the task completes nothing of a datafile is left in the folder, no link either, but in that of the
+    /// database itself. The first failure ends it; what was moved before it stays moved.
     /// </summary>
-    /// <exception cref="PitrException">As <see cref="MoveAsync(MoveRequest, CancellationToken)"/>.</exception>
+    /// <exception cref="PitrException">
+    /// As <see cref="MoveAsync(MoveRequest, CancellationToken)"/>; NotFoundException FolderUnknown.
+    /// </exception>
     public async Task<IReadOnlyList<MoveResult>> DrainAsync(
         DrainRequest request, CancellationToken cancellationToken = default)
     {
@@ -662,15 +665,19 @@ public sealed class PitrDatabase : IAsyncDisposable
         string folder = FolderPath(request.Folder);
         string to = FolderPath(request.To);
         RateLimit? limit = LimitOf(request.BytesPerSecondMax);
-        EngineStatus status = await GetStatusAsync(cancellationToken).ConfigureAwait(false);
+        RequireWritable();
+        IReadOnlyList<DrainStep> steps = await _engine.Workers.RunAsync(
+            () => DrainPlan.Make(_engine.FileSystem, Folder, _engine.Catalogue.Catalogue, folder, to), cancellationToken)
+            .ConfigureAwait(false);
         var moved = new List<MoveResult>();
-        foreach (DatafileStatus file in status.Datafiles.Where(file => Path.GetDirectoryName(file.Path) == folder))
+        foreach (DrainStep step in steps)
         {
             moved.Add(await MoveAsync(
                 new MoveRequest
                 {
-                    Datafile = file.Name,
-                    Path = Path.Combine(to, Path.GetFileName(file.Path)),
+                    Datafile = step.Datafile,
+                    Path = step.To,
+                    WithoutLink = step.WithoutLink,
                     Progress = request.Progress,
                 },
                 limit, cancellationToken).ConfigureAwait(false));
@@ -887,18 +894,18 @@ public sealed class PitrDatabase : IAsyncDisposable
 
     /// <summary>A keeper that is no more answers nobody: its end does.</summary>
     private async Task<object> AskKeeperAsync(
-        IActorRef keeper, object request, CancellationToken ended, CancellationToken cancellationToken)
+        IActorRef keeper, object request, SetEnding ended, CancellationToken cancellationToken)
     {
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, ended);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, ended.Token);
         try
         {
             return await AskAsync<ILocalMessage>(keeper, request, either.Token, Timeout.InfiniteTimeSpan)
                 .ConfigureAwait(false);
         }
         catch (OperationCanceledException)
-            when (ended.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+            when (ended.Token.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
-            throw _isEnding ? EngineErrors.ShuttingDown() : EngineErrors.SetLetGo("this caller");
+            throw _isEnding ? EngineErrors.ShuttingDown() : ended.Why!.ToException();
         }
     }
 

@@ -24,14 +24,15 @@ namespace Pitr.Actors;
 ///   SK1  One request at a time: another one meanwhile is refused. RenewSet is none of them.
 ///   SK2  A copy is certified only if its fence was held from SetFenced until Unfenced was answered (K2).
 ///   SK3  From SetBegun until the end, WAL from the redo point of that moment on is kept.
-///   SK4  Its end ends its fence, removes its intents, lets the WAL go, and makes <see cref="SetBegun.Ended"/> tell so:
-///        nobody waits for it.
+///   SK4  Its end lets the WAL go, ends its fence, removes its intents, and makes <see cref="SetBegun.Ended"/> tell so:
+///        nobody waits for it. The WAL goes at once: removing an intent may take as long as a store likes.
+///   SK5  It ends by itself when more WAL is kept for it than for a fence (design §5, promise 9). That somebody renews
+///        it proves nothing: who writes into a pipe that nobody reads renews it all the same. So a fence of it that has
+///        broken is to be given back within <see cref="Lease"/>, and no renewal prolongs that.
 ///
-/// It ends when it is released, when nobody has renewed it for <see cref="Lease"/>, or with the engine.
+/// It ends when it is released, when nobody has renewed it for <see cref="Lease"/>, by SK5, or with the engine.
 /// A crash of it: its fence ends with it (death watch), its intents stay in the archives, and expire will have more.
 /// </remarks>
-[System.Diagnostics.CodeAnalysis.SuppressMessage(
-    "Design", "CA1001", Justification = "An actor's end is PostStop; the token source outlives it in its readers.")]
 internal sealed class SetKeeper : UntypedActor, IWithTimers
 {
     /// <summary>A set that nobody has renewed for so long is let go.</summary>
@@ -45,7 +46,8 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
     private readonly WalStart _wal;
     private readonly EngineRoutes _routes;
     private readonly ILoggingAdapter _log = Context.GetLogger();
-    private readonly CancellationTokenSource _ended = new();
+    private readonly SetEnding _ended = new();
+    private readonly WalAllowance _allowance;
     private readonly Guid _hold;
     private IActorRef _asker = ActorRefs.Nobody; // of the request that is under way (SK1)
     private string _reason = "";
@@ -55,6 +57,7 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
     private IActorRef _owner = ActorRefs.Nobody;
     private Fenced? _fence;
     private Problem? _void;
+    private Problem? _whyLetGo;
     private Lsn _startLsn;
     private Lsn _stopLsn;
     private bool _isLeaving; // the fence is being given back: its token is no longer to be renewed
@@ -68,6 +71,7 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
         _opened = opened;
         _wal = wal;
         _routes = routes;
+        _allowance = new WalAllowance(engine);
         _hold = FenceToken.Draw(default, engine.Draw);
     }
 
@@ -80,7 +84,7 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
     {
         _routes.Folder.Tell(new ReleaseWal(_hold), ActorRefs.NoSender);
         _asker.Tell(new RequestRefused(WhyEnded()));
-        _ended.Cancel();
+        _ended.End(WhyEnded());
     }
 
     protected override void OnReceive(object message)
@@ -102,9 +106,14 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
                 Release();
                 break;
             case LeaseOver:
-                _log.Warning("The backup set of {0} is let go: nobody has renewed it for {1}", _reason, Lease);
+                _log.Warning(
+                    "The backup set of {0} is let go: nobody has {1} within {2}", _reason,
+                    _void is null ? "renewed it" : "given its broken fence back", Lease);
                 Answer(new RequestRefused(WhyEnded())); // who waits is not to wait for what was let go
                 Release();
+                break;
+            case LookAtWal:
+                KeepWalBounded();
                 break;
             case Fenced fenced when _isReleased:
                 Context.Parent.Tell(new Unfence(fenced.Token));
@@ -167,6 +176,7 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
         {
             case BeginSet begin:
                 _reason = begin.Reason;
+                Timers.StartPeriodicTimer(nameof(LookAtWal), new LookAtWal(), WalAllowance.LookInterval);
                 _routes.Folder.Tell(new HoldWal(_hold, Lsn.Zero));
                 break;
             case FenceForSet fence when _fence is null:
@@ -199,7 +209,8 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
 
     private void Renew(IActorRef from)
     {
-        StartLease();
+        if (_void is null)
+            StartLease(); // SK5
         if (_fence is not null && _void is null && !_isLeaving)
             Context.Parent.Tell(new RenewFence(_fence.Token, Lease));
         from.Tell(_void is null ? new SetRenewed() : new FenceBroken(_fence!.Token, _void));
@@ -207,12 +218,24 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
 
     private void StartLease() => Timers.StartSingleTimer(nameof(LeaseOver), new LeaseOver(), Lease);
 
+    /// <summary>SK5.</summary>
+    private void KeepWalBounded()
+    {
+        if (_isReleased || _allowance.WhyOver($"the backup set of {_reason}") is not { } why)
+            return;
+        _log.Warning("{0}", why.Message);
+        _whyLetGo = why;
+        Answer(new RequestRefused(why));
+        Release();
+    }
+
     // ---- begin -----------------------------------------------------------------------------------
 
     private void Begin(ControlFile control)
     {
         EngineContext engine = _engine;
         _routes.Folder.Tell(new HoldWal(_hold, control.RedoLsn)); // SK3, H39
+        _allowance.CountFrom(control.RedoLsn);
         var start = new BackupStart(
             BackupSet.NewId(engine.Clock.GetUtcNow(), engine.Draw()), control,
             Lsn.Max(control.RedoLsn, control.Catalogue.Lsn), // C: what was created since is above it (H29)
@@ -359,6 +382,7 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
     private void Release()
     {
         _isReleased = true;
+        _routes.Folder.Tell(new ReleaseWal(_hold)); // SK4
         if (_fence is not null)
             Context.Parent.Tell(new Unfence(_fence.Token));
         Forget();
@@ -389,7 +413,7 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
     }
 
     private Problem WhyEnded() =>
-        Problem.From(_isEngineEnding ? EngineErrors.ShuttingDown() : EngineErrors.SetLetGo(_reason));
+        _whyLetGo ?? Problem.From(_isEngineEnding ? EngineErrors.ShuttingDown() : EngineErrors.SetLetGo(_reason));
 
     // ---- workers ---------------------------------------------------------------------------------
 
@@ -419,7 +443,7 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
                 _start = begun.Start;
                 _startLsn = begun.Start.CatalogueLsn;
                 StartLease(); // nobody can renew a set before it has begun, however long the checkpoint took
-                Answer(new SetBegun(Self, begun.Start, _opened.Stores.Count > 0, _ended.Token));
+                Answer(new SetBegun(Self, begun.Start, _opened.Stores.Count > 0, _ended));
                 break;
             case RequestRefused refused:
                 Answer(refused);
@@ -433,6 +457,8 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
     }
 
     private sealed record LeaseOver : ILocalMessage;
+
+    private sealed record LookAtWal : ILocalMessage;
 
     private sealed record WorkerEnded(object Result) : ILocalMessage;
 

@@ -16,11 +16,11 @@ internal static class DatafilePlace
     public static void Require(IFileSystem files, string databaseFolder, IEnumerable<string> stores, string path)
     {
         string wal = Path.Combine(databaseFolder, EngineCreation.WalFolderName);
-        if (IsWithin(wal, path) || IsSameFolder(files, wal, Path.GetDirectoryName(path)!))
+        if (IsWithin(files, wal, path))
             throw EngineErrors.PlaceReserved(path, "the folder is that of the WAL");
         foreach (string store in stores)
         {
-            if (IsWithin(store, path))
+            if (IsWithin(files, store, path))
                 throw EngineErrors.PlaceReserved(path, $"the folder is the archive store '{store}'");
         }
 
@@ -35,10 +35,8 @@ internal static class DatafilePlace
             throw EngineErrors.PlaceReserved(path, "its folder is not there");
     }
 
-    /// <summary>Also by another path to it, through a link.</summary>
-    private static bool IsSameFolder(IFileSystem files, string one, string other) =>
-        files.Stat(one) is { } first && files.Stat(other) is { IsSymlink: true } second && first.Inode == second.Inode;
-
-    private static bool IsWithin(string folder, string path) =>
-        path.StartsWith($"{Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder))}/", StringComparison.Ordinal);
+    /// <summary>By its text, also where nothing is yet; and by any other path to what is there.</summary>
+    private static bool IsWithin(IFileSystem files, string folder, string path) =>
+        path.StartsWith($"{Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder))}/", StringComparison.Ordinal)
+        || SameFolder.Holds(files, folder, path);
 }

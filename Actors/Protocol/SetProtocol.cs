@@ -23,8 +23,9 @@ namespace Pitr.Actors;
 ///    | ReleaseSet ---------------------> |   whether there is a set or not
 ///    | &lt;-------------------- SetReleased |
 /// </code>
-/// One request at a time, but RenewSet, which may come at any time. A set that is not renewed, or whose engine ends, is
-/// let go: its fence ends, its WAL may go, its copier is told that it is void.
+/// One request at a time, but RenewSet, which may come at any time. A set that is not renewed, that does not give back a
+/// fence which has broken, for which more WAL is kept than may be, or whose engine ends, is let go: its fence ends, its
+/// WAL may go, its copier is told that it is void.
 /// </remarks>
 internal static class SetProtocol
 {
@@ -34,8 +35,8 @@ internal static class SetProtocol
     /// <param name="Keeper">Who takes the other requests.</param>
     /// <param name="Start">What the set is of.</param>
     /// <param name="HasArchive">The database has an archive.</param>
-    /// <param name="Ended">Cancelled when the keeper is no more.</param>
-    public sealed record SetBegun(IActorRef Keeper, BackupStart Start, bool HasArchive, CancellationToken Ended)
+    /// <param name="Ended">Tells when the keeper is no more, and why.</param>
+    public sealed record SetBegun(IActorRef Keeper, BackupStart Start, bool HasArchive, SetEnding Ended)
         : ILocalMessage;
 
     public sealed record RenewSet : ILocalMessage;

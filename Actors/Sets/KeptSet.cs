@@ -7,9 +7,9 @@ namespace Pitr.Actors;
 /// <summary>A set whose engine is in this process: speaks with its <see cref="SetKeeper"/>.</summary>
 internal sealed class KeptSet(SetBegun begun, KeptSetStart start, KeptSet.Ask ask) : IKeptSet
 {
-    /// <summary>Asks the engine; ended when either token is.</summary>
+    /// <summary>Asks the engine; ended when the set or the token is.</summary>
     public delegate Task<object> Ask(
-        IActorRef actor, object request, CancellationToken ended, CancellationToken cancellationToken);
+        IActorRef actor, object request, SetEnding ended, CancellationToken cancellationToken);
 
     public KeptSetStart Start => start;
 

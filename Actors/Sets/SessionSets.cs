@@ -12,7 +12,6 @@ internal sealed class SessionSets
     private const int SetsMax = 4;
 
     private const int ControlPieceBytes = 64 << 10;
-    private const int ReasonCharactersMax = 200;
 
     private readonly ConcurrentDictionary<long, (IKeptSet Set, byte[] Control)> _sets = [];
     private long _numbers;
@@ -77,7 +76,7 @@ internal sealed class SessionSets
 
     private async Task<AdminAnswer> BeginAsync(BeginSet begin, IDatabaseTarget engine, CancellationToken ended)
     {
-        string reason = begin.Reason[..Math.Min(begin.Reason.Length, ReasonCharactersMax)];
+        string reason = Administrator.Shown(begin.Reason);
         if (_sets.Count >= SetsMax)
             throw EngineErrors.SetIsBusy(reason);
         IKeptSet set = await engine.KeepSetAsync(reason, ended).ConfigureAwait(false);

@@ -63,9 +63,9 @@ internal sealed class TarBackup
     private readonly TarSetWriter _writer;
     private readonly RateLimit? _limit;
     private readonly Action<TimeSpan> _pause;
-    private CancellationTokenSource? _copying;
+    private volatile CancellationTokenSource? _copying;
     private Task _renewing = Task.CompletedTask;
-    private Exception? _lost;
+    private readonly TaskCompletionSource<Exception> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile bool _isEnding;
     private long _doneBytes;
     private long _totalBytes;
@@ -90,6 +90,12 @@ internal sealed class TarBackup
             environment.Epochs.Threads, Pace);
     }
 
+    /// <summary>
+    /// Why the set is no more, when the engine has let it go, or is gone. <see cref="RunAsync"/> ends of it, too, but not
+    /// before a write that hangs in its destination does.
+    /// </summary>
+    public Task<Exception> Lost => _lost.Task;
+
     private ControlFile Control => _set.Start.Backup.Control;
 
     /// <summary>When it completes, the destination has taken a whole set; it is durable when that one is.</summary>
@@ -108,9 +114,9 @@ internal sealed class TarBackup
         {
             return await MakeAsync(until).ConfigureAwait(false);
         }
-        catch (OperationCanceledException) when (_lost is not null && !cancellationToken.IsCancellationRequested)
+        catch (OperationCanceledException) when (Lost.IsCompleted && !cancellationToken.IsCancellationRequested)
         {
-            throw _lost;
+            throw await Lost.ConfigureAwait(false);
         }
         finally
         {
@@ -282,7 +288,7 @@ internal sealed class TarBackup
         }
         catch (Exception lost)
         {
-            _lost = lost;
+            _lost.TrySetResult(lost);
             Cancel(ended);
         }
     }
@@ -303,7 +309,7 @@ internal sealed class TarBackup
 
     private void Pace(long bytes)
     {
-        _limit?.Wait((int)bytes, _pause, () => _isEnding);
+        _limit?.Wait((int)bytes, _pause, () => _isEnding || _copying is { IsCancellationRequested: true });
         _doneBytes += bytes;
         _request.Progress?.Report(new JobProgress(_step, _doneBytes, Math.Max(_totalBytes, _doneBytes)));
     }

@@ -23,6 +23,15 @@ internal static class MoveErrors
     public static RefusedException OfAnotherMove(string datafile, string to) =>
         Refused(datafile, to, "another move is using that path");
 
+    public static NotFoundException NothingToDrain(string folder) => new(
+        ErrorCode.FolderUnknown, $"There is no folder '{folder}' to drain.",
+        "See in which folders the datafiles lie: pitr status");
+
+    public static RefusedException OnlyNamedThere(string datafile, string folder, string to) => new(
+        ErrorCode.MoveRefused,
+        $"Datafile '{datafile}' lies at '{to}' already, and its name, a link to there, lies in '{folder}'.",
+        "Drain to another folder; or give it a name of its own first: pitr datafile move NAME FILE --no-symlink");
+
     public static RefusedException UnderWay(string datafile, string to) => new(
         ErrorCode.MoveUnderWay, $"Datafile '{datafile}' is being moved to '{to}'.",
         "Wait until that has ended. One that a failure left unfinished is ended when the database is opened again.");

@@ -34,6 +34,8 @@ public enum ErrorCode
     DatafileUnknown = 3002,
     /// <summary>No such key.</summary>
     KeyUnknown = 3003,
+    /// <summary>No such folder.</summary>
+    FolderUnknown = 3004,
     /// <summary>No such backup set.</summary>
     BackupUnknown = 3101,
     /// <summary>The folder is not a database.</summary>

@@ -9,28 +9,51 @@ internal sealed class BackOffice(PitrDatabase database, OrderBook book, ShopPlac
     private static readonly TimeSpan Lease = TimeSpan.FromMinutes(10);
     private readonly SemaphoreSlim _past = new(1, 1); // one look at the past at a time: they share its folder
 
-    /// <summary>Holds the datafile of orders still while <c>cp</c> copies it. The copy is good if this returns.</summary>
+    /// <summary>
+    /// Holds the datafile of orders still while <c>cp</c> copies it. The copy is good if this returns; the one before it stays
+    /// until then, and whatever goes wrong.
+    /// </summary>
     public async Task<object> CopyAsync(CancellationToken cancellationToken)
     {
         Directory.CreateDirectory(place.Copies);
         FenceGrant fence = await database.FenceAsync(OrderBook.OrdersDatafile, Lease, "a copy for the owner", cancellationToken);
         string copy = Path.Combine(place.Copies, Path.GetFileName(fence.Path));
+        string part = $"{copy}.{fence.FenceId:n}.part"; // its own, if several owners want a copy at once
         try
         {
-            using Process cp = Process.Start("cp", [fence.Path, copy]);
+            using Process cp = Process.Start("cp", [fence.Path, part]);
             await cp.WaitForExitAsync(cancellationToken);
             if (cp.ExitCode != 0)
                 throw new IOException($"cp ended with {cp.ExitCode}.");
+            using (FileStream written = File.Open(part, FileMode.Open))
+                written.Flush(flushToDisk: true); // before it replaces a good one
+            await database.UnfenceAsync(fence.FenceId, CancellationToken.None); // throws if the fence broke: the copy is void
+            File.Move(part, copy, overwrite: true);
         }
         catch
         {
-            await database.UnfenceAsync(fence.FenceId, CancellationToken.None); // or it holds until its lease ends
-            File.Delete(copy);
+            await LetGoAsync(fence);
             throw;
         }
+        finally
+        {
+            File.Delete(part);
+        }
 
-        await database.UnfenceAsync(fence.FenceId, CancellationToken.None); // throws if the fence broke: the copy is void then
         return new { copy, holds = fence.CheckpointLsn.ToString() };
+    }
+
+    /// <summary>Else it holds until its lease ends. What went wrong before is told, and not that it is no more.</summary>
+    private async Task LetGoAsync(FenceGrant fence)
+    {
+        try
+        {
+            await database.UnfenceAsync(fence.FenceId, CancellationToken.None);
+        }
+        catch (PitrException)
+        {
+            // It broke, or has ended: there is nothing to let go.
+        }
     }
 
     /// <summary>Puts the datafile of orders onto another disk, a faster one perhaps.</summary>

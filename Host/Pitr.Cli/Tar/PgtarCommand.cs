@@ -10,7 +10,8 @@ namespace Pitr.Cli;
 /// </summary>
 /// <remarks>
 /// A file gets its name when the tar is whole and durable; standard output, a pipe or a device gets it as it is made.
-/// Interrupted, it gives its fence back and ends with 1; what it has written has no manifest.
+/// Interrupted, it gives its fence back and ends with 1; what it has written has no manifest. The destination is opened
+/// before the engine keeps anything for it: a named pipe opens when somebody reads it.
 /// </remarks>
 internal static class PgtarCommand
 {
@@ -71,27 +72,46 @@ internal static class PgtarCommand
         long began = TimeProvider.System.GetTimestamp();
         var options = new PitrOptions { MemoryBudgetBytes = MemoryBytes };
         DatafileEnvironment environment = EngineFactory.EnvironmentFor(options);
-        IKeptSet set = await target.KeepSetAsync($"pgtar {Environment.ProcessId}", cancellationToken)
-            .ConfigureAwait(false);
-        await using (set.ConfigureAwait(false))
+        Stream destination = await OpenAsync(
+            () => Destination(console, path, environment, options), cancellationToken).ConfigureAwait(false);
+        try
         {
-            Stream destination = Destination(console, path, environment, options);
-            TarBackupResult result;
-            try
+            IKeptSet set = await target.KeepSetAsync($"pgtar {Environment.ProcessId}", cancellationToken)
+                .ConfigureAwait(false);
+            await using (set.ConfigureAwait(false))
             {
-                result = await RunAsync(
+                TarBackupResult result = await RunAsync(
                     new TarBackup(set, request, destination, environment, options), cancellationToken)
                     .ConfigureAwait(false);
                 Finish(destination);
+                Tell(console, result, TimeProvider.System.GetElapsedTime(began));
             }
-            finally
-            {
-                if (!ReferenceEquals(destination, console.Output))
-                    await destination.DisposeAsync().ConfigureAwait(false);
-            }
-            Tell(console, result, TimeProvider.System.GetElapsedTime(began));
         }
+        finally
+        {
+            if (!ReferenceEquals(destination, console.Output))
+                await destination.DisposeAsync().ConfigureAwait(false);
+        }
+
         environment.Dispose();
+    }
+
+    /// <summary>On a thread of its own, which whoever interrupts it does not wait for: it may open never.</summary>
+    private static async Task<Stream> OpenAsync(Func<Stream> open, CancellationToken cancellationToken)
+    {
+        Task<Stream> opening = Task.Factory.StartNew(
+            open, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        try
+        {
+            return await opening.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            _ = opening.ContinueWith(
+                static late => late.Result.Dispose(), CancellationToken.None,
+                TaskContinuationOptions.OnlyOnRanToCompletion, TaskScheduler.Default);
+            throw;
+        }
     }
 
     private static Stream Destination(
@@ -104,18 +124,22 @@ internal static class PgtarCommand
             : TarFileOutput.Create(environment.Files, path, EngineFactory.DrawOf(options), environment.Writer);
     }
 
-    /// <summary>The tar, or the interruption: also while a write to a pipe that nobody reads hangs.</summary>
+    /// <summary>
+    /// The tar, the interruption, or the end of the set: also while a write to a pipe that nobody reads hangs.
+    /// </summary>
     private static async Task<TarBackupResult> RunAsync(TarBackup backup, CancellationToken cancellationToken)
     {
         Task<TarBackupResult> run = backup.RunAsync(cancellationToken);
         var interrupted = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         await using CancellationTokenRegistration signal = cancellationToken.Register(() => interrupted.TrySetResult());
-        await Task.WhenAny(run, interrupted.Task).ConfigureAwait(false);
+        await Task.WhenAny(run, interrupted.Task, backup.Lost).ConfigureAwait(false);
         if (!run.IsCompleted)
             await Task.WhenAny(run, Task.Delay(InterruptedWait, CancellationToken.None)).ConfigureAwait(false);
-        return run.IsCompleted
-            ? await run.ConfigureAwait(false)
-            : throw new OperationCanceledException(cancellationToken);
+        if (run.IsCompleted)
+            return await run.ConfigureAwait(false);
+        throw cancellationToken.IsCancellationRequested
+            ? new OperationCanceledException(cancellationToken)
+            : await backup.Lost.ConfigureAwait(false);
     }
 
     private static void Finish(Stream destination)

@@ -148,6 +148,7 @@ internal sealed partial class EngineLife
         (_storeWasAway && refused is StorageFailedException)
         || _isInTheWay
         || (_stage.Settings.Disk.SlowPercent > 0 && refused.Code == ErrorCode.TimedOut)
+        || (_stage.Settings.FencedWalBytesMax <= 1 << 20 && refused.Code == ErrorCode.BackupVoid)
         || refused.Code is ErrorCode.TableUnknown or ErrorCode.DatafileUnknown or ErrorCode.SnapshotTooOld
             or ErrorCode.FenceBroken or ErrorCode.FenceUnknown or ErrorCode.DatafileFenced
             or ErrorCode.MoveRefused or ErrorCode.MoveUnderWay or ErrorCode.MoveCancelled

@@ -265,10 +265,80 @@ public sealed class BackupRunnerTests
         }
     }
 
-    private static async Task<(RecoveryLab Lab, PitrDatabase Database)> FilledAsync()
+    /// <summary>
+    /// K4: the store takes nothing more before any file is fenced. What the archive has goes, and is read there at last.
+    /// </summary>
+    [Fact]
+    public async Task WAL_goes_that_a_backup_which_stands_still_keeps_too_much_of_and_the_archive_has_it()
+    {
+        await using var time = new VirtualTime();
+        (RecoveryLab lab, PitrDatabase database) = await FilledAsync(
+            options => time.In(options) with { FencedWalBytesMax = 100_000 });
+        await using (database)
+        {
+            using var gate = new HeldSync(lab.Disk.Faults.On(FileOp.Write).Of("/sets/").Hold());
+            Task<BackupResult> backup = database.BackupAsync(new BackupRequest { Store = "/sets" });
+            await gate.Reached.WaitAsync(Patience);
+            await KeepTooMuchAsync(lab, database, time);
+            gate.Release();
+
+            BackupResult result = await backup.WaitAsync(Patience);
+
+            Assert.Equal(2, result.Files);
+        }
+
+        Assert.Equal(lab.Content, await RecoveryLab.RestoredAsync(lab.Disk, RecoveryTarget.Latest, store: "/sets"));
+    }
+
+    /// <summary>K4: nothing else has that WAL, so there can be no set.</summary>
+    [Fact]
+    public async Task Without_an_archive_a_backup_that_keeps_too_much_WAL_fails_and_lets_it_go_while_its_store_hangs()
+    {
+        await using var time = new VirtualTime();
+        (RecoveryLab lab, PitrDatabase database) = await FilledAsync(
+            options => time.In(options) with { FencedWalBytesMax = 100_000, ArchiveStores = [] });
+        await using (database)
+        {
+            using var gate = new HeldSync(lab.Disk.Faults.On(FileOp.Write).Of("/sets/").Hold());
+            Task<BackupResult> backup = database.BackupAsync(new BackupRequest { Store = "/sets" });
+            await gate.Reached.WaitAsync(Patience);
+            await KeepTooMuchAsync(lab, database, time);
+            gate.Release();
+
+            RefusedException refused = await Assert.ThrowsAsync<RefusedException>(() => backup.WaitAsync(Patience));
+
+            Assert.Equal(ErrorCode.BackupVoid, refused.Code);
+            Assert.Contains("bytes of WAL were kept for it", refused.Message, StringComparison.Ordinal);
+            Assert.Empty(lab.Disk.List("/sets/backups"));
+        }
+    }
+
+    /// <summary>Commits past the bound; returns when WAL goes that was there before.</summary>
+    private static async Task KeepTooMuchAsync(RecoveryLab lab, PitrDatabase database, VirtualTime time)
+    {
+        string[] held = Segments();
+        Lsn began = database.Engine.DurableLsn;
+        while (database.Engine.DurableLsn - began < 120_000)
+            await lab.CommitAsync(database);
+        await database.CheckpointAsync().WaitAsync(Patience);
+        Assert.Empty(held.Except(Segments()));
+        await WaitForAsync(
+            () =>
+            {
+                time.Advance(WalAllowance.LookInterval);
+                return held.Except(Segments()).Any();
+            },
+            "its WAL is let go");
+        string[] Segments() => [.. lab.Disk.List($"{RecoveryLab.Folder}/wal")];
+    }
+
+    private static async Task<(RecoveryLab Lab, PitrDatabase Database)> FilledAsync(
+        Func<PitrOptions, PitrOptions>? options = null)
     {
         var lab = new RecoveryLab();
-        PitrDatabase database = await lab.CreateAsync(RecoveryLab.Archive).WaitAsync(Patience);
+        PitrOptions with = RecoveryLab.OptionsOn(lab.Disk, RecoveryLab.Archive);
+        PitrDatabase database = await PitrDatabase
+            .CreateAsync(RecoveryLab.Folder, options?.Invoke(with) ?? with).WaitAsync(Patience);
         await lab.CreateTableAsync(database, "orders");
         await database.CreateDatafileAsync("early");
         await lab.CreateTableAsync(database, "archived", "early");

@@ -219,6 +219,38 @@ public sealed class FenceLifeTests
         Assert.Contains("WAL", broken.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>Promise 4: he waits for his flush, and for nobody who comes in behind him.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task The_last_one_out_whose_flush_had_no_room_does_not_wait_for_the_next_fence(bool isAskedForBefore)
+    {
+        await using var time = new VirtualTime(); // it stands still: the flush is not tried again
+        SimulatedDisk disk = NewDisk();
+        await using PitrDatabase database = await StartedAsync(disk, time.In);
+        await using var end = new ForcedEnd(database);
+        FenceGrant first = await database.FenceAsync("main", Lease).Within();
+        for (int i = 0; i < 60; i++)
+            await database.PutAsync("t", $"big{i}", new string('x', 40_000)); // more than one write
+        using var flushing = new HeldSync(disk.Faults.On(FileOp.Write).Of("main.pitr").Hold());
+        disk.Faults.On(FileOp.Write).Of("main.pitr").Nth(2).Full();
+        Task<UnfenceResult> left = database.UnfenceAsync(first.FenceId);
+        await flushing.Reached.Within();
+        Task<FenceGrant>? asked = isAskedForBefore ? database.FenceAsync("main", Lease) : null;
+        if (isAskedForBefore)
+            await database.PutAsync("t", "k", "v"); // its group passed the datafile after the request
+        flushing.Release();
+        if (!isAskedForBefore)
+            await UntilAsync(database, "main", file => file.State == "open"); // the flush was dropped
+        FenceGrant second = await (asked ?? database.FenceAsync("main", Lease)).Within();
+
+        UnfenceResult answer = await left.Within();
+
+        Assert.Equal((first.CheckpointLsn, 0), (answer.FlushedLsn, answer.HoldersRemaining));
+        Assert.Equal(second.FenceId, Assert.Single((await FileAsync(database, "main")).Fences).FenceId);
+        Assert.True(disk.Faults.IsEmpty);
+    }
+
     [Fact]
     public async Task A_fence_is_refused_for_an_unknown_file_and_for_a_lease_out_of_range()
     {

@@ -414,6 +414,72 @@ public sealed partial class MoveTests
         Assert.Equal("v", after.Get("t", "k"));
     }
 
+    /// <summary>Nothing of the database is in it, whatever it was before: bytes, names or both; so it may go.</summary>
+    [Theory]
+    [InlineData("/data3")]
+    [InlineData("/also-data3")] // a link to it
+    public async Task A_drained_folder_is_empty_and_the_database_opens_without_it(string folder)
+    {
+        SimulatedDisk disk = WithFolders();
+        disk.Symlink("/data3", "/also-data3");
+        await using PitrDatabase database = await StartedAsync(disk);
+        await database.MoveAsync(To("/data3/b.pitr")).Within(); // its bytes lie there
+        await database.CreateDatafileAsync("c", "/data3/c.pitr").Within(); // bytes and name
+        await database.CreateDatafileAsync("d", "/also-data3/d.pitr").Within(); // and this one's name only
+        await database.MoveAsync(new MoveRequest { Datafile = "d", Path = "other-d.pitr" }).Within();
+        foreach (string name in new[] { "c", "d" })
+        {
+            await database.CreateTableAsync(name, name).Within();
+            await database.PutAsync(name, "k", "v");
+        }
+
+        Assert.NotEmpty(disk.List("/data3"));
+        IReadOnlyList<MoveResult> moved = await database
+            .DrainAsync(new DrainRequest { Folder = folder, To = "/data2" }).Within();
+
+        Assert.Equal(["b", "c", "d"], moved.Select(one => one.Datafile));
+        Assert.Empty(disk.List("/data3"));
+        await database.ShutdownAsync().Within();
+        disk.Delete("/also-data3");
+        disk.DeleteFolder("/data3");
+        await using PitrDatabase after = await OpenAsync(disk);
+        Assert.Equal((100L, "v", "v"), (after.Count(after.GetTable("b")), after.Get("c", "k"), after.Get("d", "k")));
+        Assert.Equal(
+            ["/data2/b.pitr", "/data2/c.pitr", "/data2/other-d.pitr", "/db/main.pitr"],
+            (await after.GetStatusAsync().Within()).Datafiles.Select(file => file.Path).Order());
+    }
+
+    [Fact]
+    public async Task A_drain_of_a_folder_that_is_not_there_is_refused_and_one_without_datafiles_moves_none()
+    {
+        SimulatedDisk disk = WithFolders();
+        await using PitrDatabase database = await StartedAsync(disk);
+        Assert.Equal(ErrorCode.FolderUnknown, (await Assert.ThrowsAsync<NotFoundException>(() => database
+            .DrainAsync(new DrainRequest { Folder = "/data4", To = "/data2" }).Within())).Code);
+        Assert.Equal(ErrorCode.FolderUnknown, (await Assert.ThrowsAsync<NotFoundException>(() => database
+            .DrainAsync(new DrainRequest { Folder = "/db/b.pitr", To = "/data2" }).Within())).Code);
+        Assert.Empty(await database.DrainAsync(new DrainRequest { Folder = "/data3", To = "/data2" }).Within());
+    }
+
+    /// <summary>There is nothing to copy, and a move makes no file to itself: it is told before another one moves.</summary>
+    [Fact]
+    public async Task A_drain_to_where_a_datafile_lies_whose_name_is_in_the_folder_is_refused_and_moves_none()
+    {
+        SimulatedDisk disk = WithFolders();
+        await using PitrDatabase database = await StartedAsync(disk);
+        await database.MoveAsync(To("/data3/b.pitr")).Within();
+        await database.CreateDatafileAsync("c", "/data3/c.pitr").Within();
+        await database.MoveAsync(new MoveRequest { Datafile = "c", Path = "/data2/c.pitr" }).Within();
+        string[] before = disk.List("/data3").ToArray();
+
+        RefusedException refused = await Assert.ThrowsAsync<RefusedException>(
+            () => database.DrainAsync(new DrainRequest { Folder = "/data3", To = "/data2" }).Within());
+
+        Assert.Equal(ErrorCode.MoveRefused, refused.Code);
+        Assert.Contains("lies at '/data2/c.pitr' already", refused.Message, StringComparison.Ordinal);
+        Assert.Equal(before, disk.List("/data3"));
+    }
+
     /// <summary>Promise 5: a forced end does not wait for a move, and the next opening finds the file where it lay.</summary>
     [Fact]
     public async Task A_forced_shutdown_ends_a_move_and_the_next_opening_removes_the_copy()

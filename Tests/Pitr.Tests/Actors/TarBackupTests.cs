@@ -419,6 +419,71 @@ public sealed class TarBackupTests
         }
     }
 
+    /// <summary>Promise 9, SK5: its copier renews it all the time, and nobody reads what it writes.</summary>
+    [Fact]
+    public async Task A_set_whose_destination_takes_nothing_more_is_let_go_when_too_much_WAL_is_kept_for_it()
+    {
+        await using var time = new VirtualTime();
+        (RecoveryLab lab, PitrDatabase database) = await FilledAsync(
+            archives: false, options => time.In(options) with { FencedWalBytesMax = 100_000 });
+        await using (database)
+        {
+            IKeptSet set = await database.KeepSetAsync("a tar", CancellationToken.None).WaitAsync(Patience);
+            using var pipe = new FullPipe();
+            PitrOptions options = time.In(lab.Options);
+            using DatafileEnvironment environment = EngineFactory.EnvironmentFor(options);
+            var backup = new TarBackup(set, new TarBackupRequest(), pipe, environment, options);
+            Task<TarBackupResult> making = backup.RunAsync(CancellationToken.None);
+            await pipe.Reached.WaitAsync(Patience);
+            string[] held = SegmentsOf(lab);
+            time.Advance(TarBackup.RenewEvery);
+            Assert.False(backup.Lost.IsCompleted);
+
+            Lsn began = database.Engine.DurableLsn;
+            while (database.Engine.DurableLsn - began < 120_000)
+                await lab.CommitAsync(database);
+            await database.CheckpointAsync().WaitAsync(Patience);
+            Assert.Empty(held.Except(SegmentsOf(lab)));
+            time.Advance(TarBackup.RenewEvery);
+
+            await RequireNothingHeldAsync(null, database);
+            await database.CheckpointAsync().WaitAsync(Patience); // no file is skipped
+            await TestEngine.Until(() => held.Except(SegmentsOf(lab)).Any(), "its WAL is let go");
+            time.Advance(TarBackup.RenewEvery);
+            Exception lost = await backup.Lost.WaitAsync(Patience);
+            Assert.Equal(ErrorCode.BackupVoid, Assert.IsType<RefusedException>(lost).Code);
+            Assert.Contains("bytes of WAL were kept for it; at most 100000", lost.Message, StringComparison.Ordinal);
+            Assert.False(making.IsCompleted);
+
+            pipe.Release();
+            Assert.Equal(ErrorCode.BackupVoid, (await Assert.ThrowsAsync<RefusedException>(
+                () => making.WaitAsync(Patience))).Code);
+            await set.DisposeAsync();
+        }
+    }
+
+    /// <summary>SK5: who renews it, and does nothing about the fence that broke, stands still.</summary>
+    [Fact]
+    public async Task A_set_that_keeps_a_fence_which_has_broken_is_let_go_however_often_it_is_renewed()
+    {
+        await using var time = new VirtualTime();
+        (RecoveryLab _, PitrDatabase database) = await FilledAsync(archives: false, time.In);
+        await using (database)
+        {
+            IKeptSet set = await database.KeepSetAsync("test", CancellationToken.None).WaitAsync(Patience);
+            Assert.NotNull(await set.FenceAsync(FileId.Main, CancellationToken.None).WaitAsync(Patience));
+            await BreakFenceAsync(database);
+            time.Advance(SetKeeper.Lease * 0.6);
+            Assert.Equal(ErrorCode.FenceBroken, (await Assert.ThrowsAsync<RefusedException>(
+                () => set.RenewAsync(CancellationToken.None).WaitAsync(Patience))).Code);
+            time.Advance(SetKeeper.Lease * 0.6);
+
+            Assert.Equal(ErrorCode.BackupVoid, (await Assert.ThrowsAsync<RefusedException>(
+                () => set.RenewAsync(CancellationToken.None).WaitAsync(Patience))).Code);
+            await set.DisposeAsync();
+        }
+    }
+
     /// <summary>Its checkpoint takes longer than the lease: nobody could have renewed it, so it is begun all the same.</summary>
     [Fact]
     public async Task A_set_that_is_slow_to_begin_has_its_lease_from_then_on()
@@ -461,6 +526,37 @@ public sealed class TarBackupTests
         async Task RequireBusyAsync(Func<Task> ask) => Assert.Equal(
             ErrorCode.StillInUse,
             (await Assert.ThrowsAsync<RefusedException>(() => ask().WaitAsync(Patience))).Code);
+    }
+
+    private static string[] SegmentsOf(RecoveryLab lab) => [.. lab.Disk.List($"{RecoveryLab.Folder}/wal")];
+
+    /// <summary>Takes a few bytes, then none until it is released, whoever waits.</summary>
+    private sealed class FullPipe : MemoryStream
+    {
+        private readonly TaskCompletionSource _reached = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly TaskCompletionSource _released = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task Reached => _reached.Task;
+
+        public void Release() => _released.TrySetResult();
+
+        // That of spans comes here, too.
+        public override void Write(byte[] buffer, int offset, int count)
+        {
+            if (Length + count > 4096)
+            {
+                _reached.TrySetResult();
+                _released.Task.Wait(Patience);
+            }
+
+            base.Write(buffer, offset, count);
+        }
+
+        protected override void Dispose(bool disposing)
+        {
+            Release();
+            base.Dispose(disposing);
+        }
     }
 
     /// <summary>Holds the copying when its n-th block was read.</summary>

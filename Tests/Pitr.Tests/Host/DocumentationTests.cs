@@ -67,6 +67,29 @@ public sealed partial class DocumentationTests : IDisposable
         }
     }
 
+    /// <summary>What is no program by itself is compiled where it stands in one.</summary>
+    [Theory]
+    [InlineData("docs/guide/hosting.md", "Hosting", 4)]
+    [InlineData("docs/guide/remote.md", "Remote", 1)]
+    public void What_a_guide_shows_of_CSharp_stands_in_a_sample_that_compiles(string document, string name, int count)
+    {
+        string sample = WithoutIndentation(SourceTree.Text($"samples/Guides/{name}.cs"));
+        string[] shown =
+        [
+            .. CSharpText().Matches(SourceTree.Text(document)).Select(code => code.Groups["code"].Value),
+            .. Blocks(document).Where(static block => block.Contains("await using", StringComparison.Ordinal)),
+        ];
+        Assert.Equal(count, shown.Length);
+        Assert.All(shown, code => Assert.Contains(WithoutIndentation(code).Trim(), sample, StringComparison.Ordinal));
+
+        static string WithoutIndentation(string code) => string.Join('\n', code.Split('\n').Select(line => line.Trim()));
+    }
+
+    /// <summary>In a fence, or a statement in the line.</summary>
+    [GeneratedRegex(@"^```csharp\n(?<code>.*?)^```|`(?<code>services\.[^`]+|AddKeyed[^`]+\))`",
+        RegexOptions.Multiline | RegexOptions.Singleline | RegexOptions.ExplicitCapture)]
+    private static partial Regex CSharpText();
+
     [Fact]
     public void The_first_two_commands_of_the_readme_run_the_main_job_and_the_tests()
     {
@@ -77,6 +100,14 @@ public sealed partial class DocumentationTests : IDisposable
         foreach (string part in new[] { "dotnet build Pitr.sln -c Release", "artifacts/bin/Pitr.Cli/release/pitr tour",
             "dotnet test Pitr.sln -c Release" })
             Assert.Contains(part, checks, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_command_that_installs_pgtar_is_run_with_the_checks()
+    {
+        const string command = "dotnet publish Host/Pgtar -c Release -r linux-x64";
+        Assert.Contains($"```sh\n{command}\n```", SourceTree.Text("docs/guide/pgtar.md"), StringComparison.Ordinal);
+        Assert.Contains(command, SourceTree.Text(".ci/run"), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -211,6 +211,44 @@ public sealed class PgtarTests : IDisposable
         await PitrProcess.MustAsync(_home, "verify", "set.tar");
     }
 
+    /// <summary>It opens when somebody reads it, which may be never; the engine keeps nothing for it until then.</summary>
+    [Theory]
+    [InlineData("INT")]
+    [InlineData("TERM")]
+    public async Task Interrupted_before_anybody_reads_its_pipe_it_ends(string signal)
+    {
+        await PitrProcess.MustAsync(_home, "init", "db");
+        await using ServeProcess serve = await ServeProcess.StartAsync(_home, Path.Combine(_home, "db"));
+        Assert.Equal(0, (await ShellAsync("mkfifo pipe")).ExitCode);
+        // Without the runtime's own pipe, at which a debugger would be waited for.
+        using Process pgtar = StartProgram(
+            "env", "DOTNET_EnableDiagnostics=0", Executable, "-f", "pipe", "--host", serve.Host);
+        await UntilAsync(
+            () => Task.FromResult(TasksOf(pgtar).Any(Waits)), "it waits for somebody who reads");
+
+        await SignalAsync(pgtar, signal);
+        (int exitCode, string error) = await EndOfAsync(pgtar);
+
+        Assert.True(exitCode == 1, error);
+        Assert.Contains("pgtar: Interrupted.", error, StringComparison.Ordinal);
+        Assert.Empty(await FencesAsync(serve));
+
+        static string[] TasksOf(Process process) => Directory.GetDirectories($"/proc/{process.Id}/task");
+
+        // In the kernel's words, where a thread sleeps; one that has ended meanwhile says nothing.
+        static bool Waits(string task)
+        {
+            try
+            {
+                return File.ReadAllText($"{task}/wchan").Contains("wait_for_partner", StringComparison.Ordinal);
+            }
+            catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+            {
+                return false;
+            }
+        }
+    }
+
     // ---- parts -----------------------------------------------------------------------------------------
 
     private async Task<ServeProcess> FilledAsync(params string[] init)

@@ -121,6 +121,28 @@ public sealed class RemoteFenceTests
             (await Assert.ThrowsAsync<RefusedException>(() => database.UnfenceAsync(fence.FenceId).Within())).Code);
     }
 
+    /// <summary>Status and log are others' screens: a client's text moves no cursor there, and begins no line.</summary>
+    [Fact]
+    public async Task The_reason_of_a_set_is_shown_without_control_characters()
+    {
+        await using var time = new VirtualTime();
+        await using PitrDatabase database = await FencePromiseTests.StartedAsync(NewDisk(), time.In);
+        await using var end = new ForcedEnd(database);
+        IActorRef administrator = AdministratorOf(database, time);
+        var client = new RemoteInbox(time.System);
+        administrator.Tell(new OpenSession(ProtocolVersion, "token", "test"), client.Ref);
+        Assert.IsType<SessionOpened>(await client.NextAsync());
+        administrator.Tell(new BeginSet(1, "pgtar\u001b[2J\n4711" + new string('x', 1000)), client.Ref);
+        SetBegun set = Assert.IsType<SetBegun>(await client.NextAsync());
+        administrator.Tell(new FenceForSet(2, set.Set, FileId.Main), client.Ref);
+        Assert.IsType<SetFileFenced>(await client.NextAsync());
+
+        string shown = Assert.Single((await FileAsync(database, "main")).Fences).Reason;
+
+        Assert.StartsWith("pgtar [2J 4711x", shown, StringComparison.Ordinal);
+        Assert.True(shown.Length <= 500, shown);
+    }
+
     /// <summary>One that waits behind a flush is not granted to a session that is no more.</summary>
     [Fact]
     public async Task A_fence_that_was_asked_for_by_a_session_that_ended_meanwhile_is_not_left_behind()

@@ -67,6 +67,42 @@ public sealed class ShopSampleTests : IDisposable
         Assert.False(Directory.Exists(Path.Combine(_home, "shop-data", "disks")));
     }
 
+    /// <summary>Somebody ends its fence while <c>cp</c> runs: what that made is void, and the copy of before is not.</summary>
+    [Fact]
+    public async Task A_copy_whose_fence_broke_leaves_the_good_one_of_before()
+    {
+        string bin = Directory.CreateDirectory(Path.Combine(_home, "bin")).FullName;
+        string cp = Path.Combine(bin, "cp");
+        await File.WriteAllTextAsync(cp, """
+            #!/bin/sh
+            /bin/cp "$@" || exit
+            if [ -p "$HOME/copied" ]; then
+                echo > "$HOME/copied"
+                read -r line < "$HOME/go"
+            fi
+            """);
+        using (Process made = Process.Start("chmod", ["+x", cp]))
+            await made.WaitForExitAsync();
+        await using ShopProcess shop = await ShopProcess.StartAsync(
+            _home, withAdministration: true, ("PATH", $"{bin}:{Environment.GetEnvironmentVariable("PATH")}"));
+        Assert.Equal(HttpStatusCode.OK, await shop.PostAsync("/office/copy", new { }));
+        string copies = Path.Combine(_home, "shop-data", "copies");
+        string copy = Path.Combine(copies, "orders.pitr");
+        byte[] good = await File.ReadAllBytesAsync(copy);
+        Assert.Equal(1, await shop.OrderAsync("ada", "lamp", 1));
+        using (Process made = Process.Start("mkfifo", [Path.Combine(_home, "copied"), Path.Combine(_home, "go")]))
+            await made.WaitForExitAsync();
+
+        Task<HttpStatusCode> copying = shop.PostAsync("/office/copy", new { });
+        await File.ReadAllTextAsync(Path.Combine(_home, "copied")).WaitAsync(PitrProcess.Patience);
+        await CliInProcess.MustAsync(_home, "unfence", "orders", "--host", shop.Administration);
+        await File.WriteAllTextAsync(Path.Combine(_home, "go"), "\n").WaitAsync(PitrProcess.Patience);
+
+        Assert.NotEqual(HttpStatusCode.OK, await copying.WaitAsync(PitrProcess.Patience));
+        Assert.Equal(good, await File.ReadAllBytesAsync(copy));
+        Assert.Equal([copy], Directory.GetFiles(copies));
+    }
+
     [Fact]
     public async Task A_bad_setting_keeps_it_from_starting()
     {
@@ -120,10 +156,11 @@ internal sealed class ShopProcess : IAsyncDisposable
     }
 
     /// <summary>Starts it, and waits until it answers.</summary>
-    public static async Task<ShopProcess> StartAsync(string home, bool withAdministration = false)
+    public static async Task<ShopProcess> StartAsync(
+        string home, bool withAdministration = false, params (string Name, string Value)[] variables)
     {
-        (string, string)[] variables = withAdministration ? [("PITR__LISTEN", "127.0.0.1:0")] : [];
-        var shop = new ShopProcess(Begin(home, variables));
+        (string, string)[] administration = withAdministration ? [("PITR__LISTEN", "127.0.0.1:0")] : [];
+        var shop = new ShopProcess(Begin(home, [.. variables, .. administration]));
         await shop._log.WhenAsync("Application started");
         shop._client.BaseAddress = new Uri(shop.Said("Now listening on: "));
         if (withAdministration)
