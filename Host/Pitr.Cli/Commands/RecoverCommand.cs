@@ -54,7 +54,7 @@ internal static class RecoverCommand
                         cancellationToken).ConfigureAwait(false);
                 }
 
-                controlFile.RequireNothingElse(parsed, isOfRestore);
+                controlFile.RequireNothingElse(parsed, hasTarget: asked.Kind != RecoveryTarget.Form.Latest);
                 if (isOfRestore && files.IsSaid)
                     throw new UsageException(
                         "A target or --promote goes on with a restore, from the places that it began with.",

@@ -24,6 +24,18 @@ public sealed class RecoverOptionsTests
         Assert.Contains(says, error, StringComparison.Ordinal);
     }
 
+    /// <summary>With the control file that is there, or without that being said, a restore is promoted where it stands.</summary>
+    [Theory]
+    [InlineData("--promote")]
+    [InlineData("--control-file current --promote")]
+    public async Task To_promote_goes_with_the_control_file_that_is_there(string options)
+    {
+        string folder = Path.Combine(Path.GetTempPath(), $"pitr-none-{Guid.NewGuid():N}");
+        Outcome outcome = await CliInProcess.RunAsync(Path.GetTempPath(), ["recover", folder, .. options.Split(' ')]);
+        Assert.Equal((3, ""), (outcome.ExitCode, outcome.Output));
+        Assert.False(Directory.Exists(folder));
+    }
+
     /// <summary>Nothing of a database: not found (exit 3), and the folder is not made.</summary>
     [Theory]
     [InlineData("--control-file backup --promote --from /nowhere --plan")]
