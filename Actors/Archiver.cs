@@ -55,6 +55,7 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
             new StoreShipper(store, wal.Folder, wal.History, opened.Start, engine.Clock, endAtStart)
             {
                 Width = engine.Options.ArchiveSegmentsAtOnce,
+                Standing = opened.Standings.In(store),
             },
             new RecoveryWindowScan(
                 store, wal.History, _geometry.PayloadBytes, name => engine.Stores.TryOpen(name, engine.Folder),
@@ -225,6 +226,11 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
             Step(line); // until there is nothing
         else if (_drainAsker is not null && step == ShipStep.Nothing)
             Release(line);
+        else if (_drainAsker is not null && line.Shipper.Retry.LastError?.Code == ErrorCode.ArchiveOwned)
+        {
+            line.IsRefused = true;
+            EndDrain(isTimeUp: false);
+        }
     }
 
     private void LetGo()
@@ -337,7 +343,7 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
 
     private void EndDrain(bool isTimeUp)
     {
-        if (_drainAsker is null || (!isTimeUp && !_lines.All(line => line.IsReleased)))
+        if (_drainAsker is null || (!isTimeUp && !_lines.All(line => line.IsReleased || line.IsRefused)))
             return;
         string[] left = [.. _lines.Where(line => !line.IsReleased).Select(WhatIsLeft)];
         _drainAsker.Tell(new ArchiveDrained(left.Length == 0 ? null : string.Join("; ", left)));
@@ -402,6 +408,9 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
         /// <summary>Somebody waits for what became durable while a step ran.</summary>
         public bool IsWanted { get; set; }
         public bool IsReleased { get; set; }
+
+        /// <summary>Another place's, as it was found while it was drained: nothing is waited for.</summary>
+        public bool IsRefused { get; set; }
         public ulong? DropUpTo { get; set; }
         public ulong Dropped { get; set; }
         public (DateTimeOffset From, DateTimeOffset To, DateTimeOffset? VerifiedAt)? Window { get; set; }

@@ -248,12 +248,12 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
         return store;
     }
 
-    /// <summary>Where WAL is: the local folder, the archives.</summary>
+    /// <summary>Where WAL is: the local folder, the archives that tell what they have.</summary>
     private WalSources Sources()
     {
         WalFolder folder = _wal.Folder;
         IWalSource[] places = [new FolderWalSource(folder, folder.Folder),
-            .. _opened.Stores.Select(
+            .. _opened.Stores.ThatList().Select(
                 store => new ArchiveWalSource(store, ArchiveCatalog.Load(store), folder.Geometry))];
         return new WalSources(places, folder.Geometry);
     }

@@ -489,7 +489,7 @@ public sealed class PitrDatabase : IAsyncDisposable
     {
         ArchiveSeen seen = await SeeArchiveAsync(cancellationToken).ConfigureAwait(false);
         return await _engine.Workers.RunAsync(
-            () => ArchiveCheck.Run(seen.Stores, seen.Path, seen.Geometry, cancellationToken), cancellationToken)
+            () => ArchiveCheck.Run(seen.Stores, seen.Path, seen.Geometry, _engine.DurableLsn, cancellationToken), cancellationToken)
             .ConfigureAwait(false);
     }
 

@@ -370,7 +370,7 @@ internal sealed class SetKeeper : UntypedActor, IWithTimers
         Work(() =>
         {
             intents.Require();
-            return new SetConfirmed(!needsArchive || _opened.Stores.All(store =>
+            return new SetConfirmed(!needsArchive || _opened.Stores.ThatList().All(store =>
             {
                 ArchivedRange range = ArchiveCatalog.Load(store).Along(history, start, stop, geometry.PayloadBytes);
                 return range.Gaps.Count == 0 && range.End >= stop;

@@ -73,8 +73,12 @@ internal static class EngineOpening
             FileEntry place = files.Stat(engine.Folder)!;
             return new OpenedEngine(
                 databaseLock, store, control, folder, wal, datafiles, new StoreSet(stores),
-                new EngineStart(engine.Draw(), engine.Options.Process.Machine, engine.Folder, place.Inode))
+                new EngineStart(
+                    engine.Draw(), engine.Options.Process.Machine, engine.Options.Process.BootId, engine.Folder,
+                    place.Device, place.Inode))
             {
+                Standings = new StoreStandings(
+                    engine.Clock, new OwnerNotes(files, engine.Folder, engine.Options.Process.BootId)),
                 ArchiveBound = ArchiveBound.Of(engine.Options, settings),
                 Restore = isRecovering ? RestoreSources.Of(engine, control) : null,
                 ToldOfMoves = moves.Told,

@@ -44,9 +44,14 @@ internal static class FileRecoverySources
             : store;
     }
 
-    /// <summary>One that is away keeps nothing back that the others have.</summary>
+    /// <summary>One that is away, or does not tell what it has, keeps nothing back that the others have.</summary>
     private static bool IsReachable(IArchiveStore store, SystemIdentifier system, List<string> findings)
     {
+        if (!store.Lists())
+        {
+            findings.Add(StoreListing.LeftOut(store));
+            return false;
+        }
         try
         {
             ArchiveIdentity.Check(store, system);

@@ -101,9 +101,10 @@ internal static class InPlaceRecovery
         if (own.Count == 0)
             findings.Add($"'{engine.Folder}' has no {DatabaseSettings.FileName} that names a store: the database archives "
                 + "nowhere from then on.");
+        findings.AddRange(own.LeftOut());
         IArchiveStore sets = asked.Store is { } named
             ? Open(engine, named)
-            : own.FirstOrDefault(store => store.Abilities.HasFlag(StoreAbilities.Lists) && BackupCatalog.Read(store).Sets.Count > 0)
+            : own.ThatList().FirstOrDefault(store => BackupCatalog.Read(store).Sets.Count > 0)
                 ?? throw RecoveryErrors.NoBackup(string.Join(", ", own.Select(store => store.Name)));
         IArchiveStore? archive = asked.Archive is { } other ? Open(engine, other) : null;
         return new InPlaceRequest
@@ -114,7 +115,7 @@ internal static class InPlaceRecovery
             Local = SurveyOf(engine, cancellation),
             Target = asked.Target,
             SetStore = sets,
-            Archives = [.. new[] { archive, sets }.OfType<IArchiveStore>().Concat(own).DistinctBy(store => store.Name)],
+            Archives = [.. new[] { archive, sets }.OfType<IArchiveStore>().Concat(own.ThatList()).DistinctBy(store => store.Name)],
             BackupId = asked.BackupId,
             Timeline = asked.Timeline,
             Moved = asked.Moved,

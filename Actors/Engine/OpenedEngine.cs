@@ -13,6 +13,9 @@ internal sealed record OpenedEngine(
     /// <summary>The archive stores, as they are now.</summary>
     public IReadOnlyList<IArchiveStore> Stores => StoreSet.Now;
 
+    /// <summary>What this start has found out about its stores, also those that were removed.</summary>
+    public required StoreStandings Standings { get; init; }
+
     /// <summary>How far a store may be behind.</summary>
     public required ArchiveBound ArchiveBound { get; init; }
 

@@ -10,7 +10,8 @@ namespace Pitr.Recovery;
 ///   3. from the first of them on nothing is missing, up to what this engine has shipped and read back; but for what an
 ///      expire has removed between the WAL of a set that it kept and what the window needs (ExpiredNote)
 ///   4. what was given up by choice is told as the gap that it is
-/// Everything is read, however much that is: what was only listed is not known to be good.
+/// Everything is read, however much that is: what was only listed is not known to be good. Of a store that lists nothing
+/// the whole segments are read by their names, from the last that is there back to the first that is not.
 /// THREADS  one worker; the stores may be shipped to meanwhile. Parts that go because their whole has come are no gap.
 /// </remarks>
 internal static class ArchiveCheck
@@ -18,7 +19,7 @@ internal static class ArchiveCheck
     /// <exception cref="PitrException">The worst that was found in any of the stores.</exception>
     public static IReadOnlyList<StoreCheck> Run(
         IReadOnlyList<(IArchiveStore Store, ShipProgress Progress)> stores, TimelineHistory path, WalGeometry geometry,
-        CancellationToken cancellation)
+        Lsn durable, CancellationToken cancellation)
     {
         var checks = new List<StoreCheck>();
         var problems = new List<PitrException>();
@@ -26,7 +27,7 @@ internal static class ArchiveCheck
         {
             try
             {
-                checks.Add(new Reading(store, path, geometry, problems, cancellation).Check(progress));
+                checks.Add(new Reading(store, path, geometry, durable, problems, cancellation).Check(progress));
             }
             catch (PitrException failed) when (failed is not BugException)
             {
@@ -38,7 +39,7 @@ internal static class ArchiveCheck
 
     /// <summary>One store.</summary>
     private sealed class Reading(
-        IArchiveStore store, TimelineHistory path, WalGeometry geometry, List<PitrException> problems,
+        IArchiveStore store, TimelineHistory path, WalGeometry geometry, Lsn durable, List<PitrException> problems,
         CancellationToken cancellation)
     {
         private int _segments;
@@ -48,6 +49,8 @@ internal static class ArchiveCheck
         public StoreCheck Check(ShipProgress progress)
         {
             ArchiveIdentity.Check(store, path.System);
+            if (!store.Lists())
+                return CheckByName(progress);
             ArchiveCatalog catalog = ArchiveCatalog.Load(store);
             problems.AddRange(catalog.Damaged);
             TimelineEntry last = path.Last;
@@ -81,6 +84,43 @@ internal static class ArchiveCheck
                 Read(catalog, entry.Timeline);
             return new StoreCheck(
                 store.Name, begin, gaps.Count > 0 ? gaps[0].From : expected, _segments, _parts, _bytes);
+        }
+
+        private StoreCheck CheckByName(ShipProgress progress)
+        {
+            TimelineEntry last = path.Last;
+            string claimed = ObjectName.History(last.Timeline);
+            if (store.TryGet(claimed) is { } history)
+            {
+                TimelineHistory there = TimelineHistory.Decode(store.Name, claimed, history.Span);
+                if (!path.IsSameBranch(there))
+                    throw ArchiveErrors.TimelineTaken(store.Name, last.Timeline, last.Lineage, there.Last.Lineage);
+            }
+            else if (progress.Next > 0)
+            {
+                problems.Add(ArchiveErrors.ObjectUnknown(store.Name, claimed));
+            }
+
+            (Lsn Begin, Lsn End)? found = null;
+            for (ulong number = geometry.NumberOf(durable); geometry.StartOf(number) > path.Path[0].StartLsn; number--)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                Lsn start = geometry.StartOf(number - 1);
+                string name = ObjectName.Segment(path.OwnerOf(start).Timeline, number - 1);
+                if (store.TryGet(name) is { } bytes)
+                {
+                    Read(name, bytes, isPart: false);
+                    found = (Lsn.Max(start, path.Path[0].StartLsn), found?.End ?? geometry.StartOf(number));
+                }
+                else if (found is not null)
+                {
+                    break;
+                }
+            }
+            if (progress.Next > 0 && found is { } range && range.End < progress.LackedFrom)
+                problems.Add(ArchiveErrors.Gap(store.Name, last.Timeline, range.End, progress.LackedFrom, isNoted: false));
+            (Lsn begin, Lsn end) = found ?? (progress.LackedFrom, progress.LackedFrom);
+            return new StoreCheck(store.Name, begin, end, _segments, _parts, _bytes);
         }
 
         /// <summary>Where WAL of the path begins in the store; null if there is none.</summary>

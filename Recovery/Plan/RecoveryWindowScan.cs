@@ -29,7 +29,7 @@ internal sealed class RecoveryWindowScan(
     /// <summary>Looks, if it is time to.</summary>
     public void LookIfDue()
     {
-        if (clock.GetUtcNow() < _next)
+        if (!archive.Lists() || clock.GetUtcNow() < _next)
             return;
         long began = clock.GetTimestamp();
         try

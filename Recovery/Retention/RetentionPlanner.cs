@@ -66,7 +66,8 @@ internal sealed class RetentionPlanner
     {
         (_request, _cancellation) = (request, cancellation);
         _sets = BackupCatalog.Read(request.SetStore);
-        foreach (IArchiveStore store in request.Archives)
+        _findings.AddRange(request.Archives.LeftOut());
+        foreach (IArchiveStore store in request.Archives.ThatList())
             _archives.Add((store, ArchiveCatalog.Load(store)));
     }
 

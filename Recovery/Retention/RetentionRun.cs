@@ -109,7 +109,7 @@ internal static class RetentionRun
     private static void RequireUnchanged(RetentionPlan plan, RetentionRequest request)
     {
         HashSet<Registration> seen = [.. plan.Seen];
-        foreach (IArchiveStore store in request.Archives.Append(request.SetStore).DistinctBy(store => store.Name))
+        foreach (IArchiveStore store in request.Archives.ThatList().Append(request.SetStore).DistinctBy(store => store.Name))
         {
             foreach (BackupIntent intent in BackupCatalog.Intents(store))
             {

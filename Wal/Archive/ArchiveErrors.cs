@@ -57,6 +57,16 @@ internal static class ArchiveErrors
             "If this database is a copy, restore one from the archive instead, on a timeline of its own: pitr restore --from STORE --into DIR\n"
             + "If it was moved here, stop the other engine in order, then start this one again.");
 
+    /// <summary>The owner is of an earlier boot of this machine, or runs on one that this one is a clone of (H26).</summary>
+    public static RefusedException OwnerWatched(
+        string store, TimelineId timeline, string mine, string owner, TimeSpan wait) =>
+        new(ErrorCode.ArchiveOwned,
+            $"Timeline {timeline} in archive store '{store}' was left owned by {owner}; this engine is {mine}, and it is not "
+            + $"yet known whether the owner still runs: nothing is shipped before it has not renewed for {wait.TotalMinutes} minutes.",
+            "If the machine was booted, nothing is to be done: shipping begins by itself then.\n"
+            + "If this machine is a clone of another one, restore from the archive instead, on a timeline of its own: "
+            + "pitr restore --from STORE --into DIR");
+
     /// <summary>The number of the timeline was claimed for another branch (H27).</summary>
     public static RefusedException TimelineTaken(string store, TimelineId timeline, Lineage mine, Lineage there) =>
         new(ErrorCode.ArchiveOwned,

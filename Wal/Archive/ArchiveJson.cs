@@ -17,6 +17,7 @@ namespace Pitr.Wal;
 [JsonSerializable(typeof(IdentityJson))]
 [JsonSerializable(typeof(GapJson))]
 [JsonSerializable(typeof(ExpiredJson))]
+[JsonSerializable(typeof(OwnerNotesJson))]
 internal sealed partial class ArchiveJson : JsonSerializerContext
 {
     private const string TimeFormat = "yyyy-MM-ddTHH:mm:ss.fffffff'Z'";
@@ -80,11 +81,29 @@ internal sealed record OwnerJson
     public required string Lineage { get; init; }
     public required string Start { get; init; }
     public required string Machine { get; init; }
+    public string? Boot { get; init; }
     public required string Folder { get; init; }
+    public ulong Device { get; init; }
     public required ulong Inode { get; init; }
     public required string Taken { get; init; }
     public required string Renewed { get; init; }
     public string? Released { get; init; }
+}
+
+internal sealed record OwnerNotesJson
+{
+    public required int Format { get; init; }
+    public required string Boot { get; init; }
+    public required SeenJson[] Seen { get; init; }
+
+    internal sealed record SeenJson
+    {
+        public required string Store { get; init; }
+        public required uint Timeline { get; init; }
+        public required string Start { get; init; }
+        public required string Renewed { get; init; }
+        public required long Since { get; init; }
+    }
 }
 
 internal sealed record IdentityJson

@@ -5,7 +5,7 @@ namespace Pitr.Wal;
 /// <summary>A store behind two to four commands (<see cref="ArchiveCommand"/>): a file in, a file out.</summary>
 /// <remarks>
 /// NAMES  a command sees one flat name: that of a segment or part without its folder, so that it begins with the 24
-/// digits, and <c>history-00000001.json</c> for <c>history/00000001.json</c>.
+/// digits, and <c>history-00000001.json</c> for <c>history/00000001.json</c>; notes of gaps in the same way.
 ///
 /// INVARIANTS  Of those of IArchiveStore S1, S2 and S4 are the commands' to keep: everything is read back before it
 /// counts (<see cref="ArchivePush"/>), a durability that a command does not give cannot be seen. S3 is kept by none:
@@ -16,7 +16,6 @@ namespace Pitr.Wal;
 /// </remarks>
 internal sealed class CommandStore : IArchiveStore
 {
-    private const string HistoryMark = "history-";
     private readonly StoreAddress _address;
     private readonly ArchiveCommand _command;
     private readonly IFileSystem _files;
@@ -254,9 +253,11 @@ internal sealed class CommandStore : IArchiveStore
         string wal = ObjectName.WalPrefix + flat;
         if (ObjectName.TryParseSegment(wal, out _, out _) || ObjectName.TryParsePart(wal, out _, out _, out _, out _))
             return wal;
-        string history = flat.StartsWith(HistoryMark, StringComparison.Ordinal)
-            ? ObjectName.HistoryPrefix + flat[HistoryMark.Length..] : "";
-        return ObjectName.TryParseHistory(history, out _) ? history
+        int mark = flat.IndexOf('-', StringComparison.Ordinal);
+        string inFolder = mark < 0 ? flat : $"{flat[..mark]}/{flat[(mark + 1)..]}";
+        return ObjectName.TryParseHistory(inFolder, out _) || ObjectName.TryParseGap(inFolder, out _, out _, out _)
+            || ObjectName.TryParseExpired(inFolder, out _, out _, out _)
+            ? inFolder
             : flat == ObjectName.Identity ? flat : null;
     }
 

@@ -76,9 +76,11 @@ internal sealed partial class StoreShipper
         return proof;
     }
 
+    /// <summary>Another place owns it, or may do so.</summary>
     private bool IsOwnedElsewhere(TimelineId timeline) =>
         _store.Abilities.HasFlag(StoreAbilities.Claims)
-        && TimelineOwner.Read(_store, timeline) is { Released: null } owner && !owner.Start.IsSamePlaceAs(_start);
+        && TimelineOwner.Read(_store, timeline) is { } owner
+        && Standing.Owners.Look(owner, _start) != OwnerVerdict.Over;
 
     private bool HasExpired(ArchiveGap stretch) => _store.Abilities.HasFlag(StoreAbilities.Lists)
         && !ExpiredNote.Without(stretch, ExpiredNote.Of(_store, stretch.Timeline)).Any();

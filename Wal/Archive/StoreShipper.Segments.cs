@@ -12,7 +12,7 @@ internal sealed partial class StoreShipper
         if (_isStreaming || !_window.IsEmpty)
         {
             NoteDurable(durable, _clock.GetUtcNow());
-            bool isRenewalDue = _owner is not null && _clock.GetElapsedTime(_renewed) >= RenewEvery;
+            bool isRenewalDue = _owner is not null && _clock.GetElapsedTime(_renewed) >= TimelineOwner.RenewEvery;
             if (_window.Startable() is { } startable)
                 return Begin(startable);
             ulong number = _next + (ulong)_window.Count;

@@ -56,7 +56,6 @@ internal enum ShipStep
 internal sealed partial class StoreShipper
 {
     private const int HeaderBytesAhead = 64;
-    private static TimeSpan RenewEvery => TimeSpan.FromMinutes(1);
 
     private readonly IArchiveStore _store;
     private readonly WalFolder _folder;
@@ -138,6 +137,9 @@ internal sealed partial class StoreShipper
 
     /// <summary>How many segments go side by side.</summary>
     public int Width { get; init; } = 1;
+
+    /// <summary>What this engine start knows of the store, also from other shippers.</summary>
+    public required StoreStanding Standing { get; init; }
 
     /// <summary>Nothing is under way.</summary>
     public bool IsIdle => !_isAlone && _window.IsQuiet;
@@ -280,7 +282,7 @@ internal sealed partial class StoreShipper
         }
         if (!_toNote.IsEmpty)
             NoteGaps(now);
-        if (_owner is not null && _clock.GetElapsedTime(_renewed) >= RenewEvery)
+        if (_owner is not null && _clock.GetElapsedTime(_renewed) >= TimelineOwner.RenewEvery)
         {
             _owner.Renew(now);
             _renewed = _clock.GetTimestamp();
@@ -297,7 +299,7 @@ internal sealed partial class StoreShipper
             ShipTail(durable);
             return ShipStep.Tail;
         }
-        if (_clock.GetElapsedTime(_parentsAsked) >= RenewEvery)
+        if (_clock.GetElapsedTime(_parentsAsked) >= TimelineOwner.RenewEvery)
             _parentsWaiting.Clear();
         return ShipStep.Nothing;
     }
@@ -379,20 +381,23 @@ internal sealed partial class StoreShipper
             TimelineHistory there = ArchiveCatalog.Load(_store).History(identity.Timeline)!;
             throw ArchiveErrors.TimelineTaken(_store.Name, identity.Timeline, identity.Lineage, there.Last.Lineage);
         }
-        return TimelineOwner.Take(_store, identity.System, identity.Timeline, identity.Lineage, _start, now);
+        return TimelineOwner.Take(
+            _store, identity.System, identity.Timeline, identity.Lineage, _start, now, Standing.Owners);
     }
 
     /// <summary>
     /// A store in which nothing can be claimed: the operator has said that no other database pushes there. What can be
-    /// seen is looked at all the same: the timeline's history, and whether the segment in use is there whole (H7).
+    /// seen is looked at all the same: the timeline's history, and whether the segment in use is there whole (H7). Once this
+    /// start has entered it, what is there beyond the end that opening found is its own.
     /// </summary>
     private TimelineOwner? Enter(Lsn durable)
     {
-        Lsn end = Lsn.Min(durable, _endAtStart ?? durable);
+        Lineage lineage = _folder.Identity.Lineage;
+        Lsn end = Standing.HasEntered(lineage) ? durable : Lsn.Min(durable, _endAtStart ?? durable);
         if (_store.Abilities.HasFlag(StoreAbilities.Lists))
-            RequireNotAhead(_store, _path, _folder.Geometry, _next == 0 ? end : durable);
+            RequireNotAhead(_store, _path, _folder.Geometry, end);
         string inUse = ObjectName.Segment(_folder.Identity.Timeline, _folder.Geometry.NumberOf(end));
-        if (_next == 0 && _store.Stat(inUse) is not null)
+        if (_store.Stat(inUse) is not null)
         {
             throw ArchiveErrors.StoreAhead(
                 _store.Name, _folder.Identity.Timeline, end, _folder.Geometry.StartOf(_folder.Geometry.NumberOf(end) + 1));
@@ -402,8 +407,9 @@ internal sealed partial class StoreShipper
             string name = ObjectName.History(_folder.Identity.Timeline);
             Lineage there = TimelineHistory.Decode(_store.Name, name, _store.Get(name).Span).Last.Lineage;
             throw ArchiveErrors.TimelineTaken(
-                _store.Name, _folder.Identity.Timeline, _folder.Identity.Lineage, there);
+                _store.Name, _folder.Identity.Timeline, lineage, there);
         }
+        Standing.Enter(lineage);
         return null;
     }
 

@@ -32,12 +32,12 @@ internal static class TimelineClaim
     }
 
     /// <summary>
-    /// A number that no store given has a history or WAL of, above all of them and above the path's last.
+    /// A number that no store that tells what it has has a history or WAL of, above all of them and above the path's last.
     /// </summary>
     public static TimelineId NextFree(IEnumerable<IArchiveStore> stores, TimelineId last)
     {
         uint highest = last.Value;
-        foreach (IArchiveStore store in stores)
+        foreach (IArchiveStore store in stores.ThatList()) // what another one has shows when the number is claimed
         {
             foreach (string name in store.List(ObjectName.HistoryPrefix))
             {

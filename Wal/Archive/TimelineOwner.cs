@@ -2,21 +2,6 @@ using System.Text.Json;
 
 namespace Pitr.Wal;
 
-/// <summary>One engine start at one place: who wants to push.</summary>
-/// <param name="StartId">Random, drawn by each engine start.</param>
-/// <param name="Machine">The machine's identity.</param>
-/// <param name="Folder">The database's folder: for people, since a folder can be renamed.</param>
-/// <param name="Inode">The folder's inode: another one for a copy.</param>
-internal sealed record EngineStart(ulong StartId, string Machine, string Folder, ulong Inode)
-{
-    /// <summary>True for two starts of the database in the same folder.</summary>
-    public bool IsSamePlaceAs(EngineStart other) =>
-        Inode == other.Inode && string.Equals(Machine, other.Machine, StringComparison.Ordinal);
-
-    /// <inheritdoc/>
-    public override string ToString() => $"start {StartId:X16} in '{Folder}' (inode {Inode}) on '{Machine}'";
-}
-
 /// <summary>What the newest owner object of a timeline says.</summary>
 internal sealed record OwnerState(
     SystemIdentifier System, TimelineId Timeline, Lineage Lineage, EngineStart Start,
@@ -32,15 +17,20 @@ internal sealed record OwnerState(
 /// taking over needs no conditional replace, and of two that take over at once exactly one succeeds.
 ///
 /// WHO MAY TAKE OVER  (the highest take is another start's)
-///   from the same place (machine and inode)      yes: the database lock proves that the earlier start is over
-///   from elsewhere, released                     yes: it was stopped in order, and moved or copied
-///   from elsewhere, not released, fresh or stale no: staleness cannot be known, the owner may only be paused
+///   released                                     yes: it was stopped in order, and perhaps moved or copied
+///   same machine, boot, device and inode         yes: the database lock proves that the earlier start is over
+///   same machine and inode, another boot, or one once it has not renewed for a while (<see cref="OwnerWatch"/>): after a
+///     that is not known                            reboot it is over; on a clone of the machine it goes on
+///   any other, fresh or stale                    no: staleness cannot be known, the owner may only be paused
 ///
 /// INVARIANT  O1  Nothing is pushed by a start that has not taken the timeline in this store, and has not found itself
 ///            the highest take since its last push began.
 /// </remarks>
 internal sealed class TimelineOwner
 {
+    /// <summary>How often an owner notes that it is alive.</summary>
+    public static TimeSpan RenewEvery => TimeSpan.FromMinutes(1);
+
     private const int Format = 1;
     private readonly IArchiveStore _store;
     private readonly ulong _take;
@@ -53,11 +43,18 @@ internal sealed class TimelineOwner
     public OwnerState State => _mine;
 
     /// <summary>Takes the timeline for this engine start.</summary>
-    /// <exception cref="RefusedException">ArchiveOwned: another place owns it, or the number has another
+    /// <param name="store">Where.</param>
+    /// <param name="system">The database.</param>
+    /// <param name="timeline">Its timeline.</param>
+    /// <param name="lineage">The timeline's lineage.</param>
+    /// <param name="start">Who takes it.</param>
+    /// <param name="now">For people who look at the store.</param>
+    /// <param name="watch">What this start has seen of owners so far; null: nothing.</param>
+    /// <exception cref="RefusedException">ArchiveOwned: another place owns it, or may do so, or the number has another
     /// lineage.</exception>
     public static TimelineOwner Take(
         IArchiveStore store, SystemIdentifier system, TimelineId timeline, Lineage lineage, EngineStart start,
-        DateTimeOffset now)
+        DateTimeOffset now, OwnerWatch? watch = null)
     {
         var mine = new OwnerState(system, timeline, lineage, start, now, now, null);
         ulong highest = HighestTake(store, timeline);
@@ -65,8 +62,12 @@ internal sealed class TimelineOwner
         {
             OwnerState owner = Read(store, timeline, highest);
             RequireSameBranch(store, mine, owner);
-            if (owner.Released is null && !owner.Start.IsSamePlaceAs(start))
+            OwnerVerdict verdict = watch?.Look(owner, start) ?? OwnerWatch.AtOnce(owner, start);
+            if (verdict == OwnerVerdict.Elsewhere)
                 throw ArchiveErrors.Owned(store.Name, timeline, start.ToString(), Describe(owner));
+            if (verdict == OwnerVerdict.Watched)
+                throw ArchiveErrors.OwnerWatched(
+                    store.Name, timeline, start.ToString(), Describe(owner), OwnerWatch.Wait);
         }
         string name = ObjectName.Owner(timeline, highest + 1);
         if (!store.TryPutIfAbsent(name, Encode(mine)))
@@ -152,7 +153,8 @@ internal sealed class TimelineOwner
             static json => new OwnerState(
                 new SystemIdentifier(ArchiveJson.Id(json.System)), new TimelineId(json.Timeline),
                 new Lineage(ArchiveJson.Id(json.Lineage)),
-                new EngineStart(ArchiveJson.Id(json.Start), json.Machine, json.Folder, json.Inode),
+                new EngineStart(
+                    ArchiveJson.Id(json.Start), json.Machine, json.Boot ?? "", json.Folder, json.Device, json.Inode),
                 ArchiveJson.Time(json.Taken), ArchiveJson.Time(json.Renewed),
                 json.Released is { } released ? ArchiveJson.Time(released) : null));
         return state.Timeline == timeline
@@ -169,7 +171,9 @@ internal sealed class TimelineOwner
             Lineage = state.Lineage.ToString(),
             Start = state.Start.StartId.ToString("X16", null),
             Machine = state.Start.Machine,
+            Boot = state.Start.BootId.Length == 0 ? null : state.Start.BootId,
             Folder = state.Start.Folder,
+            Device = state.Start.Device,
             Inode = state.Start.Inode,
             Taken = ArchiveJson.Text(state.Taken),
             Renewed = ArchiveJson.Text(state.Renewed),

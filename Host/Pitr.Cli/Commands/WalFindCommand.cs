@@ -37,17 +37,27 @@ internal static class WalFindCommand
             string keyText = parsed.GetRequiredValue(key);
             string? folder = cli.DatabaseFolder(parsed);
             List<string> stores = [.. (parsed.GetValue(archive) ?? []).Select(cli.Console.FullStore)];
+            List<string> leftOut = [];
             if (folder is null && stores.Count == 0)
             {
                 throw new UsageException(
                     "It is not said whose WAL.",
                     "Name the database's folder with --database DIR (it may be running), or a store: --archive STORE");
             }
-            if (folder is not null)
-                stores.AddRange(StoresOf(folder, cli.Console).Where(store => !stores.Contains(store)));
+            PitrOptions options = StoreKinds.OptionsOf(cli.Console, folder);
+            foreach (string own in folder is null ? [] : StoresOf(folder, cli.Console))
+            {
+                if (stores.Contains(own))
+                    continue;
+                IArchiveStore opened = OfflineStores.Open(own, options);
+                if (opened.Lists())
+                    stores.Add(own);
+                else
+                    leftOut.Add(StoreListing.LeftOut(opened));
+            }
             var finder = new KeyFinder
             {
-                Source = SegmentPieces.Of(folder, stores, StoreKinds.OptionsOf(cli.Console, folder)),
+                Source = SegmentPieces.Of(folder, stores, options),
                 Table = parsed.GetRequiredValue(table),
                 Key = TextForms.Bytes(keyText, parsed.GetValue(hex)),
                 OnlyDeleted = parsed.GetValue(deleted),
@@ -55,9 +65,13 @@ internal static class WalFindCommand
             };
             KeySearchResult result =
                 await Task.Run(() => finder.Find(cancellation), cancellation).ConfigureAwait(false);
-            return result.Touches.Count > 0
+            return result.Touches.Count > 0 || result.Gaps.Count > 0
                 ? new Answer(
-                    json => Write(json, finder.Table, keyText, result), console => Write(console, result, stores))
+                    json => Write(json, finder.Table, keyText, result, leftOut),
+                    console => Write(console, result, stores, leftOut))
+                {
+                    ExitCode = result.ExitCode,
+                }
                 : throw AdminErrors.KeyNotInWal(finder.Table, keyText, finder.OnlyDeleted);
         });
     }
@@ -75,7 +89,8 @@ internal static class WalFindCommand
         ];
     }
 
-    private static void Write(Utf8JsonWriter json, string table, string key, KeySearchResult result)
+    private static void Write(
+        Utf8JsonWriter json, string table, string key, KeySearchResult result, List<string> leftOut)
     {
         json.WriteStartObject();
         json.WriteString("table", table);
@@ -99,11 +114,49 @@ internal static class WalFindCommand
             json.WriteEndObject();
         }
         json.WriteEndArray();
+        json.WriteStartArray("gaps");
+        foreach (SearchGap gap in result.Gaps)
+        {
+            json.WriteStartObject();
+            json.WriteString("kind", gap.Kind);
+            json.WriteNumber("timeline", gap.Timeline.Value);
+            json.WriteString("from", gap.From.ToString());
+            json.WriteString("to", gap.To.ToString());
+            json.WriteEndObject();
+        }
+        json.WriteEndArray();
+        if (leftOut.Count > 0)
+        {
+            json.WriteStartArray("findings");
+            foreach (string finding in leftOut)
+                json.WriteStringValue(finding);
+            json.WriteEndArray();
+        }
         json.WriteEndObject();
     }
 
-    private static void Write(IAnsiConsole console, KeySearchResult result, List<string> stores)
+    private static void Write(IAnsiConsole console, KeySearchResult result, List<string> stores, List<string> leftOut)
     {
+        if (result.Touches.Count > 0)
+            WriteTouches(console, result);
+        console.WriteLine($"{result.SegmentsRead} of {result.Segments} segments read");
+        foreach (string finding in leftOut)
+            console.WriteWhole(finding);
+        foreach (SearchGap gap in result.Gaps)
+        {
+            console.WriteWhole(
+                $"WAL of timeline {gap.Timeline} from {gap.From} to {gap.To} is {gap.Kind}: "
+                + "a transaction there is not in this answer. Name a store that has it: --archive STORE");
+        }
+        if (result.Touches.Count > 0)
+        {
+            console.WriteLine(
+                $"just before the last one: pitr restore --from {stores.FirstOrDefault() ?? "STORE"} --into DIR "
+                + result.TargetBefore(result.Touches[^1]));
+        }
+    }
+
+    private static void WriteTouches(IAnsiConsole console, KeySearchResult result) =>
         console.Write(TextShapes.Rows(
             ["time", "what", "transaction", "timeline", "LSN", "value"],
             result.Touches.Select(touch => new[]
@@ -112,11 +165,6 @@ internal static class WalFindCommand
                 touch.TransactionId.Value == 0 ? "" : touch.TransactionId.ToString(), touch.Timeline.ToString(),
                 touch.Lsn.ToString(), touch.Kind == TouchKind.Put ? TextShapes.Bytes(touch.ValueBytes) : "",
             })));
-        console.WriteLine($"{result.SegmentsRead} of {result.Segments} segments read");
-        console.WriteLine(
-            $"just before the last one: pitr restore --from {stores.FirstOrDefault() ?? "STORE"} --into DIR "
-            + result.TargetBefore(result.Touches[^1]));
-    }
 
     private static string NameOf(TouchKind kind) => kind switch
     {

@@ -21,9 +21,13 @@ internal sealed record KeyTouch(
 /// <param name="Segments">Segments and parts that there are.</param>
 /// <param name="SegmentsRead">Those that had to be read.</param>
 /// <param name="HasBranches">There is WAL of several timelines: an LSN alone may not say which moment is meant.</param>
+/// <param name="Gaps">WAL between what was searched that is not there, or is damaged: it may have touched the key.</param>
 internal sealed record KeySearchResult(
-    IReadOnlyList<KeyTouch> Touches, int Segments, int SegmentsRead, bool HasBranches)
+    IReadOnlyList<KeyTouch> Touches, int Segments, int SegmentsRead, bool HasBranches, IReadOnlyList<SearchGap> Gaps)
 {
+    /// <summary>Not 0 if something may have been missed.</summary>
+    public int ExitCode => Gaps.Select(static gap => gap.ExitCode).DefaultIfEmpty(ExitCodes.Done).Max();
+
     /// <summary>The target that stops just before a record.</summary>
     public string TargetBefore(KeyTouch touch) => $"--target-lsn {touch.Lsn} --exclusive"
         + (HasBranches ? $" --timeline {touch.Timeline}" : "");
@@ -69,7 +73,11 @@ internal sealed class KeyFinder
         }
         return new KeySearchResult(
             [.. touches.Values], Source.Pieces.Count, records.PiecesRead,
-            Source.Pieces.Select(piece => piece.Timeline).Distinct().Count() > 1);
+            Source.Pieces.Select(piece => piece.Timeline).Distinct().Count() > 1,
+            [
+                .. SearchGap.Between(Source.Pieces).Concat(records.Damaged)
+                    .OrderBy(static gap => gap.Timeline.Value).ThenBy(static gap => gap.From),
+            ]);
     }
 
     private bool MayHave(PieceSource piece, WalQuery query) => piece.Index() is not { } index

@@ -22,7 +22,11 @@ internal sealed record StreamPiece(TimelineId Timeline, Lineage Lineage, Lsn Fro
 /// <param name="Range">Where it begins and ends, without reading it; null if that is not known.</param>
 internal sealed record PieceSource(
     TimelineId Timeline, ulong Number, bool IsPart, Func<StreamPiece> Read, Func<KeyIndex?> Index,
-    Func<(Lsn From, Lsn To)?> Range);
+    Func<(Lsn From, Lsn To)?> Range)
+{
+    /// <summary>The stream's bytes in a whole segment, without reading it; null if that is not known.</summary>
+    public Func<long?> StreamBytes { get; init; } = () => Range() is { } range ? range.To - range.From : null;
+}
 
 /// <summary>
 /// Where <c>pitr wal dump</c> and <c>pitr wal find</c> take their bytes from: one segment, an archived object, a folder
@@ -92,7 +96,9 @@ internal sealed record SegmentPieces(IReadOnlyList<PieceSource> Pieces, string? 
         {
             try
             {
-                return copies[n].Read();
+                StreamPiece piece = copies[n].Read();
+                if (n + 1 == copies.Length || SegmentRecords.IsSound(piece))
+                    return piece;
             }
             catch (Exception error) when (n + 1 < copies.Length
                 && error is DamageException or NotFoundException or FileNotFoundException)
@@ -203,7 +209,10 @@ internal sealed record SegmentPieces(IReadOnlyList<PieceSource> Pieces, string? 
     {
         _ = SegmentName.TryParse(Path.GetFileName(path), out SegmentName segment);
         return new PieceSource(
-            segment.Timeline, segment.Number, IsPart: false, () => ReadRaw(path), () => null, () => null);
+            segment.Timeline, segment.Number, IsPart: false, () => ReadRaw(path), () => null, () => null)
+        {
+            StreamBytes = () => new FileInfo(path).Length - SegmentHeader.Bytes,
+        };
     }
 
     private static StreamPiece ReadRaw(string path)

@@ -17,8 +17,8 @@ internal readonly record struct FoundRecord(TimelineId Timeline, ReadOnlyMemory<
 /// </summary>
 /// <remarks>
 /// Pieces that follow each other are joined, so that a record which spans segments comes whole, and once. What does not
-/// pass is stepped over in multiples of 8 bytes: a piece that begins within a record shows what follows it. Memory
-/// holds one piece and the record that it does not hold to its end.
+/// pass is stepped over in multiples of 8 bytes: a piece that begins within a record shows what follows it; what of that
+/// is damage, <see cref="Damaged"/> says. Memory holds one piece and the record that it does not hold to its end.
 /// A piece that is not wanted is read only if the one before it ends within a record, and gives no other then.
 /// THREADS  one.
 /// </remarks>
@@ -26,6 +26,21 @@ internal readonly record struct FoundRecord(TimelineId Timeline, ReadOnlyMemory<
 /// <param name="wanted">Which pieces may have what is looked for; null: all.</param>
 internal sealed class SegmentRecords(SegmentPieces source, Func<PieceSource, bool>? wanted = null)
 {
+    private readonly RecordRun _run = new();
+
+    /// <summary>What was stepped over and had been records, as far as it was read.</summary>
+    public IReadOnlyList<SearchGap> Damaged => _run.Damaged;
+
+    /// <summary>True unless something in a piece had been records and is none any more.</summary>
+    public static bool IsSound(StreamPiece piece)
+    {
+        var run = new RecordRun();
+        int at = 0;
+        while (TryNext(piece, ref at, isLast: true, out FoundRecord record))
+            run.Take(record);
+        return run.Damaged.Count == 0;
+    }
+
     /// <summary>Pieces that were read.</summary>
     public int PiecesRead { get; private set; }
 
@@ -40,6 +55,10 @@ internal sealed class SegmentRecords(SegmentPieces source, Func<PieceSource, boo
             bool isWanted = wanted?.Invoke(next) ?? true;
             if (!isWanted && (rest is not { Bytes.IsEmpty: false } || rest.Timeline != next.Timeline))
             {
+                if (rest is not null && rest.Timeline == next.Timeline)
+                    _run.Break(rest.Timeline, rest.To);
+                else
+                    _run.Break();
                 rest = null;
                 continue;
             }
@@ -50,6 +69,8 @@ internal sealed class SegmentRecords(SegmentPieces source, Func<PieceSource, boo
                 break;
             foreach (FoundRecord record in follows ? [] : Drain(rest))
                 yield return record;
+            if (!follows)
+                _run.Break();
             StreamPiece piece = follows ? Join(rest!, fresh) : fresh;
             if (source.OnlyFirst)
                 stop ??= fresh.To;
@@ -60,10 +81,13 @@ internal sealed class SegmentRecords(SegmentPieces source, Func<PieceSource, boo
                 Lsn start = record.Record.StartLsn;
                 if (stop is { } end && start >= end)
                     yield break;
+                _run.Take(record);
                 isOver = !isWanted && start >= fresh.From;
                 if (!isOver)
                     yield return record;
             }
+            if (isOver)
+                _run.Break(piece.Timeline, Lsn.Zero);
             rest = isOver ? null : piece with { From = piece.From + at, Bytes = piece.Bytes[at..] };
         }
         foreach (FoundRecord record in stop is { } last && rest!.From >= last ? [] : Drain(rest))
@@ -85,11 +109,14 @@ internal sealed class SegmentRecords(SegmentPieces source, Func<PieceSource, boo
     }
 
     /// <summary>What is good behind something that only looked like the beginning of a long record.</summary>
-    private static IEnumerable<FoundRecord> Drain(StreamPiece? rest)
+    private IEnumerable<FoundRecord> Drain(StreamPiece? rest)
     {
         int at = 0;
         while (rest is not null && TryNext(rest, ref at, isLast: true, out FoundRecord record))
+        {
+            _run.Take(record);
             yield return record;
+        }
     }
 
     /// <summary>

@@ -23,7 +23,7 @@ internal sealed class ScheduledJobs(PitrDatabase database)
         BackupResult made = await database.BackupAsync(
             new BackupRequest
             {
-                Store = schedule.Store,
+                Store = StoreAddress.Parse(schedule.Store, Engine.Folder).Absolute,
                 BytesPerSecondMax = schedule.BytesPerSecondMax,
                 Jobs = schedule.Jobs,
             },
@@ -37,14 +37,17 @@ internal sealed class ScheduledJobs(PitrDatabase database)
         IArchiveStore sets = Open(schedule.Store);
         IReadOnlyList<IArchiveStore> archives = await ArchivesAsync(cancellation).ConfigureAwait(false);
         IReadOnlyList<VerifyReport> reports = await Task.Run(
-            () => BackupVerifier.Verify(sets, [.. archives, sets], null, Engine.Draw, cancellation), cancellation)
+            () => BackupVerifier.Verify(sets, [.. archives.ThatList(), sets], null, Engine.Draw, cancellation), cancellation)
             .ConfigureAwait(false);
         if (reports.Count == 0)
             throw RecoveryErrors.NoBackup(sets.Name);
         SetVerification.Note(sets, reports, began);
         return reports.SelectMany(static report => report.Problems).MaxBy(static problem => problem.ExitCode) is { } worst
             ? throw worst
-            : $"{reports.Count} sets restore, {reports.Sum(static report => report.BytesRead)} bytes were read";
+            : string.Join(
+                "; ",
+                archives.LeftOut()
+                    .Prepend($"{reports.Count} sets restore, {reports.Sum(static report => report.BytesRead)} bytes were read"));
     }
 
     private async Task<string> ExpireAsync(PitrSchedule schedule, CancellationToken cancellation)

@@ -58,7 +58,7 @@ internal sealed record EngineSettings
             Threads = threads,
             Processors = 2,
             ActorSystem = house.System,
-            Process = new ThisProcess("simulation", 1),
+            Process = new ThisProcess("simulation", 1, "boot"),
         };
     }
 }

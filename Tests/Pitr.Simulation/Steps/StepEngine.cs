@@ -198,6 +198,7 @@ internal sealed class StepEngine : IDisposable
                 store, Wal, History, _opened.Start, _engine.Clock, _opened.Wal?.End ?? DurableLsn)
             {
                 Width = SegmentsAtOnce,
+                Standing = _opened.Standings.In(store),
             });
         }
     }

@@ -125,7 +125,7 @@ internal sealed record StepSettings
             Threads = new StepThreads(),
             Processors = 2,
             DrawRandom = () => random.NextBits(),
-            Process = new ThisProcess("simulation", 1), // what it is called lies in the stores
+            Process = new ThisProcess("simulation", 1, "boot"), // what it is called lies in the stores
         };
     }
 }

@@ -20,8 +20,8 @@ internal static class StepStoreStories
         Commit(life, scene, 1);
 
         TimelineEntry free = engine.History.Last with { Timeline = new TimelineId(77), Lineage = new Lineage(scene.Draw()) };
-        var here = new EngineStart(scene.Draw(), "here", "/here", 1);
-        var there = new EngineStart(scene.Draw(), "there", "/there", 2);
+        var here = new EngineStart(scene.Draw(), "here", "boot", "/here", 8, 1);
+        var there = new EngineStart(scene.Draw(), "there", "boot", "/there", 8, 2);
         var takes = new MeddledStore(
             store, before: () => TimelineOwner.Take(store, system, free.Timeline, free.Lineage, there, now));
         MustFail(
@@ -130,13 +130,21 @@ internal static class StepStoreStories
         OwnerState owner = TimelineOwner.Read(store, engine.History.Last.Timeline)!;
         EngineStart next = owner.Start with { StartId = owner.Start.StartId + 1 };
 
+        var standings = new StoreStandings(
+            engine.Context.Clock, new OwnerNotes(scene.Disk, engine.Folder, owner.Start.BootId));
         var shorter = new StoreShipper(
-            store, engine.Wal, engine.History, next, engine.Context.Clock, endAtStart: engine.History.Last.StartLsn);
+            store, engine.Wal, engine.History, next, engine.Context.Clock, endAtStart: engine.History.Last.StartLsn)
+        {
+            Standing = standings.In(store),
+        };
         Require(
             shorter.Ship(engine.DurableLsn) == ShipStep.Failed,
             "A store was longer than the log when this start opened it, and it pushes there (H7).");
 
-        var second = new StoreShipper(store, engine.Wal, engine.History, next, engine.Context.Clock, engine.DurableLsn);
+        var second = new StoreShipper(store, engine.Wal, engine.History, next, engine.Context.Clock, engine.DurableLsn)
+        {
+            Standing = standings.In(store),
+        };
         Require(second.Ship(engine.DurableLsn) == ShipStep.Prepared, "A start from the same place does not take over.");
         SegmentName first = engine.Wal.List()[0];
         Require(!second.MayRecycle(first), $"Segment {first} may go, which this start has not read back (H39).");

@@ -259,6 +259,41 @@ public sealed class ArchiverTests : IAsyncLifetime
             _lab.Catalog.HighestEnd(TimelineId.First, PayloadBytes));
     }
 
+    /// <summary>H26: nothing that comes within the time of a shutdown would let it ship there.</summary>
+    [Fact]
+    public async Task A_shutdown_does_not_wait_for_a_store_that_another_start_owns()
+    {
+        PitrDatabase database = await _lab.CreateAsync();
+        await _lab.UntilAsync(database, store => store.LagBytes == 0, Tick);
+        OwnerState mine = TimelineOwner.Read(_lab.Store, TimelineId.First)!;
+        TimelineOwner.Take(
+            _lab.Store, mine.System, mine.Timeline, mine.Lineage, mine.Start with { StartId = 99 }, ArchiveLab.Noon);
+        await _lab.CommitAsync(database, 3);
+        await database.ShutdownAsync().WaitAsync(ArchiveLab.Patience); // time stands still
+        Assert.Contains("is owned by start 0000000000000063", database.ArchiveLeft, StringComparison.Ordinal);
+    }
+
+    /// <summary>H26: the machine was booted since the last start; neither opening nor commits wait for what that means.</summary>
+    [Fact]
+    public async Task After_a_boot_the_database_serves_at_once_and_ships_when_the_owner_is_known_to_be_over()
+    {
+        PitrDatabase database = await _lab.CreateAsync();
+        await _lab.UntilAsync(database, store => store.LagBytes == 0, Tick);
+        await _lab.CloseAsync(database, Tick);
+        OwnerState before = TimelineOwner.Read(_lab.Store, TimelineId.First)!;
+        TimelineOwner.Take(
+            _lab.Store, before.System, before.Timeline, before.Lineage,
+            before.Start with { StartId = 99, BootId = "earlier" }, ArchiveLab.Noon); // and the power went
+
+        PitrDatabase again = await _lab.OpenAsync(options => options with { ArchiveStores = [ArchiveLab.Archive] });
+        await _lab.CommitAsync(again, 3);
+        DateTimeOffset began = _lab.Clock.GetUtcNow();
+        ArchiveStatus waits = await _lab.UntilAsync(again, store => store.LastError is not null, Tick);
+        Assert.Contains("not yet known", waits.LastError, StringComparison.Ordinal);
+        await _lab.UntilAsync(again, store => store is { LagBytes: 0, LastError: null }, TimeSpan.FromSeconds(5));
+        Assert.True(_lab.Clock.GetUtcNow() - began >= OwnerWatch.Wait);
+    }
+
     [Fact]
     public async Task A_shutdown_with_the_store_down_ends_in_time_and_says_what_is_left()
     {

@@ -88,7 +88,7 @@ public sealed class TarBackupTests
         await using (database)
         {
             RefusedException refused = await Assert.ThrowsAsync<RefusedException>(() => MakeAsync(
-                lab, database, options: static options => options with { Process = new ThisProcess("elsewhere", 1) })
+                lab, database, options: static options => options with { Process = new ThisProcess("elsewhere", 1, "boot") })
                 .WaitAsync(Patience));
 
             Assert.Equal(ErrorCode.NeedsRunningEngine, refused.Code);

@@ -97,7 +97,7 @@ public sealed class ArchiveFuzzTests
         FolderStore store = ArchiveTestData.Store(disk);
         TimelineOwner.Take(
             store, ArchiveTestData.System, TimelineId.First, ArchiveTestData.LineageA,
-            new EngineStart(5, "machine", "/db", 77), ArchiveTestData.Noon).Release(ArchiveTestData.Noon);
+            new EngineStart(5, "machine", "boot", "/db", 8, 77), ArchiveTestData.Noon).Release(ArchiveTestData.Noon);
         ReadOnlyMemory<byte> good = store.Get(OwnerName);
         var one = new OneObject(OwnerName);
         FuzzRun.Run(Sealed("owner", good, bytes =>

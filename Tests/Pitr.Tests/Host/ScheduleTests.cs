@@ -267,5 +267,28 @@ public sealed class ScheduleTests : IAsyncDisposable
         }
     }
 
+    /// <summary>Wherever the process runs: as pitr.json says it, and each work finds what the others have made.</summary>
+    [Fact]
+    public async Task A_relative_store_is_taken_from_the_databases_folder_by_every_work()
+    {
+        await using var lab = new ArchiveLab();
+        PitrDatabase database = await lab.CreateAsync();
+        var jobs = new ScheduledJobs(database);
+        var backup = new PitrSchedule { Run = ScheduledWork.Backup, Cron = "0 2 * * *", Store = "../sets" };
+        Task<string> made = jobs.RunAsync(backup, CancellationToken.None);
+        while (!made.IsCompleted) // it goes on as time does
+        {
+            lab.Advance(TimeSpan.FromSeconds(1));
+            await Task.WhenAny(made, Task.Delay(5));
+        }
+        await made;
+        Assert.Single(Pitr.Recovery.BackupCatalog.Read(ArchiveTestData.Store(lab.Disk, "/sets")).Sets);
+        Assert.StartsWith(
+            "1 sets restore",
+            await jobs.RunAsync(backup with { Run = ScheduledWork.Verify }, CancellationToken.None).Within(), StringComparison.Ordinal);
+        await jobs.RunAsync(
+            backup with { Run = ScheduledWork.Expire, Window = TimeSpan.FromDays(1) }, CancellationToken.None).Within();
+    }
+
     private static int BackupsIn(ArchiveLab lab) => Pitr.Recovery.BackupCatalog.Read(lab.Store).Sets.Count;
 }

@@ -33,6 +33,36 @@ public sealed class SegmentPiecesTests : IDisposable
         Assert.Equal(ErrorCode.ArchiveObjectUnknown, Assert.Throws<NotFoundException>(part.Read).Code);
     }
 
+    /// <summary>H6: bad bytes before good ones of their own group are a torn tail, before a later group they are damage.</summary>
+    [Theory]
+    [InlineData(new[] { 0, 1, 1 }, true)]
+    [InlineData(new[] { 0, 1, 1, 3 }, false)]
+    [InlineData(new[] { 0, 1, 2 }, false)]
+    [InlineData(new[] { 0, 1 }, true)] // the end of the log
+    public void Only_what_a_later_group_follows_is_damage(int[] groups, bool isSound)
+    {
+        byte[] stream = new byte[4096];
+        uint previous = 0;
+        for (int n = 0; n < groups.Length; n++)
+        {
+            Span<byte> at = stream.AsSpan(n * 128, 128);
+            previous = RecordCodec.WriteHeader(ref at[0], new RecordStamp
+            {
+                LengthBytes = 128,
+                PreviousCrc = previous,
+                Kind = WalRecordKind.Transaction,
+                StartLsn = 4096 + ((ulong)n * 128),
+                GroupStart = 4096 + ((ulong)groups[n] * 128),
+                Lineage = 7,
+            }, RecordCodec.BodyState(at[RecordCodec.HeaderBytes..]));
+        }
+        Assert.True(SegmentRecords.IsSound(Piece()));
+        stream[128 + 100] ^= 1; // in the second
+        Assert.Equal(isSound, SegmentRecords.IsSound(Piece()));
+
+        StreamPiece Piece() => new(TimelineId.First, new Lineage(7), new Lsn(4096), stream);
+    }
+
     private FolderStore Ship(int commits)
     {
         for (int i = 0; i < commits; i++)

@@ -43,13 +43,7 @@ public sealed class StoreStoryTests : IDisposable
         Directory.CreateDirectory(Path.Combine(_home, "tape"));
         Directory.CreateDirectory(Path.Combine(_home, "kept"));
         await PitrProcess.MustAsync(_home, "init", "db", "--wal-segment-size", "64KiB");
-        string settings = $$"""
-            { "commands": { "tape": {
-                "archive": ["sh", "-c", "cp \"$1\" '{{_home}}/tape/.new' && mv '{{_home}}/tape/.new' '{{_home}}/tape/'$2", "sh", "%p", "%f"],
-                "restore": ["sh", "-c", "test -e '{{_home}}/tape/'$2 && cp '{{_home}}/tape/'$2 \"$1\"", "sh", "%p", "%f"],
-                "list": ["ls", "{{_home}}/tape"],
-                "unclaimed": true } } }
-            """;
+        string settings = TapeSettings(lists: true);
         await File.WriteAllTextAsync(Path.Combine(_home, "db", "pitr.json"), settings);
         await File.WriteAllTextAsync(Path.Combine(_home, "kept", "pitr.json"), settings);
         string added = await PitrProcess.MustAsync(_home, "archive", "add", "command:tape", "--database", "db", "--json");
@@ -69,6 +63,76 @@ public sealed class StoreStoryTests : IDisposable
         Assert.Equal("2", (await PitrProcess.MustAsync(_home, "get", "t", "kept", "--database", "again")).Trim());
         Assert.Contains("command:tape", await PitrProcess.MustAsync(_home, "archive", "status", "--database", "again"), StringComparison.Ordinal);
     }
+
+    /// <summary>With the two commands that it needs: nothing is planned with it, and nothing that does without it is held up.</summary>
+    [Fact]
+    public async Task A_store_that_lists_nothing_holds_up_no_backup_and_no_recovery()
+    {
+        Directory.CreateDirectory(Path.Combine(_home, "tape"));
+        await PitrProcess.MustAsync(_home, "init", "db", "--wal-segment-size", "64KiB");
+        await File.WriteAllTextAsync(Path.Combine(_home, "db", "pitr.json"), TapeSettings(lists: false));
+        await PitrProcess.MustAsync(_home, "archive", "add", "command:tape", "--database", "db");
+        await PitrProcess.MustAsync(_home, "table", "create", "t", "--database", "db");
+        await PitrProcess.MustAsync(_home, "backup", "--to", "sets", "--database", "db");
+        await PitrProcess.MustAsync(_home, "put", "t", "kept", "2", "--database", "db");
+        await PitrProcess.MustAsync(_home, "switch-wal", "--database", "db");
+        await PitrProcess.MustAsync(_home, "backup", "--to", "sets", "--incremental", "--database", "db");
+
+        using JsonDocument check =
+            JsonDocument.Parse(await PitrProcess.MustAsync(_home, "archive", "check", "--json", "--database", "db"));
+        Assert.True(check.RootElement[0].GetProperty("segments").GetInt32() > 0, check.RootElement.GetRawText());
+        Assert.Contains(LeftOut, await PitrProcess.MustAsync(
+            _home, "expire", "sets", "--window", "1d", "--archive", "command:tape", "--database", "db", "--plan"), StringComparison.Ordinal);
+
+        File.Delete(Path.Combine(_home, "db", "main.pitr"));
+        await PitrProcess.MustAsync(_home, "recover", "db", "--from", "sets");
+        Assert.Equal("2", (await PitrProcess.MustAsync(_home, "get", "t", "kept", "--database", "db")).Trim());
+        string[] back = ["recover", "db", "--control-file", "backup", "--from", "sets"];
+        Assert.Contains(LeftOut, await PitrProcess.MustAsync(_home, [.. back, "--plan"]), StringComparison.Ordinal);
+        await PitrProcess.MustAsync(_home, back);
+        Assert.Equal("2", (await PitrProcess.MustAsync(_home, "get", "t", "kept", "--database", "db")).Trim());
+
+        Outcome named = await PitrProcess.RunAsync(
+            _home, "restore", "--from", "sets", "--archive", "command:tape", "--into", "again", "--database", "db");
+        Assert.Equal(1, named.ExitCode); // who names it is told, instead of being given less
+        Assert.Contains("no command 'list'", named.Error, StringComparison.Ordinal);
+    }
+
+    /// <summary>H7: what is on the tape beyond the end that the engine found when it started is its own.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_store_of_commands_is_removed_and_added_again_while_the_engine_runs(bool lists)
+    {
+        string tape = Path.Combine(_home, "tape");
+        Directory.CreateDirectory(tape);
+        await PitrProcess.MustAsync(_home, "init", "db", "--wal-segment-size", "64KiB");
+        await File.WriteAllTextAsync(Path.Combine(_home, "db", "pitr.json"), TapeSettings(lists));
+        await using ServeProcess serve = await ServeProcess.StartAsync(_home, "db");
+        await PitrProcess.MustAsync(_home, "archive", "add", "command:tape", "--host", serve.Host);
+        await PitrProcess.MustAsync(_home, "table", "create", "t", "--host", serve.Host);
+        await PitrProcess.MustAsync(_home, "switch-wal", "--host", serve.Host);
+        await TestEngine.Until(
+            () => Directory.EnumerateFiles(tape, "0000*.zst").Any(), "the segment in which the engine began is on the tape");
+
+        await PitrProcess.MustAsync(_home, "archive", "remove", "command:tape", "--host", serve.Host);
+        await PitrProcess.MustAsync(_home, "archive", "add", "command:tape", "--host", serve.Host);
+        await PitrProcess.MustAsync(_home, "put", "t", "k", "v", "--host", serve.Host);
+        await PitrProcess.MustAsync(_home, "switch-wal", "--host", serve.Host);
+        Assert.Equal(0, await serve.TerminateAsync());
+        Assert.True(Directory.EnumerateFiles(tape, "0000*.zst").Count() > 1);
+        await PitrProcess.MustAsync(_home, "archive", "check", "--database", "db");
+    }
+
+    private const string LeftOut = "Archive store 'command:tape' is left out";
+
+    private string TapeSettings(bool lists) => $$"""
+        { "commands": { "tape": {
+            "archive": ["sh", "-c", "cp \"$1\" '{{_home}}/tape/.new' && mv '{{_home}}/tape/.new' '{{_home}}/tape/'$2", "sh", "%p", "%f"],
+            "restore": ["sh", "-c", "test -e '{{_home}}/tape/'$2 && cp '{{_home}}/tape/'$2 \"$1\"", "sh", "%p", "%f"],
+            {{(lists ? $"\"list\": [\"ls\", \"{_home}/tape\"]," : "")}}
+            "unclaimed": true } } }
+        """;
 
     /// <summary>With a key nothing goes into the store in the clear, and nothing comes back without the key.</summary>
     [Fact]

@@ -167,6 +167,84 @@ public sealed class WalFindTests(WalFindFixture fixture) : IClassFixture<WalFind
         Assert.Equal(2, error.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
     }
 
+    [Fact]
+    public async Task WAL_that_is_missing_between_what_is_searched_is_told()
+    {
+        string store = Path.Combine(fixture.Home, $"holed-{Guid.NewGuid():N}");
+        BadInputFixture.CopyFolder(fixture.Store, store);
+        string[] segments = [.. Directory.GetFiles(Path.Combine(store, "wal"), "*.zst")
+            .Where(file => !file.Contains(".part-", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+        File.Delete(segments[^2]); // of the last round, which has nothing of the key
+        File.Delete(segments[^3]);
+        string[] find = ["wal", "find", "--table", "orders", "--key", "lost", "--archive", store];
+
+        (int exitCode, string output, string error) = await NewCli().RunAsync([.. find, "--json"]);
+        Assert.Equal((4, ""), (exitCode, error));
+        using JsonDocument document = JsonDocument.Parse(output);
+        Assert.Equal(3, Touches(document.RootElement).Length);
+        JsonElement gap = Assert.Single(document.RootElement.GetProperty("gaps").EnumerateArray());
+        Assert.Equal(("missing", 1), (gap.GetProperty("kind").GetString(), gap.GetProperty("timeline").GetInt32()));
+        Assert.Equal(2 * ((64 << 10) - 512), Position(gap, "to") - Position(gap, "from"));
+        (exitCode, output, _) = await NewCli().RunAsync(find);
+        Assert.Equal(4, exitCode);
+        Assert.Contains("is missing", output, StringComparison.Ordinal);
+
+        (exitCode, output, error) = await NewCli().RunAsync([.. find[..4], "--key", "never", "--archive", store]);
+        Assert.Equal((4, ""), (exitCode, error)); // nobody knows that it was never there
+
+        (exitCode, output, _) = await NewCli().RunAsync([.. find, "--archive", fixture.Store, "--json"]);
+        Assert.Equal(0, exitCode); // another store has it
+        Assert.Empty(JsonDocument.Parse(output).RootElement.GetProperty("gaps").EnumerateArray());
+    }
+
+    /// <summary>H6: below a later group; the end of the log of a database that runs is none.</summary>
+    [Fact]
+    public async Task A_damaged_record_of_the_database_itself_is_told_and_read_from_a_store_that_has_it()
+    {
+        string home = Path.Combine(fixture.Home, $"damaged-{Guid.NewGuid():N}");
+        string archive = Path.Combine(home, "archive");
+        Directory.CreateDirectory(home);
+        var options = new PitrOptions { WalSegmentBytes = 64 << 10, ArchiveStores = [archive] };
+        await using (PitrDatabase database = await PitrDatabase.CreateAsync(Path.Combine(home, "db"), options))
+        {
+            Table t = await database.CreateTableAsync("t");
+            for (int n = 0; n < 60; n++)
+                await database.PutAsync(t, Encoding.ASCII.GetBytes($"k{n}"), new byte[3_000]);
+            foreach (string file in Directory.GetFiles(Path.Combine(home, "db"), "*", SearchOption.AllDirectories)
+                .Where(file => file.EndsWith("pitr.control", StringComparison.Ordinal) || file.Contains("/wal/", StringComparison.Ordinal)))
+            {
+                string copy = file.Replace("/db/", "/copy/", StringComparison.Ordinal);
+                Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
+                File.Copy(file, copy);
+            }
+        }
+        string[] find = ["wal", "find", "--json", "--table", "t", "--key", "k1", "--database", Path.Combine(home, "copy")];
+        (int exitCode, string output, string error) = await NewCli().RunAsync(find);
+        Assert.Equal((0, ""), (exitCode, error));
+        Assert.Empty(JsonDocument.Parse(output).RootElement.GetProperty("gaps").EnumerateArray());
+
+        string first = Directory.GetFiles(Path.Combine(home, "copy", "wal")).Order(StringComparer.Ordinal).First();
+        byte[] bytes = await File.ReadAllBytesAsync(first);
+        bytes[40_000] ^= 1;
+        await File.WriteAllBytesAsync(first, bytes);
+        (exitCode, output, error) = await NewCli().RunAsync(find);
+        Assert.Equal((5, ""), (exitCode, error));
+        JsonElement gap = Assert.Single(JsonDocument.Parse(output).RootElement.GetProperty("gaps").EnumerateArray());
+        Assert.Equal("damaged", gap.GetProperty("kind").GetString());
+        Assert.InRange(Position(gap, "to") - Position(gap, "from"), 3_000, 3_200); // one record
+        Assert.Single(JsonDocument.Parse(output).RootElement.GetProperty("touches").EnumerateArray());
+
+        (exitCode, output, error) = await NewCli().RunAsync([.. find, "--archive", archive]);
+        Assert.Equal((0, ""), (exitCode, error));
+        Assert.Empty(JsonDocument.Parse(output).RootElement.GetProperty("gaps").EnumerateArray());
+    }
+
+    private static long Position(JsonElement gap, string end)
+    {
+        string[] halves = gap.GetProperty(end).GetString()!.Split('/');
+        return (Convert.ToInt64(halves[0], 16) << 32) + Convert.ToInt64(halves[1], 16);
+    }
+
     private CliRun NewCli() => new(new MemoryTarget()) { CurrentFolder = fixture.Home };
 
     private async Task<JsonElement> FindAsync(string[] args)

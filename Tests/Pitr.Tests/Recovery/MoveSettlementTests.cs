@@ -93,7 +93,7 @@ public sealed class MoveSettlementTests
         SimulatedDisk left = await CutOffWhileCopyingAsync();
         Assert.NotNull(left.Stat(First));
         await using PitrDatabase database = await OpenAsync(
-            left, options => options with { Process = new ThisProcess("elsewhere", 1) });
+            left, options => options with { Process = new ThisProcess("elsewhere", 1, "boot") });
         Assert.NotNull(left.Stat(First));
         Assert.Empty(new ControlFileStore(left, Folder).ReadLive().Moves);
         Assert.Equal(100, database.Count(database.GetTable("b")));

@@ -582,7 +582,7 @@ public sealed class RetentionTests
             (_fixture.Store, new ShipProgress(
                 Now, RecoveryFixture.Geometry, IsKnown: true, _fixture.Wal.End, Next: 2, null, null, [], [])),
         ],
-        _fixture.History, RecoveryFixture.Geometry, CancellationToken.None);
+        _fixture.History, RecoveryFixture.Geometry, _fixture.Wal.End, CancellationToken.None);
 
     // ---- by hand -----------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ namespace Pitr.Tests;
 public sealed class ArchiveShipperTests
 {
     private readonly FakeTimeProvider _clock = new(Noon);
-    private readonly EngineStart _start = new(1, "alpha", "/db", 100);
+    private readonly EngineStart _start = new(1, "alpha", "boot", "/db", 8, 100);
     private readonly SimulatedDisk _disk = new(seed: 3);
     private readonly FolderStore _store;
 
@@ -48,7 +48,10 @@ public sealed class ArchiveShipperTests
         Lsn? endAtStart = null) =>
         new(store ?? _store,
             Folder(disk ?? _disk, (path ?? First).Last.Timeline.Value, (path ?? First).Last.Lineage.Value),
-            path ?? First, start ?? _start, _clock, endAtStart);
+            path ?? First, start ?? _start, _clock, endAtStart)
+        {
+            Standing = NewStanding(_clock),
+        };
 
     private static List<ShipStep> ShipAll(StoreShipper shipper, Lsn durable)
     {
@@ -136,7 +139,7 @@ public sealed class ArchiveShipperTests
         WriteSegment(_disk, 1);
         StoreShipper source = Shipper();
         ShipAll(source, At(1, 128));
-        StoreShipper copy = Shipper(start: new EngineStart(9, "alpha", "/copy", 777));
+        StoreShipper copy = Shipper(start: new EngineStart(9, "alpha", "boot", "/copy", 8, 777));
         Assert.Equal(ShipStep.Failed, copy.Ship(At(1, 128)));
         Assert.Equal(ErrorCode.ArchiveOwned, copy.Retry.LastError!.Code);
         Assert.Equal(ShipStep.Waiting, copy.Ship(At(1, 256)));
@@ -227,7 +230,7 @@ public sealed class ArchiveShipperTests
         WriteSegment(_disk, 1);
         WriteSegment(_disk, 2);
         TimelineOwner.Take(
-            _store, ArchiveTestData.System, TimelineId.First, LineageA, new EngineStart(4, "beta", "/src", 1), Noon);
+            _store, ArchiveTestData.System, TimelineId.First, LineageA, new EngineStart(4, "beta", "boot", "/src", 8, 1), Noon);
         WriteSegment(_disk, 3, timeline: 2, lineage: 0xB);
         TimelineHistory path = First.Fork(new TimelineId(2), LineageB, At(2, 1024), At(3), "copy", Noon);
         StoreShipper shipper = Shipper(path: path);
@@ -246,6 +249,27 @@ public sealed class ArchiveShipperTests
         Assert.False(shipper.MayRecycle(Name(2)));
     }
 
+    /// <summary>H31, H26: the machine was booted between the parent's last start and its child's first.</summary>
+    [Fact]
+    public void A_parents_WAL_whose_owner_is_of_an_earlier_boot_is_shipped_once_it_is_known_to_be_over()
+    {
+        WriteSegment(_disk, 1);
+        WriteSegment(_disk, 2);
+        TimelineOwner.Take(
+            _store, ArchiveTestData.System, TimelineId.First, LineageA, _start with { StartId = 4, BootId = "earlier" }, Noon);
+        WriteSegment(_disk, 3, timeline: 2, lineage: 0xB);
+        StoreShipper shipper = Shipper(
+            path: First.Fork(new TimelineId(2), LineageB, At(2, 1024), At(3), "recovered", Noon));
+        Assert.Equal(ShipStep.Nothing, ShipAll(shipper, At(3, 128))[^1]);
+        Assert.Empty(ArchiveCatalog.Load(_store).Wholes(TimelineId.First));
+
+        _clock.Advance(OwnerWatch.Wait);
+        ShipAll(shipper, At(3, 128));
+        ShipAll(shipper, At(3, 128));
+        Assert.True(shipper.MayRecycle(Name(1)));
+        Assert.True(ArchiveCatalog.Load(_store).HasWhole(TimelineId.First, 1));
+    }
+
     /// <summary>Nobody brings back what an expire has removed: a child that waited for it would keep its WAL for ever.</summary>
     [Fact]
     public void A_parents_WAL_that_an_expire_has_removed_is_not_waited_for()
@@ -253,7 +277,7 @@ public sealed class ArchiveShipperTests
         WriteSegment(_disk, 1);
         WriteSegment(_disk, 2);
         TimelineOwner.Take(
-            _store, ArchiveTestData.System, TimelineId.First, LineageA, new EngineStart(4, "beta", "/src", 1), Noon);
+            _store, ArchiveTestData.System, TimelineId.First, LineageA, new EngineStart(4, "beta", "boot", "/src", 8, 1), Noon);
         WriteSegment(_disk, 3, timeline: 2, lineage: 0xB);
         TimelineHistory path = First.Fork(new TimelineId(2), LineageB, At(2, 1024), At(3), "copy", Noon);
         StoreShipper shipper = Shipper(path: path);

@@ -209,7 +209,7 @@ public sealed class ArchiveStoreContractTests
         ArchiveIdentity.SetUp(store, ArchiveTestData.System, () => next++, Noon);
         Assert.Equal(ClaimOutcome.Claimed, TimelineClaim.Claim(store, First));
         Assert.Equal(ClaimOutcome.MineAlready, TimelineClaim.Claim(test.Open(), First));
-        var here = new EngineStart(1, "m", "/db", 5);
+        var here = new EngineStart(1, "m", "boot", "/db", 8, 5);
         TimelineOwner owner = TimelineOwner.Take(
             store, ArchiveTestData.System, TimelineId.First, LineageA, here, Noon);
         Assert.Throws<RefusedException>(() => TimelineOwner.Take(

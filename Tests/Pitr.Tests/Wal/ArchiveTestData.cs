@@ -35,6 +35,10 @@ internal static class ArchiveTestData
         return (disk, Store(disk));
     }
 
+    /// <summary>A store in which a start has found out nothing yet, and keeps nothing of what it finds out.</summary>
+    public static StoreStanding NewStanding(TimeProvider clock) =>
+        new(new OwnerWatch(clock, new OwnerNotes(new SimulatedDisk(1), "/", bootId: ""), "/store"));
+
     /// <summary>The stream of a segment: records of 128 bytes with these raw clocks, then zeroes; chained.</summary>
     public static byte[] StreamOf(ulong number, int recordCount = 28, long rawClock = 1000, ulong lineage = 0xA)
     {

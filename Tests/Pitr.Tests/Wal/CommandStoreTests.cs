@@ -47,6 +47,20 @@ public sealed class CommandStoreTests : IDisposable
         Assert.Empty(Temporary);
     }
 
+    /// <summary>What was given up, or has expired, is told by the store itself, also in a later start.</summary>
+    [Fact]
+    public void Notes_of_gaps_and_of_what_has_expired_are_listed()
+    {
+        CommandStore store = Open(Copying);
+        var gap = new ArchiveGap(TimelineId.First, new Lsn(2 * (ulong)Payload), new Lsn(3 * (ulong)Payload));
+        GapNote.Write(store, ArchiveTestData.System, LineageA, gap, Noon);
+        var expired = new ArchiveGap(TimelineId.First, new Lsn(0), new Lsn((ulong)Payload));
+        ExpiredNote.Write(store, ArchiveTestData.System, expired, Noon);
+        Assert.Equal(gap, Assert.Single(GapNote.Of(Open(Copying), TimelineId.First, new WalGeometry(SegmentBytes))));
+        Assert.Equal(expired, Assert.Single(ExpiredNote.Of(Open(Copying), TimelineId.First)));
+        Assert.Empty(ArchiveCatalog.Load(store).Unknown);
+    }
+
     [Fact]
     public void A_name_and_a_path_are_one_argument_whatever_is_in_them()
     {

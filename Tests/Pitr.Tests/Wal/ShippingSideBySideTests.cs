@@ -14,7 +14,7 @@ public sealed class ShippingSideBySideTests
 {
     private const int Segments = 6;
     private readonly FakeTimeProvider _clock = new(Noon);
-    private readonly EngineStart _start = new(1, "alpha", "/db", 100);
+    private readonly EngineStart _start = new(1, "alpha", "boot", "/db", 8, 100);
     private int _sideBySide; // how many were written and had no name yet, at most
 
     private static Lsn At(ulong segment, long offset = 0) => new Lsn(segment * (ulong)Payload) + offset;
@@ -47,6 +47,7 @@ public sealed class ShippingSideBySideTests
         First, _start with { StartId = startId }, _clock)
     {
         Width = width,
+        Standing = NewStanding(_clock),
     };
 
     /// <summary>Begins what may begin, and ends it in an order drawn from the seed, until nothing is left or it failed.</summary>

@@ -8,8 +8,8 @@ namespace Pitr.Tests;
 public sealed class TimelineOwnerTests
 {
     private readonly FolderStore _store = NewStore().Store;
-    private readonly EngineStart _source = new(1, "alpha", "/db", 100);
-    private readonly EngineStart _copy = new(2, "alpha", "/copy", 200);
+    private readonly EngineStart _source = new(1, "alpha", "boot", "/db", 8, 100);
+    private readonly EngineStart _copy = new(2, "alpha", "boot", "/copy", 8, 200);
 
     private TimelineOwner Take(EngineStart start, DateTimeOffset? now = null) =>
         TimelineOwner.Take(_store, ArchiveTestData.System, TimelineId.First, LineageA, start, now ?? Noon);
@@ -52,6 +52,33 @@ public sealed class TimelineOwnerTests
         Assert.Equal(ErrorCode.ArchiveOwned, CodeOf(() => Take(_source with { StartId = 7 })));
         moved.RequireStillMine();
         Assert.Equal(_copy, TimelineOwner.Read(_store, TimelineId.First)!.Start);
+    }
+
+    /// <summary>H26: a snapshot of the source's disk, mounted beside it, has its inodes.</summary>
+    [Fact]
+    public void A_block_level_copy_beside_its_source_is_refused()
+    {
+        TimelineOwner source = Take(_source);
+        Assert.Equal(ErrorCode.ArchiveOwned, CodeOf(() => Take(_source with { StartId = 3, Device = 9 })));
+        source.RequireStillMine();
+    }
+
+    /// <summary>Owner objects of before boot and device were noted: of a boot that nobody knows.</summary>
+    [Fact]
+    public void An_owner_object_without_boot_and_device_means_what_it_meant()
+    {
+        Take(_source);
+        string name = ObjectName.Owner(TimelineId.First, 1);
+        string text = global::System.Text.Encoding.UTF8.GetString(SealedText.Open(_store.Name, name, _store.Get(name).Span));
+        string[] lines = [.. text.Split('\n').Where(line =>
+            !line.Contains("\"boot\"", StringComparison.Ordinal) && !line.Contains("\"device\"", StringComparison.Ordinal))];
+        Assert.Equal(text.Split('\n').Length - 2, lines.Length);
+        _store.Put(name, SealedText.Seal(global::System.Text.Encoding.UTF8.GetBytes(string.Join('\n', lines))));
+
+        EngineStart there = TimelineOwner.Read(_store, TimelineId.First)!.Start;
+        Assert.Equal(_source with { BootId = "", Device = 0 }, there);
+        Assert.Equal(PlaceComparison.MayBeSame, there.PlaceOf(_source));
+        Assert.Equal(PlaceComparison.Other, there.PlaceOf(_copy));
     }
 
     [Fact]

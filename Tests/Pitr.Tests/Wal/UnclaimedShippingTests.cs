@@ -76,6 +76,31 @@ public sealed class UnclaimedShippingTests : IDisposable
         Assert.Equal(ErrorCode.WalTooShort, cutBack.Retry.LastError!.Code);
     }
 
+    /// <summary>
+    /// H7: the store was removed and added again, or the actor that ships was made anew: what is there beyond the end that
+    /// opening found was shipped by this start.
+    /// </summary>
+    [Theory]
+    [InlineData(nameof(StoreAbilities.None))]
+    [InlineData(nameof(StoreAbilities.Lists))]
+    public void A_start_that_has_entered_a_store_enters_it_again_whatever_it_has_shipped_since(string abilities)
+    {
+        StoreAbilities able = Enum.Parse<StoreAbilities>(abilities);
+        StoreStanding standing = NewStanding(_clock);
+        StoreShipper first = Shipper(able, endAtStart: At(1, 128), standing: standing);
+        ShipAll(first, At(3, 256));
+        first.Release();
+
+        StoreShipper again = Shipper(able, endAtStart: At(1, 128), standing: standing);
+        ShipAll(again, At(4, 128));
+        Assert.Null(again.Retry.LastError);
+        Assert.Equal(3ul, again.LastSegment);
+
+        StoreShipper cutBack = Shipper(able, endAtStart: At(1, 128), standing: standing);
+        cutBack.Ship(At(2, 512)); // also then not below what is there
+        Assert.Equal(ErrorCode.WalTooShort, cutBack.Retry.LastError!.Code);
+    }
+
     [Fact]
     public void Another_branch_and_another_database_are_refused_there_too()
     {
@@ -108,13 +133,18 @@ public sealed class UnclaimedShippingTests : IDisposable
     private StoreShipper Shipper(string abilities, ulong startId = 1, Lsn? endAtStart = null) =>
         Shipper(Enum.Parse<StoreAbilities>(abilities), startId, endAtStart);
 
-    private StoreShipper Shipper(StoreAbilities abilities, ulong startId = 1, Lsn? endAtStart = null)
+    private StoreShipper Shipper(
+        StoreAbilities abilities, ulong startId = 1, Lsn? endAtStart = null, StoreStanding? standing = null)
     {
         var store = new LimitedStore(_store, abilities);
         ulong next = 5;
         if (_store.Stat(ObjectName.Identity) is null)
             ArchiveIdentity.SetUp(store, ArchiveTestData.System, () => next++, Noon);
-        return new StoreShipper(store, _folder, First, new EngineStart(startId, "alpha", "/db", 100), _clock, endAtStart);
+        return new StoreShipper(
+            store, _folder, First, new EngineStart(startId, "alpha", "boot", "/db", 8, 100), _clock, endAtStart)
+        {
+            Standing = standing ?? NewStanding(_clock),
+        };
     }
 
     private static void ShipAll(StoreShipper shipper, Lsn durable)
