@@ -91,6 +91,11 @@ internal static class AdminErrors
         $"'{verb}' needs a running engine.",
         "Start one with `pitr serve DIR` and name it with --host HOST:PORT.");
 
+    public static RefusedException WalElsewhere(string host, string folder) => new(
+        ErrorCode.NeedsRunningEngine,
+        $"The engine at {host} has its database in '{folder}' of another machine, and WAL is read from the disk.",
+        "Run it on the engine's machine, or look into a store of its WAL: --archive STORE");
+
     public static NotFoundException TableNotInWal(string table) => new(
         ErrorCode.TableUnknown,
         $"Nothing in this WAL names a table '{table}'.",

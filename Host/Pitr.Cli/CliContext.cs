@@ -3,6 +3,7 @@ using System.CommandLine.Parsing;
 using Pitr.Actors;
 using Pitr.Hosting;
 using Pitr.Recovery;
+using Pitr.Storage;
 
 namespace Pitr.Cli;
 
@@ -170,6 +171,29 @@ internal sealed class CliContext(CliConsole console, ITargets targets, Interrupt
     /// The database's folder, if that is where the verb works; for verbs that know how to read one that is not open.
     /// </summary>
     public string? DatabaseFolder(ParseResult parsed) => Where(parsed).Folder;
+
+    /// <summary>
+    /// The same; of a running engine the folder that it says, if it lies on this machine: for verbs that only read there.
+    /// </summary>
+    /// <exception cref="RefusedException">NeedsRunningEngine: the engine is on another machine.</exception>
+    public async Task<string?> ReadableFolderAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        (string? folder, string? host) = Where(parsed);
+        if (host is null)
+            return folder;
+        IDatabaseTarget target =
+            await Targets.OpenRemoteAsync(host, RemoteOptions(parsed), cancellationToken).ConfigureAwait(false);
+        await using (target.ConfigureAwait(false))
+        {
+            EngineStatus status = await target.GetStatusAsync(cancellationToken).ConfigureAwait(false);
+            string there = target is PitrAdmin engine ? engine.Folder : "";
+            var control = new ControlFileStore(EngineFactory.FileSystemOf(new PitrOptions()), there);
+            return ListenAddress.Parse(host).IsLoopback && there.Length > 0 && control.Exists
+                && control.ReadAny().SystemId == status.SystemId
+                ? there
+                : throw AdminErrors.WalElsewhere(host, there);
+        }
+    }
 
     /// <summary>Opens what the options and variables name.</summary>
     public Task<IDatabaseTarget> OpenTargetAsync(ParseResult parsed, CancellationToken cancellationToken)

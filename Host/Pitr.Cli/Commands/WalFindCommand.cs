@@ -35,14 +35,14 @@ internal static class WalFindCommand
         return cli.Verb("find", "Find the transactions that touched a key.", symbols, async (parsed, cancellation) =>
         {
             string keyText = parsed.GetRequiredValue(key);
-            string? folder = cli.DatabaseFolder(parsed);
+            string? folder = await cli.ReadableFolderAsync(parsed, cancellation).ConfigureAwait(false);
             List<string> stores = [.. (parsed.GetValue(archive) ?? []).Select(cli.Console.FullStore)];
             List<string> leftOut = [];
             if (folder is null && stores.Count == 0)
             {
                 throw new UsageException(
                     "It is not said whose WAL.",
-                    "Name the database's folder with --database DIR (it may be running), or a store: --archive STORE");
+                    "Name the database's folder with --database DIR (it may be running), an engine of this machine with --host HOST:PORT, or a store: --archive STORE");
             }
             PitrOptions options = StoreKinds.OptionsOf(cli.Console, folder);
             foreach (string own in folder is null ? [] : StoresOf(folder, cli.Console))

@@ -10,7 +10,7 @@ public sealed class HostVerbsTests : IDisposable
     /// <summary>What works on a folder, a store or a segment alone.</summary>
     private static readonly string[] s_offline =
     [
-        "init", "serve", "tour", "restore", "recover", "backups", "verify", "expire", "pin", "unpin", "check", "wal dump", "wal find",
+        "init", "serve", "tour", "restore", "recover", "backups", "verify", "expire", "pin", "unpin", "check", "wal dump",
     ];
 
     private readonly string _home = Directory.CreateTempSubdirectory("pitr-verbs-").FullName;
@@ -38,6 +38,7 @@ public sealed class HostVerbsTests : IDisposable
             ("put lines k v", "\"transactionId\":"),
             ("get lines k", "\"value\":\"v\""),
             ("load lines rows.jsonl --key id", "\"records\":2"),
+            ("wal find --table lines --key a", "\"operation\":\"put\""),
             ("scan lines --prefix a", "\"key\":\"a\""),
             ("count lines", "\"count\":3"),
             ("delete lines k", "\"lsn\":"),
