@@ -74,6 +74,10 @@ public sealed class UnclaimedShippingTests : IDisposable
         StoreShipper cutBack = Shipper(abilities, startId: 2, endAtStart: At(2, 128));
         cutBack.Ship(At(2, 512));
         Assert.Equal(ErrorCode.WalTooShort, cutBack.Retry.LastError!.Code);
+
+        StoreShipper late = Shipper(abilities, startId: 3, endAtStart: At(2, 128));
+        late.Ship(At(4, 128)); // it has written the same numbers anew before it reached the store
+        Assert.Equal(ErrorCode.WalTooShort, late.Retry.LastError!.Code);
     }
 
     /// <summary>
