@@ -45,7 +45,8 @@ public sealed class FenceCopyTests : IDisposable
                 UseChunkEncoding = false,
             });
             await File.WriteAllBytesAsync(Path.Combine(_home, "object.pitr"), service["main.pitr"]!);
-        }));
+        }
+        ));
     }
 
     private (string Name, Func<Task> Copy) By(string name, string script) =>
