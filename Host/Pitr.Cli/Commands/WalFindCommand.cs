@@ -42,7 +42,8 @@ internal static class WalFindCommand
             {
                 throw new UsageException(
                     "It is not said whose WAL.",
-                    "Name the database's folder with --database DIR (it may be running), an engine of this machine with --host HOST:PORT, or a store: --archive STORE");
+                    "Name the database's folder with --database DIR (it may be running), an engine of this machine with "
+                    + "--host HOST:PORT, or a store: --archive STORE");
             }
             PitrOptions options = StoreKinds.OptionsOf(cli.Console, folder);
             foreach (string own in folder is null ? [] : StoresOf(folder, cli.Console))
