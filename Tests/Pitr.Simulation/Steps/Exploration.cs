@@ -47,7 +47,7 @@ internal sealed class Exploration(ExplorationRequest request)
         bool isLeft = request.WithScenarios && isInTheMiddle;
         for (; _ran < request.Count && !IsOver; _ran++)
         {
-            if (isLeft && _states >= request.StatesMax / 2)
+            if (isLeft && _states >= request.StatesMax / 3)
             {
                 RunScenarios(share: request.StatesMax / 4 / StepScenario.All.Count);
                 isLeft = false;

@@ -44,7 +44,7 @@ internal static class StepMoveStories
         scene.Disk.DuringNext(
             () =>
             {
-                if (killed.Count < 4 && scene.Disk.HasUnsynced(StepSettings.Outside, names: true))
+                if (killed.Count < 2 && scene.Disk.HasUnsynced(StepSettings.Outside, names: true))
                     killed.Add((scene.Disk.KillCopy(), scene.Database.Copy()));
             },
             () => life.RunToEnd(activity));

@@ -74,7 +74,6 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
                 life.RunToEnd(new StepCheckpoint(scene));
             }
         }),
-        new("in and out", Small with { HasFilesOutside = true, MoreFiles = 0 }, StepMoveStories.Outside),
         new("spills", Small, StepMoveStories.Spills),
         new("boundary", Small with { MoreFiles = 0 }, static (life, scene) =>
         {
@@ -85,7 +84,6 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
                 life.RunToEnd(new StepCommit(scene));
             }
         }) { AgainEach = 1, Share = 6 },
-        new("torn", Small with { MoreFiles = 0 }, StepWalStories.Torn),
         new("tar", Small with { TarWeight = 1 }, static (life, scene) =>
         {
             for (int i = 0; i < 3; i++)
@@ -158,6 +156,9 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
             Commits(life, scene, 3);
             life.Close();
         }),
+        // Those that open many crashes themselves.
+        new("in and out", Small with { HasFilesOutside = true, MoreFiles = 0 }, StepMoveStories.Outside),
+        new("torn", Small with { MoreFiles = 0 }, StepWalStories.Torn),
     ];
 
     /// <summary>Of so many crashes one has its opening crashed too, or more often, if the caller wants it.</summary>

@@ -8,7 +8,7 @@ namespace Pitr.Simulation;
 /// </summary>
 internal static class StepWalStories
 {
-    private const int LossesOfANameEach = 6;
+    private const int LossesOfANameEach = 3;
 
     /// <summary>Groups that begin with a segment and reach two or more behind it, torn before each of their operations.</summary>
     public static void Torn(StepLife life, StepScene scene)
