@@ -109,7 +109,7 @@ internal static class CommandLine
     private static int Report(string program, CliConsole console, string message, string hint, int exitCode)
     {
         console.Error.WriteLine($"{program}: {OneLine(message)}");
-        console.Error.WriteLine($"hint: {OneLine(hint)}");
+        console.Error.WriteLine($"hint: {OneLine(hint, " · ")}");
         console.Error.Flush();
         return exitCode;
     }
@@ -119,9 +119,10 @@ internal static class CommandLine
         ? wrong.Message.Replace($" (Parameter '{name}')", "", StringComparison.Ordinal)
         : wrong.Message;
 
-    private static string OneLine(string text) =>
+    /// <summary>What is of several lines, such as a hint that has a choice, on one.</summary>
+    private static string OneLine(string text, string between = " ") =>
         string.Join(
-            ' ', text.Split(['\r', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+            between, text.Split(['\r', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
 
     private static string Sentence(string text) => text.EndsWith('.') ? text : text + ".";
 

@@ -32,7 +32,9 @@ internal static class StepExpireStories
         Commits(life, scene, 2);
         BackupSet first = Backup(life, scene, store);
         Commits(life, scene, 1);
+        scene.Engine.Switch(scene.Model); // what it needs lies in segments that nothing else needs
         BackupSet far = Backup(life, scene, StoreOn(scene.Disk, ElsewhereFolder, scene.Seed));
+        scene.Engine.Switch(scene.Model);
         Commits(life, scene, 1);
         BackupSet second = Backup(life, scene, store, first);
         Commits(life, scene, 2);

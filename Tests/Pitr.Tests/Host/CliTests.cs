@@ -74,6 +74,15 @@ public sealed class CliTests : IDisposable
     }
 
     [Fact]
+    public async Task A_hint_that_has_a_choice_is_one_line_in_which_each_stands_by_itself()
+    {
+        Outcome refused = await CliInProcess.RunAsync(_folder, "count", "t", "--database", "nothing");
+        string[] lines = refused.Error.TrimEnd('\n').Split('\n');
+        Assert.Equal(2, lines.Length);
+        Assert.Contains("pitr init DIR · If ", lines[1], StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Global_options_stand_before_or_after_the_verb()
     {
         _target.AddTable("t");
