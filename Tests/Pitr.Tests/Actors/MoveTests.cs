@@ -491,6 +491,8 @@ public sealed partial class MoveTests
         using var held = new HeldSync(gate);
         await held.Reached.Within();
         Task shutdown = database.ShutdownAsync(force: true);
+        // The datafile has been told by then; else the copy might be whole before.
+        await Assert.ThrowsAsync<RefusedException>(() => database.FenceAsync("b", TimeSpan.FromMinutes(1)).Within());
         held.Release();
         await shutdown.Within();
         await Assert.ThrowsAnyAsync<PitrException>(() => move.Within());
