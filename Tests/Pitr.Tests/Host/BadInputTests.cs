@@ -6,6 +6,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using Pitr.Storage;
+using Pitr.Wal;
 
 namespace Pitr.Tests;
 
@@ -274,7 +275,7 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
     public async Task A_damaged_wal_record_below_the_known_end_is_damage()
     {
         BadInputFixture.CopyFolder(fixture.Killed, Database);
-        string[] segments = [.. Directory.GetFiles(Path.Combine(Database, "wal")).Order(StringComparer.Ordinal)];
+        string[] segments = Segments();
         Assert.True(segments.Length > 3, "The damage must lie below a later segment's records.");
         byte[] whole = File.ReadAllBytes(segments[1]);
         byte[] damaged = [.. whole];
@@ -294,7 +295,7 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
     public async Task A_wal_segment_that_is_missing_in_the_middle_is_no_end()
     {
         BadInputFixture.CopyFolder(fixture.Killed, Database);
-        string segment = Directory.GetFiles(Path.Combine(Database, "wal")).Order(StringComparer.Ordinal).ElementAt(1);
+        string segment = Segments()[1];
         File.Move(segment, Path.Combine(_home, "aside"));
         AssertFailure(4, await CliInProcess.RunAsync(_home, "count", "t", "--database", Database, "--json"));
         File.Move(Path.Combine(_home, "aside"), segment, overwrite: true);
@@ -549,6 +550,13 @@ public sealed class BadInputTests(BadInputFixture fixture) : IClassFixture<BadIn
         Assert.True(!Directory.Exists(path)
             || Directory.GetFileSystemEntries(path).Length == 0, $"{path} is not empty.");
     }
+
+    /// <summary>The segments of the database's WAL in order: neither the spare ones nor one that a kill left half made.</summary>
+    private string[] Segments() =>
+    [
+        .. Directory.GetFiles(Path.Combine(Database, "wal"))
+            .Where(path => SegmentName.TryParse(Path.GetFileName(path), out _)).Order(StringComparer.Ordinal),
+    ];
 
     /// <summary>Every file's digest, but that of the lock, which names who tried.</summary>
     private static Dictionary<string, string> Content(string folder) => Directory

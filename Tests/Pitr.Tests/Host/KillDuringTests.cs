@@ -101,6 +101,7 @@ public sealed class KillDuringTests : IDisposable
         await using (ServeProcess serve = await ServeProcess.StartAsync(_home, "db"))
         {
             await LoadAsync(serve, 0, 4_000);
+            await LoadAsync(serve, 0, 20_000, "u"); // so much that it is copied for longer than a kill takes
             Task<Outcome> backup = PitrProcess.RunAsync(
                 _home, "backup", "--to", "archive", "--rate", "256KiB", "--host", serve.Host);
             await UntilAsync(
@@ -199,14 +200,14 @@ public sealed class KillDuringTests : IDisposable
     }
 
     /// <summary>Loads records and requires that all of them are acknowledged.</summary>
-    private async Task LoadAsync(ServeProcess serve, int first, int count)
+    private async Task LoadAsync(ServeProcess serve, int first, int count, string table = "t")
     {
         var records = new StringBuilder();
         for (int number = first; number < first + count; number++)
             records.Append(RecordOf(number)).Append('\n');
         Outcome load = await PitrProcess.RunAsync(
             _home, records.ToString(),
-            ["load", "t", "-", "--format", "jsonl", "--key", "key", "--batch", "250", "--host", serve.Host]);
+            ["load", table, "-", "--format", "jsonl", "--key", "key", "--batch", "250", "--host", serve.Host]);
         Assert.True(load.ExitCode == 0, load.ToString());
     }
 

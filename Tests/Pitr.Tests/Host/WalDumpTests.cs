@@ -1,5 +1,7 @@
 using System.Text;
 using System.Text.Json;
+using Pitr.Storage;
+using Pitr.Wal;
 
 namespace Pitr.Tests;
 
@@ -75,9 +77,11 @@ public sealed class WalDumpTests(WalDumpFixture fixture) : IClassFixture<WalDump
         {
             string[] whole = Lsns(await DumpAsync(source));
             var joined = new List<string>();
+            // Neither a spare segment, nor one that was being made when the folder was copied.
             IEnumerable<string> segments = Directory.GetFiles(Path.Combine(fixture.Home, folder))
-                .Where(path => !Path.GetFileName(path).StartsWith("spare", StringComparison.Ordinal))
-                    .Order(StringComparer.Ordinal);
+                .Where(path => SegmentName.TryParse(Path.GetFileName(path).AsSpan()[..SegmentName.Length], out _)
+                    && !path.EndsWith(DurableReplace.UnfinishedSuffix, StringComparison.Ordinal))
+                .Order(StringComparer.Ordinal);
             foreach (string segment in segments)
                 joined.AddRange(Lsns(await DumpAsync(segment)));
             Assert.Equal(whole, joined);
