@@ -268,8 +268,8 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
     {
         IArchiveStore[] stores = [.. asked.Archives.Concat(asked.SetStores).DistinctBy(static store => store.Place)];
         _storesHeld = RestoreHold.Of(planned.Plan, engine.Folder, stores, engine.Clock);
-        // The database's own WAL is held by its folder, and nothing that expire takes (DR4).
-        IEnumerable<PlannedWal> stored = planned.Plan.Wal.Where(wal => wal.Source != asked.Local().Name);
+        string own = asked.Local().Name; // that WAL is held by the database's folder, and nothing that expire takes (DR4)
+        IEnumerable<PlannedWal> stored = planned.Plan.Wal.Where(wal => wal.Source != own);
         _storesHeld.While((planned.Base as FileBase.OfSet)?.Set, stored, stores, static _ => { });
     }
 

@@ -82,7 +82,7 @@ internal sealed partial class StoreShipper
         && TimelineOwner.Read(_store, timeline) is { } owner
         && Standing.Owners.Look(owner, _start) != OwnerVerdict.Over;
 
-    private bool HasExpired(ArchiveGap stretch) => _store.Abilities.HasFlag(StoreAbilities.Lists)
+    private bool HasExpired(ArchiveGap stretch) => _store.Lists()
         && !ExpiredNote.Without(stretch, ExpiredNote.Of(_store, stretch.Timeline)).Any();
 
     private bool IsInStore(ArchivedSegment local)

@@ -310,7 +310,7 @@ internal sealed partial class StoreShipper
         ArchiveIdentity.Check(_store, identity.System);
         TimelineOwner? owner = _store.Abilities.HasFlag(StoreAbilities.Claims) ? Take(durable, now) : Enter(durable);
         _store.RemoveStrays();
-        if (_store.Abilities.HasFlag(StoreAbilities.Lists))
+        if (_store.Lists())
             _dropped = Merged(GapNote.Of(_store, identity.Timeline, _folder.Geometry), _dropped);
         if (_next == 0)
         {
@@ -328,7 +328,7 @@ internal sealed partial class StoreShipper
     /// </summary>
     private void MissBelow(ulong first)
     {
-        if (!_store.Abilities.HasFlag(StoreAbilities.Lists))
+        if (!_store.Lists())
             return;
         TimelineId timeline = _folder.Identity.Timeline;
         ArchiveCatalog catalog = ArchiveCatalog.Load(_store);
@@ -394,7 +394,7 @@ internal sealed partial class StoreShipper
     {
         Lineage lineage = _folder.Identity.Lineage;
         Lsn end = Standing.HasEntered(lineage) ? durable : Lsn.Min(durable, _endAtStart ?? durable);
-        if (_store.Abilities.HasFlag(StoreAbilities.Lists))
+        if (_store.Lists())
             RequireNotAhead(_store, _path, _folder.Geometry, end);
         string inUse = ObjectName.Segment(_folder.Identity.Timeline, _folder.Geometry.NumberOf(end));
         if (_store.Stat(inUse) is not null)
@@ -433,7 +433,7 @@ internal sealed partial class StoreShipper
     /// <summary>Where the whole segments end that the store lists without a hole from this number on.</summary>
     private Lsn EndOfListed(ulong number)
     {
-        if (!_store.Abilities.HasFlag(StoreAbilities.Lists))
+        if (!_store.Lists())
             return _folder.Geometry.StartOf(number);
         IReadOnlyCollection<ulong> wholes = ArchiveCatalog.Load(_store).Wholes(_folder.Identity.Timeline);
         while (wholes.Contains(number))
