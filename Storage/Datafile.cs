@@ -293,20 +293,17 @@ internal sealed partial class Datafile : IDisposable
     }
 
     /// <summary>The meta page that opening would believe, without a lock and without writing anything.</summary>
+    /// <param name="files">The disk.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="expected">What it has to be, as for <see cref="Open"/>; null: any datafile.</param>
+    /// <exception cref="RefusedException">It is not what was expected.</exception>
     /// <exception cref="DamageException">Missing, or no meta page is valid.</exception>
-    public static MetaPage Inspect(IFileSystem files, string path)
-    {
-        using IFileHandle handle = DatafileOpening.OpenHandle(files, path, FileOpen.Read);
-        return DatafileOpening.ChooseMetaPage(handle, expected: null);
-    }
-
-    /// <summary>The same, if it is that of the file which <see cref="Open"/> would open.</summary>
-    /// <exception cref="PitrException">What that would refuse it for.</exception>
-    public static MetaPage Inspect(IFileSystem files, string path, DatafileExpectation expected)
+    public static MetaPage Inspect(IFileSystem files, string path, DatafileExpectation? expected = null)
     {
         using IFileHandle handle = DatafileOpening.OpenHandle(files, path, FileOpen.Read);
         MetaPage meta = DatafileOpening.ChooseMetaPage(handle, expected);
-        DatafileOpening.RequireExpected(handle, meta, expected);
+        if (expected is not null)
+            DatafileOpening.RequireExpected(handle, meta, expected);
         return meta;
     }
 

@@ -74,17 +74,17 @@ internal static class PgtarCommand
         DatafileEnvironment environment = EngineFactory.EnvironmentFor(options);
         Stream destination = await OpenAsync(
             () => Destination(console, path, environment, options), cancellationToken).ConfigureAwait(false);
+        TarBackupResult result;
         try
         {
             IKeptSet set = await target.KeepSetAsync($"pgtar {Environment.ProcessId}", cancellationToken)
                 .ConfigureAwait(false);
             await using (set.ConfigureAwait(false))
             {
-                TarBackupResult result = await RunAsync(
+                result = await RunAsync(
                     new TarBackup(set, request, destination, environment, options), cancellationToken)
                     .ConfigureAwait(false);
                 Finish(destination);
-                Tell(console, result, TimeProvider.System.GetElapsedTime(began));
             }
         }
         finally
@@ -93,6 +93,7 @@ internal static class PgtarCommand
                 await destination.DisposeAsync().ConfigureAwait(false);
         }
 
+        Tell(console, result, TimeProvider.System.GetElapsedTime(began));
         environment.Dispose();
     }
 
