@@ -238,16 +238,31 @@ internal static class StepBranchStories
     private static BackupWriter Begin(StepScene scene, out string id)
     {
         StepEngine engine = scene.Engine;
-        id = $"set{scene.Draw():x16}";
-        var start = new BackupStart(
-            id, engine.Control, Lsn.Max(engine.Control.RedoLsn, engine.Control.Catalogue.Lsn),
-            engine.Context.Clock.GetUtcNow());
-        var writer = new BackupWriter(
-            scene.Disk, engine.Stores[0], engine.Stores, start,
-            new ReachablePages(engine.Context.Environment, CancellationToken.None));
+        BackupWriter writer = Writer(scene, scene.Disk, engine.Stores[0], engine.Stores);
+        id = writer.BackupId;
         writer.Begin();
         return writer;
     }
+
+    /// <summary>Of a set of the database as it is now, which has not begun.</summary>
+    internal static BackupWriter Writer(
+        StepScene scene, SimulatedDisk disk, IArchiveStore store, IReadOnlyList<IArchiveStore> archives, BackupSet? built = null)
+    {
+        StepEngine engine = scene.Engine;
+        var start = new BackupStart(
+            $"set{scene.Draw():x16}", engine.Control, Lsn.Max(engine.Control.RedoLsn, engine.Control.Catalogue.Lsn),
+            engine.Context.Clock.GetUtcNow())
+        {
+            Base = built,
+        };
+        return new BackupWriter(
+            disk, store, archives, start, new ReachablePages(engine.Context.Environment, CancellationToken.None));
+    }
+
+    /// <summary>What <see cref="WalEvent.BackupEnd"/> says of a set that ends with the last record.</summary>
+    internal static BackupStop StopAt(StepScene scene, Lsn stop) => new(
+        stop, new DateTimeOffset(scene.Model.Records[^1].CommitTicks, TimeSpan.Zero), scene.Engine.LastTransaction,
+        scene.Engine.Control.Catalogue.Files.Select(static file => file.Id).ToHashSet());
 
     private static void Copy(StepLife life, StepScene scene, BackupWriter writer, FileId file) =>
         life.RunToEnd(new StepCopyFile(scene, scene.Engine.Control.Catalogue.File(file)!, writer));
@@ -258,9 +273,7 @@ internal static class StepBranchStories
         IWalSource[] places = [new FolderWalSource(engine.Wal, engine.Wal.Folder)];
         writer.IncludeWal(
             engine.History, new WalSources(places, engine.Wal.Geometry), engine.DurableLsn, CancellationToken.None);
-        writer.Complete(new BackupStop(
-            stop, new DateTimeOffset(scene.Model.Records[^1].CommitTicks, TimeSpan.Zero), engine.LastTransaction,
-            engine.Control.Catalogue.Files.Select(static file => file.Id).ToHashSet()));
+        writer.Complete(StopAt(scene, stop));
     }
 
     private static PlannedRecovery Plan(StepScene scene, RecoveryTarget target, string? timeline) =>

@@ -300,27 +300,12 @@ internal static class StepExpireStories
         return writer;
     }
 
-    private static BackupWriter Writer(
-        StepScene scene, SimulatedDisk disk, IArchiveStore store, IReadOnlyList<IArchiveStore> archives, BackupSet? built)
-    {
-        StepEngine engine = scene.Engine;
-        var start = new BackupStart(
-            $"set{scene.Draw():x16}", engine.Control, Lsn.Max(engine.Control.RedoLsn, engine.Control.Catalogue.Lsn), Now(scene))
-        {
-            Base = built,
-        };
-        return new BackupWriter(
-            disk, store, archives, start, new ReachablePages(engine.Context.Environment, CancellationToken.None));
-    }
-
     private static BackupSet End(StepLife life, StepScene scene, BackupWriter writer)
     {
         StepEngine engine = scene.Engine;
         Lsn lsn = engine.Log(new WalEvent.BackupEnd(writer.BackupId, writer.StartLsn), scene.Model);
         ShipAll(scene);
-        BackupSet set = writer.Complete(new BackupStop(
-            lsn, new DateTimeOffset(scene.Model.Records[^1].CommitTicks, TimeSpan.Zero), engine.LastTransaction,
-            engine.Control.Catalogue.Files.Select(static file => file.Id).ToHashSet()));
+        BackupSet set = writer.Complete(StopAt(scene, lsn));
         life.Settle();
         return set;
     }

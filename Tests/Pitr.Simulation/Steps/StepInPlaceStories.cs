@@ -1,4 +1,5 @@
 using Pitr.Actors;
+using static Pitr.Simulation.StepBranchStories;
 
 namespace Pitr.Simulation;
 
@@ -47,11 +48,5 @@ internal static class StepInPlaceStories
 
         if (scene.Explored - before < left.Count)
             throw new SimulationFailure($"Of {left.Count} databases too few were recovered in place.");
-    }
-
-    private static void Commit(StepLife life, StepScene scene, int count)
-    {
-        for (; count > 0; count--)
-            life.RunToEnd(new StepCommit(scene));
     }
 }
