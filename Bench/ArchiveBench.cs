@@ -10,6 +10,7 @@ namespace Pitr.Bench;
 /// About 64 segments of WAL of single rows with values of 100 bytes are made without a store and kept. Then in each
 /// repetition, without a load, in turn: the files written one after the other from memory with a sync each ("write", what
 /// the disk gives), <c>cp</c> and <c>sync</c> of them, and a store added to the running engine until it lacks nothing.
+/// The processor time of a segment says what the machine could reach with a disk that costs nothing, also beside others.
 /// "MiB" are those of the segments; what is written to the store is compressed.
 /// </remarks>
 internal static class ArchiveBench
@@ -49,10 +50,14 @@ internal static class ArchiveBench
         var rates = new List<double>();
         var ofCopy = new List<double>();
         var ofDisk = new List<double>();
+        var processor = new List<double>();
+        await WarmUpAsync(database, folder).ConfigureAwait(false);
         for (int i = 0; i < options.Repetitions; i++)
         {
             string store = Directory.CreateDirectory(Path.Combine(folder, "store")).FullName;
+            TimeSpan used = Environment.CpuUsage.TotalTime;
             TimeSpan ours = await ArchiveAsync(database, store).ConfigureAwait(false);
+            used = Environment.CpuUsage.TotalTime - used;
             string[] shipped = [.. Directory.GetFiles(Path.Combine(store, "wal"), "*.zst")
                 .Select(path => Path.GetFileNameWithoutExtension(path)).Where(static name => name.Length == 24)];
             long stored = Directory.GetFiles(Path.Combine(store, "wal")).Sum(static path => new FileInfo(path).Length);
@@ -67,12 +72,24 @@ internal static class ArchiveBench
             rates.Add(files.Length / ours.TotalSeconds);
             ofCopy.Add(copy / ours);
             ofDisk.Add(write / ours);
+            processor.Add(used.TotalMilliseconds / files.Length);
         }
         VerdictLine.AtLeast("archive", "segments a second (median)", VerdictLine.Median(rates), 60).Print(options.Json);
+        VerdictLine.AtMost(
+            "archive", "processor time of a segment, ms (median)", VerdictLine.Median(processor), Environment.ProcessorCount * 1000 / 60.0)
+            .Print(options.Json);
         VerdictLine.AtLeast("archive", "rate, share of cp and sync (median)", VerdictLine.Median(ofCopy), 0)
             .Print(options.Json);
         VerdictLine.AtLeast("archive", "rate, share of write and sync (median)", VerdictLine.Median(ofDisk), 0)
             .Print(options.Json);
+    }
+
+    /// <summary>Once, so that what is measured is compiled as that of an engine which has run for a while.</summary>
+    private static async Task WarmUpAsync(PitrDatabase database, string folder)
+    {
+        string store = Directory.CreateDirectory(Path.Combine(folder, "warm-up")).FullName;
+        await ArchiveAsync(database, store).ConfigureAwait(false);
+        Directory.Delete(store, recursive: true);
     }
 
     private static async Task<TimeSpan> ArchiveAsync(PitrDatabase database, string store)

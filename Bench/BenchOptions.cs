@@ -11,14 +11,14 @@ internal sealed record BenchOptions(
     public double SettleSeconds { get; init; } = 20;
 
     public const string Usage =
-        "usage: bench commit|allocation|read|scan|replay|stall|fence|move|pgtar|backup|restore|archive|memory "
+        "usage: bench commit|allocation|read|scan|replay|stall|fence|move|pgtar|backup|restore|recovery|archive|memory "
         + "[--seconds S] [--repetitions N] [--engines a,b] [--writers 1,64,1024] [--settle S] [--folder DIR] [--json]";
 
     public static BenchOptions? Parse(string[] args)
     {
         if (args.Length == 0 || args[0].StartsWith('-'))
             return null;
-        int[] writers = args[0] is "fence" or "move" ? [64] : [1, 64, 1024];
+        int[] writers = args[0] is "fence" or "move" or "recovery" ? [64] : [1, 64, 1024];
         var options = new BenchOptions(args[0], 5, 1, false, BenchEngines.Names, writers, Path.GetTempPath());
         for (int i = 1; i < args.Length; i++)
         {

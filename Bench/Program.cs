@@ -41,6 +41,9 @@ switch (options.Question)
     case "restore":
         RestoreBench.Run(options);
         return 0;
+    case "recovery":
+        OnlineRecoveryBench.Run(options);
+        return 0;
     case "archive":
         ArchiveBench.Run(options);
         return 0;

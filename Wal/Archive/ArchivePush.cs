@@ -44,10 +44,37 @@ internal static class ArchivePush
     public static IStagedObject Write(IArchiveStore store, ArchivedSegment segment) =>
         store.Stage(segment.Name, segment.Encode());
 
+    /// <summary>The same, in memory that is used again.</summary>
+    /// <param name="store">Where to.</param>
+    /// <param name="segment">The stretch.</param>
+    /// <param name="buffers">Of the segments on their way.</param>
+    /// <param name="isFast">Others wait: less is compressed.</param>
+    public static IStagedObject Write(
+        IArchiveStore store, ArchivedSegment segment, SegmentBuffers buffers, bool isFast)
+    {
+        byte[] buffer = buffers.Rent();
+        int length = isFast
+            ? segment.EncodeInto(buffer, ArchivedSegment.FastCompressionLevel)
+            : segment.EncodeInto(buffer);
+        IStagedObject written = store.Stage(segment.Name, buffer.AsMemory(0, length));
+        buffers.Return(buffer);
+        return written;
+    }
+
     /// <summary>2: what the store has under the name is the segment, as it is read from there.</summary>
     /// <exception cref="RefusedException">ArchiveConflict: other content is there under the name.</exception>
     /// <exception cref="DamageException">ArchiveDamaged: it cannot be read.</exception>
     public static void Check(IArchiveStore store, ArchivedSegment segment) => RequireSame(store, segment.Name, segment);
+
+    /// <summary>The same, in memory that is used again.</summary>
+    public static void Check(IArchiveStore store, ArchivedSegment segment, SegmentBuffers buffers)
+    {
+        byte[] stored = buffers.Rent();
+        byte[] plain = buffers.Rent();
+        RequireSame(store, segment.Name, segment, stored, plain);
+        buffers.Return(stored);
+        buffers.Return(plain);
+    }
 
     /// <summary>Pushes a part of the tail.</summary>
     /// <param name="store">Where to.</param>
@@ -151,9 +178,10 @@ internal static class ArchivePush
         store.Delete(name);
     }
 
-    private static void RequireSame(IArchiveStore store, string name, ArchivedSegment segment)
+    private static void RequireSame(
+        IArchiveStore store, string name, ArchivedSegment segment, Memory<byte> stored = default, Memory<byte> plain = default)
     {
-        ArchivedSegment there = ArchivedSegment.Decode(store.Name, name, store.Get(name).Span, segment);
+        ArchivedSegment there = ArchivedSegment.Decode(store.Name, name, store.Get(name, stored).Span, segment, plain);
         if (!there.HasSameContent(segment))
             throw ArchiveErrors.Conflict(store.Name, name, segment.Describe(), there.Describe());
     }

@@ -94,7 +94,13 @@ internal sealed partial class FolderStore : IArchiveStore
         TryGet(name) ?? throw ArchiveErrors.ObjectUnknown(Name, name);
 
     /// <inheritdoc/>
-    public ReadOnlyMemory<byte>? TryGet(string name) => Guard<ReadOnlyMemory<byte>?>("read", name, () =>
+    public ReadOnlyMemory<byte> Get(string name, Memory<byte> into) =>
+        TryGet(name, into) ?? throw ArchiveErrors.ObjectUnknown(Name, name);
+
+    /// <inheritdoc/>
+    public ReadOnlyMemory<byte>? TryGet(string name) => TryGet(name, default);
+
+    private ReadOnlyMemory<byte>? TryGet(string name, Memory<byte> into) => Guard<ReadOnlyMemory<byte>?>("read", name, () =>
     {
         if (OpenObject(name) is not { } file)
             return null;
@@ -103,9 +109,11 @@ internal sealed partial class FolderStore : IArchiveStore
             long lengthBytes = file.LengthBytes;
             if (lengthBytes > Array.MaxLength)
                 throw ArchiveErrors.StoreFailed(Name, name, $"it has {lengthBytes} bytes, too many to be read at once");
-            byte[] content = GC.AllocateUninitializedArray<byte>((int)lengthBytes);
-            int read = file.Read(0, content);
-            return content.AsMemory(0, read);
+            Memory<byte> content = lengthBytes <= into.Length
+                ? into[..(int)lengthBytes]
+                : GC.AllocateUninitializedArray<byte>((int)lengthBytes);
+            int read = file.Read(0, content.Span);
+            return content[..read];
         }
     });
 

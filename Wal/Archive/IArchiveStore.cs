@@ -54,13 +54,18 @@ internal interface IArchiveStore
 
     /// <summary>
     /// Does as much as can be done of <see cref="TryPutIfAbsent"/> before the object has its name: so that several are
-    /// written side by side, and appear one after the other. What is not published is nothing.
+    /// written side by side, and appear one after the other. What is not published is nothing. The content's memory is the
+    /// caller's again when it returns.
     /// </summary>
-    IStagedObject Stage(string name, ReadOnlyMemory<byte> content) => new UnwrittenObject(this, name, content);
+    IStagedObject Stage(string name, ReadOnlyMemory<byte> content) => new UnwrittenObject(this, name, content.ToArray());
 
     /// <summary>The content.</summary>
     /// <exception cref="NotFoundException">ArchiveObjectUnknown.</exception>
     ReadOnlyMemory<byte> Get(string name);
+
+    /// <summary>The content, in the caller's memory if the store can read into that and it fits.</summary>
+    /// <exception cref="NotFoundException">ArchiveObjectUnknown.</exception>
+    ReadOnlyMemory<byte> Get(string name, Memory<byte> into) => Get(name);
 
     /// <summary>The content; null if there is no such object.</summary>
     ReadOnlyMemory<byte>? TryGet(string name);

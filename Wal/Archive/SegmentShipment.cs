@@ -20,7 +20,7 @@ internal enum ShipStage
 /// THREADS  <see cref="Stage"/>, <see cref="IsBusy"/> and <see cref="Failure"/> are the owner's of the window; the rest
 /// belongs to the one worker that carries out a stage of it.
 /// </remarks>
-internal sealed class SegmentShipment(ulong number, long began)
+internal sealed class SegmentShipment(ulong number, long began, int entriesExpected = 0)
 {
     public ulong Number => number;
 
@@ -39,13 +39,16 @@ internal sealed class SegmentShipment(ulong number, long began)
     /// <summary>The store has it and need not be asked, or it came from there: nothing is pushed.</summary>
     public bool IsThere { get; set; }
 
+    /// <summary>The memory of <see cref="File"/>; null while there is none.</summary>
+    public byte[]? Buffer { get; set; }
+
     /// <summary>The file's bytes.</summary>
     public ReadOnlyMemory<byte> File { get; set; }
 
     /// <summary>The durable bytes that follow it.</summary>
     public byte[] After { get; set; } = [];
 
-    public KeyIndexBuilder Index { get; } = new();
+    public KeyIndexBuilder Index { get; } = new(entriesExpected);
 
     /// <summary>As it is archived.</summary>
     public ArchivedSegment? Whole { get; set; }

@@ -18,7 +18,7 @@ internal sealed partial class StoreShipper
             ulong number = _next + (ulong)_window.Count;
             if (mayAdd && _isStreaming && !isRenewalDue && _window.HasRoom(width) && IsFinished(number, durable))
             {
-                var added = new SegmentShipment(number, _clock.GetTimestamp());
+                var added = new SegmentShipment(number, _clock.GetTimestamp(), _entriesExpected);
                 _window.Add(added);
                 return Begin(added);
             }
@@ -48,14 +48,15 @@ internal sealed partial class StoreShipper
                 shipment.Whole = ArchivedSegment.Whole(
                     IdentityOf(_folder.Identity, shipment.Number), _folder.Geometry.StartOf(shipment.Number),
                     SegmentHeader.Bytes, shipment.File, shipment.After);
-                _staged.Add(shipment.Number, ArchivePush.Write(_store, shipment.Whole));
+                _staged.Add(shipment.Number, ArchivePush.Write(
+                    _store, shipment.Whole, _buffers, isFast: IsFinished(shipment.Number + SegmentsWaiting, durable)));
                 break;
             case ShipStage.Publish:
                 Publish(shipment);
                 break;
             case ShipStage.Check:
                 if (!shipment.IsTaken)
-                    ArchivePush.Check(_store, shipment.Whole!);
+                    ArchivePush.Check(_store, shipment.Whole!, _buffers);
                 if (!IsUnclaimed)
                     shipment.Index.PutInto(_store, shipment.Whole!.Identity);
                 if (TakesParts)
@@ -74,7 +75,9 @@ internal sealed partial class StoreShipper
             shipment.IsThere = true;
             return;
         }
-        shipment.File = FileOf(_folder.Identity, number);
+        shipment.Buffer = _buffers.Rent();
+        shipment.File = shipment.Buffer.AsMemory(0, _folder.Geometry.SegmentBytes);
+        ReadFile(_folder.Identity, number, shipment.Buffer.AsSpan(0, _folder.Geometry.SegmentBytes));
         shipment.After = After(_folder.Identity, _folder.Geometry.StartOf(number + 1), durable);
         _proof.Require(number, shipment.File, _path.Last.StartLsn, durable, shipment.Index);
         shipment.IsThere = _cameFromStore(new SegmentName(_folder.Identity.Timeline, number));
@@ -87,7 +90,7 @@ internal sealed partial class StoreShipper
             ?? throw ArchiveErrors.StoreFailed(_store.Name, shipment.Whole!.Name, "the engine has ended");
         shipment.IsTaken = !written.TryPublish();
         if (shipment.IsTaken)
-            ArchivePush.Check(_store, shipment.Whole!); // nothing goes behind what is somebody else's
+            ArchivePush.Check(_store, shipment.Whole!, _buffers); // nothing goes behind what is somebody else's
     }
 
     private ShipStep EndStage(ShipWork work, SegmentShipment shipment, Exception? failure)
@@ -98,7 +101,12 @@ internal sealed partial class StoreShipper
         {
             ContinueAt(done.Number + 1);
             shipped.Add(done.Began);
+            _entriesExpected = done.Index.EntryCount;
+            if (done.Buffer is { } buffer)
+                _buffers.Return(buffer);
         }
+        if (_window.IsEmpty)
+            _buffers.Free();
         work.Shipped = shipped;
         if (shipped.Count > 0)
             Retry.Succeeded();

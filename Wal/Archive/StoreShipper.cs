@@ -57,6 +57,9 @@ internal sealed partial class StoreShipper
 {
     private const int HeaderBytesAhead = 64;
 
+    /// <summary>So many finished segments behind one: it is compressed less, so that they get away.</summary>
+    private const ulong SegmentsWaiting = 2;
+
     private readonly IArchiveStore _store;
     private readonly WalFolder _folder;
     private readonly TimelineHistory _path;
@@ -66,6 +69,8 @@ internal sealed partial class StoreShipper
     private readonly SegmentProof _proof;
     private readonly ShipWindow _window = new();
     private readonly StagedSegments _staged = new();
+    private readonly SegmentBuffers _buffers;
+    private int _entriesExpected; // in the key index of a segment: as many as in the last one
     private bool _isAlone; // a step that needs the store alone is under way
     private bool _isStreaming; // nothing but finished segments is to be shipped
     private readonly HashSet<SegmentName> _parentsWaiting = [];
@@ -106,6 +111,7 @@ internal sealed partial class StoreShipper
         Retry = new ShipRetry(clock);
         _cameFromStore = cameFromStore ?? (static _ => false);
         _proof = new SegmentProof(folder, folder.Identity);
+        _buffers = new SegmentBuffers(folder.Geometry.SegmentBytes);
         _progress = new ShipProgress(
             clock.GetUtcNow(), folder.Geometry, IsKnown: false, Lsn.Zero, Next: 0, null, null, _dropped, _parentsDone);
     }
@@ -498,9 +504,14 @@ internal sealed partial class StoreShipper
     private byte[] FileOf(WalIdentity identity, ulong number)
     {
         byte[] file = GC.AllocateUninitializedArray<byte>(_folder.Geometry.SegmentBytes);
+        ReadFile(identity, number, file);
+        return file;
+    }
+
+    private void ReadFile(WalIdentity identity, ulong number, Span<byte> file)
+    {
         using IFileHandle handle = _folder.Open(number, identity, FileOpen.Read);
         ReadExactly(handle, 0, file);
-        return file;
     }
 
     private ArchivedSegment Stretch(WalIdentity identity, ulong number, Lsn from, Lsn to)
@@ -523,7 +534,7 @@ internal sealed partial class StoreShipper
         return next.Read(end, after) == after.Length ? after : [];
     }
 
-    private static void ReadExactly(IFileHandle handle, long offset, byte[] to)
+    private static void ReadExactly(IFileHandle handle, long offset, Span<byte> to)
     {
         int read = handle.Read(offset, to);
         if (read < to.Length)

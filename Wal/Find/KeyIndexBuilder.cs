@@ -9,13 +9,17 @@ namespace Pitr.Wal;
 /// read to its end, or is no run of operations, there is no index: none is better than one that says no (X1).
 /// THREADS  one.
 /// </remarks>
-internal sealed class KeyIndexBuilder
+/// <param name="entriesExpected">How many the segment before had: room is made for as many at once.</param>
+internal sealed class KeyIndexBuilder(int entriesExpected = 0)
 {
-    private readonly HashSet<ulong> _entries = [];
+    private readonly HashSet<ulong> _entries = new(entriesExpected);
     private readonly Dictionary<uint, NamedTable> _tables = [];
     private bool _isIncomplete;
     private bool _hasCheckpoint;
     private long _lastCommitTicks;
+
+    /// <summary>Entries that there are by now.</summary>
+    public int EntryCount => _entries.Count;
 
     /// <summary>A record that begins in the segment.</summary>
     public void Add(WalRecord record)
