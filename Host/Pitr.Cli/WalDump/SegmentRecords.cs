@@ -41,6 +41,13 @@ internal sealed class SegmentRecords(SegmentPieces source, Func<PieceSource, boo
         return run.Damaged.Count == 0;
     }
 
+    /// <summary>True if a record begins in the piece, also one that it does not hold to its end.</summary>
+    public static bool OneBegins(StreamPiece piece)
+    {
+        int at = 0;
+        return TryNext(piece, ref at, isLast: false, out _) || at + RecordCodec.HeaderBytes <= piece.Bytes.Length;
+    }
+
     /// <summary>Pieces that were read.</summary>
     public int PiecesRead { get; private set; }
 

@@ -49,7 +49,8 @@ internal sealed class WalDumpWriter
             ? null
             : _names.Find(Table, Source, cancellationToken);
         var query = new WalQuery(tables, Key);
-        var records = new SegmentRecords(Source, piece => MayHave(piece, query));
+        HashSet<PieceSource> reaching = ReachingAboveFrom();
+        var records = new SegmentRecords(Source, piece => reaching.Contains(piece) || MayHave(piece, query));
         foreach (FoundRecord found in records.Read(cancellationToken))
         {
             WalRecord record = found.Record;
@@ -60,6 +61,25 @@ internal sealed class WalDumpWriter
                 Write(json, WalDump.DescribeWithOperations(record));
             output.WriteByte((byte)'\n');
         }
+    }
+
+    /// <summary>
+    /// The pieces that end at or below <see cref="From"/> in which a record begins that may end above it: of each timeline the
+    /// last one in which a record begins at all, and those behind it that lie within that record.
+    /// </summary>
+    private HashSet<PieceSource> ReachingAboveFrom()
+    {
+        var reaching = new HashSet<PieceSource>();
+        foreach (IGrouping<TimelineId, PieceSource> timeline in From > Lsn.Zero ? Source.Pieces.GroupBy(piece => piece.Timeline) : [])
+        {
+            foreach (PieceSource piece in timeline.Where(piece => piece.Range() is { } range && range.To <= From).Reverse())
+            {
+                reaching.Add(piece);
+                if (SegmentRecords.OneBegins(piece.Read()))
+                    break;
+            }
+        }
+        return reaching;
     }
 
     private bool MayHave(PieceSource piece, WalQuery query)

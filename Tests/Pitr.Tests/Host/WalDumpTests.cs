@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Pitr.Storage;
@@ -133,6 +134,20 @@ public sealed class WalDumpTests(WalDumpFixture fixture) : IClassFixture<WalDump
         List<JsonElement> records = await DumpAsync("db", "--from", fixture.Long[0], "--to", fixture.Long[1]);
         Assert.Equal(fixture.Long[0], records[0].GetProperty("startLsn").GetString());
         Assert.Equal(fixture.Long[1], records[^1].GetProperty("lsn").GetString());
+    }
+
+    /// <summary>Its segment ends below the LSN from which on records are wanted.</summary>
+    [Theory]
+    [InlineData("db")]
+    [InlineData("store")]
+    public async Task A_record_that_ends_above_the_first_lsn_comes_wherever_it_begins(string source)
+    {
+        foreach (string end in fixture.Long)
+        {
+            Lsn within = new(Lsn.Parse(end, CultureInfo.InvariantCulture).Value - 8);
+            List<JsonElement> records = await DumpAsync(source, "--from", within.ToString(), "--to", end);
+            Assert.Equal([end], Lsns(records));
+        }
     }
 
     [Fact]
