@@ -47,4 +47,10 @@ public sealed record PitrSchedule
 
     /// <summary>Of a backup: files copied at the same time.</summary>
     public int Jobs { get; init; } = 1;
+
+    /// <summary>
+    /// Of a backup: only what changed since the newest set of the store that it can build on; where there is none, all. A
+    /// chain grows until a schedule without this one begins the next.
+    /// </summary>
+    public bool Incremental { get; init; }
 }

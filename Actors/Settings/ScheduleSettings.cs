@@ -19,6 +19,9 @@ internal sealed record ScheduleSettings(ScheduledWork Run, string Cron, string S
     /// <summary>As <see cref="PitrSchedule.Jobs"/>.</summary>
     public int? Jobs { get; init; }
 
+    /// <summary>As <see cref="PitrSchedule.Incremental"/>.</summary>
+    public bool Incremental { get; init; }
+
     public PitrSchedule ToSchedule() => new()
     {
         Run = Run,
@@ -28,5 +31,6 @@ internal sealed record ScheduleSettings(ScheduledWork Run, string Cron, string S
         Window = Window,
         BytesPerSecondMax = Rate,
         Jobs = Jobs ?? 1,
+        Incremental = Incremental,
     };
 }

@@ -58,6 +58,8 @@ internal sealed class ScheduleTimes
             throw EngineErrors.SettingsInvalid($"{key}.jobs", "it is from 1 to 64.");
         if (says.Run != ScheduledWork.Expire && says.Window is not null)
             throw EngineErrors.SettingsInvalid($"{key}.window", "only an expire has one.");
+        if (says.Run != ScheduledWork.Backup && says.Incremental)
+            throw EngineErrors.SettingsInvalid($"{key}.incremental", "only a backup is.");
         try
         {
             StoreAddress.Parse(says.Store ?? "", folder);

@@ -26,9 +26,11 @@ internal sealed class ScheduledJobs(PitrDatabase database)
                 Store = StoreAddress.Parse(schedule.Store, Engine.Folder).Absolute,
                 BytesPerSecondMax = schedule.BytesPerSecondMax,
                 Jobs = schedule.Jobs,
+                Incremental = schedule.Incremental,
             },
             cancellation).ConfigureAwait(false);
-        return $"set {made.BackupId} of {made.Bytes} bytes";
+        string how = made.BaseId is { } onto ? $", built on {onto}" : made.WhyFull is { } why ? $", with all that there is: {why}" : "";
+        return $"set {made.BackupId} of {made.Bytes} bytes{how}";
     }
 
     private async Task<string> VerifyAsync(PitrSchedule schedule, CancellationToken cancellation)

@@ -68,6 +68,8 @@ public sealed class ScheduleTests : IAsyncDisposable
         Assert.Contains($"'{key}'", refused.Message, StringComparison.Ordinal);
         Assert.Contains("schedules[1].window", Assert.Throws<RefusedException>(() => ScheduleTimes.Read(
             [Nightly, Nightly with { Run = ScheduledWork.Expire }], "/db", _time.Clock)).Message, StringComparison.Ordinal);
+        Assert.Contains("schedules[0].incremental", Assert.Throws<RefusedException>(() => ScheduleTimes.Read(
+            [Nightly with { Run = ScheduledWork.Verify, Incremental = true }], "/db", _time.Clock)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -275,19 +277,43 @@ public sealed class ScheduleTests : IAsyncDisposable
         PitrDatabase database = await lab.CreateAsync();
         var jobs = new ScheduledJobs(database);
         var backup = new PitrSchedule { Run = ScheduledWork.Backup, Cron = "0 2 * * *", Store = "../sets" };
-        Task<string> made = jobs.RunAsync(backup, CancellationToken.None);
-        while (!made.IsCompleted) // it goes on as time does
-        {
-            lab.Advance(TimeSpan.FromSeconds(1));
-            await Task.WhenAny(made, Task.Delay(5));
-        }
-        await made;
+        await BackedUpAsync(lab, jobs, backup);
         Assert.Single(Pitr.Recovery.BackupCatalog.Read(ArchiveTestData.Store(lab.Disk, "/sets")).Sets);
         Assert.StartsWith(
             "1 sets restore",
             await jobs.RunAsync(backup with { Run = ScheduledWork.Verify }, CancellationToken.None).Within(), StringComparison.Ordinal);
         await jobs.RunAsync(
             backup with { Run = ScheduledWork.Expire, Window = TimeSpan.FromDays(1) }, CancellationToken.None).Within();
+    }
+
+    /// <summary>As a week's schedules do: one set has all, the others build on it.</summary>
+    [Fact]
+    public async Task An_incremental_schedule_builds_on_the_newest_set_and_has_all_where_there_is_none()
+    {
+        await using var lab = new ArchiveLab();
+        PitrDatabase database = await lab.CreateAsync();
+        var jobs = new ScheduledJobs(database);
+        var nightly = new PitrSchedule { Run = ScheduledWork.Backup, Cron = "0 2 * * *", Store = "/sets", Incremental = true };
+        Assert.DoesNotContain("built on", await BackedUpAsync(lab, jobs, nightly), StringComparison.Ordinal);
+        string first = Assert.Single(Pitr.Recovery.BackupCatalog.Read(ArchiveTestData.Store(lab.Disk, "/sets")).Sets).Id;
+        Assert.EndsWith($", built on {first}", await BackedUpAsync(lab, jobs, nightly), StringComparison.Ordinal);
+        Assert.DoesNotContain(
+            "built on", await BackedUpAsync(lab, jobs, nightly with { Incremental = false }), StringComparison.Ordinal);
+        Assert.StartsWith(
+            "3 sets restore",
+            await jobs.RunAsync(nightly with { Run = ScheduledWork.Verify, Incremental = false }, CancellationToken.None).Within(),
+            StringComparison.Ordinal);
+    }
+
+    private static async Task<string> BackedUpAsync(ArchiveLab lab, ScheduledJobs jobs, PitrSchedule schedule)
+    {
+        Task<string> made = jobs.RunAsync(schedule, CancellationToken.None);
+        while (!made.IsCompleted) // it goes on as time does
+        {
+            lab.Advance(TimeSpan.FromSeconds(1));
+            await Task.WhenAny(made, Task.Delay(5));
+        }
+        return await made;
     }
 
     private static int BackupsIn(ArchiveLab lab) => Pitr.Recovery.BackupCatalog.Read(lab.Store).Sets.Count;
