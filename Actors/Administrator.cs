@@ -112,6 +112,12 @@ internal sealed class Administrator : UntypedActor, IWithTimers
             case RequestEnded ended:
                 ended.Client.Tell(Fitting(ended.Answer));
                 break;
+            case SessionFenceEnded ended when _sessions.ContainsKey(ended.Client): // else its end broke them
+                ended.Client.Tell(new FenceWasBroken(
+                    ended.Fence.FenceId, ended.Fence.Datafile, AdminProblems.Of(ended.Fence.Why)));
+                break;
+            case SessionFenceEnded:
+                break;
             case Terminated terminated:
                 Close(terminated.ActorRef, "its client died");
                 break;
@@ -143,8 +149,10 @@ internal sealed class Administrator : UntypedActor, IWithTimers
         }
         if (!_sessions.TryGetValue(client, out Session? session))
         {
+            IActorRef self = Self;
             _sessions.Add(client, session = new Session(
-                _clock.GetTimestamp(), new SessionFences(_engine, NameOf(open, client))));
+                _clock.GetTimestamp(),
+                new SessionFences(_engine, NameOf(open, client), broken => self.Tell(new SessionFenceEnded(client, broken)))));
             Context.Watch(client);
             _log.Debug("Session opened for {0} ({1}) as {2}", client.Path, open.Client, role);
         }

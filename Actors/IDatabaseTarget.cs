@@ -64,7 +64,9 @@ internal interface IDatabaseTarget : IAsyncDisposable
     /// A holder of fences that this program ends: they are broken then, also by the program's own death. The name is for
     /// status and log.
     /// </summary>
-    IFenceHolder HoldFences(string name);
+    /// <param name="name">Of the holder.</param>
+    /// <param name="whenBroken">Called when one of them is broken before that: the copy is void. It does not wait.</param>
+    IFenceHolder HoldFences(string name, Action<BrokenFence>? whenBroken = null);
 
     /// <summary>Prolongs a fence's lease, from now on; returns until when.</summary>
     Task<DateTimeOffset> RenewFenceAsync(Guid fenceId, TimeSpan lease, CancellationToken cancellationToken);

@@ -117,7 +117,8 @@ internal sealed class LocalTarget(PitrDatabase database, Func<Task>? whenClosed 
         database.FenceAsync(datafile, lease, reason, cancellationToken);
 
     /// <inheritdoc/>
-    public IFenceHolder HoldFences(string name) => new FenceHolder(database, name);
+    public IFenceHolder HoldFences(string name, Action<BrokenFence>? whenBroken = null) =>
+        new FenceHolder(database, name, whenBroken);
 
     /// <inheritdoc/>
     public Task<DateTimeOffset> RenewFenceAsync(Guid fenceId, TimeSpan lease, CancellationToken cancellationToken) =>

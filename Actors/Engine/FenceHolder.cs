@@ -11,6 +11,9 @@ internal interface IFenceHolder : IDisposable
     /// <summary>As <see cref="IDatabaseTarget.FenceAsync"/>, and broken also with this holder.</summary>
     Task<FenceGrant> FenceAsync(
         string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken);
+
+    /// <summary>Completes when a fence of this holder is broken while he is there: the copy is void (design §5, promise 6).</summary>
+    Task<BrokenFence> FirstBroken { get; }
 }
 
 /// <summary>A holder in the engine's process: an actor, whose end the datafiles' actors see by their death watch.</summary>
@@ -19,15 +22,24 @@ internal sealed class FenceHolder : IFenceHolder
     private readonly PitrDatabase _database;
     private readonly string _name;
     private readonly IActorRef _actor;
+    private readonly TaskCompletionSource<BrokenFence> _firstBroken =
+        new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <param name="database">The engine.</param>
     /// <param name="name">For status and log.</param>
-    public FenceHolder(PitrDatabase database, string name)
+    /// <param name="whenBroken">Called for each fence that is broken, on an actor's thread; it does not wait.</param>
+    public FenceHolder(PitrDatabase database, string name, Action<BrokenFence>? whenBroken = null)
     {
         (_database, _name) = (database, name);
         _actor = database.System.ActorOf(
-            ActorProps.Of(static () => new Held()), $"pitr-fences-{database.Engine.Draw():x16}");
+            ActorProps.Of(() => new Held(broken =>
+            {
+                _firstBroken.TrySetResult(broken);
+                whenBroken?.Invoke(broken);
+            })), $"pitr-fences-{database.Engine.Draw():x16}");
     }
+
+    public Task<BrokenFence> FirstBroken => _firstBroken.Task;
 
     public Task<FenceGrant> FenceAsync(
         string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken) =>
@@ -35,11 +47,15 @@ internal sealed class FenceHolder : IFenceHolder
 
     public void Dispose() => _actor.Tell(PoisonPill.Instance, ActorRefs.NoSender);
 
-    /// <summary>It only lives. That a fence broke its holder hears when he renews or leaves.</summary>
-    private sealed class Held : UntypedActor
+    /// <summary>It lives, and hears that a fence broke.</summary>
+    private sealed class Held(Action<BrokenFence> whenBroken) : UntypedActor
     {
         protected override void OnReceive(object message)
         {
+            if (message is BrokenFence broken)
+                whenBroken(broken);
+            else
+                Unhandled(message);
         }
     }
 }

@@ -13,6 +13,7 @@ namespace Pitr.Actors;
 ///    | a request, with a RequestId ------------------> |   several may be on the way
 ///    | &lt;------------------------- Progress, any number |   long jobs only
 ///    | &lt;----------- its answer | Failed, same RequestId |
+///    | &lt;-------------------------------- FenceWasBroken |   of a fence of this session, whenever it happens
 ///    | CloseSession ---------------------------------> |   what the session still had running is given up
 /// </code>
 /// Each message has a manifest of its own in <see cref="AdminSerializer"/>; on the wire it is a message of
@@ -71,6 +72,14 @@ internal static class AdminProtocol
 
     /// <summary>The client leaves. No answer.</summary>
     internal sealed record CloseSession : IAdminMessage;
+
+    /// <summary>
+    /// A fence of <see cref="FenceForSession"/> was broken while its session lives: the copy is void. No answer.
+    /// </summary>
+    /// <param name="FenceId">Which.</param>
+    /// <param name="Datafile">Of which datafile.</param>
+    /// <param name="Why">What broke it.</param>
+    internal sealed record FenceWasBroken(Guid FenceId, string Datafile, AdminProblem Why) : IAdminMessage;
 
     // ---- what could not be read --------------------------------------------------------------------
 
@@ -347,6 +356,9 @@ internal static class AdminProtocol
 
     /// <summary>A request's work has ended.</summary>
     internal sealed record RequestEnded(IActorRef Client, AdminAnswer Answer) : INoSerializationVerificationNeeded;
+
+    /// <summary>A fence of a session was broken.</summary>
+    internal sealed record SessionFenceEnded(IActorRef Client, BrokenFence Fence) : INoSerializationVerificationNeeded;
 
     /// <summary>Time to look for sessions whose client went silent.</summary>
     internal sealed record LookForSilentSessions : INoSerializationVerificationNeeded;

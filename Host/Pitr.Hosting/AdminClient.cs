@@ -25,6 +25,7 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
     private readonly string _token;
     private readonly TaskCompletionSource<SessionOpened> _opened;
     private readonly Action<Exception> _whenLost;
+    private readonly Action<BrokenFence> _whenBroken;
     private readonly Dictionary<long, SendRequest> _pending = [];
     private IActorRef? _administrator;
     private Exception? _lost;
@@ -33,13 +34,15 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
 
     /// <summary>Made by <see cref="PropsFor"/>.</summary>
     public AdminClient(
-        string address, bool tls, string token, TaskCompletionSource<SessionOpened> opened, Action<Exception> whenLost)
+        string address, bool tls, string token, TaskCompletionSource<SessionOpened> opened, Action<Exception> whenLost,
+        Action<BrokenFence> whenBroken)
     {
         _address = address;
         _tls = tls;
         _token = token;
         _opened = opened;
         _whenLost = whenLost;
+        _whenBroken = whenBroken;
     }
 
     /// <inheritdoc/>
@@ -51,9 +54,11 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
     /// <param name="token">Its token.</param>
     /// <param name="opened">Completes when the session is open, or fails with why not.</param>
     /// <param name="whenLost">Called once if an open session is lost.</param>
+    /// <param name="whenBroken">Called for each fence of the session that the engine says was broken.</param>
     public static Props PropsFor(
-        string address, bool tls, string token, TaskCompletionSource<SessionOpened> opened, Action<Exception> whenLost) =>
-        Props.Create(() => new AdminClient(address, tls, token, opened, whenLost));
+        string address, bool tls, string token, TaskCompletionSource<SessionOpened> opened, Action<Exception> whenLost,
+        Action<BrokenFence> whenBroken) =>
+        Props.Create(() => new AdminClient(address, tls, token, opened, whenLost, whenBroken));
 
     /// <inheritdoc/>
     protected override void PreStart()
@@ -96,6 +101,12 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
                 break;
             case AdminAnswer answer when _pending.Remove(answer.RequestId, out SendRequest? waiting):
                 waiting.Answer.TrySetResult(answer);
+                break;
+            case FenceWasBroken broken:
+                _whenBroken(new BrokenFence(
+                    broken.FenceId, broken.Datafile,
+                    AdminProblems.ToException(broken.Why) as PitrException
+                        ?? new RefusedException(ErrorCode.FenceBroken, broken.Why.Message, broken.Why.Hint)));
                 break;
             case Pong pong when _administrator is not null && !pong.SessionIsOpen:
                 Lose("it no longer knows this session");

@@ -27,13 +27,14 @@ public sealed class PitrAdmin : IDatabaseTarget
     private readonly ActorSystem _system;
     private readonly IActorRef _client;
     private readonly HttpData _data;
+    private readonly BrokenFences _broken;
     private readonly CancellationTokenSource _lost;
     private readonly Func<Exception?> _whyLost;
     private readonly TlsIdentity? _tls;
 
     private PitrAdmin(
         string address, SessionOpened session, ActorSystem system, IActorRef client, HttpData data, TlsIdentity? tls,
-        CancellationTokenSource lost, Func<Exception?> whyLost)
+        BrokenFences broken, CancellationTokenSource lost, Func<Exception?> whyLost)
     {
         _address = address;
         Role = session.Role;
@@ -43,6 +44,7 @@ public sealed class PitrAdmin : IDatabaseTarget
         _client = client;
         _data = data;
         _tls = tls;
+        _broken = broken;
         _lost = lost;
         _whyLost = whyLost;
     }
@@ -78,12 +80,15 @@ public sealed class PitrAdmin : IDatabaseTarget
         ActorSystem system = ActorSystem.Create("pitr-client", RemotingConfig.ForClient(local, engine.Host, tls));
         var opened = new TaskCompletionSource<SessionOpened>(TaskCreationOptions.RunContinuationsAsynchronously);
         var lost = new CancellationTokenSource();
+        var broken = new BrokenFences();
         Exception? why = null;
-        IActorRef client = system.ActorOf(AdminClient.PropsFor(address, tls is not null, shown, opened, cause =>
+        void WhenLost(Exception cause)
         {
             Volatile.Write(ref why, cause);
             ThreadPool.UnsafeQueueUserWorkItem(static source => Cancel(source), lost, preferLocal: false);
-        }));
+        }
+        IActorRef client = system.ActorOf(
+            AdminClient.PropsFor(address, tls is not null, shown, opened, WhenLost, broken.Note));
         try
         {
             SessionOpened session = await opened.Task.WaitAsync(ConnectTimeout, cancellationToken)
@@ -94,7 +99,7 @@ public sealed class PitrAdmin : IDatabaseTarget
                 Refusal = reachable ? null : AdminErrors.HttpOnLoopback(address, session.Http),
             };
             return new PitrAdmin(
-                address, session, system, client, data, tls, lost, () => Volatile.Read(ref why));
+                address, session, system, client, data, tls, broken, lost, () => Volatile.Read(ref why));
         }
         catch (Exception failure)
         {
@@ -223,14 +228,29 @@ public sealed class PitrAdmin : IDatabaseTarget
         (await RequestAsync<FenceRenewed>(new RenewFence(0, fenceId, lease.TotalSeconds), cancellationToken)
             .ConfigureAwait(false)).Until;
 
+    /// <summary>
+    /// Completes when a fence of this session is broken: its lease has ended, the engine was shut down by force, too much WAL
+    /// was kept for it. The copy is void, and need not go on.
+    /// </summary>
+    /// <param name="fenceId">A fence of <see cref="FenceBond.Session"/>; the engine tells nobody of others.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="StorageFailedException">ConnectionLost: the session is lost, and its fences with it.</exception>
+    public Task<BrokenFence> FenceBrokenAsync(Guid fenceId, CancellationToken cancellationToken = default) =>
+        WhileSessionAsync(token => _broken.Of(fenceId).WaitAsync(token), cancellationToken);
+
     /// <inheritdoc/>
-    IFenceHolder IDatabaseTarget.HoldFences(string name) => new SessionHolder(this);
+    IFenceHolder IDatabaseTarget.HoldFences(string name, Action<BrokenFence>? whenBroken) => new SessionHolder(this, whenBroken);
 
     /// <inheritdoc/>
     public async Task<UnfenceResult> UnfenceAsync(
-        string? datafile, Guid? fenceId, CancellationToken cancellationToken) =>
-        (await RequestAsync<DatafileUnfenced>(new UnfenceDatafile(0, datafile, fenceId), cancellationToken)
-            .ConfigureAwait(false)).Result;
+        string? datafile, Guid? fenceId, CancellationToken cancellationToken)
+    {
+        UnfenceResult result = (await RequestAsync<DatafileUnfenced>(
+            new UnfenceDatafile(0, datafile, fenceId), cancellationToken).ConfigureAwait(false)).Result;
+        if (fenceId is { } left)
+            _broken.Forget(left);
+        return result;
+    }
 
     /// <inheritdoc/>
     public async Task<BackupResult> BackupAsync(BackupRequest request, CancellationToken cancellationToken) =>
@@ -310,11 +330,28 @@ public sealed class PitrAdmin : IDatabaseTarget
     // ---- parts ---------------------------------------------------------------------------------------
 
     /// <summary>The session itself: its fences are broken when it is disposed of, and not before.</summary>
-    private sealed class SessionHolder(PitrAdmin session) : IFenceHolder
+    private sealed class SessionHolder(PitrAdmin session, Action<BrokenFence>? whenBroken) : IFenceHolder
     {
-        public Task<FenceGrant> FenceAsync(
-            string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken) =>
-            session.FenceAsync(datafile, lease, reason, FenceBond.Session, cancellationToken);
+        private readonly TaskCompletionSource<BrokenFence> _firstBroken =
+            new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task<BrokenFence> FirstBroken => _firstBroken.Task;
+
+        public async Task<FenceGrant> FenceAsync(
+            string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken)
+        {
+            FenceGrant fence = await session.FenceAsync(datafile, lease, reason, FenceBond.Session, cancellationToken)
+                .ConfigureAwait(false);
+            _ = TellAsync(fence.FenceId);
+            return fence;
+        }
+
+        private async Task TellAsync(Guid fenceId)
+        {
+            BrokenFence broken = await session._broken.Of(fenceId).ConfigureAwait(false);
+            _firstBroken.TrySetResult(broken);
+            whenBroken?.Invoke(broken);
+        }
 
         public void Dispose()
         {

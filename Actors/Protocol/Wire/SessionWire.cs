@@ -34,6 +34,15 @@ internal static class SessionWire
             "pong.1", m => new W.Pong { SessionIsOpen = m.SessionIsOpen }, w => new Pong(w.SessionIsOpen)),
         WireEntry.Of<CloseSession, W.CloseSession>(
             "close-session.1", _ => new W.CloseSession(), _ => new CloseSession()),
+        WireEntry.Of<FenceWasBroken, W.FenceWasBroken>(
+            "fence-was-broken.1",
+            m => new W.FenceWasBroken
+            {
+                FenceId = WireForms.Of(m.FenceId),
+                Datafile = m.Datafile,
+                Why = ToWire(m.Why),
+            },
+            w => new FenceWasBroken(WireForms.ToFence(w.FenceId), w.Datafile, FromWire(w.Why))),
         WireEntry.Of<Done, W.Done>("done.1", m => new W.Done { RequestId = m.RequestId }, w => new Done(w.RequestId)),
         WireEntry.Of<Failed, W.Failed>(
             "failed.1",

@@ -52,7 +52,9 @@ internal static class FenceCommand
         return command;
     }
 
-    /// <summary>Renews the fence until a signal comes, then leaves it: 0 means that the copy is good.</summary>
+    /// <summary>
+    /// Renews the fence until a signal comes, then leaves it: 0 means that the copy is good. If it breaks, it fails at once.
+    /// </summary>
     private static async Task<Answer> HoldAsync(
         CliContext cli, IDatabaseTarget target, ParseResult parsed, string datafile, TimeSpan lease, string reason,
         CancellationToken interrupted)
@@ -65,7 +67,10 @@ internal static class FenceCommand
         {
             while (true)
             {
-                await Task.Delay(every, interrupted).ConfigureAwait(false);
+                Task passing = Task.Delay(every, interrupted);
+                if (await Task.WhenAny(passing, holder.FirstBroken).ConfigureAwait(false) == holder.FirstBroken)
+                    throw (await holder.FirstBroken.ConfigureAwait(false)).Why;
+                await passing.ConfigureAwait(false);
                 await target.RenewFenceAsync(fence.FenceId, lease, interrupted).ConfigureAwait(false);
             }
         }

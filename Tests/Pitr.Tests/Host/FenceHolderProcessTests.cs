@@ -65,6 +65,18 @@ public sealed class FenceHolderProcessTests : IDisposable
         Assert.Equal(0, await FencesAsync(serve));
     }
 
+    [Fact]
+    public async Task A_holder_ends_at_once_with_what_broke_its_fence()
+    {
+        await using ServeProcess serve = await ServeAsync();
+        using Process holder = await HoldAsync(serve, "--lease", "24h"); // renewed seldom
+        await PitrProcess.MustAsync(_home, "shutdown", "--force", "--host", serve.Host);
+        await holder.WaitForExitAsync().WaitAsync(PitrProcess.Patience);
+        string error = await holder.StandardError.ReadToEndAsync();
+        Assert.True(holder.ExitCode == 4, error); // by what it was told, not by the connection that ended (1)
+        Assert.Contains("was broken by a forced shutdown", error, StringComparison.Ordinal);
+    }
+
     private async Task<ServeProcess> ServeAsync()
     {
         await CliInProcess.MustAsync(_home, "init", "db");

@@ -154,7 +154,7 @@ internal sealed class MemoryTarget : IDatabaseTarget
     /// <summary>Fences that end with their holder, and have not.</summary>
     public int FencesOfHolders => _fencesOfHolders;
 
-    public IFenceHolder HoldFences(string name) => new Holder(this, name);
+    public IFenceHolder HoldFences(string name, Action<BrokenFence>? whenBroken = null) => new Holder(this, name);
 
     public Task<DateTimeOffset> RenewFenceAsync(Guid fenceId, TimeSpan lease, CancellationToken cancellationToken) =>
         Task.FromResult(Start + lease);
@@ -304,6 +304,9 @@ internal sealed class MemoryTarget : IDatabaseTarget
     private sealed class Holder(MemoryTarget engine, string name) : IFenceHolder
     {
         private int _fences;
+
+        /// <summary>None is ever broken here.</summary>
+        public Task<BrokenFence> FirstBroken { get; } = new TaskCompletionSource<BrokenFence>().Task;
 
         public Task<FenceGrant> FenceAsync(
             string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken)

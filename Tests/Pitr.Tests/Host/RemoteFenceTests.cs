@@ -41,6 +41,43 @@ public sealed class RemoteFenceTests
     }
 
     [Fact]
+    public async Task A_client_is_told_of_a_fence_of_its_session_that_breaks_and_of_no_other()
+    {
+        await using PitrDatabase database = await FencePromiseTests.StartedAsync(NewDisk());
+        await using var server = new RemoteServer(new LocalTarget(database));
+        await using var end = new ForcedEnd(database); // before the server, which ends in order
+        await server.StartAsync();
+        await using PitrAdmin admin = await server.ConnectAsync();
+        FenceGrant left = await admin.FenceAsync("main", Lease, "", FenceBond.Session, None).Within();
+        Task<BrokenFence> ofLeft = admin.FenceBrokenAsync(left.FenceId);
+        await admin.UnfenceAsync(null, left.FenceId, None).Within();
+        using IFenceHolder holder = ((IDatabaseTarget)admin).HoldFences("a copy");
+        FenceGrant fence = await holder.FenceAsync("main", TimeSpan.FromSeconds(1), "", None).Within();
+
+        BrokenFence broken = await admin.FenceBrokenAsync(fence.FenceId).Within();
+
+        Assert.Equal((fence.FenceId, "main", ErrorCode.FenceBroken), (broken.FenceId, broken.Datafile, broken.Why.Code));
+        Assert.Equal(fence.FenceId, (await holder.FirstBroken.Within()).FenceId);
+        Assert.False(ofLeft.IsCompleted);
+        Assert.Equal(broken.Why.Message, (await Assert.ThrowsAsync<RefusedException>(
+            () => admin.UnfenceAsync(null, fence.FenceId, None).Within())).Message);
+    }
+
+    /// <summary>Promise 5: by force the engine ends at once, and the holders hear that their copies are void.</summary>
+    [Fact]
+    public async Task A_forced_shutdown_tells_a_client_that_its_copy_is_void()
+    {
+        await using PitrDatabase database = await FencePromiseTests.StartedAsync(NewDisk());
+        await using var server = new RemoteServer(new LocalTarget(database));
+        await server.StartAsync();
+        await using PitrAdmin admin = await server.ConnectAsync();
+        FenceGrant fence = await admin.FenceAsync("main", Lease, "a copy", FenceBond.Session, None).Within();
+        Task<BrokenFence> broken = admin.FenceBrokenAsync(fence.FenceId);
+        await database.ShutdownAsync(force: true).Within();
+        Assert.Equal(ErrorCode.FenceBroken, (await broken.Within()).Why.Code);
+    }
+
+    [Fact]
     public async Task A_session_that_unfences_in_time_has_a_good_copy_and_may_fence_again()
     {
         await using PitrDatabase database = await FencePromiseTests.StartedAsync(NewDisk());
