@@ -21,7 +21,9 @@ namespace Pitr.Actors;
 ///   DR2  The file is replayed to at least the last LSN that WalWriter stamped before it closed the file, and that state
 ///        is durable, before the control file names it; only then does it serve, reads first (H40).
 ///   DR3  Its former owner has ended, with its views and workers, before a byte of the file changes (H13, H41).
-///   DR4  The WAL that it reads is held from before the plan to the end.
+///   DR4  The WAL that it reads is held from before the plan to the end: of the recovery, or of its hope. One that stands
+///        still for <see cref="StillMax"/>, since a store or a disk hangs, and keeps more than may be kept has failed
+///        then (H24).
 ///
 /// What is refused before the take-over leaves everything as it was: an offline file goes on serving reads. A failure
 /// after it, or a crash at any step, leaves a datafile that needs recovery and can be recovered again; the others notice
@@ -32,7 +34,11 @@ namespace Pitr.Actors;
     "Design", "CA1001", Justification = "An actor's end is PostStop; the token source outlives it in its worker.")]
 internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
 {
+    /// <summary>So long without a byte copied or replayed it stands still; to plan takes minutes where there is much WAL.</summary>
+    public static readonly TimeSpan StillMax = TimeSpan.FromMinutes(10);
+
     private readonly EngineContext _engine;
+    private readonly WalAllowance _allowance;
     private readonly OpenedEngine _opened;
     private readonly WalStart _wal;
     private readonly EngineRoutes _routes;
@@ -40,6 +46,8 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly CancellationTokenSource _cancel = new();
     private readonly long _began;
+    private long _doneBytes;
+    private long _movedOn; // when there were more of them
     private RunFileRecovery _run = null!;
     private IActorRef _asker = ActorRefs.Nobody;
     private CancellationTokenRegistration _whenCancelled;
@@ -62,7 +70,8 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
         _routes = routes;
         _hold = FenceToken.Draw(default, engine.Draw);
         _streamGate = new WorkerGate(engine.Threads);
-        _began = engine.Clock.GetTimestamp();
+        _began = _movedOn = engine.Clock.GetTimestamp();
+        _allowance = new WalAllowance(engine);
     }
 
     public ITimerScheduler Timers { get; set; } = null!;
@@ -112,6 +121,9 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
                 break;
             case PaceDue:
                 TellPace();
+                break;
+            case LookDue:
+                LookAtWal();
                 break;
             case CancelAsked or Terminated or ReleaseWal:
                 break;
@@ -191,6 +203,7 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
         IActorRef self = Self;
         _whenCancelled = run.Cancel.Register(() => self.Tell(new CancelAsked(), ActorRefs.NoSender));
         _routes.Folder.Tell(new HoldWal(_hold, Lsn.Zero)); // DR4
+        Timers.StartPeriodicTimer(nameof(LookDue), new LookDue(), WalAllowance.LookInterval);
     }
 
     private void Plan(ControlFile control)
@@ -343,6 +356,7 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
             return;
         _failure = why;
         _cancel.Cancel();
+        _routes.Folder.Tell(new ReleaseWal(_hold)); // though a worker hangs: what it reads is of no use any more
         if (!_isWorking)
             Finish();
     }
@@ -362,6 +376,26 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
     {
         held.Remove();
         return held;
+    }
+
+    /// <summary>DR4, H24.</summary>
+    private void LookAtWal()
+    {
+        if (_failure is not null || _isNoted)
+            return;
+        long done = _pace?.DoneBytes ?? 0;
+        if (done != _doneBytes)
+        {
+            (_doneBytes, _movedOn) = (done, _engine.Clock.GetTimestamp());
+            return;
+        }
+
+        string name = _run.Request.Datafile;
+        if (_engine.Clock.GetElapsedTime(_movedOn) < StillMax
+            || _allowance.WhyOver((kept, most) => EngineErrors.RecoveryKeepsTooMuchWal(name, kept, most)) is not { } why)
+            return;
+        _log.Warning("{0} It ends when what it waits for has answered", why.Message);
+        Fail(why);
     }
 
     private Problem Why() => Problem.From(EngineErrors.DatafileRecovering(_run.Request.Datafile, _pace?.SecondsLeft));
@@ -394,6 +428,8 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
     private sealed record CancelAsked : ILocalMessage;
 
     private sealed record PaceDue : ILocalMessage;
+
+    private sealed record LookDue : ILocalMessage;
 
     private sealed record IsVisible : ILocalMessage;
 

@@ -83,6 +83,12 @@ internal static class EngineErrors
         ErrorCode.FileRecoveryCancelled, $"The recovery of datafile '{name}' was cancelled.",
         $"Begin it again: pitr datafile recover {name}");
 
+    public static RefusedException RecoveryKeepsTooMuchWal(string name, long walBytes, long walBytesMax) => new(
+        ErrorCode.FileRecoveryCancelled,
+        $"The recovery of datafile '{name}' stood still and was given up: {walBytes} bytes of WAL were kept for it; at most "
+        + $"{walBytesMax} may be.",
+        $"See that its store answers, and begin it again: pitr datafile recover {name}");
+
     public static RefusedException SnapshotOfFormerOwner(string name) => new(
         ErrorCode.SnapshotTooOld, $"The snapshot is of a time when datafile '{name}' did not serve, or had not been recovered.",
         "Open a new snapshot.");

@@ -75,7 +75,8 @@ public sealed record PitrOptions
     /// <summary>
     /// WAL kept for files that are fenced, offline or in need of recovery, in bytes, before the fences of the file that
     /// needs most are broken, or <see cref="KeptWalChoice"/> is carried out. Also for a set of pgtar, which is let go
-    /// then, and a backup, which reads it from the archive, or fails if there is none. Default 16 GiB.
+    /// then, a backup, which reads it from the archive, or fails if there is none, and a recovery of one datafile that has stood
+    /// still for ten minutes, which fails. Default 16 GiB.
     /// </summary>
     public long FencedWalBytesMax { get; init; } = 16L << 30;
 

@@ -39,7 +39,7 @@ internal sealed partial class DatafileRecoverer
         ReplayCatalogue catalogue = _catalogue ??= plan.Catalogue();
         (Lsn to, long buffered) = (_end, BufferedBytesMax);
         (_isRead, _isFlushing) = (false, false);
-        WorkerGate gate = _streamGate;
+        (WorkerGate gate, RestoreHold? held) = (_streamGate, _storesHeld);
         Work(_ =>
         {
             var stream = new ReplayStream(plan.OpenRecords(from, to), catalogue, to, new ReplayOptions
@@ -48,19 +48,22 @@ internal sealed partial class DatafileRecoverer
                 PendingBytesMax = buffered / 2,
                 BytesPerBatch = Math.Min(buffered / 2, 8 << 20),
             });
-            return Read(stream, gate);
+            return Read(stream, gate, held);
         });
     }
 
-    private static ReplayRead Read(ReplayStream stream, WorkerGate gate) =>
-        gate.Run(() => new ReplayRead(stream, stream.MoveNext() ? stream.Current : null));
+    private static ReplayRead Read(ReplayStream stream, WorkerGate gate, RestoreHold? held)
+    {
+        held?.RenewIfDue();
+        return gate.Run(() => new ReplayRead(stream, stream.MoveNext() ? stream.Current : null));
+    }
 
     private void ReadOn()
     {
         if (_isWorking || _isRead || _barrier is not null || _batches >= BatchesMax || _stream is not { } stream)
             return;
-        WorkerGate gate = _streamGate;
-        Work(_ => Read(stream, gate));
+        (WorkerGate gate, RestoreHold? held) = (_streamGate, _storesHeld);
+        Work(_ => Read(stream, gate, held));
     }
 
     private void TakeReplay(ReplayRead read)

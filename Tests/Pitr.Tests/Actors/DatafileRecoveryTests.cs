@@ -68,6 +68,48 @@ public sealed class DatafileRecoveryTests
         held.Release();
     }
 
+    /// <summary>H24: a store that hangs does not fill the disk with WAL that its recovery would read.</summary>
+    [Fact]
+    public async Task A_recovery_that_stands_still_keeps_WAL_up_to_the_bound_and_fails_when_its_store_answers()
+    {
+        (RecoveryLab lab, _) = await StoppedAsync();
+        lab.Disk.Delete(Early);
+        await using var time = new VirtualTime();
+        await using PitrDatabase database = await PitrDatabase.OpenAsync(
+            RecoveryLab.Folder,
+            time.In(lab.Options) with { FencedWalBytesMax = 100_000, KeptWalChoice = KeptWalChoice.GiveFileUp })
+            .WaitAsync(Patience);
+        await using var end = new ForcedEnd(database);
+        using var held = new HeldSync(lab.Disk.Faults.On(FileOp.Read).Of($"{RecoveryLab.Archive}/backups").Hold());
+        Task<DatafileRecoveryResult> recovery = database.RecoverDatafileAsync(FromArchive);
+        await held.Reached.WaitAsync(Patience);
+        Table orders = database.GetTable("orders");
+        string first = FirstSegment();
+        for (int n = 0; n < 5; n++) // the bound is passed, and the redo point far behind it
+        {
+            await database.PutAsync(orders, "k"u8.ToArray(), new byte[60_000]).AsTask().WaitAsync(Patience);
+            await database.CheckpointAsync().WaitAsync(Patience);
+            time.Advance(TimeSpan.FromSeconds(10));
+        }
+        Assert.Equal(first, FirstSegment()); // it may go on yet
+
+        while (FirstSegment() == first)
+        {
+            time.Advance(TimeSpan.FromSeconds(30));
+            await database.CheckpointAsync().WaitAsync(Patience);
+        }
+
+        Assert.False(recovery.IsCompleted); // its worker is inside
+        held.Release();
+        RefusedException failed = await Assert.ThrowsAsync<RefusedException>(() => recovery.WaitAsync(Patience));
+        Assert.Equal(ErrorCode.FileRecoveryCancelled, failed.Code);
+        Assert.Contains("stood still", failed.Message, StringComparison.Ordinal);
+        await database.RecoverDatafileAsync(FromArchive).WaitAsync(Patience);
+
+        string FirstSegment() => lab.Disk.List($"{RecoveryLab.Folder}/wal")
+            .Where(static name => SegmentName.TryParse(name, out _)).Min(StringComparer.Ordinal)!;
+    }
+
     /// <summary>H15, H16: an older copy that was put back is brought up from itself, as another incarnation.</summary>
     [Fact]
     [MixedCase("X2")]
