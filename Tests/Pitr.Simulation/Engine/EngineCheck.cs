@@ -76,11 +76,46 @@ internal static class EngineCheck
     public static void RequireListedFiles(SimulatedDisk disk, string folder, string? lost)
     {
         ControlFile control = ControlOf(disk, folder);
+        if (control.Recovery is null)
+            RequireRedoPoint(disk, folder);
         foreach (CatalogueFile file in control.Catalogue.Files)
         {
             string datafile = Catalogue.FullPath(folder, file.Path);
             if (control.Recovery is null && file.Name != lost && disk.Stat(datafile) is null)
                 throw new SimulationFailure($"The control file names {datafile}, which is gone (H23).");
+        }
+    }
+
+    /// <summary>The redo point is at or below what each datafile has that is not to be brought back out of other WAL (H24, H40).</summary>
+    public static void RequireRedoPoint(SimulatedDisk disk, string folder)
+    {
+        ControlFile control = ControlOf(disk, folder);
+        foreach (CatalogueFile file in control.Catalogue.Files)
+        {
+            if (file.NeedsRecovery is null && file.CleanUpTo < control.RedoLsn)
+            {
+                throw new SimulationFailure(
+                    $"Datafile {file.Name} has everything up to {file.CleanUpTo}, and WAL is kept from {control.RedoLsn} on (H40).");
+            }
+        }
+    }
+
+    /// <summary>Of a table that was dropped nothing is left in a copy of its datafile: its room is given back (H43).</summary>
+    public static void RequireNoRowsOf(Table table, DatafileEnvironment memory, byte[] copy)
+    {
+        var scratch = new SimulatedDisk();
+        using (IFileHandle file = scratch.Open("/copy", FileOpen.CreateNew))
+            file.Write(0, copy);
+        DatafileEnvironment environment = memory with { Files = scratch };
+        MetaPage meta = Datafile.Inspect(scratch, "/copy");
+        using Datafile opened = Datafile.Open(
+            environment, "/copy", "copy", new DatafileExpectation(meta.SystemId, meta.FileId));
+        var cursor = new RangeCursor(
+            environment.Epochs, static () => { }, opened.View, meta.CheckpointLsn, table.Id, ScanRange.All);
+        if (cursor.TryNext(out KeyValue row))
+        {
+            throw new SimulationFailure(
+                $"Table {table.Name} was dropped, and its row {Encoding.ASCII.GetString(row.Key)} is still in its datafile (H43).");
         }
     }
 

@@ -95,14 +95,14 @@ internal sealed partial class EngineLife
         return isKnown ? null : noted.Incarnation;
     }
 
-    private async Task RecoverAsync(string file, Incarnation? had, ClientRandom random)
+    private async Task RecoverAsync(string file, Incarnation? had, ClientRandom random, bool mayChangeItsMind = true)
     {
         _isMending = true;
         _refusesFrom = TimeSpan.MaxValue;
         using var changed = new CancellationTokenSource();
         Task<DatafileRecoveryResult> recovery = _database.RecoverDatafileAsync(
             new DatafileRecoveryRequest { Datafile = file }, changed.Token);
-        if (random.Chance(15))
+        if (mayChangeItsMind && random.Chance(15))
         {
             await _world.Delay(random.Time(20));
             changed.Cancel(); // at once: its async form goes on outside of the world

@@ -20,6 +20,7 @@ internal sealed partial class EngineLife
     private readonly EngineCrashes _crashes;
     private readonly EngineLimits _limits;
     private readonly long _seed;
+    private readonly int _number;
     private readonly string _prefix;
     private readonly List<Table> _tables = [];
     private readonly List<Table> _everyTable = [];
@@ -27,6 +28,7 @@ internal sealed partial class EngineLife
     private readonly List<Action> _observations = [];
     private bool _mayFail;
     private bool _isOver;
+    private bool _endsInOrder;
     private int _writersLeft;
 
     public EngineLife(
@@ -35,7 +37,7 @@ internal sealed partial class EngineLife
     {
         _limits = limits;
         (_stage, _world, _disk, _database) = (stage, stage.World, disk, database);
-        (_history, _crashes, _seed, _prefix) = (history, crashes, seed, $"l{number}");
+        (_history, _crashes, _seed, _number, _prefix) = (history, crashes, seed, number, $"l{number}");
         foreach (ModelName name in history.Names)
         {
             if (!name.IsFile && database.TryGetTable(name.Name, out Table? table))
@@ -53,6 +55,9 @@ internal sealed partial class EngineLife
 
     /// <summary>The number of its timeline.</summary>
     public string Timeline { get; private set; } = "";
+
+    /// <summary>The commit that the story goes back to after this life; null: some commit, or none.</summary>
+    public Lsn? GoesBackTo { get; private set; }
 
     /// <summary>Conflicts that transactions met.</summary>
     public int Conflicts { get; private set; }
@@ -75,6 +80,14 @@ internal sealed partial class EngineLife
     {
         Timeline = _database.Actors.Timeline.Value.ToString(CultureInfo.InvariantCulture);
         _unfinishedBefore = UnfinishedSets();
+        if (_limits.Story is { } story)
+        {
+            await _world.On(Start(story.Name, random => story.Tell(this, random)));
+            await EndAsync();
+            Settle();
+            return;
+        }
+
         (int clients, int commits) = _stage.Settings.Writers;
         _writersLeft = clients;
         List<Task> all = [];
@@ -163,12 +176,12 @@ internal sealed partial class EngineLife
         if (isAlive && !_mayFail)
             await RequireArchivedAsync();
         _isOver = true;
-        bool isPowerOff = _world.Draw(100) < 40;
+        bool isPowerOff = !_endsInOrder && _world.Draw(100) < 40;
         if (isPowerOff)
             _disk.Inner.PowerOff();
         try
         {
-            await _world.On(_database.ShutdownAsync(force: isPowerOff || _world.Draw(100) < 50));
+            await _world.On(_database.ShutdownAsync(force: isPowerOff || (!_endsInOrder && _world.Draw(100) < 50)));
             if (_database.ArchiveLeft is null && _stage.Settings.Archives)
                 Archived = _database.Engine.DurableLsn;
         }

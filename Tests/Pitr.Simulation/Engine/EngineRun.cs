@@ -58,13 +58,14 @@ internal sealed class EngineRun
         }
         catch (Exception error)
         {
-            throw new SimulationFailure($"Seed {_seed}, {_where}: {error.Message}", error);
+            string what = _limits.Story is { } story ? $"Scenario {story.Name}, seed {_seed}" : $"Seed {_seed}";
+            throw new SimulationFailure($"{what}, {_where}: {error.Message}", error);
         }
     }
 
     private async Task LiveAsync()
     {
-        _stage = new EngineStage(_seed, _house);
+        _stage = new EngineStage(_seed, _house, _limits.Story);
         var disk = new SimulatedDisk(_seed);
         disk.CreateFolders("/");
         var history = new EngineHistory();
@@ -90,7 +91,8 @@ internal sealed class EngineRun
         history = history.CutAt(end);
         EngineCheck.SettleNames(database, history, end);
         _where = $"life {number}";
-        var crashes = new EngineCrashes(_world, worldDisk, _stage.Settings.CrashesPerMille, CrashesOfALife);
+        int perMille = _limits.Story is null ? _stage.Settings.CrashesPerMille : EngineStory.CrashesPerMille;
+        var crashes = new EngineCrashes(_world, worldDisk, perMille, CrashesOfALife);
         crashes.Acknowledge(end);
         var life = new EngineLife(_stage, worldDisk, database, history, crashes, (_seed * 1009) + number, number, _limits);
         if (number == 1)
@@ -240,7 +242,7 @@ internal sealed class EngineRun
         Lsn[] targets = [.. history.Commits.Where(at => at >= first && at <= life.Archived)];
         if (targets.Length == 0)
             return null;
-        Lsn target = targets[_world.Draw(targets.Length)];
+        Lsn target = life.GoesBackTo ?? targets[_world.Draw(targets.Length)];
         string into = $"/r{number}";
         _where = $"restoring to {target} after life {number}";
         disk.CapacityBytes = long.MaxValue;
@@ -259,7 +261,7 @@ internal sealed class EngineRun
             await GoOnAsync(left, into, target, life.Timeline, history);
         }
 
-        if (number == _limits.Lives || _world.Draw(100) < 50)
+        if (number == _limits.Lives || (life.GoesBackTo is null && _world.Draw(100) < 50))
             return null;
         (_folder, _lost) = (into, null);
         return (worldDisk.Inner, history.CutAt(target));

@@ -27,6 +27,9 @@ internal sealed record EngineSettings
     /// <summary>WAL that is kept for files that are fenced or offline, in bytes (H24).</summary>
     public required long FencedWalBytesMax { get; init; }
 
+    /// <summary>What happens at that bound to a file that is offline.</summary>
+    public KeptWalChoice KeptWalChoice { get; init; }
+
     public static EngineSettings Drawn(ref SeededRandom random) => new()
     {
         Sizes = StepSettings.Drawn(ref random),
@@ -47,6 +50,7 @@ internal sealed record EngineSettings
             FileSystem = disk,
             CheckpointWalBytes = CheckpointWalBytes,
             FencedWalBytesMax = FencedWalBytesMax,
+            KeptWalChoice = KeptWalChoice,
             SpillBytesMin = CrashesPerMille % 2 == 0 ? 3 << 10 : null,
             ArchiveStores = Archives ? [EngineLife.Store] : [],
             DiskReserveBytes = CrashesPerMille % 3 == 0 ? 3L * Sizes.WalSegmentBytes : 0,

@@ -1,0 +1,48 @@
+using Pitr.Actors;
+
+namespace Pitr.Simulation;
+
+/// <content>Which stories there are.</content>
+internal sealed partial record EngineStory
+{
+    /// <summary>In the order in which they are told.</summary>
+    public static readonly IReadOnlyList<EngineStory> All =
+    [
+        new("lastout", Alone, static (life, random) => life.TellLastOutAsync(random)),
+        new("formerowner", Alone, static (life, random) => life.TellFormerOwnerAsync(random)),
+        new("leaving", Alone, static (life, random) => life.TellLeavingAsync(random)),
+        new("oldercopy", WithArchive, static (life, random) => life.TellOlderCopyAsync(random)),
+        new("branches", WithArchive, static (life, random) => life.TellBranchesAsync(random)) { Lives = 2 },
+        new("commitunderway", Alone, static (life, random) => life.TellCommitUnderWayAsync(random)),
+        new("overtaken", GivingUp, static (life, random) => life.TellOvertakenAsync(random)),
+        new("heldwal", Alone, static (life, random) => life.TellHeldWalAsync(random)),
+        new("formerreader", Alone, static (life, random) => life.TellFormerReaderAsync(random)),
+        new("dropped", Alone, static (life, random) => life.TellDroppedMeanwhileAsync(random)),
+        new("movefull", Alone, static (life, random) => life.TellMoveWithoutRoomAsync(random)),
+        new("hungstore", Bounded, static (life, random) => life.TellHungStoreAsync(random)),
+        new("offlinelong", Bounded, static (life, random) => life.TellOfflineForLongAsync(random)),
+        new("setstands", BoundedWithArchive, static (life, random) => life.TellSetStandsStillAsync(random)),
+        new("tarwal", Alone, static (life, random) => life.TellTarKeepsWalAsync(random)),
+        new("slowtar", Alone, static (life, random) => life.TellSlowReaderOfTarAsync(random)),
+        new("endunderway", WithArchive, static (life, random) => life.TellEndUnderWayAsync(random)),
+    ];
+
+    /// <summary>Two datafiles, no store, and nothing that comes by itself.</summary>
+    private static EngineSettings Alone(EngineSettings drawn) => drawn with
+    {
+        Sizes = drawn.Sizes with { MoreFiles = 1, HugeValueBytes = 0, WalSegmentBytes = 8 << 10, WriteBufferBytesMax = 2 << 20 },
+        Disk = drawn.Disk with { SlowPercent = 0 },
+        CheckpointWalBytes = 16 << 20,
+        Archives = false,
+        FencedWalBytesMax = 16L << 30,
+    };
+
+    private static EngineSettings WithArchive(EngineSettings drawn) => Alone(drawn) with { Archives = true };
+
+    private static EngineSettings Bounded(EngineSettings drawn) => Alone(drawn) with { FencedWalBytesMax = 24 << 10 };
+
+    private static EngineSettings BoundedWithArchive(EngineSettings drawn) => Bounded(drawn) with { Archives = true };
+
+    private static EngineSettings GivingUp(EngineSettings drawn) =>
+        BoundedWithArchive(drawn) with { KeptWalChoice = KeptWalChoice.GiveFileUp };
+}
