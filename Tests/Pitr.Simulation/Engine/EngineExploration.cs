@@ -4,8 +4,8 @@ using System.Text.Json;
 namespace Pitr.Simulation;
 
 /// <summary>
-/// One seed after the other on the level of the engine, until there are enough or the time is over; and the stories, first,
-/// or, of a bounded number of states, after a third of them.
+/// One seed after the other on the level of the engine, until there are enough or the time is over; the stories first, if they
+/// are asked for.
 /// </summary>
 internal static class EngineExploration
 {
@@ -15,21 +15,10 @@ internal static class EngineExploration
     public static int Run(ExplorationRequest request, EngineLimits limits)
     {
         var exploration = new Sum(request, limits);
-        bool isInTheMiddle = request.StatesMax < long.MaxValue;
-        bool isLeft = request.WithScenarios;
-        if (isLeft && !isInTheMiddle)
+        if (request.WithScenarios)
             exploration.TellStories(request.Only is null ? EngineStory.SeedsOfEach : request.Count);
         for (long ran = 0; ran < request.Count && !exploration.IsOver && request.Only is null; ran++)
-        {
-            if (isLeft && isInTheMiddle && exploration.States >= request.StatesMax / 3)
-            {
-                exploration.TellStories(EngineStory.SeedsOfEach);
-                isLeft = false;
-            }
-
             exploration.Take(request.First + ran, limits);
-        }
-
         return exploration.End();
     }
 
@@ -61,7 +50,7 @@ internal static class EngineExploration
             var run = new EngineRun(seed, _house ??= new EngineHouse(), of);
             try
             {
-                EngineResult explored = run.Run();
+                EngineResult explored = run.Run(keepsTranscript: request.Transcript is not null);
                 (States, _distinct) = (States + explored.States, _distinct + explored.Distinct);
             }
             catch (SimulationFailure failure)
@@ -76,6 +65,9 @@ internal static class EngineExploration
                 if (request.Count == 1)
                     Console.Error.WriteLine(failure.InnerException);
             }
+
+            if (request.Transcript is { } path)
+                File.WriteAllText(path, run.Transcript.Text);
         }
 
         public int End()

@@ -71,6 +71,8 @@ internal sealed partial class EngineLife
     private Incarnation? Lose(string file, ClientRandom random)
     {
         SimulatedDisk disk = _disk.Inner;
+        if (_stage.Settings.MayHaveGaps) // what it is to be brought up from may have been given up
+            return null;
         if (Backups.Count == 0 || _crashes.Lost is not null || !disk.Faults.IsEmpty || disk.CapacityBytes != long.MaxValue)
             return null;
         ControlFile control = EngineCheck.ControlOf(disk, _database.Engine.Folder);

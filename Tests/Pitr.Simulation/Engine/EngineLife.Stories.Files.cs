@@ -275,18 +275,15 @@ internal sealed partial class EngineLife
     /// <summary>H19: a move of which the control file finds no room to name the winner, or for any other of its changes.</summary>
     public async Task TellMoveWithoutRoomAsync(ClientRandom random)
     {
-        for (int nth = 1; nth <= 5 && !IsOver; nth++)
+        for (int nth = 0; nth <= 4 && !IsOver; nth++)
         {
             await PutAsync("f0", 3, 300, random);
-            FillForControlFile(isWanted: true, nth);
-            await TryAsync("move f0", () => _database.MoveAsync(new MoveRequest
-            {
-                Datafile = "f0",
-                Path = $"{_database.Engine.Folder}/f0-{nth}{MoveCheck.Ending}",
-                WithoutLink = random.Chance(50),
-            }));
+            FillForControlFile(isWanted: nth > 0, nth);
+            await TryAsync("move f0", () => _database.MoveAsync(
+                new MoveRequest { Datafile = "f0", Path = $"{_database.Engine.Folder}/f0-{nth}{MoveCheck.Ending}" }));
             EndFullControlFile();
             _mayFail = false;
+            await _world.Delay(TimeSpan.FromSeconds(1));
             EngineCheck.RequireSoundMoves(_disk.Inner, _database.Engine.Folder, () => _stage.EnvironmentOn(_disk.Inner));
         }
 

@@ -145,9 +145,9 @@ internal sealed partial class EngineLife
     /// </summary>
     public async Task TellSlowReaderOfTarAsync(ClientRandom random)
     {
-        await PutAsync("f0", 40, 1400, random);
+        await PutAsync("f0", 50, 9000, random); // more than is read at a time
         await CheckpointAsync();
-        await PutAsync("f0", 10, 1400, random);
+        await PutAsync("f0", 10, 9000, random);
         IKeptSet set = await _world.On(_database.KeepSetAsync("a tar", CancellationToken.None));
         await using (set.ConfigureAwait(false))
         {
@@ -162,7 +162,7 @@ internal sealed partial class EngineLife
                 new BreakFencesOf(file, Problem.From(EngineErrors.FenceWal("f0", 1))), Akka.Actor.ActorRefs.NoSender);
             for (int i = 0; i < 4; i++)
             {
-                await PutAsync("f0", 20, 1400, random);
+                await PutAsync("f0", 25, 9000, random);
                 await CheckpointAsync();
             }
 

@@ -59,6 +59,9 @@ internal sealed partial class EngineLife
     /// <summary>The commit that the story goes back to after this life; null: some commit, or none.</summary>
     public Lsn? GoesBackTo { get; private set; }
 
+    /// <summary>A disk whose copy of the database's folder somebody puts back after this life; null: nobody does.</summary>
+    public SimulatedDisk? PutsBack { get; private set; }
+
     /// <summary>Conflicts that transactions met.</summary>
     public int Conflicts { get; private set; }
 
@@ -118,6 +121,8 @@ internal sealed partial class EngineLife
             "backups" => BackUpAsync,
             "tars" => MakeTarsAsync,
             "mending" => MendAsync,
+            "stores" => ChangeStoresAsync,
+            "sessions" => AdministerAsync,
             _ => MakeTroubleAsync,
         }));
     }
@@ -162,6 +167,8 @@ internal sealed partial class EngineLife
         || _isInTheWay
         || (_stage.Settings.Disk.SlowPercent > 0 && refused.Code == ErrorCode.TimedOut)
         || (_stage.Settings.FencedWalBytesMax <= 1 << 20 && refused.Code == ErrorCode.BackupVoid)
+        || (_stage.Settings.ArchiveLagBytesMax is not null && refused.Code == ErrorCode.ArchiveBehind)
+        || (_stage.Settings.MayHaveGaps && refused.Code is ErrorCode.WalGap or ErrorCode.CommitNotArchived)
         || refused.Code is ErrorCode.TableUnknown or ErrorCode.DatafileUnknown or ErrorCode.SnapshotTooOld
             or ErrorCode.FenceBroken or ErrorCode.FenceUnknown or ErrorCode.DatafileFenced
             or ErrorCode.MoveRefused or ErrorCode.MoveUnderWay or ErrorCode.MoveCancelled
@@ -173,7 +180,7 @@ internal sealed partial class EngineLife
     {
         _world.Note("all clients are done");
         bool isAlive = !_database.Completion.IsCompleted;
-        if (isAlive && !_mayFail)
+        if (isAlive && !_mayFail && !_storeIsAway)
             await RequireArchivedAsync();
         _isOver = true;
         bool isPowerOff = !_endsInOrder && _world.Draw(100) < 40;
@@ -210,18 +217,25 @@ internal sealed partial class EngineLife
             (bool isDone, EngineStatus? status) = await TryAsync("status", () => _database.GetStatusAsync());
             if (IsOver)
                 return;
-            if (isDone && status!.Archive is [{ LagBytes: 0 }])
+            if (isDone && status!.Archive.All(static store => store.LagBytes == 0))
             {
+                RequireNoHoles();
                 Archived = must;
                 return;
             }
 
-            lacks = status?.Archive[0].ToString() ?? lacks;
+            lacks = status is null ? lacks : string.Join(", ", status.Archive);
             await _world.Delay(TimeSpan.FromSeconds(1));
         }
 
         if (_stage.Settings.Disk.SlowPercent == 0)
             throw new SimulationFailure($"70 s after the store has come back it lacks {lacks}.");
+    }
+
+    private void RequireNoHoles()
+    {
+        foreach (string store in Stores)
+            EngineCheck.RequireNoHole(_disk.Inner, _database.Engine.Folder, store, _stage.Settings.MayHaveGaps || store == Second);
     }
 
     /// <summary>Every LSN is known now: what was seen is compared with what it should have been.</summary>

@@ -9,7 +9,7 @@ internal sealed record EngineLimits(int Lives, IReadOnlyList<string> Without)
     public static readonly string[] Kinds =
         [
             "transactions", "reader", "ddl", "fences", "moves", "compacts", "maintenance", "backups", "tars", "mending",
-            "trouble",
+            "stores", "sessions", "trouble",
         ];
 
     public static readonly EngineLimits None = new(3, []);

@@ -23,8 +23,13 @@ internal sealed partial record EngineStory
         new("offlinelong", Bounded, static (life, random) => life.TellOfflineForLongAsync(random)),
         new("setstands", BoundedWithArchive, static (life, random) => life.TellSetStandsStillAsync(random)),
         new("tarwal", Alone, static (life, random) => life.TellTarKeepsWalAsync(random)),
-        new("slowtar", Alone, static (life, random) => life.TellSlowReaderOfTarAsync(random)),
+        new("slowtar", ManyKeys, static (life, random) => life.TellSlowReaderOfTarAsync(random)),
         new("endunderway", WithArchive, static (life, random) => life.TellEndUnderWayAsync(random)),
+        new("gap", WithGaps, static (life, random) => life.TellGapAsync(random)) { Lives = 2 },
+        new("newstore", WithArchive, static (life, random) => life.TellNewStoreAsync(random)),
+        new("putback", Alone, static (life, random) => life.TellPutBackAsync(random)) { Lives = 2 },
+        new("sessions", WithArchive, static (life, random) => life.TellSessionsAsync(random)),
+        new("waits", Waiting, static (life, random) => life.TellWaitForStoresAsync(random)),
     ];
 
     /// <summary>Two datafiles, no store, and nothing that comes by itself.</summary>
@@ -35,9 +40,23 @@ internal sealed partial record EngineStory
         CheckpointWalBytes = 16 << 20,
         Archives = false,
         FencedWalBytesMax = 16L << 30,
+        ArchiveCommitWait = null,
+        ArchiveLagBytesMax = null,
     };
 
+    private static EngineSettings ManyKeys(EngineSettings drawn)
+    {
+        EngineSettings alone = Alone(drawn);
+        return alone with { Sizes = alone.Sizes with { Keys = 100, WalSegmentBytes = 64 << 10 } };
+    }
+
     private static EngineSettings WithArchive(EngineSettings drawn) => Alone(drawn) with { Archives = true };
+
+    private static EngineSettings WithGaps(EngineSettings drawn) =>
+        WithArchive(drawn) with { ArchiveLagBytesMax = 24 << 10, GivesArchiveUp = true };
+
+    private static EngineSettings Waiting(EngineSettings drawn) =>
+        WithArchive(drawn) with { ArchiveCommitWait = TimeSpan.FromSeconds(45) };
 
     private static EngineSettings Bounded(EngineSettings drawn) => Alone(drawn) with { FencedWalBytesMax = 24 << 10 };
 
