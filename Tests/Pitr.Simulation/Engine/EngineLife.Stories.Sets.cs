@@ -13,7 +13,7 @@ internal sealed partial class EngineLife
     /// </summary>
     public async Task TellHungStoreAsync(ClientRandom random)
     {
-        bool isGivenUp = random.Chance(50);
+        bool isGivenUp = IsOtherCourse;
         await PutAsync("main", 3, 200, random);
         WorldGate store = _disk.Hold(FileOp.Write, "/sets/");
         using var cancel = new CancellationTokenSource();
@@ -85,7 +85,7 @@ internal sealed partial class EngineLife
     /// </summary>
     public async Task TellSetStandsStillAsync(ClientRandom random)
     {
-        bool isFenced = random.Chance(50);
+        bool isFenced = IsOtherCourse;
         await PutAsync("f0", 3, 200, random);
         IKeptSet set = await _world.On(_database.KeepSetAsync("a tar", CancellationToken.None));
         FileId file = _database.Datafiles.First(one => one.Name == "f0").Id;
@@ -180,7 +180,7 @@ internal sealed partial class EngineLife
     {
         _endsInOrder = true;
         await PutAsync("f0", 4, 400, random);
-        IKeptSet? set = random.Chance(50)
+        IKeptSet? set = IsOtherCourse
             ? await _world.On(_database.KeepSetAsync("a tar", CancellationToken.None)) : null;
         WorldGate store = _disk.Hold(FileOp.Write, random.Chance(50) ? "/datafiles/.tmp" : Store + "/backups");
         Task backup = TryAsync("backup", () => _database.BackupAsync(new BackupRequest { Store = Store }));

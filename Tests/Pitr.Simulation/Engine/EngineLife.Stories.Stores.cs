@@ -47,7 +47,7 @@ internal sealed partial class EngineLife
             await _world.Delay(TimeSpan.FromSeconds(2));
         }
 
-        if (random.Chance(50))
+        if (IsOtherCourse)
             return; // it is still away when the engine ends
         _crashes.IsCritical = true;
         BringStoresBack();
@@ -72,7 +72,7 @@ internal sealed partial class EngineLife
             await _world.Delay(TimeSpan.FromSeconds(2));
         }
 
-        if (random.Chance(30))
+        if (IsOtherCourse)
         {
             await RemoveStoreAsync();
             BringStoresBack();

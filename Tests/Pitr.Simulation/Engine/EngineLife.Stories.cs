@@ -11,6 +11,9 @@ internal sealed partial class EngineLife
     /// <summary>Longer than anything takes here, but for what waits for somebody.</summary>
     private static readonly TimeSpan s_aWhile = TimeSpan.FromSeconds(30);
 
+    /// <summary>A story has one of two courses in every second seed, so that each is told.</summary>
+    private bool IsOtherCourse => _seed % 2 == 0;
+
     private Table TableIn(string file) =>
         _tables.First(table => table.DatafileId == _database.Datafiles.First(one => one.Name == file).Id);
 

@@ -259,6 +259,7 @@ internal sealed class EngineRun
         }
         catch (RefusedException refused) when (refused.Code == ErrorCode.WalGap && _stage.Settings.MayHaveGaps)
         {
+            _world.Note("refused", "a restore over a gap");
             EngineCheck.RequireGapBelow(worldDisk.Inner, _folder, EngineLife.Store, target);
             return null;
         }

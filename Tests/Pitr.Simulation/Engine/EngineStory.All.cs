@@ -18,6 +18,7 @@ internal sealed partial record EngineStory
         new("heldwal", Alone, static (life, random) => life.TellHeldWalAsync(random)),
         new("formerreader", Alone, static (life, random) => life.TellFormerReaderAsync(random)),
         new("dropped", Alone, static (life, random) => life.TellDroppedMeanwhileAsync(random)),
+        new("tableofset", WithArchive, static (life, random) => life.TellTableOfSetAsync(random)),
         new("movefull", Alone, static (life, random) => life.TellMoveWithoutRoomAsync(random)),
         new("hungstore", Bounded, static (life, random) => life.TellHungStoreAsync(random)),
         new("offlinelong", Bounded, static (life, random) => life.TellOfflineForLongAsync(random)),
