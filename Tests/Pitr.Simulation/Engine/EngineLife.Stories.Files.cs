@@ -93,9 +93,8 @@ internal sealed partial class EngineLife
         await PutAsync("f0", 3, 400, random);
         await TakeOfflineAsync("f0", random);
         _crashes.IsCritical = true;
-        Incarnation had = EngineCheck.ControlOf(_disk.Inner, _database.Engine.Folder).Catalogue.File("f0")!.Incarnation;
-        Replace("f0", copy);
-        await RecoverAsync("f0", had, random, mayChangeItsMind: false);
+        Incarnation had = Replace("f0", copy);
+        await RecoverAsync("f0", random, had);
         _crashes.IsCritical = false;
         await LookAsync(random);
         await PutAsync("f0", 3, 400, random);
@@ -123,8 +122,8 @@ internal sealed partial class EngineLife
 
         await PutAsync("f0", 25, 600, random); // beyond the LSNs of the abandoned sets
         await TakeOfflineAsync("f0", random);
-        Replace("f0", null);
-        await RecoverAsync("f0", random);
+        Incarnation had = Replace("f0", null);
+        await RecoverAsync("f0", random, had);
         await LookAsync(random);
     }
 
@@ -196,7 +195,8 @@ internal sealed partial class EngineLife
         await PutAsync("f0", 3, 200, random);
         await BackUpToAsync("/sets");
         await PutAsync("f0", 30, 1000, random);
-        await CopyUnderFenceAsync("f0"); // the control file notes how far it is, and the redo point stays
+        for (int i = 0; i < 2; i++) // flushed when the first has left, noted before the second comes; the redo point stays
+            await CopyUnderFenceAsync("f0");
         await PutAsync("f0", 2, 200, random);
         _crashes.IsPaused = true; // what a crash would leave had to be mended out of another store
         KillOwnerOf("f0");
@@ -220,7 +220,7 @@ internal sealed partial class EngineLife
     /// </summary>
     public async Task TellFormerReaderAsync(ClientRandom random)
     {
-        await PutAsync("f0", 40, 1200, random);
+        await PutAsync("f0", 100, 1500, random); // more pages than a reader has at a time
         await CheckpointAsync();
         Table table = TableIn("f0");
         using Snapshot snapshot = _database.OpenSnapshot();
@@ -233,7 +233,7 @@ internal sealed partial class EngineLife
         await RecoverAsync("f0", random);
         for (int i = 0; i < 3; i++)
         {
-            await PutAsync("f0", 15, 1200, random);
+            await PutAsync("f0", 25, 1500, random);
             await CheckpointAsync();
         }
 
@@ -289,9 +289,9 @@ internal sealed partial class EngineLife
         await DropTableAsync(gone);
         await PutAsync("f0", 2, 200, random);
         await TakeOfflineAsync("f0", random);
-        Replace("f0", null);
+        Incarnation had = Replace("f0", null);
         _crashes.IsCritical = true;
-        await RecoverAsync("f0", random);
+        await RecoverAsync("f0", random, had);
         await LookAsync(random);
         EngineCheck.RequireNoRowsOf(gone, _stage.EnvironmentOn(_disk.Inner), await CopyUnderFenceAsync("f0"));
     }

@@ -75,8 +75,15 @@ internal sealed partial class EngineLife
         _mayFail = false;
     }
 
-    private Task RecoverAsync(string file, ClientRandom random) =>
-        RecoverAsync(file, had: null, random, mayChangeItsMind: false);
+    /// <summary>
+    /// Brought back; of what was replaced or lost it has another incarnation then (H15). What a crash leaves right behind it
+    /// opens with the datafile (H40).
+    /// </summary>
+    private async Task RecoverAsync(string file, ClientRandom random, Incarnation? had = null)
+    {
+        await RecoverAsync(file, had, random, mayChangeItsMind: false);
+        _crashes.Take($"life {_number}, {file} is recovered");
+    }
 
     /// <summary>What a reader of each table sees now; compared when all LSNs are known.</summary>
     private Task LookAsync(ClientRandom random) => ScanAsync(random);
@@ -92,9 +99,12 @@ internal sealed partial class EngineLife
     private string PathOf(string file) => LinkedName.Resolve(
         _disk.Inner, _database.Datafiles.First(one => one.Name == file).Path);
 
-    /// <summary>Somebody puts other bytes into a datafile's place; null: its disk has lost it.</summary>
-    private void Replace(string file, byte[]? content)
+    /// <summary>
+    /// Somebody puts other bytes into a datafile's place; null: its disk has lost it. Answers the incarnation that it had.
+    /// </summary>
+    private Incarnation Replace(string file, byte[]? content)
     {
+        Incarnation had = EngineCheck.ControlOf(_disk.Inner, _database.Engine.Folder).Catalogue.File(file)!.Incarnation;
         string path = PathOf(file);
         _world.Note(content is null ? "loses" : "is replaced", file);
         _crashes.Lost = file;
@@ -107,6 +117,7 @@ internal sealed partial class EngineLife
         }
 
         _disk.Inner.SyncFolder(DurableReplace.FolderOf(path));
+        return had;
     }
 
     private async Task<BackupResult> BackUpToAsync(string store, bool isIncremental = false)

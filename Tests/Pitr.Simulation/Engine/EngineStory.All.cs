@@ -16,7 +16,7 @@ internal sealed partial record EngineStory
         new("commitunderway", Alone, static (life, random) => life.TellCommitUnderWayAsync(random)),
         new("overtaken", GivingUp, static (life, random) => life.TellOvertakenAsync(random)),
         new("heldwal", Alone, static (life, random) => life.TellHeldWalAsync(random)),
-        new("formerreader", Alone, static (life, random) => life.TellFormerReaderAsync(random)),
+        new("formerreader", ManyKeys, static (life, random) => life.TellFormerReaderAsync(random)),
         new("dropped", Alone, static (life, random) => life.TellDroppedMeanwhileAsync(random)),
         new("tableofset", WithArchive, static (life, random) => life.TellTableOfSetAsync(random)),
         new("movefull", Alone, static (life, random) => life.TellMoveWithoutRoomAsync(random)),
