@@ -1,5 +1,6 @@
 using Akka.Actor;
 using Akka.Event;
+using Pitr.Storage;
 using static Pitr.Actors.AdminProtocol;
 
 namespace Pitr.Actors;
@@ -52,23 +53,27 @@ internal sealed class Administrator : UntypedActor, IWithTimers
     private readonly IDatabaseTarget _engine;
     private readonly AdministratorSettings _settings;
     private readonly TimeProvider _clock;
+    private readonly IThreads _threads;
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly Dictionary<IActorRef, Session> _sessions = [];
 
     /// <summary>Made by <see cref="PropsFor"/>.</summary>
-    public Administrator(IDatabaseTarget engine, AdministratorSettings settings, TimeProvider clock)
+    public Administrator(
+        IDatabaseTarget engine, AdministratorSettings settings, TimeProvider clock, IThreads threads)
     {
         _engine = engine;
         _settings = settings;
         _clock = clock;
+        _threads = threads;
     }
 
     /// <inheritdoc/>
     public ITimerScheduler Timers { get; set; } = null!;
 
     /// <summary>How it is made.</summary>
-    public static Props PropsFor(IDatabaseTarget engine, AdministratorSettings settings, TimeProvider clock) =>
-        Props.Create(() => new Administrator(engine, settings, clock));
+    public static Props PropsFor(
+        IDatabaseTarget engine, AdministratorSettings settings, TimeProvider clock, IThreads? threads = null) =>
+        Props.Create(() => new Administrator(engine, settings, clock, threads ?? PoolThreads.Instance));
 
     /// <inheritdoc/>
     protected override void PreStart() =>
@@ -214,7 +219,7 @@ internal sealed class Administrator : UntypedActor, IWithTimers
     private async Task<AdminAnswer> CarryOutAsync(AdminRequest request, Session session, IActorRef client)
     {
         CancellationToken ended = session.Ended.Token;
-        await Task.Yield(); // never on this actor's thread: a synchronous part of the engine must not delay a Pong
+        await new Elsewhere(_threads); // never on this actor's thread: a synchronous part of the engine must not delay a Pong
         long id = request.RequestId;
         if (SessionSets.Takes(request))
             return await session.Sets.CarryOutAsync(request, _engine, ended).ConfigureAwait(false);

@@ -1,8 +1,10 @@
 using Akka.Actor;
 using Akka.Event;
+using Pitr.Storage;
 using Pitr.Wal;
 using static Pitr.Actors.ArchiveProtocol;
 using static Pitr.Actors.ControlFileProtocol;
+using static Pitr.Actors.WalFolderProtocol;
 
 namespace Pitr.Actors;
 
@@ -10,7 +12,9 @@ namespace Pitr.Actors;
 /// <remarks>
 /// ORDER  adding: the store is set up as this database's archive and probed (H27), found not to be ahead (H7), the
 ///        timeline claimed and taken in it (H26); then pitr.json names it; then it is shipped to, and WAL waits for it.
-///        A crash in between leaves a store that nobody archives into yet, and that may be added again.
+///        A crash in between leaves a store that nobody archives into yet, and that may be added again. All WAL that is in
+///        the folder when that begins is held there until the store has a say in what may go: else what it is to begin with
+///        could go before it was told of.
 ///        Removing: pitr.json names it no longer; then WAL that only it lacks may go; then, best effort, its timeline is
 ///        released. What lies in it is not touched.
 /// One change at a time, in the order of their coming; a store that does not answer holds up no shipping to others, and
@@ -19,6 +23,8 @@ namespace Pitr.Actors;
 internal sealed partial class Archiver
 {
     private readonly Queue<(object Request, IActorRef Asker)> _changes = new();
+    private (string Store, IActorRef Asker)? _waitsForHold;
+    private Guid? _hold;
     private bool _isChanging;
     private bool _isEnding;
 
@@ -37,16 +43,40 @@ internal sealed partial class Archiver
         if (_isEnding)
             EndChange(next.Asker, new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
         else if (next.Request is AddStore add)
-            SetUp(add.Store, next.Asker);
+            HoldFor(add.Store, next.Asker);
         else
             TakeOut(((RemoveStore)next.Request).Store, next.Asker);
     }
 
     private void EndChange(IActorRef asker, object answer)
     {
+        LetHoldGo();
         asker.Tell(answer);
         _isChanging = false;
         NextChange();
+    }
+
+    /// <summary>H39: what was let go before it is answered is gone, and nothing else goes until the change has ended.</summary>
+    private void HoldFor(string store, IActorRef asker)
+    {
+        _waitsForHold = (store, asker);
+        _hold = FenceToken.Draw(default, _engine.Draw);
+        _folder.Tell(new HoldWal(_hold.Value, Lsn.Zero));
+    }
+
+    private void BeginSetUp()
+    {
+        if (_waitsForHold is not (var store, var asker))
+            return;
+        _waitsForHold = null;
+        SetUp(store, asker);
+    }
+
+    private void LetHoldGo()
+    {
+        if (_hold is { } hold)
+            _folder.Tell(new ReleaseWal(hold), ActorRefs.NoSender);
+        _hold = null;
     }
 
     private void SetUp(string text, IActorRef asker)
@@ -107,7 +137,7 @@ internal sealed partial class Archiver
         _lines.Add(made.Line);
         _opened.StoreSet.Add(made.Line.Store);
         _shipper = ShipperOfAll();
-        _folder.Tell(new WalFolderProtocol.UseArchiver(Self));
+        _folder.Tell(new UseArchiver(Self));
         Timers.StartPeriodicTimer(nameof(ShipDue), ShipDue.Instance, TimeSpan.Zero, TailInterval);
         _log.Info("WAL is archived into {0}, too", made.Line.Store.Name);
         TellWaiters();

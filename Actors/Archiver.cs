@@ -2,6 +2,7 @@ using System.Globalization;
 using Akka.Actor;
 using Akka.Event;
 using Pitr.Recovery;
+using Pitr.Storage;
 using Pitr.Wal;
 using static Pitr.Actors.ArchiveProtocol;
 using static Pitr.Actors.ControlFileProtocol;
@@ -86,6 +87,7 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
     /// <summary>However it ends: what has no name in a store yet is not left open.</summary>
     protected override void PostStop()
     {
+        LetHoldGo();
         foreach (IStagedObject left in _lines.SelectMany(static line => line.Shipper.LetGo()))
         {
             _engine.Workers.Start(
@@ -126,6 +128,9 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
             case AddStore or RemoveStore:
                 _changes.Enqueue((message, Sender));
                 NextChange();
+                break;
+            case WalFolderProtocol.WalHeld:
+                BeginSetUp();
                 break;
             case StoreSetUp made:
                 Adopt(made);

@@ -16,6 +16,10 @@ var steps = new Option<int?>("--steps") { Description = "Steps of a life at most
 var without = new Option<string?>("--without") { Description = "Kinds of activities to leave out, as a minimised failure says." };
 var asItIs = new Option<bool>("--as-it-is") { Description = "Does not look for the least that still fails." };
 var failures = new Option<int>("--failures") { Description = "Ends after so many failures.", DefaultValueFactory = _ => 20 };
+var transcript = new Option<string?>("--transcript")
+{
+    Description = "With --level engine: all that happened in the last run, written to this file.",
+};
 var level = new Option<string>("--level")
 {
     Description = "steps: plain parts in the actors' orders, the faster; engine: the real actors.",
@@ -25,7 +29,7 @@ level.AcceptOnlyFromAmong("steps", "engine");
 var root = new RootCommand(
     "Runs the engine's parts in a simulation: a disk that crashes and fails, and an oracle that knows what must be there.")
 {
-    seed, seeds, minutes, states, scenarios, only, hazards, lives, steps, without, asItIs, failures, level,
+    seed, seeds, minutes, states, scenarios, only, hazards, lives, steps, without, asItIs, failures, level, transcript,
 };
 root.SetAction(parsed =>
 {
@@ -47,6 +51,7 @@ root.SetAction(parsed =>
         parsed.GetValue(hazards), !parsed.GetValue(asItIs), parsed.GetValue(failures))
     {
         Only = parsed.GetValue(only)?.Split(','),
+        Transcript = parsed.GetValue(transcript),
     };
     if (parsed.GetValue(level) == "steps")
         return new Exploration(request).Run();

@@ -2,6 +2,7 @@ using System.Text;
 using Pitr.Actors;
 using Pitr.Recovery;
 using Pitr.Storage;
+using Pitr.Wal;
 
 namespace Pitr.Simulation;
 
@@ -76,11 +77,46 @@ internal static class EngineCheck
     public static void RequireListedFiles(SimulatedDisk disk, string folder, string? lost)
     {
         ControlFile control = ControlOf(disk, folder);
+        if (control.Recovery is null)
+            RequireRedoPoint(disk, folder);
         foreach (CatalogueFile file in control.Catalogue.Files)
         {
             string datafile = Catalogue.FullPath(folder, file.Path);
             if (control.Recovery is null && file.Name != lost && disk.Stat(datafile) is null)
                 throw new SimulationFailure($"The control file names {datafile}, which is gone (H23).");
+        }
+    }
+
+    /// <summary>The redo point is at or below what each datafile has that is not to be brought back out of other WAL (H24, H40).</summary>
+    public static void RequireRedoPoint(SimulatedDisk disk, string folder)
+    {
+        ControlFile control = ControlOf(disk, folder);
+        foreach (CatalogueFile file in control.Catalogue.Files)
+        {
+            if (file.NeedsRecovery is null && file.CleanUpTo < control.RedoLsn)
+            {
+                throw new SimulationFailure(
+                    $"Datafile {file.Name} has everything up to {file.CleanUpTo}, and WAL is kept from {control.RedoLsn} on (H40).");
+            }
+        }
+    }
+
+    /// <summary>Of a table that was dropped nothing is left in a copy of its datafile: its room is given back (H43).</summary>
+    public static void RequireNoRowsOf(Table table, DatafileEnvironment memory, byte[] copy)
+    {
+        var scratch = new SimulatedDisk();
+        using (IFileHandle file = scratch.Open("/copy", FileOpen.CreateNew))
+            file.Write(0, copy);
+        DatafileEnvironment environment = memory with { Files = scratch };
+        MetaPage meta = Datafile.Inspect(scratch, "/copy");
+        using Datafile opened = Datafile.Open(
+            environment, "/copy", "copy", new DatafileExpectation(meta.SystemId, meta.FileId));
+        var cursor = new RangeCursor(
+            environment.Epochs, static () => { }, opened.View, meta.CheckpointLsn, table.Id, ScanRange.All);
+        if (cursor.TryNext(out KeyValue row))
+        {
+            throw new SimulationFailure(
+                $"Table {table.Name} was dropped, and its row {Encoding.ASCII.GetString(row.Key)} is still in its datafile (H43).");
         }
     }
 
@@ -109,6 +145,52 @@ internal static class EngineCheck
         if (disk.List(folder).FirstOrDefault(name => name.EndsWith(RecoveredFile.Suffix, StringComparison.Ordinal)) is { } left)
             throw new SimulationFailure($"{folder}/{left} is left over from a recovery.");
     }
+
+    /// <summary>
+    /// At no moment is WAL missing between two stretches of a store, but what is noted there as given up (H36, O3).
+    /// </summary>
+    /// <param name="disk">As it was left.</param>
+    /// <param name="folder">The database's.</param>
+    /// <param name="store">The store's.</param>
+    /// <param name="mayGiveUp">True if WAL may be given up; else a gap is a failure, noted or not.</param>
+    public static void RequireNoHole(SimulatedDisk disk, string folder, string store, bool mayGiveUp)
+    {
+        if (disk.Stat(store) is null)
+            return;
+        (ControlFile control, FolderStore archive) = (ControlOf(disk, folder), Archive(disk, store));
+        var geometry = new WalGeometry((int)control.WalSegmentBytes);
+        IReadOnlyCollection<ulong> wholes = ArchiveCatalog.Load(archive).Wholes(control.Timeline);
+        if (wholes.Count == 0)
+            return;
+        TimelineHistory path = TimelineHistory.Of(control.SystemId, control.History);
+        Lsn from = Lsn.Max(geometry.StartOf(wholes.Min()), path.Last.StartLsn);
+        ArchivedRange range = ArchiveCatalog.Load(archive).Along(path, from, Lsn.MaxValue, geometry.PayloadBytes);
+        IReadOnlyList<ArchiveGap> noted = GapNote.Of(archive, control.Timeline, geometry);
+        foreach (ArchiveGap hole in range.Gaps)
+        {
+            if (!mayGiveUp || !noted.Any(gap => gap.From <= hole.From && hole.To <= gap.To))
+                throw new SimulationFailure($"{store} lacks the WAL from {hole.From} to {hole.To}, and that is not noted (H36).");
+        }
+    }
+
+    /// <summary>A restore was refused for a gap: there is one, noted, below its target (H36).</summary>
+    public static void RequireGapBelow(SimulatedDisk disk, string folder, string store, Lsn target)
+    {
+        ControlFile control = ControlOf(disk, folder);
+        var geometry = new WalGeometry((int)control.WalSegmentBytes);
+        if (!GapNote.Of(Archive(disk, store), control.Timeline, geometry).Any(gap => gap.From < target))
+            throw new SimulationFailure($"A restore to {target} was refused for a gap, and {store} has no note of one (H36).");
+    }
+
+    /// <summary>Just past the last WAL of the database's timeline that a store has; zero if there is none.</summary>
+    public static Lsn EndOfArchive(SimulatedDisk disk, string folder, string store)
+    {
+        ControlFile control = ControlOf(disk, folder);
+        return disk.Stat(store) is null ? Lsn.Zero : ArchiveCatalog.Load(Archive(disk, store)).HighestEnd(
+            control.Timeline, new WalGeometry((int)control.WalSegmentBytes).PayloadBytes);
+    }
+
+    private static FolderStore Archive(SimulatedDisk disk, string store) => new(disk, store, static () => 0);
 
     public static ControlFile ControlOf(SimulatedDisk disk, string folder)
     {

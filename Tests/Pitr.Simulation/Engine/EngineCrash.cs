@@ -21,6 +21,9 @@ internal sealed class EngineCrashes(World world, WorldDisk disk, int perMille, i
     /// <summary>Few operations, of which each might be the last one.</summary>
     public bool IsCritical { get; set; }
 
+    /// <summary>None is taken meanwhile: nobody could mend what one would leave.</summary>
+    public bool IsPaused { get; set; }
+
     /// <summary>The datafile that its own disk has lost, until it is brought back; null: none.</summary>
     public string? Lost { get; set; }
 
@@ -36,7 +39,7 @@ internal sealed class EngineCrashes(World world, WorldDisk disk, int perMille, i
 
     public void Begin(string life) => disk.BeforeChange = () =>
     {
-        if (_taken.Count < most && world.Draw(1000) < (IsCritical ? Math.Max(perMille, 250) : perMille))
+        if (!IsPaused && _taken.Count < most && world.Draw(1000) < (IsCritical ? Math.Max(perMille, 250) : perMille))
             Take(life);
     };
 

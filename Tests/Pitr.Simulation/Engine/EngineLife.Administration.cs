@@ -348,10 +348,12 @@ internal sealed partial class EngineLife
             await CommitOneAsync(20, random);
     }
 
-    private Task CommitOneAsync(int valueBytes, ClientRandom random)
+    private Task CommitOneAsync(int valueBytes, ClientRandom random) =>
+        CommitOneAsync(random.Of(_tables), valueBytes, random);
+
+    private Task CommitOneAsync(Table table, int valueBytes, ClientRandom random)
     {
         var batch = new WriteBatch();
-        Table table = random.Of(_tables);
         byte[] own = ValueOf(random); // no other one equals it
         (string key, byte[] value) = (KeyOf(random), new byte[Math.Max(own.Length, valueBytes)]);
         own.CopyTo(value, 0);

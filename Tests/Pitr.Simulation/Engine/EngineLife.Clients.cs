@@ -47,6 +47,7 @@ internal sealed partial class EngineLife
         {
             _history.Commit(result.Lsn, changes, result.Time);
             _crashes.Acknowledge(result.Lsn);
+            RequireInStores(result.Lsn);
         }
         else if (pending is not null)
         {

@@ -71,6 +71,8 @@ internal sealed partial class EngineLife
     private Incarnation? Lose(string file, ClientRandom random)
     {
         SimulatedDisk disk = _disk.Inner;
+        if (_stage.Settings.MayHaveGaps) // what it is to be brought up from may have been given up
+            return null;
         if (Backups.Count == 0 || _crashes.Lost is not null || !disk.Faults.IsEmpty || disk.CapacityBytes != long.MaxValue)
             return null;
         ControlFile control = EngineCheck.ControlOf(disk, _database.Engine.Folder);
@@ -95,14 +97,14 @@ internal sealed partial class EngineLife
         return isKnown ? null : noted.Incarnation;
     }
 
-    private async Task RecoverAsync(string file, Incarnation? had, ClientRandom random)
+    private async Task RecoverAsync(string file, Incarnation? had, ClientRandom random, bool mayChangeItsMind = true)
     {
         _isMending = true;
         _refusesFrom = TimeSpan.MaxValue;
         using var changed = new CancellationTokenSource();
         Task<DatafileRecoveryResult> recovery = _database.RecoverDatafileAsync(
             new DatafileRecoveryRequest { Datafile = file }, changed.Token);
-        if (random.Chance(15))
+        if (mayChangeItsMind && random.Chance(15))
         {
             await _world.Delay(random.Time(20));
             changed.Cancel(); // at once: its async form goes on outside of the world

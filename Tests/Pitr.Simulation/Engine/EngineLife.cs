@@ -20,6 +20,7 @@ internal sealed partial class EngineLife
     private readonly EngineCrashes _crashes;
     private readonly EngineLimits _limits;
     private readonly long _seed;
+    private readonly int _number;
     private readonly string _prefix;
     private readonly List<Table> _tables = [];
     private readonly List<Table> _everyTable = [];
@@ -27,6 +28,7 @@ internal sealed partial class EngineLife
     private readonly List<Action> _observations = [];
     private bool _mayFail;
     private bool _isOver;
+    private bool _endsInOrder;
     private int _writersLeft;
 
     public EngineLife(
@@ -35,7 +37,7 @@ internal sealed partial class EngineLife
     {
         _limits = limits;
         (_stage, _world, _disk, _database) = (stage, stage.World, disk, database);
-        (_history, _crashes, _seed, _prefix) = (history, crashes, seed, $"l{number}");
+        (_history, _crashes, _seed, _number, _prefix) = (history, crashes, seed, number, $"l{number}");
         foreach (ModelName name in history.Names)
         {
             if (!name.IsFile && database.TryGetTable(name.Name, out Table? table))
@@ -53,6 +55,12 @@ internal sealed partial class EngineLife
 
     /// <summary>The number of its timeline.</summary>
     public string Timeline { get; private set; } = "";
+
+    /// <summary>The commit that the story goes back to after this life; null: some commit, or none.</summary>
+    public Lsn? GoesBackTo { get; private set; }
+
+    /// <summary>A disk whose copy of the database's folder somebody puts back after this life; null: nobody does.</summary>
+    public SimulatedDisk? PutsBack { get; private set; }
 
     /// <summary>Conflicts that transactions met.</summary>
     public int Conflicts { get; private set; }
@@ -75,6 +83,14 @@ internal sealed partial class EngineLife
     {
         Timeline = _database.Actors.Timeline.Value.ToString(CultureInfo.InvariantCulture);
         _unfinishedBefore = UnfinishedSets();
+        if (_limits.Story is { } story)
+        {
+            await _world.On(Start(story.Name, random => story.Tell(this, random)));
+            await EndAsync();
+            Settle();
+            return;
+        }
+
         (int clients, int commits) = _stage.Settings.Writers;
         _writersLeft = clients;
         List<Task> all = [];
@@ -105,6 +121,8 @@ internal sealed partial class EngineLife
             "backups" => BackUpAsync,
             "tars" => MakeTarsAsync,
             "mending" => MendAsync,
+            "stores" => ChangeStoresAsync,
+            "sessions" => AdministerAsync,
             _ => MakeTroubleAsync,
         }));
     }
@@ -149,6 +167,8 @@ internal sealed partial class EngineLife
         || _isInTheWay
         || (_stage.Settings.Disk.SlowPercent > 0 && refused.Code == ErrorCode.TimedOut)
         || (_stage.Settings.FencedWalBytesMax <= 1 << 20 && refused.Code == ErrorCode.BackupVoid)
+        || (_stage.Settings.ArchiveLagBytesMax is not null && refused.Code == ErrorCode.ArchiveBehind)
+        || (_stage.Settings.MayHaveGaps && refused.Code is ErrorCode.WalGap or ErrorCode.CommitNotArchived)
         || refused.Code is ErrorCode.TableUnknown or ErrorCode.DatafileUnknown or ErrorCode.SnapshotTooOld
             or ErrorCode.FenceBroken or ErrorCode.FenceUnknown or ErrorCode.DatafileFenced
             or ErrorCode.MoveRefused or ErrorCode.MoveUnderWay or ErrorCode.MoveCancelled
@@ -160,15 +180,15 @@ internal sealed partial class EngineLife
     {
         _world.Note("all clients are done");
         bool isAlive = !_database.Completion.IsCompleted;
-        if (isAlive && !_mayFail)
+        if (isAlive && !_mayFail && !_storeIsAway)
             await RequireArchivedAsync();
         _isOver = true;
-        bool isPowerOff = _world.Draw(100) < 40;
+        bool isPowerOff = !_endsInOrder && _world.Draw(100) < 40;
         if (isPowerOff)
             _disk.Inner.PowerOff();
         try
         {
-            await _world.On(_database.ShutdownAsync(force: isPowerOff || _world.Draw(100) < 50));
+            await _world.On(_database.ShutdownAsync(force: isPowerOff || (!_endsInOrder && _world.Draw(100) < 50)));
             if (_database.ArchiveLeft is null && _stage.Settings.Archives)
                 Archived = _database.Engine.DurableLsn;
         }
@@ -197,18 +217,25 @@ internal sealed partial class EngineLife
             (bool isDone, EngineStatus? status) = await TryAsync("status", () => _database.GetStatusAsync());
             if (IsOver)
                 return;
-            if (isDone && status!.Archive is [{ LagBytes: 0 }])
+            if (isDone && status!.Archive.All(static store => store.LagBytes == 0))
             {
+                RequireNoHoles();
                 Archived = must;
                 return;
             }
 
-            lacks = status?.Archive[0].ToString() ?? lacks;
+            lacks = status is null ? lacks : string.Join(", ", status.Archive);
             await _world.Delay(TimeSpan.FromSeconds(1));
         }
 
         if (_stage.Settings.Disk.SlowPercent == 0)
             throw new SimulationFailure($"70 s after the store has come back it lacks {lacks}.");
+    }
+
+    private void RequireNoHoles()
+    {
+        foreach (string store in Stores)
+            EngineCheck.RequireNoHole(_disk.Inner, _database.Engine.Folder, store, _stage.Settings.MayHaveGaps || store == Second);
     }
 
     /// <summary>Every LSN is known now: what was seen is compared with what it should have been.</summary>

@@ -9,14 +9,18 @@ internal sealed record EngineLimits(int Lives, IReadOnlyList<string> Without)
     public static readonly string[] Kinds =
         [
             "transactions", "reader", "ddl", "fences", "moves", "compacts", "maintenance", "backups", "tars", "mending",
-            "trouble",
+            "stores", "sessions", "trouble",
         ];
 
     public static readonly EngineLimits None = new(3, []);
 
+    /// <summary>The story that is told in the place of the clients; null: none.</summary>
+    public EngineStory? Story { get; init; }
+
     /// <summary>What the command line has to say to get the same run.</summary>
     public string Options =>
-        (Lives == None.Lives ? "" : $" --lives {Lives}")
+        (Story is null ? "" : $" --only {Story.Name} --seeds 1")
+        + (Lives == (Story?.Lives ?? None.Lives) ? "" : $" --lives {Lives}")
         + (Without.Count == 0 ? "" : $" --without {string.Join(',', Without)}");
 
     public bool Has(string kind) => !Without.Contains(kind);

@@ -58,13 +58,14 @@ internal sealed class EngineRun
         }
         catch (Exception error)
         {
-            throw new SimulationFailure($"Seed {_seed}, {_where}: {error.Message}", error);
+            string what = _limits.Story is { } story ? $"Scenario {story.Name}, seed {_seed}" : $"Seed {_seed}";
+            throw new SimulationFailure($"{what}, {_where}: {error.Message}", error);
         }
     }
 
     private async Task LiveAsync()
     {
-        _stage = new EngineStage(_seed, _house);
+        _stage = new EngineStage(_seed, _house, _limits.Story);
         var disk = new SimulatedDisk(_seed);
         disk.CreateFolders("/");
         var history = new EngineHistory();
@@ -90,7 +91,8 @@ internal sealed class EngineRun
         history = history.CutAt(end);
         EngineCheck.SettleNames(database, history, end);
         _where = $"life {number}";
-        var crashes = new EngineCrashes(_world, worldDisk, _stage.Settings.CrashesPerMille, CrashesOfALife);
+        int perMille = _limits.Story is null ? _stage.Settings.CrashesPerMille : EngineStory.CrashesPerMille;
+        var crashes = new EngineCrashes(_world, worldDisk, perMille, CrashesOfALife);
         crashes.Acknowledge(end);
         var life = new EngineLife(_stage, worldDisk, database, history, crashes, (_seed * 1009) + number, number, _limits);
         if (number == 1)
@@ -102,7 +104,9 @@ internal sealed class EngineRun
         SimulatedDisk next = await ExploreAsync(crashes, history);
         if (life.Tars.Count > 0)
             await RequireTarRestoresAsync(life.Tars[_world.Draw(life.Tars.Count)], history, number);
-        if (life.Backups.Count == 0)
+        if (life.PutsBack is { } older)
+            PutBack(older, next);
+        if (life.Backups.Count == 0 || life.PutsBack is not null)
             return (next, history);
         return await RestoreAsync(worldDisk.Inner.KillCopy(), life, history, number) ?? (next, history);
     }
@@ -112,7 +116,7 @@ internal sealed class EngineRun
     /// <summary>Opens what each crash left; answers one of them, as it was left, for the next life.</summary>
     private async Task<SimulatedDisk> ExploreAsync(EngineCrashes crashes, EngineHistory history)
     {
-        int chosen = _world.Draw(crashes.Taken.Count);
+        int chosen = _limits.Story is null ? _world.Draw(crashes.Taken.Count) : crashes.Taken.Count - 1; // a story goes on
         SimulatedDisk next = crashes.Taken[chosen].Disk.KillCopy();
         _lost = crashes.Taken[chosen].Lost;
         next.CapacityBytes = long.MaxValue;
@@ -129,6 +133,8 @@ internal sealed class EngineRun
         {
             EngineCheck.RequireListedFiles(crash.Disk, _folder, crash.Lost);
             EngineCheck.RequireSoundMoves(crash.Disk, _folder, () => _stage.EnvironmentOn(crash.Disk));
+            EngineCheck.RequireNoHole(crash.Disk, _folder, EngineLife.Store, _stage.Settings.MayHaveGaps);
+            EngineCheck.RequireNoHole(crash.Disk, _folder, EngineLife.Second, mayGiveUp: true);
         }
 
         var disk = new WorldDisk(_world, crash.Disk, _stage.Settings.Disk);
@@ -210,8 +216,8 @@ internal sealed class EngineRun
 
     private async Task AbandonAsync(PitrDatabase database, WorldDisk disk)
     {
-        if (_world.Errors.Count > 0)
-            throw new SimulationFailure($"An actor has failed: {_world.Errors[0]}", _world.Errors[0].Cause);
+        if (_world.Errors.Find(error => error.Cause is not null || _stage.Settings.ArchiveLagBytesMax is null) is { } failed)
+            throw new SimulationFailure($"An actor has failed: {failed}", failed.Cause);
         disk.Inner.PowerOff();
         try
         {
@@ -240,15 +246,24 @@ internal sealed class EngineRun
         Lsn[] targets = [.. history.Commits.Where(at => at >= first && at <= life.Archived)];
         if (targets.Length == 0)
             return null;
-        Lsn target = targets[_world.Draw(targets.Length)];
+        Lsn target = life.GoesBackTo ?? targets[_world.Draw(targets.Length)];
         string into = $"/r{number}";
         _where = $"restoring to {target} after life {number}";
         disk.CapacityBytes = long.MaxValue;
         var worldDisk = new WorldDisk(_world, disk, _stage.Settings.Disk);
         var crashes = new EngineCrashes(_world, worldDisk, 15, CrashesOfARestore);
-        string here = _where;
-        crashes.Begin(here);
-        await RestoreAsync(worldDisk, into, target, life.Timeline);
+        crashes.Begin(_where);
+        try
+        {
+            await RestoreAsync(worldDisk, into, target, life.Timeline);
+        }
+        catch (RefusedException refused) when (refused.Code == ErrorCode.WalGap && _stage.Settings.MayHaveGaps)
+        {
+            _world.Note("refused", "a restore over a gap");
+            EngineCheck.RequireGapBelow(worldDisk.Inner, _folder, EngineLife.Store, target);
+            return null;
+        }
+
         crashes.End();
         await RequireRestoredAsync(worldDisk, into, target, history);
         foreach (EngineCrash crash in crashes.Taken)
@@ -259,7 +274,7 @@ internal sealed class EngineRun
             await GoOnAsync(left, into, target, life.Timeline, history);
         }
 
-        if (number == _limits.Lives || _world.Draw(100) < 50)
+        if (number == _limits.Lives || (life.GoesBackTo is null && _world.Draw(100) < 50))
             return null;
         (_folder, _lost) = (into, null);
         return (worldDisk.Inner, history.CutAt(target));
@@ -322,6 +337,37 @@ internal sealed class EngineRun
         await _world.On(database.ShutdownAsync());
         await _stage.RequireNothingLeftAsync(disk);
         _states++;
+    }
+
+    /// <summary>Somebody puts an older copy of the database's folder into its place; the stores stay what they are.</summary>
+    private void PutBack(SimulatedDisk older, SimulatedDisk disk)
+    {
+        Remove(disk, _folder);
+        CopyFolder(older, disk, _folder);
+        disk.SyncAll();
+    }
+
+    private static void CopyFolder(SimulatedDisk from, SimulatedDisk to, string folder)
+    {
+        to.CreateFolders(folder);
+        foreach (string name in from.List(folder))
+        {
+            string path = $"{folder}/{name}";
+            FileEntry entry = from.Stat(path)!;
+            if (entry.IsFolder)
+            {
+                CopyFolder(from, to, path);
+            }
+            else if (entry.IsSymlink)
+            {
+                to.Symlink(from.ReadLink(path)!, path);
+            }
+            else
+            {
+                using IFileHandle file = to.Open(path, FileOpen.CreateNew);
+                file.Write(0, from.ReadAll(path));
+            }
+        }
     }
 
     private static void Remove(SimulatedDisk disk, string folder)

@@ -27,7 +27,33 @@ internal sealed record EngineSettings
     /// <summary>WAL that is kept for files that are fenced or offline, in bytes (H24).</summary>
     public required long FencedWalBytesMax { get; init; }
 
-    public static EngineSettings Drawn(ref SeededRandom random) => new()
+    /// <summary>What happens at that bound to a file that is offline.</summary>
+    public KeptWalChoice KeptWalChoice { get; init; }
+
+    /// <summary>A commit waits for so long at most until the stores have it; null: it does not (A1).</summary>
+    public TimeSpan? ArchiveCommitWait { get; init; }
+
+    /// <summary>What a store may lack, in bytes; null: the engine's own bound.</summary>
+    public long? ArchiveLagBytesMax { get; init; }
+
+    /// <summary>Beyond it the oldest segments are given up; else commits are refused.</summary>
+    public bool GivesArchiveUp { get; init; }
+
+    /// <summary>WAL may be missing in a store, noted as a gap.</summary>
+    public bool MayHaveGaps => ArchiveLagBytesMax is not null && GivesArchiveUp;
+
+    public static EngineSettings Drawn(ref SeededRandom random)
+    {
+        EngineSettings drawn = WithoutArchive(ref random);
+        return !drawn.Archives ? drawn : drawn with
+        {
+            ArchiveCommitWait = random.Chance(25) ? TimeSpan.FromSeconds(45) : null,
+            ArchiveLagBytesMax = random.Chance(30) ? (30 << 10) + random.Next(90 << 10) : null,
+            GivesArchiveUp = random.Chance(50),
+        };
+    }
+
+    private static EngineSettings WithoutArchive(ref SeededRandom random) => new()
     {
         Sizes = StepSettings.Drawn(ref random),
         Disk = new DiskManners(random.Next(3) switch { 0 => 0, 1 => 2, _ => 10 }, random.Chance(20) ? 2 : 0),
@@ -47,6 +73,11 @@ internal sealed record EngineSettings
             FileSystem = disk,
             CheckpointWalBytes = CheckpointWalBytes,
             FencedWalBytesMax = FencedWalBytesMax,
+            KeptWalChoice = KeptWalChoice,
+            ArchiveCommitWait = ArchiveCommitWait,
+            ArchiveLagBytesMax = ArchiveLagBytesMax,
+            ArchiveLagChoice = ArchiveLagBytesMax is null ? null
+                : GivesArchiveUp ? ArchiveLagChoice.DropAndRecordGap : ArchiveLagChoice.RefuseCommits,
             SpillBytesMin = CrashesPerMille % 2 == 0 ? 3 << 10 : null,
             ArchiveStores = Archives ? [EngineLife.Store] : [],
             DiskReserveBytes = CrashesPerMille % 3 == 0 ? 3L * Sizes.WalSegmentBytes : 0,

@@ -11,12 +11,13 @@ internal sealed class EngineStage
     private readonly DatafileEnvironment _memory;
     private long _opened;
 
-    public EngineStage(long seed, EngineHouse house)
+    public EngineStage(long seed, EngineHouse house, EngineStory? story)
     {
         _seed = seed;
         _house = house;
         var random = new SeededRandom(seed);
-        Settings = EngineSettings.Drawn(ref random);
+        EngineSettings drawn = EngineSettings.Drawn(ref random);
+        Settings = story?.Set(drawn) ?? drawn;
         Threads = new WorldThreads(World);
         var nowhere = new WorldDisk(World, new SimulatedDisk(), Settings.Disk);
         _memory = EngineFactory.EnvironmentFor(OptionsWithoutMemory(nowhere));

@@ -13,6 +13,14 @@ internal sealed class WorldDisk(World world, SimulatedDisk disk, DiskManners man
 
     public SimulatedDisk Inner => disk;
 
+    /// <summary>From now on operations of a kind, on paths that contain this, stand until the gate is released.</summary>
+    public WorldGate Hold(FileOp op, string of)
+    {
+        var gate = new WorldGate(op, of, _gates);
+        _gates.Add(gate);
+        return gate;
+    }
+
     public IFileHandle Open(string path, FileOpen mode)
     {
         Before(mode == FileOpen.CreateNew ? FileOp.Create : FileOp.Open, path);
@@ -95,6 +103,8 @@ internal sealed class WorldDisk(World world, SimulatedDisk disk, DiskManners man
     {
         if (!disk.IsOff)
         {
+            if (_gates.Find(gate => gate.Stops(op, path)) is { } closed)
+                closed.Await(world);
             if (world.Draw(100) < manners.GiveWayPercent)
                 world.GiveWay();
             world.Clock.Advance(manners.TimeOf(op, world));
@@ -108,6 +118,8 @@ internal sealed class WorldDisk(World world, SimulatedDisk disk, DiskManners man
         if (SimulatedDisk.ChangesTheDisk(op))
             BeforeChange?.Invoke();
     }
+
+    private readonly List<WorldGate> _gates = [];
 
     private static readonly string[] Words = Enum.GetNames<FileOp>();
 
@@ -155,6 +167,34 @@ internal sealed class WorldDisk(World world, SimulatedDisk disk, DiskManners man
         }
 
         public void Dispose() => handle.Dispose();
+    }
+}
+
+/// <summary>
+/// A disk that does not answer: whoever asks for such an operation stands in it, until somebody opens the gate. Then, and
+/// from then on, the operations are done.
+/// </summary>
+[System.Diagnostics.CodeAnalysis.SuppressMessage(
+    "Design", "CA1001", Justification = "No thread waits for the event: the world does, so it has no handle.")]
+internal sealed class WorldGate(FileOp op, string of, List<WorldGate> shut)
+{
+    private readonly ManualResetEventSlim _opened = new();
+
+    /// <summary>Somebody stands before it.</summary>
+    public bool IsReached { get; private set; }
+
+    public bool Stops(FileOp asked, string path) => asked == op && path.Contains(of, StringComparison.Ordinal);
+
+    public void Await(World world)
+    {
+        IsReached = true;
+        world.Wait(_opened);
+    }
+
+    public void Release()
+    {
+        shut.Remove(this);
+        _opened.Set();
     }
 }
 

@@ -22,6 +22,9 @@ internal sealed record ExplorationRequest(
 {
     /// <summary>Of the scenarios those of these names; null: all.</summary>
     public IReadOnlyList<string>? Only { get; init; }
+
+    /// <summary>Gets all that happened in the last run of the engine's level; null: nothing is written.</summary>
+    public string? Transcript { get; init; }
 }
 
 /// <summary>One seed after the other, until there are enough or the time is over.</summary>

@@ -61,6 +61,28 @@ public sealed class ArchiverStoresTests : IAsyncLifetime
         await CheckAsync();
     }
 
+    /// <summary>H39: checkpoints come while a store is set up, and WAL may go that all others have: what it begins with stays.</summary>
+    [Fact]
+    public async Task WAL_that_a_new_store_is_to_begin_with_is_held_while_it_is_set_up()
+    {
+        using var held = new HeldSync(_lab.Disk.Faults.On(FileOp.Rename).Of("/db/pitr.json").Hold());
+        Task<ArchiveStatus> added = _database.AddStoreAsync(Second);
+        await held.Reached.WaitAsync(ArchiveLab.Patience);
+        await _lab.CommitAsync(_database, 40);
+        await UntilShippedAsync();
+        await _database.CheckpointAsync().WaitAsync(ArchiveLab.Patience);
+        await UntilShippedAsync();
+        await _lab.CommitAsync(_database, 40); // needs segments: whoever makes them ready has let go of the others before
+        held.Release();
+
+        await added.WaitAsync(ArchiveLab.Patience);
+        await UntilShippedAsync();
+        await CheckAsync();
+        await _database.CheckpointAsync().WaitAsync(ArchiveLab.Patience);
+        await _lab.UntilStatusAsync(
+            _database, _ => _lab.Disk.Stat($"{ArchiveLab.Folder}/wal/{new SegmentName(TimelineId.First, 1)}") is null, Tick);
+    }
+
     [Theory]
     [InlineData(ArchiveLab.Archive)]
     [InlineData("file:///archive")]

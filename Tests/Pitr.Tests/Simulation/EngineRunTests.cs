@@ -33,6 +33,23 @@ public sealed class EngineRunTests
     public void A_seed_that_found_a_bug_finds_it_no_more(long seed) =>
         Assert.True(Run(seed, new EngineHouse()).States > 0);
 
+    /// <summary>What random clients seldom come to, once each; <c>pitr-sim --level engine --scenarios</c> tells them in more orders.</summary>
+    [Fact]
+    public void Every_story_ends_as_it_has_to()
+    {
+        var house = new EngineHouse();
+        foreach (EngineStory story in EngineStory.All)
+            Assert.True(Run(1, house, Of(story)).States > 0, $"{story.Name} was never crashed.");
+        Assert.Equal(EngineStory.All.Count, EngineStory.All.DistinctBy(static story => story.Name).Count());
+    }
+
+    [Fact]
+    public void A_story_is_the_same_run_each_time()
+    {
+        EngineStory story = EngineStory.All.Single(static story => story.Name == "sessions");
+        Assert.Equal(TranscriptOf(2, new EngineHouse(), Of(story)), TranscriptOf(2, new EngineHouse(), Of(story)));
+    }
+
     [Fact]
     public void A_seed_is_the_same_run_each_time_byte_for_byte()
     {
@@ -47,9 +64,11 @@ public sealed class EngineRunTests
         Assert.Contains("timer", first, StringComparison.Ordinal);
     }
 
-    private static EngineResult Run(long seed, EngineHouse house)
+    private static EngineLimits Of(EngineStory story) => EngineLimits.None with { Story = story, Lives = story.Lives };
+
+    private static EngineResult Run(long seed, EngineHouse house, EngineLimits? limits = null)
     {
-        var run = new EngineRun(seed, house);
+        var run = new EngineRun(seed, house, limits);
         try
         {
             return run.Run();
@@ -57,15 +76,15 @@ public sealed class EngineRunTests
         catch (SimulationFailure failure)
         {
             throw new SimulationFailure(
-                $"{failure.Message}\nagain: pitr-sim --level engine --seed {seed}\n"
+                $"{failure.Message}\nagain: pitr-sim --level engine --seed {seed}{limits?.Options}\n"
                 + string.Join('\n', run.Transcript.Last(25)),
                 failure);
         }
     }
 
-    private static string TranscriptOf(long seed, EngineHouse house)
+    private static string TranscriptOf(long seed, EngineHouse house, EngineLimits? limits = null)
     {
-        var run = new EngineRun(seed, house);
+        var run = new EngineRun(seed, house, limits);
         run.Run(keepsTranscript: true);
         return run.Transcript.Text;
     }
