@@ -14,7 +14,8 @@ namespace Pitr.Actors;
 ///        timeline claimed and taken in it (H26); then pitr.json names it; then it is shipped to, and WAL waits for it.
 ///        A crash in between leaves a store that nobody archives into yet, and that may be added again. All WAL that is in
 ///        the folder when that begins is held there until the store has a say in what may go: else what it is to begin with
-///        could go before it was told of.
+///        could go before it was told of. While a store stands still no more is held for it than for a fence (H24): past that
+///        it is not added.
 ///        Removing: pitr.json names it no longer; then WAL that only it lacks may go; then, best effort, its timeline is
 ///        released. What lies in it is not touched.
 /// One change at a time, in the order of their coming; a store that does not answer holds up no shipping to others, and
@@ -25,6 +26,7 @@ internal sealed partial class Archiver
     private readonly Queue<(object Request, IActorRef Asker)> _changes = new();
     private (string Store, IActorRef Asker)? _waitsForHold;
     private Guid? _hold;
+    private WalAllowance? _held;
     private bool _isChanging;
     private bool _isEnding;
 
@@ -61,7 +63,9 @@ internal sealed partial class Archiver
     {
         _waitsForHold = (store, asker);
         _hold = FenceToken.Draw(default, _engine.Draw);
+        _held = new WalAllowance(_engine);
         _folder.Tell(new HoldWal(_hold.Value, Lsn.Zero));
+        Timers.StartPeriodicTimer(nameof(HoldDue), HoldDue.Instance, WalAllowance.LookInterval);
     }
 
     private void BeginSetUp()
@@ -77,7 +81,21 @@ internal sealed partial class Archiver
         if (_hold is { } hold)
             _folder.Tell(new ReleaseWal(hold), ActorRefs.NoSender);
         _hold = null;
+        Timers.Cancel(nameof(HoldDue));
     }
+
+    /// <summary>H24. The set-up ends when its store has answered, and finds the same.</summary>
+    private void LookAtHold()
+    {
+        if (_hold is not null && WhyOver(_held!, "it") is { } why)
+        {
+            _log.Warning("No WAL is held any more for the store that is added: {0}", why.Message);
+            LetHoldGo();
+        }
+    }
+
+    private static Problem? WhyOver(WalAllowance held, string store) => held.WhyOver((kept, most) => ArchiveErrors.StoreFailed(
+        store, ObjectName.Identity, $"{kept} bytes of WAL were kept while it was set up; at most {most} may be"));
 
     private void SetUp(string text, IActorRef asker)
     {
@@ -85,14 +103,15 @@ internal sealed partial class Archiver
         SystemIdentifier system = _path.System;
         IArchiveStore[] known = [.. _lines.Select(line => line.Store)];
         Func<IArchiveStore, StoreLine> lineFor = _lineFor;
+        WalAllowance held = _held!;
         engine.Workers.Start(
-            Self, () => new StoreSetUp(SetUp(engine, system, text, known, lineFor), asker),
+            Self, () => new StoreSetUp(SetUp(engine, system, text, known, lineFor, held), asker),
             error => new StoreChangeFailed(error, asker));
     }
 
     private static StoreLine SetUp(
         EngineContext engine, SystemIdentifier system, string text, IArchiveStore[] known,
-        Func<IArchiveStore, StoreLine> lineFor)
+        Func<IArchiveStore, StoreLine> lineFor, WalAllowance held)
     {
         StoreAddress address = StoreAddress.Parse(text, engine.Folder);
         if (known.FirstOrDefault(store => store.Place == address.Place) is { } same)
@@ -105,6 +124,8 @@ internal sealed partial class Archiver
             throw line.Shipper.Retry.LastError!;
         try
         {
+            if (WhyOver(held, text) is { } why)
+                throw why.ToException();
             StoresInSettings.Add(engine.FileSystem, engine.Folder, text);
         }
         catch
@@ -182,6 +203,11 @@ internal sealed partial class Archiver
         KeepBound();
         LetGo();
         TellWaiters();
+    }
+
+    private sealed record HoldDue : ILocalMessage
+    {
+        public static readonly HoldDue Instance = new();
     }
 
     private sealed record StoreSetUp(StoreLine Line, IActorRef Asker) : ILocalMessage;

@@ -132,6 +132,9 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
             case WalFolderProtocol.WalHeld:
                 BeginSetUp();
                 break;
+            case HoldDue:
+                LookAtHold();
+                break;
             case StoreSetUp made:
                 Adopt(made);
                 break;

@@ -83,6 +83,37 @@ public sealed class ArchiverStoresTests : IAsyncLifetime
             _database, _ => _lab.Disk.Stat($"{ArchiveLab.Folder}/wal/{new SegmentName(TimelineId.First, 1)}") is null, Tick);
     }
 
+    /// <summary>H24: a store that hangs while it is set up does not fill the disk.</summary>
+    [Fact]
+    public async Task A_store_that_stands_still_while_it_is_set_up_keeps_WAL_up_to_the_bound_and_is_not_added()
+    {
+        await _lab.CloseAsync(_database, Tick);
+        _database = await _lab.OpenAsync(static options => options with { FencedWalBytesMax = 64 << 10 });
+        using var held = new HeldSync(_lab.Disk.Faults.On(FileOp.SyncData).Of(Second).Hold());
+        Task<ArchiveStatus> added = _database.AddStoreAsync(Second);
+        await held.Reached.WaitAsync(ArchiveLab.Patience);
+        string first = FirstSegment();
+        using var bound = new CancellationTokenSource(ArchiveLab.Patience);
+        while (FirstSegment() == first)
+        {
+            Assert.False(bound.IsCancellationRequested, "WAL is held for ever.");
+            await _lab.CommitAsync(_database, 40);
+            await UntilShippedAsync();
+            await _database.CheckpointAsync().WaitAsync(ArchiveLab.Patience);
+            _lab.Advance(WalAllowance.LookInterval);
+        }
+
+        held.Release();
+        StorageFailedException refused =
+            await Assert.ThrowsAsync<StorageFailedException>(() => added.WaitAsync(ArchiveLab.Patience));
+        Assert.Equal(ErrorCode.StoreFailed, refused.Code);
+        Assert.DoesNotContain(Second, Settings, StringComparison.Ordinal);
+        Assert.Equal(Second, (await _database.AddStoreAsync(Second).WaitAsync(ArchiveLab.Patience)).Store);
+
+        string FirstSegment() => _lab.Disk.List($"{ArchiveLab.Folder}/wal")
+            .Where(static name => SegmentName.TryParse(name, out _)).Min(StringComparer.Ordinal)!;
+    }
+
     [Theory]
     [InlineData(ArchiveLab.Archive)]
     [InlineData("file:///archive")]

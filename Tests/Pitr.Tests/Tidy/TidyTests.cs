@@ -56,7 +56,8 @@ public sealed partial class TidyTests
         {
             string text = SourceTree.Text(file);
             Match type = TopLevelType().Match(text);
-            return type.Success && !text[..type.Index].Contains("/// <summary>", StringComparison.Ordinal);
+            return type.Success && !text[..type.Index].Contains("/// <summary>", StringComparison.Ordinal)
+                && !text[..type.Index].Contains("/// <content>", StringComparison.Ordinal); // a further part of a type
         }),
         "The first type of a file has a header comment.");
 
