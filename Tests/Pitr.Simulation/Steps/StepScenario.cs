@@ -144,19 +144,28 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         new("in the way", Archived, StepStoreStories.InTheWay),
         new("new start", Archived, StepStoreStories.NewStart),
         new("parts", Archived with { WalSegmentBytes = 64 << 10, ValueBytes = 30 }, StepStoreStories.Parts),
+        new("increments", Archived with { MoreFiles = 0, Keys = 60, ValueBytes = 1500 }, StepIncrementStories.Chains),
+        new("other files", Archived with { Keys = 400, ValueBytes = 1500 }, StepIncrementStories.OtherFiles),
+        new("cut off", Archived, StepIncrementStories.CutOff),
+        new("losses", Archived, StepLossStories.Branches),
         new("parents", Archived with { ValueBytes = 60 }, StepBranchStories.Parents),
         new("promotions", Archived, StepBranchStories.Promotions),
         new("branches", Archived with { BackupWeight = 1 }, StepBranchStories.Branches),
         new("sets", Archived, StepBranchStories.Sets),
         new("expires", Archived with { BackupWeight = 1 }, StepExpireStories.Sets),
+        new("expire with losses", Archived with { BackupWeight = 1 }, StepExpireStories.Losses),
         new("expire beside a backup", Archived with { BackupWeight = 1 }, StepExpireStories.BesideABackup),
         new("in place", Archived with { BackupWeight = 1 }, StepInPlaceStories.LastCommits),
+        new("unwritten", Archived with { BackupWeight = 1, MoreFiles = 0 }, StepInPlaceStories.UnwrittenGroups),
+        new("lost files", Archived with { MoreFiles = 0, HasFilesOutside = true, Keys = 400, ValueBytes = 1500 },
+            StepInPlaceStories.LostDatafiles),
         new("close", Archived, static (life, scene) =>
         {
             Commits(life, scene, 3);
             life.Close();
         }),
         // Those that open many crashes themselves.
+        new("recycled", Small with { MoreFiles = 0 }, StepWalStories.Recycled),
         new("in and out", Small with { HasFilesOutside = true, MoreFiles = 0 }, StepMoveStories.Outside),
         new("torn", Small with { MoreFiles = 0 }, StepWalStories.Torn),
     ];
