@@ -161,6 +161,107 @@ internal static class StepExpireStories
         robbed.Abandon();
     }
 
+    /// <summary>
+    /// A restore of what an expire removes says so, and looks whether all is there, at every moment of the expire: one of both
+    /// gives way, and no object goes that is being read (H48).
+    /// </summary>
+    public static void BesideARestore(StepLife life, StepScene scene)
+    {
+        IArchiveStore store = scene.Engine.Stores[0];
+        scene.Disk.CreateFolders(ElsewhereFolder);
+        Commits(life, scene, 1);
+        BackupSet oldest = Backup(life, scene, store);
+        Commits(life, scene, 1);
+        scene.Engine.Switch(scene.Model); // what the older ones need lies in segments that nothing else needs
+        BackupSet older = Backup(life, scene, store);
+        scene.Engine.Switch(scene.Model);
+        Commits(life, scene, 1);
+        BackupSet newest = Backup(life, scene, store);
+        Commits(life, scene, 2);
+
+        scene.Disk.BeforeOperation = null; // what is done on copies from here on no crash leaves
+        foreach (BackupSet set in (BackupSet[])[oldest, older])
+        {
+            bool isOver = false;
+            for (int moment = -1; !isOver; moment++)
+                isOver = IsRestoredBeside(scene, set, Since(newest), moment);
+        }
+    }
+
+    /// <summary>Registered before the expire is planned, or at one of its operations; true if it has fewer.</summary>
+    private static bool IsRestoredBeside(StepScene scene, BackupSet set, DateTimeOffset from, int moment)
+    {
+        At at = Copy(scene);
+        PlannedRecovery planned = RecoveryPlanner.Plan(new PlanRequest
+        {
+            Target = RecoveryTarget.Immediate,
+            SetStore = at.Store,
+            Archives = [at.Store],
+            BackupId = set.Id,
+            Random = () => (ulong)scene.Next(int.MaxValue),
+        });
+        RestoreHold hold = RestoreHold.Of(planned.Plan, "/restored", [at.Store], scene.Engine.Context.Clock);
+        bool mayCopy = false;
+        if (moment < 0)
+            Begin();
+        RetentionRequest request = Request(scene, at, from, isAhead: false, opensElsewhere: true);
+        int operations = 0;
+        bool isWithin = false; // what the restore itself does are operations, too
+        RetentionPlan plan = RetentionPlanner.Plan(request);
+        at.Disk.DuringNext(
+            () =>
+            {
+                if (!isWithin && operations++ == moment)
+                    Begin();
+            },
+            () =>
+            {
+                try
+                {
+                    RetentionRun.CarryOut(plan, request, CancellationToken.None);
+                }
+                catch (RefusedException) when (moment >= 0)
+                {
+                    // The expire gives way.
+                }
+            });
+        scene.Explored++;
+        scene.Hazards.Note(48);
+        if (mayCopy)
+        {
+            try
+            {
+                RestoreHold.Require(planned.Set, planned.Plan.Wal, [at.Store]);
+                foreach (LabelledFile file in planned.Set.Label.Files)
+                    planned.Set.VerifyFile(file, CancellationToken.None);
+            }
+            catch (PitrException gone)
+            {
+                throw new SimulationFailure(
+                    $"A restore of set {set.Id} began at operation {moment} of an expire, and what it reads is gone (H48).", gone);
+            }
+        }
+
+        return operations <= moment;
+
+        void Begin()
+        {
+            isWithin = true;
+            hold.Register();
+            try
+            {
+                RestoreHold.Require(planned.Set, planned.Plan.Wal, [at.Store]);
+                mayCopy = true;
+            }
+            catch (PitrException)
+            {
+                // The restore gives way.
+            }
+
+            isWithin = false;
+        }
+    }
+
     // ---- expires ---------------------------------------------------------------------------------
 
     /// <summary>Carried out whole, and on copies of it that end before each operation; made again there, days later.</summary>
