@@ -11,7 +11,7 @@ namespace Pitr.Simulation;
 /// <param name="StatesMax">How many states at most.</param>
 /// <param name="Change">What is different from the settings that a seed draws; null: nothing.</param>
 /// <param name="WithScenarios">
-/// The fixed scenarios, first; or, of a bounded number of states, a third after the first third.
+/// The fixed scenarios, first; or, of a bounded number of states, a quarter after the first third.
 /// </param>
 /// <param name="WithHazards">Prints the table of hazards.</param>
 /// <param name="Minimises">Looks for the least that still fails.</param>
@@ -49,7 +49,7 @@ internal sealed class Exploration(ExplorationRequest request)
         {
             if (isLeft && _states >= request.StatesMax / 3)
             {
-                RunScenarios(share: request.StatesMax / 3 / StepScenario.All.Count);
+                RunScenarios(share: request.StatesMax / 4 / StepScenario.All.Count);
                 isLeft = false;
             }
 

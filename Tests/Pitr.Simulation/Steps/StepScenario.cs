@@ -165,19 +165,19 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         new("expire beside a backup", Archived with { BackupWeight = 1 }, StepExpireStories.BesideABackup),
         new("expire beside a restore", Archived with { BackupWeight = 1 }, StepExpireStories.BesideARestore),
         new("in place", Archived with { BackupWeight = 1 }, StepInPlaceStories.LastCommits),
-        new("unwritten", Archived with { BackupWeight = 1, MoreFiles = 0 }, StepInPlaceStories.UnwrittenGroups),
-        new("lost files", Archived with { MoreFiles = 0, HasFilesOutside = true, Keys = 400, ValueBytes = 1500 },
-            StepInPlaceStories.LostDatafiles),
         new("close", Archived, static (life, scene) =>
         {
             Commits(life, scene, 3);
             life.Close();
         }),
-        // Those that open many crashes themselves.
-        new("recycled", Small with { MoreFiles = 0 }, StepWalStories.Recycled),
-        new("in and out", Small with { HasFilesOutside = true, MoreFiles = 0 }, StepMoveStories.Outside),
         new("drained", Small with { HasFilesOutside = true, MoreFiles = 0 }, StepMoveStories.Drained),
         new("places", Archived with { MoreFiles = 0 }, StepMoveStories.Places),
+        new("recycled", Small with { MoreFiles = 0 }, StepWalStories.Recycled),
+        // Those that open many crashes themselves.
+        new("unwritten", Archived with { BackupWeight = 1, MoreFiles = 0 }, StepInPlaceStories.UnwrittenGroups),
+        new("lost files", Archived with { MoreFiles = 0, HasFilesOutside = true, Keys = 400, ValueBytes = 1500 },
+            StepInPlaceStories.LostDatafiles),
+        new("in and out", Small with { HasFilesOutside = true, MoreFiles = 0 }, StepMoveStories.Outside),
         new("torn", Small with { MoreFiles = 0 }, StepWalStories.Torn),
     ];
 
