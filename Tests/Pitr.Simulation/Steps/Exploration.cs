@@ -11,7 +11,7 @@ namespace Pitr.Simulation;
 /// <param name="StatesMax">How many states at most.</param>
 /// <param name="Change">What is different from the settings that a seed draws; null: nothing.</param>
 /// <param name="WithScenarios">
-/// The fixed scenarios, first; or, of a bounded number of states, a quarter after the first half.
+/// The fixed scenarios, first; or, of a bounded number of states, a quarter after the first third.
 /// </param>
 /// <param name="WithHazards">Prints the table of hazards.</param>
 /// <param name="Minimises">Looks for the least that still fails.</param>

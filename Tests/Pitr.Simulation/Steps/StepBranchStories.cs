@@ -36,21 +36,14 @@ internal static class StepBranchStories
         Commit(life, scene, 2);
         ShipAll(scene);
         Lsn production = source.DurableLsn;
-        string number;
-        TimelineHistory path;
-        using (StepEngine engine = StepEngine.Open(
-            drill.Folder, scene.Settings.OptionsFor(scene.Disk, scene.Seed + 31), scene.Memory))
+        TimelineHistory path = source.History;
+        GoOn(scene, drill, (lifeThere, there) =>
         {
-            drill.Model.CutAt(StepCheck.Run(engine, drill.Model));
-            var there = new StepScene(
-                scene.Disk, engine, drill, scene.Databases, scene.Settings, scene.Memory, scene.Hazards, scene.Seed + 32);
-            var lifeThere = new StepLife(there);
             Commit(lifeThere, there, 2);
             ShipAll(there);
-            lifeThere.LetGo();
-            path = engine.History;
-            number = path.Last.Timeline.ToString();
-        }
+            path = there.Engine.History;
+        });
+        string number = path.Last.Timeline.ToString();
 
         ArchivedRange range = ArchiveCatalog.Load(source.Stores[0]).Along(
             path, source.History.Last.StartLsn, Lsn.MaxValue, source.Wal.Geometry.PayloadBytes);
@@ -246,14 +239,16 @@ internal static class StepBranchStories
 
     /// <summary>Of a set of the database as it is now, which has not begun.</summary>
     internal static BackupWriter Writer(
-        StepScene scene, SimulatedDisk disk, IArchiveStore store, IReadOnlyList<IArchiveStore> archives, BackupSet? built = null)
+        StepScene scene, SimulatedDisk disk, IArchiveStore store, IReadOnlyList<IArchiveStore> archives,
+        BackupSet? built = null, UnfinishedSet? continues = null)
     {
         StepEngine engine = scene.Engine;
         var start = new BackupStart(
-            $"set{scene.Draw():x16}", engine.Control, Lsn.Max(engine.Control.RedoLsn, engine.Control.Catalogue.Lsn),
+            continues?.BackupId ?? $"set{scene.Draw():x16}", engine.Control, Lsn.Max(engine.Control.RedoLsn, engine.Control.Catalogue.Lsn),
             engine.Context.Clock.GetUtcNow())
         {
             Base = built,
+            Continues = continues,
         };
         return new BackupWriter(
             disk, store, archives, start, new ReachablePages(engine.Context.Environment, CancellationToken.None));
@@ -276,22 +271,37 @@ internal static class StepBranchStories
         writer.Complete(StopAt(scene, stop));
     }
 
-    private static PlannedRecovery Plan(StepScene scene, RecoveryTarget target, string? timeline) =>
+    private static PlannedRecovery Plan(
+        StepScene scene, RecoveryTarget target, string? timeline, string? set = null) =>
         RecoveryPlanner.Plan(new PlanRequest
         {
             Target = target,
             SetStore = scene.Engine.Stores[0],
             Archives = [scene.Engine.Stores[0]],
+            BackupId = set,
             Timeline = timeline,
             Random = scene.Engine.Context.Draw,
         });
 
     internal static StepDatabase Restore(
-        StepScene scene, RecoveryTarget target, string? timeline, StepModel? from = null)
+        StepScene scene, RecoveryTarget target, string? timeline, StepModel? from = null, string? set = null)
     {
-        StepDatabase restored = Write(scene, target, timeline, from);
+        StepDatabase restored = Write(scene, target, timeline, from, set);
         Open(scene, restored);
         return restored;
+    }
+
+    /// <summary>Opens a database of the family, and does something with it.</summary>
+    internal static void GoOn(StepScene scene, StepDatabase database, Action<StepLife, StepScene> how)
+    {
+        using StepEngine engine = StepEngine.Open(
+            database.Folder, scene.Settings.OptionsFor(scene.Disk, scene.Seed + 31), scene.Memory);
+        database.Model.CutAt(StepCheck.Run(engine, database.Model));
+        var there = new StepScene(
+            scene.Disk, engine, database, scene.Databases, scene.Settings, scene.Memory, scene.Hazards, scene.Seed + 32);
+        var life = new StepLife(there);
+        how(life, there);
+        life.LetGo();
     }
 
     internal static void Open(StepScene scene, StepDatabase restored)
@@ -303,9 +313,9 @@ internal static class StepBranchStories
     }
 
     private static StepDatabase Write(
-        StepScene scene, RecoveryTarget target, string? timeline = null, StepModel? from = null)
+        StepScene scene, RecoveryTarget target, string? timeline = null, StepModel? from = null, string? set = null)
     {
-        PlannedRecovery planned = Plan(scene, target, timeline);
+        PlannedRecovery planned = Plan(scene, target, timeline, set);
         Lsn cut = planned.Plan.StopsAt.Lsn;
         string folder = $"/r{scene.Draw():x8}";
         var restored = new StepDatabase(
@@ -340,7 +350,7 @@ internal static class StepBranchStories
         Require(step == ShipStep.Nothing, $"Shipping ends with {step}: {shipper.Retry.LastError?.Message}");
     }
 
-    private static void MustBeRefused(StepScene scene, RecoveryTarget target, string otherwise) =>
+    internal static void MustBeRefused(StepScene scene, RecoveryTarget target, string otherwise) =>
         MustFail(() => Plan(scene, target, timeline: null), otherwise);
 
     internal static void Require(bool isSo, string otherwise)

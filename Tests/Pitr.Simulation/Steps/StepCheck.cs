@@ -150,6 +150,8 @@ internal static class StepCheck
                     index = KeyIndex.Read(store, last.Timeline, number);
                 if (index is not null && geometry.NumberOf(record.Lsn + -8) > number)
                     over++;
+                if (index is not null && record.Kind is WalRecordKind.DropTable or WalRecordKind.DropDatafile)
+                    RequireDropped(index!, record);
                 OperationReader operations = record.Operations;
                 while (record.Kind == WalRecordKind.Transaction && index is not null && operations.MoveNext())
                 {
@@ -163,6 +165,19 @@ internal static class StepCheck
         }
 
         return over;
+    }
+
+    /// <summary>Who looks for what removed a key finds the drop of what it was in.</summary>
+    private static void RequireDropped(KeyIndex index, WalRecord record)
+    {
+        NamedTable? table = record.Event switch
+        {
+            WalEvent.DropTable drop => new NamedTable(drop.TableId, drop.FileId, drop.Name),
+            WalEvent.DropDatafile drop => new NamedTable(default, drop.FileId, drop.Name),
+            _ => null,
+        };
+        if (table is not null && !(index.MayTouch(table) && index.MayDelete(table, "a key that nobody has"u8)))
+            throw new SimulationFailure($"The index of segment {index.Number:X} denies the drop at {record.Lsn} (H46).");
     }
 
     /// <summary>Every number that is claimed in a store is that of some database there, or is about to be (H32).</summary>

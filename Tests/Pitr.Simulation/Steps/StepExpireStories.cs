@@ -74,6 +74,40 @@ internal static class StepExpireStories
             "a backup");
     }
 
+    /// <summary>
+    /// What would be the window's base is partial, or something of it is lost, and nobody has noticed: then the one before it
+    /// is the base, and stays (H29, H35).
+    /// </summary>
+    public static void Losses(StepLife life, StepScene scene)
+    {
+        IArchiveStore store = scene.Engine.Stores[0];
+        scene.Disk.CreateFolders(ElsewhereFolder);
+        Commits(life, scene, 1);
+        BackupSet oldest = Backup(life, scene, store);
+        Commits(life, scene, 2);
+        BackupSet good = Backup(life, scene, store);
+        Commits(life, scene, 1);
+        scene.Engine.Switch(scene.Model); // what the newest needs lies in segments that nothing else needs
+        BackupSet newest = Backup(life, scene, store);
+        scene.Engine.Switch(scene.Model);
+        Commits(life, scene, 2);
+        BackupSet partial = Backup(life, scene, store, files: 1);
+        Commits(life, scene, 2);
+
+        scene.Disk.BeforeOperation = null; // what is done on copies from here on no crash leaves
+        string timeline = scene.Engine.History.Last.Timeline.ToString();
+        Promise[] behind = [.. Behind(scene.Model, newest.Label.StopTime, timeline)];
+        Expire(
+            scene, Since(partial), [.. Behind(scene.Model, partial.Label.StopTime, timeline)], gone: [oldest, good]);
+        Expire(
+            scene, Since(newest), [.. behind.Select(moment => moment with { Set = good.Id })], gone: [oldest],
+            loses: at => at.Store.Delete(
+                newest.Prefix + newest.Manifest.Objects.First(static one => one.Name.EndsWith(".pitr", StringComparison.Ordinal)).Name));
+        Expire(
+            scene, Since(newest), [new Promise(RecoveryTarget.Immediate, Set: good.Id)], gone: [oldest],
+            loses: at => LoseWal(at.Store, scene.Engine, newest.Label.StartLsn, newest.Label.StopLsn));
+    }
+
     /// <summary>Backups that are under way, ended late, and whose intents or base somebody removes.</summary>
     public static void BesideABackup(StepLife life, StepScene scene)
     {
@@ -127,13 +161,116 @@ internal static class StepExpireStories
         robbed.Abandon();
     }
 
+    /// <summary>
+    /// A restore of what an expire removes says so, and looks whether all is there, at every moment of the expire: one of both
+    /// gives way, and no object goes that is being read (H48).
+    /// </summary>
+    public static void BesideARestore(StepLife life, StepScene scene)
+    {
+        IArchiveStore store = scene.Engine.Stores[0];
+        scene.Disk.CreateFolders(ElsewhereFolder);
+        Commits(life, scene, 1);
+        BackupSet oldest = Backup(life, scene, store);
+        Commits(life, scene, 1);
+        scene.Engine.Switch(scene.Model); // what the older ones need lies in segments that nothing else needs
+        BackupSet older = Backup(life, scene, store);
+        scene.Engine.Switch(scene.Model);
+        Commits(life, scene, 1);
+        BackupSet newest = Backup(life, scene, store);
+        Commits(life, scene, 2);
+
+        scene.Disk.BeforeOperation = null; // what is done on copies from here on no crash leaves
+        foreach (BackupSet set in (BackupSet[])[oldest, older])
+        {
+            bool isOver = false;
+            for (int moment = -1; !isOver; moment++)
+                isOver = IsRestoredBeside(scene, set, Since(newest), moment);
+        }
+    }
+
+    /// <summary>Registered before the expire is planned, or at one of its operations; true if it has fewer.</summary>
+    private static bool IsRestoredBeside(StepScene scene, BackupSet set, DateTimeOffset from, int moment)
+    {
+        At at = Copy(scene);
+        PlannedRecovery planned = RecoveryPlanner.Plan(new PlanRequest
+        {
+            Target = RecoveryTarget.Immediate,
+            SetStore = at.Store,
+            Archives = [at.Store],
+            BackupId = set.Id,
+            Random = () => (ulong)scene.Next(int.MaxValue),
+        });
+        RestoreHold hold = RestoreHold.Of(planned.Plan, "/restored", [at.Store], scene.Engine.Context.Clock);
+        bool mayCopy = false;
+        if (moment < 0)
+            Begin();
+        RetentionRequest request = Request(scene, at, from, isAhead: false, opensElsewhere: true);
+        int operations = 0;
+        bool isWithin = false; // what the restore itself does are operations, too
+        RetentionPlan plan = RetentionPlanner.Plan(request);
+        at.Disk.DuringNext(
+            () =>
+            {
+                if (!isWithin && operations++ == moment)
+                    Begin();
+            },
+            () =>
+            {
+                try
+                {
+                    RetentionRun.CarryOut(plan, request, CancellationToken.None);
+                }
+                catch (RefusedException) when (moment >= 0)
+                {
+                    // The expire gives way.
+                }
+            });
+        scene.Explored++;
+        scene.Hazards.Note(48);
+        if (mayCopy)
+        {
+            try
+            {
+                RestoreHold.Require(planned.Set, planned.Plan.Wal, [at.Store]);
+                foreach (LabelledFile file in planned.Set.Label.Files)
+                    planned.Set.VerifyFile(file, CancellationToken.None);
+            }
+            catch (PitrException gone)
+            {
+                throw new SimulationFailure(
+                    $"A restore of set {set.Id} began at operation {moment} of an expire, and what it reads is gone (H48).", gone);
+            }
+        }
+
+        return operations <= moment;
+
+        void Begin()
+        {
+            isWithin = true;
+            hold.Register();
+            try
+            {
+                RestoreHold.Require(planned.Set, planned.Plan.Wal, [at.Store]);
+                mayCopy = true;
+            }
+            catch (PitrException)
+            {
+                // The restore gives way.
+            }
+
+            isWithin = false;
+        }
+    }
+
     // ---- expires ---------------------------------------------------------------------------------
 
-    /// <summary>Carried out whole, and on copies of it that end before each operation; made again there.</summary>
+    /// <summary>Carried out whole, and on copies of it that end before each operation; made again there, days later.</summary>
     private static void Expire(
-        StepScene scene, DateTimeOffset from, Promise[] promises, BackupSet[] gone, bool isAhead = false, bool opensElsewhere = true)
+        StepScene scene, DateTimeOffset from, Promise[] promises, BackupSet[] gone, bool isAhead = false,
+        bool opensElsewhere = true, Action<At>? loses = null)
     {
         At before = Copy(scene);
+        loses?.Invoke(before);
         foreach (Promise promise in promises)
             RequireReached(before, promise, "before an expire");
         Dictionary<TimelineId, Lsn> ends = EndsIn(before);
@@ -141,7 +278,7 @@ internal static class StepExpireStories
         long seed = scene.Seed;
         before.Disk.DuringNext(
             () => cut.Add(scene.Chance(50) ? before.Disk.KillCopy() : before.Disk.CrashCopy(++seed)),
-            () => CarryOut(before));
+            () => CarryOut(before, TimeSpan.Zero));
         RequireKept(before);
         foreach (SimulatedDisk disk in cut.Where((_, at) => at % 3 == 0))
         {
@@ -149,14 +286,15 @@ internal static class StepExpireStories
             StepCheck.Sets(left.Store);
             foreach (Promise promise in promises.Take(2))
                 RequireReached(left, promise, "in the middle of an expire");
-            CarryOut(left);
+            CarryOut(left, 2 * RetentionPlanner.RunningMax); // what is left of a set looks like one in the making until then
             RequireKept(left);
             scene.Explored++;
         }
 
-        void CarryOut(At at)
+        void CarryOut(At at, TimeSpan later)
         {
             RetentionRequest request = Request(scene, at, from, isAhead, opensElsewhere);
+            request = request with { Now = request.Now + later };
             RetentionRun.CarryOut(RetentionPlanner.Plan(request), request, CancellationToken.None);
         }
 
@@ -236,6 +374,18 @@ internal static class StepExpireStories
         }
     }
 
+    private static void LoseWal(FolderStore store, StepEngine engine, Lsn from, Lsn to)
+    {
+        WalGeometry geometry = engine.Wal.Geometry;
+        TimelineId timeline = engine.History.Last.Timeline;
+        for (ulong number = geometry.NumberOf(from); geometry.StartOf(number) < to; number++)
+        {
+            store.Delete(ObjectName.Segment(timeline, number));
+            foreach (string part in store.List(ObjectName.PartPrefix(timeline, number)))
+                store.Delete(part);
+        }
+    }
+
     private static Dictionary<TimelineId, Lsn> EndsIn(At at)
     {
         ArchiveCatalog catalog = ArchiveCatalog.Load(at.Store);
@@ -264,17 +414,15 @@ internal static class StepExpireStories
     /// <summary>Commits on the drill's branch, whose clock is ahead; what a set of it would build on.</summary>
     private static (string Timeline, Promise[] Promises, BackupSet? Built) GoOn(StepScene scene, StepDatabase drill)
     {
-        using StepEngine engine = StepEngine.Open(
-            drill.Folder, scene.Settings.OptionsFor(scene.Disk, scene.Seed + 31), scene.Memory);
-        drill.Model.CutAt(StepCheck.Run(engine, drill.Model));
-        var there = new StepScene(
-            scene.Disk, engine, drill, scene.Databases, scene.Settings, scene.Memory, scene.Hazards, scene.Seed + 32);
-        var life = new StepLife(there);
-        Commits(life, there, 3);
-        life.LetGo();
-        string timeline = engine.History.Last.Timeline.ToString();
-        return (timeline, [.. Behind(drill.Model, DrillsOwn(drill), timeline)],
-            BaseChoice.Of(BackupCatalog.Read(engine.Stores[0]), engine.Control).Base);
+        string timeline = "";
+        BackupSet? built = null;
+        StepBranchStories.GoOn(scene, drill, (life, there) =>
+        {
+            Commits(life, there, 3);
+            timeline = there.Engine.History.Last.Timeline.ToString();
+            built = BaseChoice.Of(BackupCatalog.Read(there.Engine.Stores[0]), there.Engine.Control).Base;
+        });
+        return (timeline, [.. Behind(drill.Model, DrillsOwn(drill), timeline)], built);
     }
 
     private static void Commits(StepLife life, StepScene scene, int count)
@@ -285,11 +433,11 @@ internal static class StepExpireStories
 
     // ---- sets ------------------------------------------------------------------------------------
 
-    private static BackupSet Backup(
+    internal static BackupSet Backup(
         StepLife life, StepScene scene, IArchiveStore store, BackupSet? built = null, int files = int.MaxValue) =>
         End(life, scene, Begin(life, scene, store, built, files));
 
-    private static BackupWriter Begin(
+    internal static BackupWriter Begin(
         StepLife life, StepScene scene, IArchiveStore store, BackupSet? built, int files = int.MaxValue)
     {
         life.RunToEnd(new StepCheckpoint(scene));
@@ -300,7 +448,7 @@ internal static class StepExpireStories
         return writer;
     }
 
-    private static BackupSet End(StepLife life, StepScene scene, BackupWriter writer)
+    internal static BackupSet End(StepLife life, StepScene scene, BackupWriter writer)
     {
         StepEngine engine = scene.Engine;
         Lsn lsn = engine.Log(new WalEvent.BackupEnd(writer.BackupId, writer.StartLsn), scene.Model);
@@ -317,7 +465,7 @@ internal static class StepExpireStories
     private static At On(SimulatedDisk disk, long seed) => new(
         disk, StoreOn(disk, StepSettings.Store, seed), StoreOn(disk, ElsewhereFolder, seed + 1));
 
-    private static FolderStore StoreOn(SimulatedDisk disk, string folder, long seed)
+    internal static FolderStore StoreOn(SimulatedDisk disk, string folder, long seed)
     {
         var random = SeededRandom.For(seed, 13);
         return new FolderStore(disk, folder, () => random.NextBits());

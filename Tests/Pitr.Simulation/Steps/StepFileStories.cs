@@ -31,6 +31,38 @@ internal static class StepFileStories
         StepCheck.Compare(engine, view, there, rows, at, isReverse: false);
     }
 
+    /// <summary>
+    /// A datafile is made anew under a reader who stands inside an epoch, and one who holds a view; there is no room to cache
+    /// what they read. Both read on in the former file, whose pages have other numbers (H12, H42).
+    /// </summary>
+    public static void FormerFile(StepLife life, StepScene scene)
+    {
+        StepEngine engine = scene.Engine;
+        scene.Disk.BeforeOperation = null; // the files are large, and crashes of compacting are others' matter
+        StepFile main = engine.File(FileId.Main)!;
+        Table table = scene.Tables.First(static one => one.DatafileId == FileId.Main);
+        var there = new CatalogueTable(table.Id, table.Name, table.DatafileId, Lsn.Zero);
+        for (int i = 0; i < 4; i++)
+        {
+            Commit(life, scene, 3);
+            Flush(life, scene, 1);
+            ReadView view = main.File.View;
+            Lsn at = engine.VisibleLsn;
+            SortedDictionary<byte[], byte[]> rows = scene.Model.At(at)[table.Name];
+            bool isPinned = i % 2 == 1 && view.TryPin();
+            using EpochHold? hold = isPinned ? null : engine.Context.Epochs.Hold();
+            life.RunToEnd(new StepCompact(scene, main));
+            Commit(life, scene, 2);
+            Flush(life, scene, 1);
+            scene.Hazards.Note(42);
+            StepCheck.Compare(engine, view, there, rows, at, isReverse: i > 1);
+            if (isPinned)
+                view.Unpin();
+        }
+
+        CompareAll(engine, scene);
+    }
+
     /// <summary>Pages are written to places whose old content is still cached, while the cache has no room (H12).</summary>
     public static void Cache(StepLife life, StepScene scene)
     {

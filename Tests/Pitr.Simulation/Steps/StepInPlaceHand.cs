@@ -22,6 +22,15 @@ internal sealed class StepInPlaceHand(
     private string? _timeline;
     private int _opened;
 
+    /// <summary>
+    /// To the end, with what is there, and crashed before each operation: by power loss, or by a kill behind which the kernel
+    /// could write back only some of what it had, and told nobody (H3, H10).
+    /// </summary>
+    public bool IsThorough { get; init; }
+
+    /// <summary>A datafile that is not there any more; null: all are.</summary>
+    public FileId? Loses { get; init; }
+
     /// <summary>Openings that were compared with the oracle; 0 if there was nothing to begin with, or it was refused.</summary>
     public int States { get; private set; }
 
@@ -31,15 +40,30 @@ internal sealed class StepInPlaceHand(
         _before = new ControlFileStore(disk, database.Folder).ReadLive();
         if (!settings.HasArchive || database.Model.Sets.Count == 0 || _before.Recovery is not null)
             return; // the plan of one that is under way is nowhere else
-        _target = AnyTarget();
-        _timeline = _random.Chance(50) ? _before.Timeline.ToString() : null;
-        Spoil();
+        if (!IsThorough)
+        {
+            _target = AnyTarget();
+            _timeline = _random.Chance(50) ? _before.Timeline.ToString() : null;
+            Spoil();
+        }
+        else if (Loses is { } file)
+        {
+            string path = Catalogue.FullPath(database.Folder, _before.Catalogue.File(file)!.Path);
+            disk.Delete(path);
+            disk.SyncFolder(DurableReplace.FolderOf(path));
+        }
+
         var left = new List<(SimulatedDisk Disk, Lsn Cut)>();
         if (Begin(disk, left) is not { } cut)
             return;
         left.Add((disk, cut));
         foreach ((SimulatedDisk crashed, Lsn planned) in left)
-            GoOn(crashed, planned);
+        {
+            if (IsThorough && crashed != disk)
+                GoOnOnce(crashed, planned);
+            else
+                GoOn(crashed, planned);
+        }
     }
 
     // ---- what came before ------------------------------------------------------------------------
@@ -126,6 +150,8 @@ internal sealed class StepInPlaceHand(
             SetStore = stores[0],
             Archives = stores,
             Timeline = _timeline,
+            Moved = IsThorough // as an operator says it who knows what lies there
+                ? new Dictionary<string, string> { [StepSettings.Outside] = StepSettings.Outside } : [],
             Random = engine.Draw,
         };
     }
@@ -169,6 +195,14 @@ internal sealed class StepInPlaceHand(
         again.Add(Crashed(left));
         foreach (SimulatedDisk crashed in again)
             Finish(crashed, Prepared(crashed, cut));
+    }
+
+    /// <summary>The same, crashed only when it is over: what was believed on the way is durable.</summary>
+    private void GoOnOnce(SimulatedDisk left, Lsn cut)
+    {
+        cut = Prepared(left, cut);
+        Finish(left, cut);
+        Finish(left.CrashCopy((long)(_random.NextBits() >> 8)), cut);
     }
 
     /// <summary>
@@ -216,6 +250,13 @@ internal sealed class StepInPlaceHand(
 
     private void Watch(SimulatedDisk on, Action<SimulatedDisk> take)
     {
+        if (IsThorough)
+        {
+            on.BeforeOperation = operation =>
+                take(operation % 2 == 0 ? on.CrashCopy((long)(_random.NextBits() >> 8)) : Unwritten(on, ref _random));
+            return;
+        }
+
         int percent = 1 + _random.Next(12);
         int taken = 0;
         on.BeforeOperation = _ =>
@@ -226,6 +267,15 @@ internal sealed class StepInPlaceHand(
                 take(Crashed(on));
             }
         };
+    }
+
+    /// <summary>As a killed process leaves it, of which the kernel could write back only some of what it had.</summary>
+    public static SimulatedDisk Unwritten(SimulatedDisk on, ref SeededRandom random)
+    {
+        SimulatedDisk killed = on.KillCopy();
+        while (killed.HasUnsynced("/", names: false))
+            killed.LoseWriteback(ref random);
+        return killed;
     }
 
     private SimulatedDisk Crashed(SimulatedDisk on)

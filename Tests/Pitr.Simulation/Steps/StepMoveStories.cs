@@ -1,13 +1,17 @@
+using Pitr.Actors;
+using Pitr.Recovery;
 using Pitr.Storage;
 
 namespace Pitr.Simulation;
 
 /// <summary>
 /// Stories of files that are fenced for long: moved between folders, of which each has names of its own to lose, made anew
-/// there, and spilled again and again under a reader (H19, H20, H42, H45).
+/// there, spilled again and again under a reader, or that leave a folder for good (H19, H20, H30, H42, H45).
 /// </summary>
 internal static class StepMoveStories
 {
+    private const int DrainTriesMax = 20; // a move may fail by chance
+
     /// <summary>
     /// A datafile whose name lies outside of the folder goes in and out, while the other one does too, and is made anew where
     /// no other sync makes names durable.
@@ -70,6 +74,60 @@ internal static class StepMoveStories
             database.Folder, scene.Settings.OptionsFor(disk, scene.Seed + 61), scene.Memory);
         StepCheck.Run(engine, database.Model);
         MoveCheck.NothingIsLeft(disk, engine.Folder, engine.Control);
+    }
+
+    /// <summary>
+    /// Every datafile leaves a folder, in which one has its name and another one only its bytes; then the folder is taken away,
+    /// and nothing of the database was in it (H19).
+    /// </summary>
+    public static void Drained(StepLife life, StepScene scene)
+    {
+        StepEngine engine = scene.Engine;
+        for (int i = 0; i < 2; i++)
+            life.RunToEnd(new StepCreateDatafile(scene));
+        foreach (StepFile file in engine.Files.Skip(1).ToArray())
+            life.RunToEnd(new StepCreateTable(scene, file.Id));
+        Commit(life, scene, 2);
+        while (engine.File(FileId.Main)!.File.Path == Catalogue.FullPath(engine.Folder, engine.Control.Catalogue.File(FileId.Main)!.Path))
+            life.RunToEnd(new StepMove(scene, engine.File(FileId.Main)!, StepSettings.Outside)); // may be undone
+        Commit(life, scene, 1);
+        for (int tries = 0; Steps() is { Count: > 0 } steps; tries++)
+        {
+            if (tries > DrainTriesMax)
+                throw new SimulationFailure($"After {tries} times the folder still has {steps[0]} (H19).");
+            foreach (DrainStep step in steps)
+                life.RunToEnd(new StepMove(scene, engine.Files.First(file => file.Name == step.Datafile), drained: step));
+        }
+
+        Commit(life, scene, 1);
+        SimulatedDisk without = scene.Disk.KillCopy();
+        without.Vanish(StepSettings.Outside);
+        Open(scene, without, scene.Database.Copy());
+
+        IReadOnlyList<DrainStep> Steps() => DrainPlan.Make(
+            scene.Disk, engine.Folder, engine.Control.Catalogue, StepSettings.Outside, engine.Folder);
+    }
+
+    /// <summary>Nobody lays a datafile where Pitr makes files of its own, whatever path leads there (H30).</summary>
+    public static void Places(StepLife life, StepScene scene)
+    {
+        StepEngine engine = scene.Engine;
+        Commit(life, scene, 1);
+        string[] stores = [.. engine.Stores.Select(static store => store.Name)];
+        DatafilePlace.Require(scene.Disk, engine.Folder, stores, $"{StepSettings.Outside}/own.pitr");
+        foreach (string reserved in (string[])[$"{engine.Folder}/{EngineCreation.WalFolderName}", .. stores])
+        {
+            string link = $"{StepSettings.Outside}/link";
+            scene.Disk.Symlink(reserved, link);
+            foreach (string path in (string[])[$"{reserved}/own.pitr", $"{link}/own.pitr"])
+            {
+                StepBranchStories.MustFail(
+                    () => DatafilePlace.Require(scene.Disk, engine.Folder, stores, path),
+                    $"A datafile may lie at {path}, where others make files (H30).");
+            }
+
+            scene.Disk.Delete(link);
+        }
     }
 
     /// <summary>

@@ -75,6 +75,11 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
             }
         }),
         new("spills", Small, StepMoveStories.Spills),
+        new("spills without cache", Small with { HasTinyCache = true, Keys = 8, ValueBytes = 30_000 }, static (life, scene) =>
+        {
+            scene.Disk.BeforeOperation = null; // the files are large, and crashes of spills are others' matter
+            StepMoveStories.Spills(life, scene);
+        }),
         new("boundary", Small with { MoreFiles = 0 }, static (life, scene) =>
         {
             for (int i = 0; i < 2; i++)
@@ -135,6 +140,7 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         }),
         new("reader", Small, StepFileStories.Reader),
         new("cache", Small with { HasTinyCache = true, Keys = 8, ValueBytes = 30_000 }, StepFileStories.Cache),
+        new("former file", Small with { HasTinyCache = true, Keys = 8, ValueBytes = 30_000 }, StepFileStories.FormerFile),
         new("idle", Small, StepFileStories.Idle),
         new("lost meta", Small with { Keys = 8, ValueBytes = 2000 }, StepFileStories.LostMeta),
         new("clock", Archived, StepStoreStories.Clock),
@@ -142,21 +148,35 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         new("races", Archived, StepStoreStories.Races),
         new("owner", Archived, StepStoreStories.Owner),
         new("in the way", Archived, StepStoreStories.InTheWay),
+        new("side by side", Archived, StepStoreStories.SideBySide),
+        new("indexes", Archived, StepStoreStories.Indexes),
         new("new start", Archived, StepStoreStories.NewStart),
         new("parts", Archived with { WalSegmentBytes = 64 << 10, ValueBytes = 30 }, StepStoreStories.Parts),
+        new("increments", Archived with { MoreFiles = 0, Keys = 60, ValueBytes = 1500 }, StepIncrementStories.Chains),
+        new("other files", Archived with { Keys = 400, ValueBytes = 1500 }, StepIncrementStories.OtherFiles),
+        new("cut off", Archived, StepIncrementStories.CutOff),
+        new("losses", Archived, StepLossStories.Branches),
         new("parents", Archived with { ValueBytes = 60 }, StepBranchStories.Parents),
         new("promotions", Archived, StepBranchStories.Promotions),
         new("branches", Archived with { BackupWeight = 1 }, StepBranchStories.Branches),
         new("sets", Archived, StepBranchStories.Sets),
         new("expires", Archived with { BackupWeight = 1 }, StepExpireStories.Sets),
+        new("expire with losses", Archived with { BackupWeight = 1 }, StepExpireStories.Losses),
         new("expire beside a backup", Archived with { BackupWeight = 1 }, StepExpireStories.BesideABackup),
+        new("expire beside a restore", Archived with { BackupWeight = 1 }, StepExpireStories.BesideARestore),
         new("in place", Archived with { BackupWeight = 1 }, StepInPlaceStories.LastCommits),
         new("close", Archived, static (life, scene) =>
         {
             Commits(life, scene, 3);
             life.Close();
         }),
+        new("drained", Small with { HasFilesOutside = true, MoreFiles = 0 }, StepMoveStories.Drained),
+        new("places", Archived with { MoreFiles = 0 }, StepMoveStories.Places),
+        new("recycled", Small with { MoreFiles = 0 }, StepWalStories.Recycled),
         // Those that open many crashes themselves.
+        new("unwritten", Archived with { BackupWeight = 1, MoreFiles = 0 }, StepInPlaceStories.UnwrittenGroups),
+        new("lost files", Archived with { MoreFiles = 0, HasFilesOutside = true, Keys = 400, ValueBytes = 1500 },
+            StepInPlaceStories.LostDatafiles),
         new("in and out", Small with { HasFilesOutside = true, MoreFiles = 0 }, StepMoveStories.Outside),
         new("torn", Small with { MoreFiles = 0 }, StepWalStories.Torn),
     ];

@@ -118,6 +118,93 @@ internal static class StepStoreStories
         ShipAll(engine, scene);
     }
 
+    /// <summary>
+    /// Finished segments go into the store side by side, and the last one that began goes on first; of the first one the disk
+    /// only says that it was written. Neither it counts nor any behind it (H47).
+    /// </summary>
+    public static void SideBySide(StepLife life, StepScene scene)
+    {
+        StepEngine engine = scene.Engine;
+        StoreShipper shipper = engine.Shippers[0];
+        Commit(life, scene, 1);
+        ShipAll(engine, scene);
+        ulong first = engine.Wal.Geometry.NumberOf(engine.DurableLsn);
+        for (int i = 0; i < 3; i++)
+        {
+            Commit(life, scene, 1);
+            engine.Switch(scene.Model);
+        }
+
+        scene.Disk.BeforeOperation = null; // of a disk that lies no crash is judged
+        scene.Disk.Faults.On(FileOp.Write).Of($"{StepSettings.Store}/wal").Lie();
+        var begun = new Stack<ShipWork>();
+        ShipStep step = ShipStep.UnderWay;
+        for (bool isWritten = false; !isWritten;)
+        {
+            ShipWork alone = shipper.TryBegin(engine.DurableLsn)!;
+            isWritten = alone.Shipment?.Stage == ShipStage.Write;
+            step = engine.Ship(shipper, alone, scene.Model);
+        }
+
+        while (step != ShipStep.Failed)
+        {
+            while (shipper.TryBegin(engine.DurableLsn) is { } one)
+                begun.Push(one);
+            Require(begun.Count > 0, "A segment that was not written counts (H39, H47).");
+            step = engine.Ship(shipper, begun.Pop(), scene.Model);
+            scene.Hazards.Note(47);
+            Require(
+                shipper.ShippedLsn < engine.Wal.Geometry.StartOf(first + 1),
+                $"All up to {shipper.ShippedLsn} counts, and segment {first} was not read back (H47).");
+        }
+
+        while (begun.TryPop(out ShipWork? left))
+            engine.Ship(shipper, left, scene.Model);
+        scene.Disk.Faults.Clear();
+        engine.Stores[0].Delete(ObjectName.Segment(engine.History.Last.Timeline, first));
+        ShipAll(engine, scene);
+        StepCheck.Archive(engine, scene.Model);
+    }
+
+    /// <summary>
+    /// A segment is proved again, since its push has failed; its index says all the same what is in it. One that is not what was
+    /// written, or that is another segment's, is none (H46).
+    /// </summary>
+    public static void Indexes(StepLife life, StepScene scene)
+    {
+        StepEngine engine = scene.Engine;
+        IArchiveStore store = engine.Stores[0];
+        Commit(life, scene, 1);
+        ShipAll(engine, scene);
+        TimelineId timeline = engine.History.Last.Timeline;
+        ulong first = engine.Wal.Geometry.NumberOf(engine.DurableLsn);
+        for (int i = 0; i < 3; i++)
+        {
+            Commit(life, scene, 2);
+            if (i == 1)
+                life.RunToEnd(new StepDropTable(scene));
+            engine.Switch(scene.Model);
+            scene.Disk.Faults.On(FileOp.Create).Of($"{StepSettings.Store}/wal").Fail(Errno.EIO);
+            Require(Ship(engine, scene) == ShipStep.Failed, "A store that makes no file has got a segment.");
+            scene.Disk.Faults.Clear();
+            ShipAll(engine, scene);
+        }
+
+        StepCheck.Indexes(engine, scene.Model);
+        scene.Hazards.Note(46);
+        scene.Disk.BeforeOperation = null; // what is done to the store from here on is undone
+        string name = ObjectName.KeyIndex(timeline, first);
+        byte[] there = store.Get(name).ToArray(), damaged = [.. there];
+        damaged.AsSpan(KeyIndex.HeaderBytes, 8).Clear();
+        foreach (byte[] wrong in (byte[][])[damaged, store.Get(ObjectName.KeyIndex(timeline, first + 1)).ToArray()])
+        {
+            store.Put(name, wrong);
+            StepCheck.Indexes(engine, scene.Model);
+        }
+
+        store.Put(name, there);
+    }
+
     /// <summary>A store that knows more, and WAL that only it has: what a new start may do (H7, H39).</summary>
     public static void NewStart(StepLife life, StepScene scene)
     {

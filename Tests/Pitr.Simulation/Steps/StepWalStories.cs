@@ -3,8 +3,8 @@ using Pitr.Storage;
 namespace Pitr.Simulation;
 
 /// <summary>
-/// A story of the WAL's files: what a group over several segments leaves when it is torn is taken away by the next opening,
-/// which may end at any name that it removes (H44).
+/// Stories of the WAL's files: what a group over several segments leaves when it is torn is taken away by the next opening,
+/// which may end at any name that it removes (H44); and a segment that is let go becomes another one (H5).
 /// </summary>
 internal static class StepWalStories
 {
@@ -30,6 +30,25 @@ internal static class StepWalStories
             scene.DeliverAll();
             foreach ((SimulatedDisk left, StepDatabase database) in torn)
                 OpenAgainAndAgain(scene, left, database, ref seed);
+        }
+    }
+
+    /// <summary>Segments are let go, and made again under other names, while no other sync makes names durable (H5).</summary>
+    public static void Recycled(StepLife life, StepScene scene)
+    {
+        Action<long>? crash = scene.Disk.BeforeOperation;
+        for (int i = 0; i < 2; i++)
+        {
+            scene.Disk.BeforeOperation = null; // until there is something to let go
+            for (int n = 0; n < 2; n++)
+            {
+                life.RunToEnd(new StepCommit(scene));
+                scene.Engine.Switch(scene.Model);
+            }
+
+            scene.Disk.BeforeOperation = crash;
+            life.RunToEnd(new StepCheckpoint(scene));
+            scene.Engine.PrepareSegments(3L * scene.Settings.WalSegmentBytes);
         }
     }
 

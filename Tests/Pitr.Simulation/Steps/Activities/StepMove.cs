@@ -9,7 +9,8 @@ namespace Pitr.Simulation;
 /// A datafile moves, comes back to its name, or gets another path in the control file, in the orders of DatafileMover
 /// and of the datafile's actor (H17 to H20). At each opening exactly one file is left of it.
 /// </summary>
-internal sealed class StepMove(StepScene scene, StepFile file, string? into = null) : StepActivity(scene)
+internal sealed class StepMove(StepScene scene, StepFile file, string? into = null, DrainStep? drained = null)
+    : StepActivity(scene)
 {
     private const int FirstPageAt = (int)MetaPage.Slots * PageLayout.PageBytes;
 
@@ -165,16 +166,22 @@ internal sealed class StepMove(StepScene scene, StepFile file, string? into = nu
             return;
         }
 
+        SpoilPage(Scene, path, pageAt);
+    }
+
+    /// <summary>A page is another one, which passes by itself.</summary>
+    public static void SpoilPage(StepScene scene, string path, long pageAt)
+    {
         byte[] page = new byte[PageLayout.PageBytes];
-        using (IFileHandle handle = Scene.Disk.Open(path, FileOpen.Read))
+        using (IFileHandle handle = scene.Disk.Open(path, FileOpen.Read))
             handle.Read(pageAt, page);
         byte[] other = [.. page];
-        other[^(1 + Scene.Next(PageLayout.ContentBytes))] ^= 0x20;
+        other[^(1 + scene.Next(PageLayout.ContentBytes))] ^= 0x20;
         PageChecksum.Stamp(other, PageLayout.Number(page), PageLayout.Generation(page));
         for (int i = 0; i < page.Length; i++)
         {
             if (page[i] != other[i])
-                Scene.Disk.Damage(path, pageAt + i, mask: (byte)(page[i] ^ other[i]));
+                scene.Disk.Damage(path, pageAt + i, mask: (byte)(page[i] ^ other[i]));
         }
     }
 
@@ -199,9 +206,12 @@ internal sealed class StepMove(StepScene scene, StepFile file, string? into = nu
         string to = isBack
             ? name
             : $"{folder}/{MoveCheck.OwnPrefix(Engine.Folder)}{Scene.NewName('m')}-{Scene.Draw():x8}{MoveCheck.Ending}";
+        bool isRecorded = into is null && Scene.Chance(30);
+        if (drained is not null)
+            (to, isRecorded) = (drained.To, drained.WithoutLink);
         try
         {
-            return MovePlan.Make(Scene.Disk, Engine.Folder, listed, to, isRecorded: into is null && Scene.Chance(30));
+            return MovePlan.Make(Scene.Disk, Engine.Folder, listed, to, isRecorded);
         }
         catch (Exception refused) when (refused is RefusedException or StorageFailedException)
         {
