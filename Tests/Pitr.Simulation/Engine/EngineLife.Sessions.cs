@@ -50,7 +50,7 @@ internal sealed partial class EngineLife
         await RequireRefusedAsync(looks, new Checkpoint(++_requests), "A viewer has made a checkpoint");
         AdminClient stranger = NewClient();
         await RequireRefusedAsync(
-            stranger, new CreateRestorePoint(++_requests, $"{_prefix}s"), "Somebody without a session was served");
+            stranger, new ReadStatus(++_requests), "Somebody without a session was served");
         AdminClient operates = await OpenAsync(OperatorToken);
         await RequireRefusedAsync(
             operates, new MakeBackup(++_requests, "/elsewhere", null, 1, false), "A backup was written outside of the roots");
