@@ -15,6 +15,7 @@ internal sealed partial class EngineLife
 
     private IActorRef? _administrator;
     private readonly List<AdminClient> _clients = [];
+    private readonly HashSet<Guid> _told = []; // fences that were said to be broken
     private long _requests;
 
     private IActorRef AdministratorOfLife => _administrator ??= _database.System.ActorOf(
@@ -37,7 +38,7 @@ internal sealed partial class EngineLife
     private AdminClient NewClient()
     {
         var client = new AdminClient(
-            _database.System.ActorOf(ActorProps.Of(static () => new AdminCaller()), $"client-{_seed:x}-{++_requests}"));
+            _database.System.ActorOf(ActorProps.Of(() => new AdminCaller(_told)), $"client-{_seed:x}-{++_requests}"));
         _clients.Add(client);
         return client;
     }
@@ -56,6 +57,7 @@ internal sealed partial class EngineLife
             operates, new MakeBackup(++_requests, "/elsewhere", null, 1, false), "A backup was written outside of the roots");
         await RequireSessionFencesEndAsync(dies: true, random);
         await RequireSessionFencesEndAsync(dies: false, random);
+        await RequireToldAsync();
         if (await AskAsync(operates, new MakeBackup(++_requests, Store, null, 1, false)) is BackupMade made)
             Backups.Add(made.Result);
         await PutAsync("f0", 2, 300, random);
@@ -123,6 +125,18 @@ internal sealed partial class EngineLife
             throw new SimulationFailure($"The client has {(dies ? "died" : "gone silent")}, and its session's fence is held (promise 6).");
     }
 
+    /// <summary>Whose fence breaks while his session lives is told so: his copy is void (promise 6).</summary>
+    private async Task RequireToldAsync()
+    {
+        AdminClient holder = await OpenAsync(OperatorToken);
+        object answer = await AskAsync(holder, new FenceForSession(++_requests, "f0", 5, "a copy"));
+        if (answer is not DatafileFenced fenced)
+            throw new SimulationFailure($"A fence was refused: {answer}.");
+        await _world.Delay(TimeSpan.FromSeconds(10)); // nobody renews it
+        if (!_told.Contains(fenced.Fence.FenceId))
+            throw new SimulationFailure("The lease of a session's fence has ended, and its client was not told (promise 6).");
+    }
+
     private async Task RequireRefusedAsync(AdminClient client, AdminRequest request, string otherwise)
     {
         object answer = await AskAsync(client, request);
@@ -149,7 +163,7 @@ internal sealed partial class EngineLife
     private sealed record Say(IActorRef To, object Message, TaskCompletionSource<object>? Answered);
 
     /// <summary>The one actor of a program that administers: its reference is what the administrator admits.</summary>
-    private sealed class AdminCaller : UntypedActor
+    private sealed class AdminCaller(HashSet<Guid> told) : UntypedActor
     {
         private readonly Queue<TaskCompletionSource<object>> _asked = new();
 
@@ -168,7 +182,11 @@ internal sealed partial class EngineLife
                     _asked.Enqueue(say.Answered);
                 say.To.Tell(say.Message, Self);
             }
-            else if (message is not (Progress or Pong or FenceWasBroken) && _asked.TryDequeue(out TaskCompletionSource<object>? asked))
+            else if (message is FenceWasBroken broken)
+            {
+                told.Add(broken.FenceId);
+            }
+            else if (message is not (Progress or Pong) && _asked.TryDequeue(out TaskCompletionSource<object>? asked))
             {
                 asked.SetResult(message);
             }
