@@ -79,7 +79,7 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         {
             scene.Disk.BeforeOperation = null; // the files are large, and crashes of spills are others' matter
             StepMoveStories.Spills(life, scene);
-        }),
+        }) { JudgesItself = true },
         new("boundary", Small with { MoreFiles = 0 }, static (life, scene) =>
         {
             for (int i = 0; i < 2; i++)
@@ -140,7 +140,7 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         }),
         new("reader", Small, StepFileStories.Reader),
         new("cache", Small with { HasTinyCache = true, Keys = 8, ValueBytes = 30_000 }, StepFileStories.Cache),
-        new("former file", Small with { HasTinyCache = true, Keys = 8, ValueBytes = 30_000 }, StepFileStories.FormerFile),
+        new("former file", Small with { HasTinyCache = true, Keys = 8, ValueBytes = 30_000 }, StepFileStories.FormerFile) { JudgesItself = true },
         new("idle", Small, StepFileStories.Idle),
         new("lost meta", Small with { Keys = 8, ValueBytes = 2000 }, StepFileStories.LostMeta),
         new("clock", Archived, StepStoreStories.Clock),
@@ -152,9 +152,9 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         new("indexes", Archived, StepStoreStories.Indexes),
         new("new start", Archived, StepStoreStories.NewStart),
         new("parts", Archived with { WalSegmentBytes = 64 << 10, ValueBytes = 30 }, StepStoreStories.Parts),
-        new("increments", Archived with { MoreFiles = 0, Keys = 60, ValueBytes = 1500 }, StepIncrementStories.Chains),
-        new("other files", Archived with { Keys = 400, ValueBytes = 1500 }, StepIncrementStories.OtherFiles),
-        new("cut off", Archived, StepIncrementStories.CutOff),
+        new("increments", Archived with { MoreFiles = 0, Keys = 60, ValueBytes = 1500 }, StepIncrementStories.Chains) { JudgesItself = true },
+        new("other files", Archived with { Keys = 400, ValueBytes = 1500 }, StepIncrementStories.OtherFiles) { JudgesItself = true },
+        new("cut off", Archived, StepIncrementStories.CutOff) { JudgesItself = true },
         new("losses", Archived, StepLossStories.Branches),
         new("parents", Archived with { ValueBytes = 60 }, StepBranchStories.Parents),
         new("promotions", Archived, StepBranchStories.Promotions),
@@ -171,12 +171,12 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
             life.Close();
         }),
         new("drained", Small with { HasFilesOutside = true, MoreFiles = 0 }, StepMoveStories.Drained),
-        new("places", Archived with { MoreFiles = 0 }, StepMoveStories.Places),
+        new("places", Archived with { MoreFiles = 0 }, StepMoveStories.Places) { JudgesItself = true },
         new("recycled", Small with { MoreFiles = 0 }, StepWalStories.Recycled),
         // Those that open many crashes themselves.
-        new("unwritten", Archived with { BackupWeight = 1, MoreFiles = 0 }, StepInPlaceStories.UnwrittenGroups),
+        new("unwritten", Archived with { BackupWeight = 1, MoreFiles = 0 }, StepInPlaceStories.UnwrittenGroups) { JudgesItself = true },
         new("lost files", Archived with { MoreFiles = 0, HasFilesOutside = true, Keys = 400, ValueBytes = 1500 },
-            StepInPlaceStories.LostDatafiles),
+            StepInPlaceStories.LostDatafiles) { JudgesItself = true },
         new("in and out", Small with { HasFilesOutside = true, MoreFiles = 0 }, StepMoveStories.Outside),
         new("torn", Small with { MoreFiles = 0 }, StepWalStories.Torn),
     ];
@@ -186,6 +186,9 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
 
     /// <summary>How many times the states of others it gets, where they are bounded.</summary>
     public int Share { get; init; } = 1;
+
+    /// <summary>What it is about is compared within it: of the crashes that others take few or none are left.</summary>
+    public bool JudgesItself { get; init; }
 
     /// <summary>Explores it; answers how many states, and how many of them were different.</summary>
     /// <param name="seed">Of identifiers, values and losses.</param>

