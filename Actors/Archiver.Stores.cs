@@ -14,8 +14,8 @@ namespace Pitr.Actors;
 ///        timeline claimed and taken in it (H26); then pitr.json names it; then it is shipped to, and WAL waits for it.
 ///        A crash in between leaves a store that nobody archives into yet, and that may be added again. All WAL that is in
 ///        the folder when that begins is held there until the store has a say in what may go: else what it is to begin with
-///        could go before it was told of. While a store stands still no more is held for it than for a fence (H24): past that
-///        it is not added.
+///        could go before it was told of. For one that takes longer than a minute no more is held than for a fence (H24):
+///        past that it is not added.
 ///        Removing: pitr.json names it no longer; then WAL that only it lacks may go; then, best effort, its timeline is
 ///        released. What lies in it is not touched.
 /// One change at a time, in the order of their coming; a store that does not answer holds up no shipping to others, and
@@ -23,10 +23,14 @@ namespace Pitr.Actors;
 /// </remarks>
 internal sealed partial class Archiver
 {
+    /// <summary>So long all WAL may be held for a store that is set up.</summary>
+    public static readonly TimeSpan SetUpMax = TimeSpan.FromMinutes(1);
+
     private readonly Queue<(object Request, IActorRef Asker)> _changes = new();
     private (string Store, IActorRef Asker)? _waitsForHold;
     private Guid? _hold;
-    private WalAllowance? _held;
+    private Func<Problem?> _whyOver = static () => null; // of what is held; any thread
+    private readonly List<StoreLine> _removed = []; // a worker is at each still
     private bool _isChanging;
     private bool _isEnding;
 
@@ -63,7 +67,7 @@ internal sealed partial class Archiver
     {
         _waitsForHold = (store, asker);
         _hold = FenceToken.Draw(default, _engine.Draw);
-        _held = new WalAllowance(_engine);
+        _whyOver = WhyOver(_engine, store);
         _folder.Tell(new HoldWal(_hold.Value, Lsn.Zero));
         Timers.StartPeriodicTimer(nameof(HoldDue), HoldDue.Instance, WalAllowance.LookInterval);
     }
@@ -87,15 +91,22 @@ internal sealed partial class Archiver
     /// <summary>H24. The set-up ends when its store has answered, and finds the same.</summary>
     private void LookAtHold()
     {
-        if (_hold is not null && WhyOver(_held!, "it") is { } why)
+        if (_hold is not null && _whyOver() is { } why)
         {
             _log.Warning("No WAL is held any more for the store that is added: {0}", why.Message);
             LetHoldGo();
         }
     }
 
-    private static Problem? WhyOver(WalAllowance held, string store) => held.WhyOver((kept, most) => ArchiveErrors.StoreFailed(
-        store, ObjectName.Identity, $"{kept} bytes of WAL were kept while it was set up; at most {most} may be"));
+    private static Func<Problem?> WhyOver(EngineContext engine, string store)
+    {
+        var held = new WalAllowance(engine);
+        long began = engine.Clock.GetTimestamp();
+        return () => engine.Clock.GetElapsedTime(began) < SetUpMax
+            ? null
+            : held.WhyOver((kept, most) => ArchiveErrors.StoreFailed(
+                store, ObjectName.Identity, $"{kept} bytes of WAL were kept while it was set up; at most {most} may be"));
+    }
 
     private void SetUp(string text, IActorRef asker)
     {
@@ -103,15 +114,15 @@ internal sealed partial class Archiver
         SystemIdentifier system = _path.System;
         IArchiveStore[] known = [.. _lines.Select(line => line.Store)];
         Func<IArchiveStore, StoreLine> lineFor = _lineFor;
-        WalAllowance held = _held!;
+        Func<Problem?> whyOver = _whyOver;
         engine.Workers.Start(
-            Self, () => new StoreSetUp(SetUp(engine, system, text, known, lineFor, held), asker),
+            Self, () => new StoreSetUp(SetUp(engine, system, text, known, lineFor, whyOver), asker),
             error => new StoreChangeFailed(error, asker));
     }
 
     private static StoreLine SetUp(
         EngineContext engine, SystemIdentifier system, string text, IArchiveStore[] known,
-        Func<IArchiveStore, StoreLine> lineFor, WalAllowance held)
+        Func<IArchiveStore, StoreLine> lineFor, Func<Problem?> whyOver)
     {
         StoreAddress address = StoreAddress.Parse(text, engine.Folder);
         if (known.FirstOrDefault(store => store.Place == address.Place) is { } same)
@@ -124,7 +135,7 @@ internal sealed partial class Archiver
             throw line.Shipper.Retry.LastError!;
         try
         {
-            if (WhyOver(held, text) is { } why)
+            if (whyOver() is { } why)
                 throw why.ToException();
             StoresInSettings.Add(engine.FileSystem, engine.Folder, text);
         }
@@ -199,7 +210,9 @@ internal sealed partial class Archiver
             line.Store.Name, lag.Bytes, _lines.Count);
         EndChange(taken.Asker, new StoreRemoved(new StoreRemoval(line.Store.Name, lag.Segments, lag.Bytes, _lines.Count)));
         if (line.Shipper.IsIdle)
-            Release(line); // else when its last step has ended
+            Release(line);
+        else
+            _removed.Add(line); // until its last step has ended
         KeepBound();
         LetGo();
         TellWaiters();

@@ -88,7 +88,7 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
     protected override void PostStop()
     {
         LetHoldGo();
-        foreach (IStagedObject left in _lines.SelectMany(static line => line.Shipper.LetGo()))
+        foreach (IStagedObject left in _lines.Concat(_removed).SelectMany(static line => line.Shipper.LetGo()))
         {
             _engine.Workers.Start(
                 ActorRefs.Nobody,
@@ -212,7 +212,7 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
             MeasuredWork.NoteShipped(_engine, line.Shipper, done.Work, step);
         if (!_lines.Contains(line))
         {
-            if (line.Shipper.IsIdle)
+            if (line.Shipper.IsIdle && _removed.Remove(line))
                 Release(line); // it was removed while this step ran
             return;
         }

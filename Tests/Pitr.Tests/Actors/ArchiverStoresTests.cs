@@ -100,7 +100,7 @@ public sealed class ArchiverStoresTests : IAsyncLifetime
             await _lab.CommitAsync(_database, 40);
             await UntilShippedAsync();
             await _database.CheckpointAsync().WaitAsync(ArchiveLab.Patience);
-            _lab.Advance(WalAllowance.LookInterval);
+            _lab.Advance(Archiver.SetUpMax / 4);
         }
 
         held.Release();

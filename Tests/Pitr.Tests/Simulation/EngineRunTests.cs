@@ -30,6 +30,7 @@ public sealed class EngineRunTests
     [InlineData(92)]
     [InlineData(93)]
     [InlineData(10168)]
+    [InlineData(37)]
     public void A_seed_that_found_a_bug_finds_it_no_more(long seed) =>
         Assert.True(Run(seed, new EngineHouse()).States > 0);
 
