@@ -88,7 +88,7 @@ public sealed class ArchiverStoresTests : IAsyncLifetime
     public async Task A_store_that_stands_still_while_it_is_set_up_keeps_WAL_up_to_the_bound_and_is_not_added()
     {
         await _lab.CloseAsync(_database, Tick);
-        _database = await _lab.OpenAsync(static options => options with { FencedWalBytesMax = 64 << 10 });
+        _database = await _lab.OpenAsync(static options => options with { FencedWalBytesMax = 64 << 10, RequestTimeout = TimeSpan.FromHours(1) });
         using var held = new HeldSync(_lab.Disk.Faults.On(FileOp.SyncData).Of(Second).Hold());
         Task<ArchiveStatus> added = _database.AddStoreAsync(Second);
         await held.Reached.WaitAsync(ArchiveLab.Patience);
