@@ -105,8 +105,6 @@ internal sealed partial class StoreShipper
             if (done.Buffer is { } buffer)
                 _buffers.Return(buffer);
         }
-        if (_window.IsEmpty)
-            _buffers.Free();
         work.Shipped = shipped;
         if (shipped.Count > 0)
             Retry.Succeeded();
@@ -118,6 +116,8 @@ internal sealed partial class StoreShipper
             _isStreaming = false;
             step = ShipStep.Failed;
         }
+        if (_window.IsEmpty)
+            _buffers.Free();
         if (step != ShipStep.UnderWay)
             Publish(work.Durable, _clock.GetUtcNow());
         return step;

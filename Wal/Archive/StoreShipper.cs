@@ -242,6 +242,7 @@ internal sealed partial class StoreShipper
     public void Release()
     {
         _window.GiveUp();
+        _buffers.Free();
         _staged.Remove();
         _owner?.Release(_clock.GetUtcNow());
         (_owner, _isPrepared) = (null, false);
