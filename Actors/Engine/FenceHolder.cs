@@ -11,9 +11,6 @@ internal interface IFenceHolder : IDisposable
     /// <summary>As <see cref="IDatabaseTarget.FenceAsync"/>, and broken also with this holder.</summary>
     Task<FenceGrant> FenceAsync(
         string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken);
-
-    /// <summary>Completes when a fence of this holder is broken while he is there: the copy is void (design §5, promise 6).</summary>
-    Task<BrokenFence> FirstBroken { get; }
 }
 
 /// <summary>A holder in the engine's process: an actor, whose end the datafiles' actors see by their death watch.</summary>
@@ -22,8 +19,6 @@ internal sealed class FenceHolder : IFenceHolder
     private readonly PitrDatabase _database;
     private readonly string _name;
     private readonly IActorRef _actor;
-    private readonly TaskCompletionSource<BrokenFence> _firstBroken =
-        new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <param name="database">The engine.</param>
     /// <param name="name">For status and log.</param>
@@ -32,14 +27,8 @@ internal sealed class FenceHolder : IFenceHolder
     {
         (_database, _name) = (database, name);
         _actor = database.System.ActorOf(
-            ActorProps.Of(() => new Held(broken =>
-            {
-                _firstBroken.TrySetResult(broken);
-                whenBroken?.Invoke(broken);
-            })), $"pitr-fences-{database.Engine.Draw():x16}");
+            ActorProps.Of(() => new Held(whenBroken)), $"pitr-fences-{database.Engine.Draw():x16}");
     }
-
-    public Task<BrokenFence> FirstBroken => _firstBroken.Task;
 
     public Task<FenceGrant> FenceAsync(
         string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken) =>
@@ -48,12 +37,12 @@ internal sealed class FenceHolder : IFenceHolder
     public void Dispose() => _actor.Tell(PoisonPill.Instance, ActorRefs.NoSender);
 
     /// <summary>It lives, and hears that a fence broke.</summary>
-    private sealed class Held(Action<BrokenFence> whenBroken) : UntypedActor
+    private sealed class Held(Action<BrokenFence>? whenBroken) : UntypedActor
     {
         protected override void OnReceive(object message)
         {
             if (message is BrokenFence broken)
-                whenBroken(broken);
+                whenBroken?.Invoke(broken);
             else
                 Unhandled(message);
         }

@@ -332,26 +332,18 @@ public sealed class PitrAdmin : IDatabaseTarget
     /// <summary>The session itself: its fences are broken when it is disposed of, and not before.</summary>
     private sealed class SessionHolder(PitrAdmin session, Action<BrokenFence>? whenBroken) : IFenceHolder
     {
-        private readonly TaskCompletionSource<BrokenFence> _firstBroken =
-            new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-        public Task<BrokenFence> FirstBroken => _firstBroken.Task;
-
         public async Task<FenceGrant> FenceAsync(
             string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken)
         {
             FenceGrant fence = await session.FenceAsync(datafile, lease, reason, FenceBond.Session, cancellationToken)
                 .ConfigureAwait(false);
-            _ = TellAsync(fence.FenceId);
+            if (whenBroken is not null)
+                _ = TellAsync(fence.FenceId, whenBroken);
             return fence;
         }
 
-        private async Task TellAsync(Guid fenceId)
-        {
-            BrokenFence broken = await session._broken.Of(fenceId).ConfigureAwait(false);
-            _firstBroken.TrySetResult(broken);
-            whenBroken?.Invoke(broken);
-        }
+        private async Task TellAsync(Guid fenceId, Action<BrokenFence> tell) =>
+            tell(await session._broken.Of(fenceId).ConfigureAwait(false));
 
         public void Dispose()
         {

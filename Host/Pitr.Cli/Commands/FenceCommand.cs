@@ -59,7 +59,8 @@ internal static class FenceCommand
         CliContext cli, IDatabaseTarget target, ParseResult parsed, string datafile, TimeSpan lease, string reason,
         CancellationToken interrupted)
     {
-        using IFenceHolder holder = target.HoldFences("pitr fence");
+        var broken = new TaskCompletionSource<BrokenFence>(TaskCreationOptions.RunContinuationsAsynchronously);
+        using IFenceHolder holder = target.HoldFences("pitr fence", fence => broken.TrySetResult(fence));
         FenceGrant fence = await holder.FenceAsync(datafile, lease, reason, interrupted).ConfigureAwait(false);
         Granted(fence, "held until Ctrl-C").WriteTo(cli.Console, cli.AsJson(parsed));
         TimeSpan every = lease / 3 < RenewEveryMax ? lease / 3 : RenewEveryMax;
@@ -68,8 +69,8 @@ internal static class FenceCommand
             while (true)
             {
                 Task passing = Task.Delay(every, interrupted);
-                if (await Task.WhenAny(passing, holder.FirstBroken).ConfigureAwait(false) == holder.FirstBroken)
-                    throw (await holder.FirstBroken.ConfigureAwait(false)).Why;
+                if (await Task.WhenAny(passing, broken.Task).ConfigureAwait(false) == broken.Task)
+                    throw (await broken.Task.ConfigureAwait(false)).Why;
                 await passing.ConfigureAwait(false);
                 await target.RenewFenceAsync(fence.FenceId, lease, interrupted).ConfigureAwait(false);
             }

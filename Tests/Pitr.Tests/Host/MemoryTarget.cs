@@ -305,9 +305,6 @@ internal sealed class MemoryTarget : IDatabaseTarget
     {
         private int _fences;
 
-        /// <summary>None is ever broken here.</summary>
-        public Task<BrokenFence> FirstBroken { get; } = new TaskCompletionSource<BrokenFence>().Task;
-
         public Task<FenceGrant> FenceAsync(
             string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken)
         {

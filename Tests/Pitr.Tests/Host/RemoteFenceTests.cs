@@ -51,13 +51,14 @@ public sealed class RemoteFenceTests
         FenceGrant left = await admin.FenceAsync("main", Lease, "", FenceBond.Session, None).Within();
         Task<BrokenFence> ofLeft = admin.FenceBrokenAsync(left.FenceId);
         await admin.UnfenceAsync(null, left.FenceId, None).Within();
-        using IFenceHolder holder = ((IDatabaseTarget)admin).HoldFences("a copy");
+        var heard = new TaskCompletionSource<BrokenFence>();
+        using IFenceHolder holder = ((IDatabaseTarget)admin).HoldFences("a copy", heard.SetResult);
         FenceGrant fence = await holder.FenceAsync("main", TimeSpan.FromSeconds(1), "", None).Within();
 
         BrokenFence broken = await admin.FenceBrokenAsync(fence.FenceId).Within();
 
         Assert.Equal((fence.FenceId, "main", ErrorCode.FenceBroken), (broken.FenceId, broken.Datafile, broken.Why.Code));
-        Assert.Equal(fence.FenceId, (await holder.FirstBroken.Within()).FenceId);
+        Assert.Equal(fence.FenceId, (await heard.Task.Within()).FenceId);
         Assert.False(ofLeft.IsCompleted);
         Assert.Equal(broken.Why.Message, (await Assert.ThrowsAsync<RefusedException>(
             () => admin.UnfenceAsync(null, fence.FenceId, None).Within())).Message);
