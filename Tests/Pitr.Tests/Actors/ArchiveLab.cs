@@ -1,7 +1,6 @@
 using System.Text;
 using Akka.Actor;
 using Akka.Configuration;
-using Akka.TestKit;
 using Microsoft.Extensions.Time.Testing;
 using Pitr.Actors;
 using Pitr.Simulation;
@@ -19,17 +18,16 @@ internal sealed class ArchiveLab : IAsyncDisposable
     public const string Archive = "/archive";
     public const int SegmentBytes = 16 << 10;
     public static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
-    public static readonly DateTimeOffset Noon = new(2030, 1, 2, 12, 0, 0, TimeSpan.Zero);
+    public static readonly DateTimeOffset Noon = ClockScheduler.Begin;
 
     private readonly List<PitrDatabase> _opened = [];
     private readonly ActorSystem _system = ActorSystem.Create(
         "archive-lab",
         ConfigurationFactory
-            .ParseString("akka.scheduler.implementation = \"Akka.TestKit.TestScheduler, Akka.TestKit\"")
+            .ParseString(ClockScheduler.Implementation)
             .WithFallback(EngineConfig.OwnSystem));
 
     private int _commits;
-
 
     public ArchiveLab(SimulatedDisk? disk = null) => Disk = disk ?? new SimulatedDisk(7);
 
@@ -38,7 +36,7 @@ internal sealed class ArchiveLab : IAsyncDisposable
 
     public SimulatedDisk Disk { get; }
 
-    public FakeTimeProvider Clock { get; } = new(Noon);
+    public FakeTimeProvider Clock => ClockScheduler.ClockOf(_system);
 
     public PitrOptions Options => new()
     {
@@ -88,11 +86,7 @@ internal sealed class ArchiveLab : IAsyncDisposable
     }
 
     /// <summary>Time goes on.</summary>
-    public void Advance(TimeSpan by)
-    {
-        Clock.Advance(by);
-        ((TestScheduler)_system.Scheduler).Advance(by);
-    }
+    public void Advance(TimeSpan by) => Clock.Advance(by);
 
     public void BreakStore() => Disk.Faults.On(FileOp.Create).Of(Archive).Always().Fail(Errno.EIO);
 

@@ -1,6 +1,5 @@
 using Akka.Actor;
 using Akka.Configuration;
-using Akka.TestKit;
 using Microsoft.Extensions.Time.Testing;
 using Pitr.Actors;
 
@@ -16,22 +15,17 @@ internal sealed class VirtualTime : IAsyncDisposable
               loglevel = OFF
               stdout-loglevel = OFF
               log-dead-letters = off
-              scheduler.implementation = "Akka.TestKit.TestScheduler, Akka.TestKit"
             }
-            """)));
+            """)).WithFallback(ConfigurationFactory.ParseString(ClockScheduler.Implementation)));
 
-    public FakeTimeProvider Clock { get; } = new(new DateTimeOffset(2026, 11, 23, 9, 0, 0, TimeSpan.Zero));
+    public FakeTimeProvider Clock => ClockScheduler.ClockOf(_system);
 
     public ActorSystem System => _system;
 
     /// <summary>An engine that lives in this time.</summary>
     public PitrOptions In(PitrOptions options) => options with { Clock = Clock, ActorSystem = _system };
 
-    public void Advance(TimeSpan by)
-    {
-        Clock.Advance(by);
-        ((TestScheduler)_system.Scheduler).Advance(by);
-    }
+    public void Advance(TimeSpan by) => Clock.Advance(by);
 
     public async ValueTask DisposeAsync() => await _system.Terminate().Within();
 }
