@@ -436,19 +436,12 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
             error => new Abandoned(why, error)); // what is left has no manifest, so it is no set
     }
 
-    /// <summary>
-    /// A copy keeps up to two threads busy: one that reads and writes, and one that hashes. It is held back no more once a
-    /// quarter of the WAL that a fence may keep was written since it began: a fence that breaks for that would cost all of it.
-    /// </summary>
+    /// <summary>A copy keeps up to two threads busy: one that reads and writes, and one that hashes.</summary>
     private Action<long> PaceOf(RateLimit? limit, CancellationToken over)
     {
         EngineContext engine = _engine;
-        Lsn began = engine.DurableLsn;
-        long walBytesMax = engine.Options.FencedWalBytesMax / 4;
-        var share = new ProcessorShare(
-            engine.Clock,
-            () => engine.PacedWriter.CommitsGoOn && engine.DurableLsn - began < walBytesMax && !over.IsCancellationRequested,
-            engine.Pause, ProcessorShare.PartOf(engine.Options.Processors, 2 * _copiersMax));
+        ProcessorShare share = PaceBesideCommits.Of(
+            engine, ProcessorShare.PartOf(ProcessorShare.OfBackup, engine.Options.Processors, 2 * _copiersMax), over);
         return bytes =>
         {
             share.EndPiece();

@@ -318,10 +318,11 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
         }
 
         (EngineContext engine, PlannedFileRecovery plan, Datafile? former) = (_engine, _plan!, _former);
-        (RecoveryPace pace, RestoreHold? held) = (_pace!, _storesHeld);
+        (RecoveryPace pace, RestoreHold? held, ProcessorShare share) = (_pace!, _storesHeld, PaceOf(busyThreads: 1));
         Work(cancel =>
         {
             former?.AwaitClosed();
+            share.BeginPiece();
             return new Made(engine.HandOver.Give(RecoveredFile.Make(plan, Copied, cancel), static file => file.Dispose()));
         });
 
@@ -329,6 +330,7 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
         {
             pace.Copied(bytes);
             held?.RenewIfDue();
+            share.EndPiece();
         }
     }
 

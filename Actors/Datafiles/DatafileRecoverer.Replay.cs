@@ -14,12 +14,17 @@ namespace Pitr.Actors;
 internal sealed partial class DatafileRecoverer
 {
     private const int BatchesMax = 3;
+
+    /// <summary>While the reader is busy, it and the owner that applies: 36 % of a replay's work is the reader's.</summary>
+    private const double ThreadsOfReplay = 1 / 0.36;
+
     private static readonly TimeSpan PaceInterval = TimeSpan.FromSeconds(1);
 
     private readonly WorkerGate _streamGate; // a step of the stream, or its end
     private ReplayCatalogue? _catalogue;
     private Datafile? _replayed;
     private ReplayStream? _stream;
+    private ProcessorShare? _readersPace;
     private ReplayStep.Barrier? _barrier;
     private Lsn _through;
     private long _records;
@@ -40,17 +45,23 @@ internal sealed partial class DatafileRecoverer
         (Lsn to, long buffered) = (_end, BufferedBytesMax);
         (_isRead, _isFlushing) = (false, false);
         (WorkerGate gate, RestoreHold? held) = (_streamGate, _storesHeld);
+        ProcessorShare pace = _readersPace ??= PaceOf(ThreadsOfReplay);
         Work(_ =>
         {
+            pace.BeginPiece();
             var stream = new ReplayStream(plan.OpenRecords(from, to), catalogue, to, new ReplayOptions
             {
                 BytesPerBarrier = buffered,
                 PendingBytesMax = buffered / 2,
                 BytesPerBatch = Math.Min(buffered / 2, 8 << 20),
+                Pace = pace.EndPiece,
             });
             return Read(stream, gate, held);
         });
     }
+
+    private ProcessorShare PaceOf(double busyThreads) => PaceBesideCommits.Of(
+        _engine, ProcessorShare.PartOf(PaceBesideCommits.OfRecovery, _engine.Options.Processors, busyThreads), _cancel.Token);
 
     private static ReplayRead Read(ReplayStream stream, WorkerGate gate, RestoreHold? held)
     {
@@ -62,8 +73,12 @@ internal sealed partial class DatafileRecoverer
     {
         if (_isWorking || _isRead || _barrier is not null || _batches >= BatchesMax || _stream is not { } stream)
             return;
-        (WorkerGate gate, RestoreHold? held) = (_streamGate, _storesHeld);
-        Work(_ => Read(stream, gate, held));
+        (WorkerGate gate, RestoreHold? held, ProcessorShare pace) = (_streamGate, _storesHeld, _readersPace!);
+        Work(_ =>
+        {
+            pace.BeginPiece();
+            return Read(stream, gate, held);
+        });
     }
 
     private void TakeReplay(ReplayRead read)

@@ -21,6 +21,9 @@ internal sealed record ReplayOptions
     /// a place for a checkpoint.
     /// </summary>
     public long BytesPerBarrier { get; init; } = 1L << 30;
+
+    /// <summary>Called after a few thousand records at most, by who reads; it may wait.</summary>
+    public Action? Pace { get; init; }
 }
 
 /// <summary>What replay hands out, one after the other.</summary>
@@ -159,6 +162,7 @@ internal sealed class ReplayStream : IDisposable
                 return false;
             cancellation.ThrowIfCancellationRequested();
             ReadSome();
+            _options.Pace?.Invoke();
         }
     }
 

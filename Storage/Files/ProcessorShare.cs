@@ -18,8 +18,8 @@ namespace Pitr.Storage;
 internal sealed class ProcessorShare(
     TimeProvider clock, Func<bool> isHeldBack, Action<TimeSpan> pause, double part)
 {
-    /// <summary>The share of all processors that work beside commits may take together.</summary>
-    public const double OfAll = 0.1;
+    /// <summary>The share of all processors that a backup beside commits may take.</summary>
+    public const double OfBackup = 0.1;
 
     /// <summary>The shortest pause that is made.</summary>
     public static readonly TimeSpan PauseMin = TimeSpan.FromMilliseconds(4);
@@ -30,8 +30,11 @@ internal sealed class ProcessorShare(
     private long _began = clock.GetTimestamp();
     private TimeSpan _owed;
 
-    /// <summary>The part of one worker of several, each of which keeps so many processors busy.</summary>
-    public static double PartOf(int processors, int busyWorkers) => OfAll * processors / busyWorkers;
+    /// <summary>The part of one worker of several that together may take a share of all processors.</summary>
+    /// <param name="share">Of all processors; above 0, at most 1.</param>
+    /// <param name="processors">How many there are.</param>
+    /// <param name="busyThreads">How many the workers would keep busy, if nothing held them back.</param>
+    public static double PartOf(double share, int processors, double busyThreads) => share * processors / busyThreads;
 
     /// <summary>Called by the worker when it goes on with a piece, unless it does so right behind the one before.</summary>
     public void BeginPiece() => _began = clock.GetTimestamp();

@@ -62,6 +62,6 @@ public sealed class ProcessorShareTests
     [InlineData(2, 2, 0.1)] // one copy, with the thread that hashes
     [InlineData(2, 4, 0.05)]
     [InlineData(32, 2, 1.6)]
-    public void All_workers_together_have_a_tenth_of_the_processors(int processors, int busyWorkers, double part) =>
-        Assert.Equal(part, ProcessorShare.PartOf(processors, busyWorkers), 6);
+    public void All_workers_of_a_backup_together_have_a_tenth_of_the_processors(int processors, int busyThreads, double part) =>
+        Assert.Equal(part, ProcessorShare.PartOf(ProcessorShare.OfBackup, processors, busyThreads), 6);
 }
