@@ -136,7 +136,7 @@ internal static class AdminProblems
         {
             PitrException known => new AdminProblem((int)known.Code, known.ExitCode, known.Message, known.Hint),
             OperationCanceledException => new AdminProblem(
-                (int)ErrorCode.ConnectionLost, 1, "The request was given up, since its client left.", "Send it again."),
+                (int)ErrorCode.ConnectionLost, 1, "The request was given up: its client left, or did not wait any more.", "Send it again."),
             ArgumentException wrong => new AdminProblem(0, 2, wrong.Message, "Correct the request."),
             { } unknown => new AdminProblem(
                 (int)ErrorCode.InvariantBroken, 1, $"{unknown.GetType().Name}: {unknown.Message}",

@@ -13,6 +13,7 @@ namespace Pitr.Actors;
 ///    | a request, with a RequestId ------------------> |   several may be on the way
 ///    | &lt;------------------------- Progress, any number |   long jobs only
 ///    | &lt;----------- its answer | Failed, same RequestId |
+///    | CancelRequest --------------------------------> |   it is given up, as far as it can be; its answer comes all the same
 ///    | &lt;-------------------------------- FenceWasBroken |   of a fence of this session, whenever it happens
 ///    | CloseSession ---------------------------------> |   what the session still had running is given up
 /// </code>
@@ -72,6 +73,13 @@ internal static class AdminProtocol
 
     /// <summary>The client leaves. No answer.</summary>
     internal sealed record CloseSession : IAdminMessage;
+
+    /// <summary>
+    /// The client does not wait for a request any more: it is given up, unless it is too late for that. No answer of its
+    /// own; the request's comes as ever. A fence that is granted all the same is given back, by whoever hears of it last.
+    /// </summary>
+    /// <param name="Cancelled">The RequestId of that request.</param>
+    internal sealed record CancelRequest(long Cancelled) : IAdminMessage;
 
     /// <summary>
     /// A fence of <see cref="FenceForSession"/> was broken while its session lives: the copy is void. No answer.
@@ -355,7 +363,7 @@ internal static class AdminProtocol
     // ---- the administrator to itself ---------------------------------------------------------------
 
     /// <summary>A request's work has ended.</summary>
-    internal sealed record RequestEnded(IActorRef Client, AdminAnswer Answer) : INoSerializationVerificationNeeded;
+    internal sealed record RequestEnded(RequestUnderWay Of, AdminAnswer Answer) : INoSerializationVerificationNeeded;
 
     /// <summary>A fence of a session was broken.</summary>
     internal sealed record SessionFenceEnded(IActorRef Client, BrokenFence Fence) : INoSerializationVerificationNeeded;

@@ -123,6 +123,10 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
             case DisassociatedEvent:
                 Lose("it closed the connection");
                 break;
+            case GiveUp given:
+                if (_pending.FirstOrDefault(one => one.Value.Answer == given.Answer) is (> 0 and var number, _))
+                    _administrator.Tell(new CancelRequest(number));
+                break;
             case Leave:
                 _administrator?.Tell(new CloseSession());
                 break;
@@ -167,6 +171,9 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
     internal sealed record SendRequest(
         AdminRequest Request, TaskCompletionSource<AdminAnswer> Answer, IProgress<JobProgress>? Progress)
         : INoSerializationVerificationNeeded;
+
+    /// <summary>Nobody waits for that any more. (It completes all the same, when the engine has answered.)</summary>
+    internal sealed record GiveUp(TaskCompletionSource<AdminAnswer> Answer) : INoSerializationVerificationNeeded;
 
     /// <summary>Tell the engine that this client leaves.</summary>
     internal sealed record Leave : INoSerializationVerificationNeeded;

@@ -29,6 +29,7 @@ internal static class AdminSamples
             new Ping(),
             new Pong(true),
             new CloseSession(),
+            new CancelRequest(7),
             new FenceWasBroken(new Guid("01234567-89ab-cdef-0123-456789abcdef"), "main", new AdminProblem(4213, 4, "Void.", "Again.")),
             new Done(1),
             new Failed(9, new AdminProblem(3001, 3, "No table.", "List them.")),

@@ -284,6 +284,19 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
     }
 
     [Fact]
+    public async Task What_a_client_does_not_wait_for_any_more_is_given_up_while_its_session_lives()
+    {
+        _engine.CheckpointGate = new TaskCompletionSource();
+        await using PitrAdmin remote = await _server.ConnectAsync();
+        using var cancel = new CancellationTokenSource();
+        Task<CheckpointResult> checkpoint = remote.CheckpointAsync(cancel.Token);
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => checkpoint);
+        await _engine.CheckpointCancelled.Task.WaitAsync(TimeSpan.FromSeconds(30));
+        await remote.SwitchWalAsync(None);
+    }
+
+    [Fact]
     public async Task A_client_whose_engine_ends_is_told()
     {
         _engine.CheckpointGate = new TaskCompletionSource();
