@@ -226,7 +226,29 @@ internal sealed class Administrator : UntypedActor, IWithTimers
         }
 
         request.Dispose();
-        request.Client.Tell(Fitting(answer));
+        foreach (AdminAnswer part in PartsOf(answer, request.Request))
+            request.Client.Tell(Fitting(part));
+    }
+
+    /// <summary>An answer in pages, if its client takes it so; to another one that no message holds is refused.</summary>
+    private static IEnumerable<AdminAnswer> PartsOf(AdminAnswer answer, AdminRequest request)
+    {
+        if (answer is not FolderDrained drained || request is not DrainFolder { InPages: true })
+        {
+            yield return answer;
+            yield break;
+        }
+
+        int told = 0;
+        bool more;
+        do
+        {
+            (List<MoveResult> page, more) = Page(
+                drained.Results.Skip(told), static one => 200 + (6 * (one.Datafile.Length + one.From.Length + one.To.Length)));
+            told += page.Count;
+            yield return drained with { Results = page, More = more };
+        }
+        while (more);
     }
 
     private async Task GiveBackAsync(Guid fence)
@@ -360,8 +382,7 @@ internal sealed class Administrator : UntypedActor, IWithTimers
                         Progress = new TellProgress(id, client),
                     },
                     ended).ConfigureAwait(false);
-                return new FolderDrained(id, Page(
-                    moved, one => 200 + 6 * (one.Datafile.Length + one.From.Length + one.To.Length)).Page);
+                return new FolderDrained(id, moved);
             case RecoverDatafile recover:
                 foreach (string? store in (string?[])[recover.Store, recover.Archive])
                 {

@@ -272,11 +272,20 @@ internal static class AdminProtocol
     /// Moves every datafile that lies in a folder to another one. Answers: <see cref="Progress"/>, then
     /// <see cref="FolderDrained"/>.
     /// </summary>
-    internal sealed record DrainFolder(long RequestId, string Folder, string To, long? BytesPerSecondMax)
-        : AdminRequest(RequestId);
+    /// <param name="RequestId">Chosen by the client.</param>
+    /// <param name="Folder">Where they lie.</param>
+    /// <param name="To">Where they go.</param>
+    /// <param name="BytesPerSecondMax">For all of them together; null: no limit.</param>
+    /// <param name="InPages">The client takes an answer of several messages: one holds some eighty moves.</param>
+    internal sealed record DrainFolder(
+        long RequestId, string Folder, string To, long? BytesPerSecondMax, bool InPages = false) : AdminRequest(RequestId);
 
-    /// <summary>No datafile lies in the folder any more. Of very many only the first are told.</summary>
-    internal sealed record FolderDrained(long RequestId, IReadOnlyList<MoveResult> Results) : AdminAnswer(RequestId);
+    /// <summary>No datafile lies in the folder any more.</summary>
+    /// <param name="RequestId">Of the request.</param>
+    /// <param name="Results">The moves, in the order in which they were made; in pages, those of one.</param>
+    /// <param name="More">True if further pages follow, each sent by itself.</param>
+    internal sealed record FolderDrained(long RequestId, IReadOnlyList<MoveResult> Results, bool More = false)
+        : AdminAnswer(RequestId);
 
     /// <summary>
     /// Brings one datafile back; given up, until it lies in its place, if the session ends. Answers:

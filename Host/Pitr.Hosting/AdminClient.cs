@@ -93,6 +93,9 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
             case Progress progress when _pending.TryGetValue(progress.RequestId, out SendRequest? waiting):
                 waiting.Progress?.Report(new JobProgress(progress.Step, progress.DoneBytes, progress.TotalBytes));
                 break;
+            case FolderDrained { More: true } page when _pending.TryGetValue(page.RequestId, out SendRequest? waiting):
+                waiting.Page?.Invoke(page);
+                break;
             case Failed failed when _pending.Remove(failed.RequestId, out SendRequest? waiting):
                 waiting.Answer.TrySetException(AdminProblems.ToException(failed.Why));
                 break;
@@ -167,10 +170,10 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
 
     // ---- from the session's owner, and to itself -----------------------------------------------------
 
-    /// <summary>Send this (its RequestId is given here) and complete that.</summary>
+    /// <summary>Send this (its RequestId is given here) and complete that; the pages before the last one are called out.</summary>
     internal sealed record SendRequest(
-        AdminRequest Request, TaskCompletionSource<AdminAnswer> Answer, IProgress<JobProgress>? Progress)
-        : INoSerializationVerificationNeeded;
+        AdminRequest Request, TaskCompletionSource<AdminAnswer> Answer, IProgress<JobProgress>? Progress,
+        Action<AdminAnswer>? Page = null) : INoSerializationVerificationNeeded;
 
     /// <summary>Nobody waits for that any more. (It completes all the same, when the engine has answered.)</summary>
     internal sealed record GiveUp(TaskCompletionSource<AdminAnswer> Answer) : INoSerializationVerificationNeeded;

@@ -274,10 +274,14 @@ public sealed class PitrAdmin : IDatabaseTarget
 
     /// <inheritdoc/>
     public async Task<IReadOnlyList<MoveResult>> DrainAsync(
-        DrainRequest request, CancellationToken cancellationToken) =>
-        (await RequestAsync<FolderDrained>(
-            new DrainFolder(0, request.Folder, request.To, request.BytesPerSecondMax), cancellationToken,
-            request.Progress).ConfigureAwait(false)).Results;
+        DrainRequest request, CancellationToken cancellationToken)
+    {
+        var moves = new List<MoveResult>();
+        FolderDrained last = await RequestAsync<FolderDrained>(
+            new DrainFolder(0, request.Folder, request.To, request.BytesPerSecondMax, InPages: true), cancellationToken,
+            request.Progress, page => moves.AddRange(((FolderDrained)page).Results)).ConfigureAwait(false);
+        return [.. moves, .. last.Results];
+    }
 
     /// <inheritdoc/>
     public async Task<DatafileRecoveryResult> RecoverDatafileAsync(
@@ -401,12 +405,13 @@ public sealed class PitrAdmin : IDatabaseTarget
     }
 
     private async Task<TAnswer> RequestAsync<TAnswer>(
-        AdminRequest request, CancellationToken cancellationToken, IProgress<JobProgress>? progress = null)
+        AdminRequest request, CancellationToken cancellationToken, IProgress<JobProgress>? progress = null,
+        Action<AdminAnswer>? page = null)
         where TAnswer : AdminAnswer
     {
         cancellationToken.ThrowIfCancellationRequested();
         var answer = new TaskCompletionSource<AdminAnswer>(TaskCreationOptions.RunContinuationsAsynchronously);
-        _client.Tell(new AdminClient.SendRequest(request, answer, progress));
+        _client.Tell(new AdminClient.SendRequest(request, answer, progress, page));
         try
         {
             return await answer.Task.WaitAsync(cancellationToken).ConfigureAwait(false) as TAnswer

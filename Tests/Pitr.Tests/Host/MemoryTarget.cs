@@ -192,6 +192,9 @@ internal sealed class MemoryTarget : IDatabaseTarget
 
     public DrainRequest? LastDrain { get; private set; }
 
+    /// <summary>What a drain has moved; null: it moves main.</summary>
+    public IReadOnlyList<MoveResult>? Drained { get; set; }
+
     public Task<MoveResult> MoveAsync(MoveRequest request, CancellationToken cancellationToken)
     {
         LastMove = request;
@@ -233,6 +236,8 @@ internal sealed class MemoryTarget : IDatabaseTarget
     public async Task<IReadOnlyList<MoveResult>> DrainAsync(DrainRequest request, CancellationToken cancellationToken)
     {
         LastDrain = request;
+        if (Drained is { } moves)
+            return moves;
         return [await MoveAsync(
             new MoveRequest { Datafile = "main", Path = request.To + "/main.pitr" }, cancellationToken)];
     }
