@@ -66,6 +66,11 @@ internal static class AdminErrors
         $"The path '{path}' does not lie under a root of this engine.",
         "Add its folder to \"roots\" in the database's pitr.json, or name another path.");
 
+    public static RefusedException RootInACircle(string root) => new(
+        ErrorCode.SettingsInvalid,
+        $"The root '{root}' leads through more links than the system follows: they form a circle.",
+        "Correct the links, or name another folder in \"roots\" of the database's pitr.json.");
+
     public static StorageFailedException ConnectionLost(string address, string why) => new(
         ErrorCode.ConnectionLost,
         $"The connection to the engine at {address} ended: {why}.",
