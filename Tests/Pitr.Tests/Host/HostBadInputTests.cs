@@ -70,6 +70,7 @@ public sealed class HostBadInputTests : IAsyncLifetime, IAsyncDisposable
     [InlineData(ExitCodes.Refused, "/elsewhere", "drain", "/db", "--to", "/elsewhere")]
     [InlineData(ExitCodes.Refused, "/elsewhere", "datafile", "create", "c", "--path", "/elsewhere/c.pitr")]
     [InlineData(ExitCodes.Refused, "/elsewhere", "backup", "--to", "/elsewhere/sets")]
+    [InlineData(ExitCodes.Usage, "A rate of 0", "backup", "--to", "/data2/sets", "--rate", "0")]
     public async Task What_can_not_be_done_is_told_with_its_exit_code_and_changes_nothing(
         int exitCode, string says, params string[] verb) =>
         await RequireFailsAsync(exitCode, says, verb);
@@ -81,6 +82,31 @@ public sealed class HostBadInputTests : IAsyncLifetime, IAsyncDisposable
         await RequireFailsAsync(ExitCodes.Failed, "/data2", "datafile", "move", "b", Target);
         _disk.Faults.On(FileOp.Create).Of(Target).Fail(Errno.EROFS);
         await RequireFailsAsync(ExitCodes.Failed, "/data2", "datafile", "move", "b", Target);
+    }
+
+    /// <summary>What no command line sends, and a program may.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(-1)]
+    public async Task A_rate_of_nothing_is_refused_of_every_job(long bytesPerSecond)
+    {
+        await using Hosting.PitrAdmin admin = await _server.ConnectAsync();
+        Func<Task>[] jobs =
+        [
+            () => admin.BackupAsync(
+                new BackupRequest { Store = "/data2/sets", BytesPerSecondMax = bytesPerSecond }, CancellationToken.None),
+            () => admin.MoveAsync(
+                new MoveRequest { Datafile = "b", Path = Target, BytesPerSecondMax = bytesPerSecond }, CancellationToken.None),
+            () => admin.DrainAsync(
+                new DrainRequest { Folder = "/db", To = "/data2", BytesPerSecondMax = bytesPerSecond }, CancellationToken.None),
+            () => admin.CompactAsync(
+                new CompactRequest { Datafile = "b", BytesPerSecondMax = bytesPerSecond }, CancellationToken.None),
+        ];
+        foreach (Func<Task> job in jobs)
+        {
+            var wrong = await Assert.ThrowsAsync<ArgumentException>(() => job().Within());
+            Assert.StartsWith("A rate is more than 0", wrong.Message, StringComparison.Ordinal);
+        }
     }
 
     [Fact]
