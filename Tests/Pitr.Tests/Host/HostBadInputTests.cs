@@ -71,6 +71,14 @@ public sealed class HostBadInputTests : IAsyncLifetime, IAsyncDisposable
     [InlineData(ExitCodes.Refused, "/elsewhere", "datafile", "create", "c", "--path", "/elsewhere/c.pitr")]
     [InlineData(ExitCodes.Refused, "/elsewhere", "backup", "--to", "/elsewhere/sets")]
     [InlineData(ExitCodes.Usage, "A rate of 0", "backup", "--to", "/data2/sets", "--rate", "0")]
+    // stores: the engine's folder is on a disk that this machine has not
+    [InlineData(ExitCodes.Usage, "of another machine", "backups", "/sets")]
+    [InlineData(ExitCodes.Usage, "of another machine", "verify", "/sets")]
+    [InlineData(ExitCodes.Usage, "of another machine", "pin", "/sets", "20261122T140500Z")]
+    [InlineData(ExitCodes.Usage, "of another machine", "unpin", "/sets", "20261122T140500Z")]
+    [InlineData(ExitCodes.Usage, "of another machine", "expire", "/sets", "--window", "1d")]
+    [InlineData(ExitCodes.Usage, "of another machine", "restore", "--from", "/sets", "--into", "restored")]
+    [InlineData(ExitCodes.Usage, "of another machine", "wal", "dump", "/sets")]
     public async Task What_can_not_be_done_is_told_with_its_exit_code_and_changes_nothing(
         int exitCode, string says, params string[] verb) =>
         await RequireFailsAsync(exitCode, says, verb);
@@ -173,11 +181,20 @@ public sealed class HostBadInputTests : IAsyncLifetime, IAsyncDisposable
     [InlineData("fence", "--renew", "01234567-89ab-cdef-0123-456789abcdef")]
     [InlineData("unfence", "b")]
     [InlineData("backup", "--to", "/data2/sets")]
+    [InlineData("archive", "add", "/data2/sets")]
+    [InlineData("archive", "remove", "/data2/sets")]
+    [InlineData("archive", "check")]
+    [InlineData("load", "t", "-", "--key", "id")]
+    [InlineData("datafile", "recover", "b")]
+    [InlineData("datafile", "recover", "b", "--plan")]
+    [InlineData("pgtar", "-f", "set.tar")]
     public async Task A_viewer_is_refused_what_changes_something(params string[] verb)
     {
         string[] before = MoveTests.LayoutOfB(_disk);
-        Outcome outcome = await RunAsync(
-            [.. verb, "--token-file", Hosting.TokenFile.ForViewers(_server.Server.TokenFilePath)]);
+        string[] words = [.. verb, "--token-file", Hosting.TokenFile.ForViewers(_server.Server.TokenFilePath)];
+        Outcome outcome = verb[0] == "pgtar"
+            ? await CliInProcess.RunPgtarAsync(_server.Folder, [.. words[1..], "--host", _server.Listen])
+            : await RunAsync(words);
         Assert.True(outcome.ExitCode == ExitCodes.Refused, outcome.ToString());
         Assert.Contains("operator", outcome.Error, StringComparison.Ordinal);
         Assert.Equal(before, MoveTests.LayoutOfB(_disk));
@@ -187,7 +204,8 @@ public sealed class HostBadInputTests : IAsyncLifetime, IAsyncDisposable
     private Task<Outcome> RunAsync(params string[] verb)
     {
         string[] token = verb.Contains("--token-file") ? [] : ["--token-file", _server.Server.TokenFilePath];
-        return CliInProcess.RunAsync(_server.Folder, [.. verb, "--host", _server.Listen, .. token]);
+        return CliInProcess.RunAsync(
+            _server.Folder, "{\"id\":\"1\"}\n", [.. verb, "--host", _server.Listen, .. token]);
     }
 
     private async Task RequireFailsAsync(int exitCode, string says, params string[] verb)
