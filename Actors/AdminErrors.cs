@@ -66,6 +66,11 @@ internal static class AdminErrors
         $"The path '{path}' does not lie under a root of this engine.",
         "Add its folder to \"roots\" in the database's pitr.json, or name another path.");
 
+    public static RefusedException RootInACircle(string root) => new(
+        ErrorCode.SettingsInvalid,
+        $"The root '{root}' leads through more links than the system follows: they form a circle.",
+        "Correct the links, or name another folder in \"roots\" of the database's pitr.json.");
+
     public static StorageFailedException ConnectionLost(string address, string why) => new(
         ErrorCode.ConnectionLost,
         $"The connection to the engine at {address} ended: {why}.",
@@ -136,7 +141,7 @@ internal static class AdminProblems
         {
             PitrException known => new AdminProblem((int)known.Code, known.ExitCode, known.Message, known.Hint),
             OperationCanceledException => new AdminProblem(
-                (int)ErrorCode.ConnectionLost, 1, "The request was given up, since its client left.", "Send it again."),
+                (int)ErrorCode.ConnectionLost, 1, "The request was given up: its client left, or did not wait any more.", "Send it again."),
             ArgumentException wrong => new AdminProblem(0, 2, wrong.Message, "Correct the request."),
             { } unknown => new AdminProblem(
                 (int)ErrorCode.InvariantBroken, 1, $"{unknown.GetType().Name}: {unknown.Message}",

@@ -31,10 +31,11 @@ internal sealed record AdministratorSettings(
 /// other is answered with NotAuthorized (a token that was shown once does not open the door for neighbours).
 /// INVARIANTS
 ///   A1  Nothing reaches the engine for a client without an open session, or whose role is too low.
-///   A2  Every request of an open session is answered exactly once.
+///   A2  Every request of an open session is answered exactly once, also one that its client gave up.
 ///   A3  A session ends with CloseSession, its client's death, or <see cref="SilenceMax"/> without a message; what it
 ///       had running is cancelled then, and the fences of FenceForSession break: the death watch on the client is
 ///       theirs. Those of FenceDatafile live on, to their lease or an unfence.
+///   A4  A fence is granted to a client that waits for it, or given back.
 /// FAILURE  a request's failure is its answer. A crash of this actor ends the sessions, never the engine.
 /// </remarks>
 internal sealed class Administrator : UntypedActor, IWithTimers
@@ -100,6 +101,9 @@ internal sealed class Administrator : UntypedActor, IWithTimers
             case CloseSession:
                 Close(Sender, "its client left");
                 break;
+            case CancelRequest cancel:
+                Touch(Sender)?.GiveUp(cancel.Cancelled);
+                break;
             case AdminRequest request when Touch(Sender) is { } session && session.Role < RoleNeeded(request): // A1
                 Refuse(request.RequestId, AdminErrors.RoleTooLow(session.Role));
                 break;
@@ -115,7 +119,7 @@ internal sealed class Administrator : UntypedActor, IWithTimers
                     Touch(Sender) is null ? AdminErrors.NotAuthorized() : AdminErrors.Unintelligible(nonsense.Why));
                 break;
             case RequestEnded ended:
-                ended.Client.Tell(Fitting(ended.Answer));
+                End(ended.Of, ended.Answer);
                 break;
             case SessionFenceEnded ended when _sessions.ContainsKey(ended.Client): // else its end broke them
                 ended.Client.Tell(new FenceWasBroken(
@@ -203,10 +207,61 @@ internal sealed class Administrator : UntypedActor, IWithTimers
     private void Start(AdminRequest request, Session session, IActorRef client)
     {
         IActorRef self = Self;
-        CarryOutAsync(request, session, client).PipeTo(
+        var underWay = new RequestUnderWay(client, request, session.Ended.Token);
+        session.UnderWay.Add(underWay);
+        CarryOutAsync(underWay, session).PipeTo(
             self,
-            success: answer => new RequestEnded(client, answer),
-            failure: cause => new RequestEnded(client, new Failed(request.RequestId, AdminProblems.Of(cause)))); // A2
+            success: answer => new RequestEnded(underWay, answer),
+            failure: cause => new RequestEnded(underWay, new Failed(request.RequestId, AdminProblems.Of(cause)))); // A2
+    }
+
+    private void End(RequestUnderWay request, AdminAnswer answer)
+    {
+        if (_sessions.TryGetValue(request.Client, out Session? session))
+            session.UnderWay.Remove(request);
+        if (request.IsGivenUp && answer is DatafileFenced late) // A4
+        {
+            _ = GiveBackAsync(late.Fence.FenceId);
+            answer = new Failed(answer.RequestId, AdminProblems.Of(new OperationCanceledException()));
+        }
+
+        request.Dispose();
+        foreach (AdminAnswer part in PartsOf(answer, request.Request))
+            request.Client.Tell(Fitting(part));
+    }
+
+    /// <summary>An answer in pages, if its client takes it so; to another one that no message holds is refused.</summary>
+    private static IEnumerable<AdminAnswer> PartsOf(AdminAnswer answer, AdminRequest request)
+    {
+        if (answer is not FolderDrained drained || request is not DrainFolder { InPages: true })
+        {
+            yield return answer;
+            yield break;
+        }
+
+        int told = 0;
+        bool more;
+        do
+        {
+            (List<MoveResult> page, more) = Page(
+                drained.Results.Skip(told), static one => 200 + (6 * (one.Datafile.Length + one.From.Length + one.To.Length)));
+            told += page.Count;
+            yield return drained with { Results = page, More = more };
+        }
+        while (more);
+    }
+
+    private async Task GiveBackAsync(Guid fence)
+    {
+        await new Elsewhere(_threads);
+        try
+        {
+            await _engine.UnfenceAsync(null, fence, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (PitrException)
+        {
+            // It was broken, or the engine ends: nothing is left of it.
+        }
     }
 
     /// <summary>A2 of an answer that no message holds.</summary>
@@ -216,9 +271,10 @@ internal sealed class Administrator : UntypedActor, IWithTimers
                 answer.RequestId, AdminProblems.Of(AdminErrors.AnswerTooLong(bytes, AdminSerializer.MessageBytesMax)))
             : answer;
 
-    private async Task<AdminAnswer> CarryOutAsync(AdminRequest request, Session session, IActorRef client)
+    private async Task<AdminAnswer> CarryOutAsync(RequestUnderWay underWay, Session session)
     {
-        CancellationToken ended = session.Ended.Token;
+        (AdminRequest request, IActorRef client) = (underWay.Request, underWay.Client);
+        CancellationToken ended = underWay.GivenUp;
         await new Elsewhere(_threads); // never on this actor's thread: a synchronous part of the engine must not delay a Pong
         long id = request.RequestId;
         if (SessionSets.Takes(request))
@@ -326,8 +382,7 @@ internal sealed class Administrator : UntypedActor, IWithTimers
                         Progress = new TellProgress(id, client),
                     },
                     ended).ConfigureAwait(false);
-                return new FolderDrained(id, Page(
-                    moved, one => 200 + 6 * (one.Datafile.Length + one.From.Length + one.To.Length)).Page);
+                return new FolderDrained(id, moved);
             case RecoverDatafile recover:
                 foreach (string? store in (string?[])[recover.Store, recover.Archive])
                 {
@@ -441,9 +496,17 @@ internal sealed class Administrator : UntypedActor, IWithTimers
 
         public SessionSets Sets { get; } = new();
 
+        public HashSet<RequestUnderWay> UnderWay { get; } = [];
+
         public long LastHeard { get; set; } = openedAt;
 
         public AdminRole Role { get; set; }
+
+        public void GiveUp(long requestId)
+        {
+            foreach (RequestUnderWay request in UnderWay.Where(one => one.Request.RequestId == requestId))
+                request.GiveUp();
+        }
 
         public void End()
         {

@@ -201,11 +201,10 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
             BackupSet.NewId(engine.Clock.GetUtcNow(), engine.Draw()), control,
             Lsn.Max(control.RedoLsn, control.Catalogue.Lsn), // C: what was created since is above it (H29)
             engine.Clock.GetUtcNow());
-        CancellationToken cancel = _request.Cancel;
+        (RateLimit? limit, CancellationToken cancel) = (_request.Limit, _request.Cancel);
         _copiersMax = Math.Clamp(request.Jobs, 1, Math.Max(1, _todo.Count));
         Work(_ =>
         {
-            var limit = request.BytesPerSecondMax is { } most ? new RateLimit(engine.Clock, most) : null;
             IArchiveStore store = OpenStore(engine, request, control.SystemId);
             (BackupSet? older, string? whyFull) =
                 request.Incremental ? BaseChoice.Of(BackupCatalog.Read(store), control) : (null, null);

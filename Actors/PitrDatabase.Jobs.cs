@@ -12,24 +12,29 @@ namespace Pitr;
 /// <content>What takes a while: backups, moves, compacting, recoveries of datafiles, sets made outside of the engine.</content>
 public sealed partial class PitrDatabase
 {
-    /// <summary>Makes a full backup set while commits go on.</summary>
+    /// <summary>Makes a backup set while commits go on.</summary>
+    /// <param name="request">What, and into which store.</param>
+    /// <param name="cancellationToken">Gives it up; the next one to the store goes on with what is whole.</param>
+    /// <exception cref="ArgumentException">The rate is not more than 0.</exception>
     public Task<BackupResult> BackupAsync(BackupRequest request, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(request);
+        RateLimit? limit = LimitOf(request.BytesPerSecondMax);
         return Traces.RunAsync(
-            "pitr.backup", Folder, () => MakeBackupAsync(request, cancellationToken),
+            "pitr.backup", Folder, () => MakeBackupAsync(request, limit, cancellationToken),
             static (activity, result) =>
                 activity.SetTag("pitr.backup", result.BackupId).SetTag("pitr.bytes", result.Bytes));
     }
 
-    private async Task<BackupResult> MakeBackupAsync(BackupRequest request, CancellationToken cancellationToken)
+    private async Task<BackupResult> MakeBackupAsync(
+        BackupRequest request, RateLimit? limit, CancellationToken cancellationToken)
     {
         RequireWritable();
         using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         try
         {
             return (await AskAsync<BackupEnded>(
-                _actors.Supervisor, new RunBackup(request, cancel.Token), cancellationToken, Timeout.InfiniteTimeSpan)
+                _actors.Supervisor, new RunBackup(request, limit, cancel.Token), cancellationToken, Timeout.InfiniteTimeSpan)
                 .ConfigureAwait(false)).Result;
         }
         catch
@@ -213,14 +218,8 @@ public sealed partial class PitrDatabase
     private string FolderPath(string folder) =>
         Path.TrimEndingDirectorySeparator(Path.GetFullPath(Path.Combine(_engine.Folder, folder)));
 
-    private RateLimit? LimitOf(long? bytesPerSecond)
-    {
-        if (bytesPerSecond is not { } most)
-            return null;
-        return most > 0
-            ? new RateLimit(_engine.Clock, most)
-            : throw new ArgumentException("A rate is more than 0 bytes a second.");
-    }
+    private RateLimit? LimitOf(long? bytesPerSecond) =>
+        bytesPerSecond is { } most ? new RateLimit(_engine.Clock, most) : null;
 
     /// <summary>Keeps still what a backup set needs that is made outside of the engine.</summary>
     internal async Task<IKeptSet> KeepSetAsync(string reason, CancellationToken cancellationToken)

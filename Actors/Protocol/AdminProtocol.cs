@@ -13,6 +13,7 @@ namespace Pitr.Actors;
 ///    | a request, with a RequestId ------------------> |   several may be on the way
 ///    | &lt;------------------------- Progress, any number |   long jobs only
 ///    | &lt;----------- its answer | Failed, same RequestId |
+///    | CancelRequest --------------------------------> |   it is given up, as far as it can be; its answer comes all the same
 ///    | &lt;-------------------------------- FenceWasBroken |   of a fence of this session, whenever it happens
 ///    | CloseSession ---------------------------------> |   what the session still had running is given up
 /// </code>
@@ -72,6 +73,13 @@ internal static class AdminProtocol
 
     /// <summary>The client leaves. No answer.</summary>
     internal sealed record CloseSession : IAdminMessage;
+
+    /// <summary>
+    /// The client does not wait for a request any more: it is given up, unless it is too late for that. No answer of its
+    /// own; the request's comes as ever. A fence that is granted all the same is given back, by whoever hears of it last.
+    /// </summary>
+    /// <param name="Cancelled">The RequestId of that request.</param>
+    internal sealed record CancelRequest(long Cancelled) : IAdminMessage;
 
     /// <summary>
     /// A fence of <see cref="FenceForSession"/> was broken while its session lives: the copy is void. No answer.
@@ -264,11 +272,20 @@ internal static class AdminProtocol
     /// Moves every datafile that lies in a folder to another one. Answers: <see cref="Progress"/>, then
     /// <see cref="FolderDrained"/>.
     /// </summary>
-    internal sealed record DrainFolder(long RequestId, string Folder, string To, long? BytesPerSecondMax)
-        : AdminRequest(RequestId);
+    /// <param name="RequestId">Chosen by the client.</param>
+    /// <param name="Folder">Where they lie.</param>
+    /// <param name="To">Where they go.</param>
+    /// <param name="BytesPerSecondMax">For all of them together; null: no limit.</param>
+    /// <param name="InPages">The client takes an answer of several messages: one holds some eighty moves.</param>
+    internal sealed record DrainFolder(
+        long RequestId, string Folder, string To, long? BytesPerSecondMax, bool InPages = false) : AdminRequest(RequestId);
 
-    /// <summary>No datafile lies in the folder any more. Of very many only the first are told.</summary>
-    internal sealed record FolderDrained(long RequestId, IReadOnlyList<MoveResult> Results) : AdminAnswer(RequestId);
+    /// <summary>No datafile lies in the folder any more.</summary>
+    /// <param name="RequestId">Of the request.</param>
+    /// <param name="Results">The moves, in the order in which they were made; in pages, those of one.</param>
+    /// <param name="More">True if further pages follow, each sent by itself.</param>
+    internal sealed record FolderDrained(long RequestId, IReadOnlyList<MoveResult> Results, bool More = false)
+        : AdminAnswer(RequestId);
 
     /// <summary>
     /// Brings one datafile back; given up, until it lies in its place, if the session ends. Answers:
@@ -355,7 +372,7 @@ internal static class AdminProtocol
     // ---- the administrator to itself ---------------------------------------------------------------
 
     /// <summary>A request's work has ended.</summary>
-    internal sealed record RequestEnded(IActorRef Client, AdminAnswer Answer) : INoSerializationVerificationNeeded;
+    internal sealed record RequestEnded(RequestUnderWay Of, AdminAnswer Answer) : INoSerializationVerificationNeeded;
 
     /// <summary>A fence of a session was broken.</summary>
     internal sealed record SessionFenceEnded(IActorRef Client, BrokenFence Fence) : INoSerializationVerificationNeeded;

@@ -51,7 +51,7 @@ internal static class EngineProtocol
 internal static class BackupProtocol
 {
     /// <summary>Makes a full backup set. Answers: BackupEnded | RequestRefused.</summary>
-    public sealed record RunBackup(BackupRequest Request, CancellationToken Cancel) : ILocalMessage;
+    public sealed record RunBackup(BackupRequest Request, RateLimit? Limit, CancellationToken Cancel) : ILocalMessage;
 
     public sealed record BackupEnded(BackupResult Result) : ILocalMessage;
 

@@ -134,6 +134,15 @@ internal sealed class CliContext(CliConsole console, ITargets targets, Interrupt
         return command;
     }
 
+    /// <summary>A verb that works in this process alone, on a folder that no engine has open: nothing to ask an engine.</summary>
+    public Command FolderVerb(
+        string name, string description, Symbol[] symbols, Func<ParseResult, CancellationToken, Task<Answer>> run) =>
+        Verb(name, description, symbols, (parsed, cancellationToken) => parsed.GetValue(_host) is { } host
+            ? throw new UsageException(
+                $"'{name}' works in this process, on a folder that no engine has open; no engine such as {host} can do it.",
+                "Leave --host out, and run it on the machine of the folder.")
+            : run(parsed, cancellationToken));
+
     /// <summary>A verb that works on a database, in this process or behind an address.</summary>
     public Command TargetVerb(
         string name,
@@ -168,11 +177,6 @@ internal sealed class CliContext(CliConsole console, ITargets targets, Interrupt
     public bool AsJson(ParseResult parsed) => parsed.GetValue(_json);
 
     /// <summary>
-    /// The database's folder, if that is where the verb works; for verbs that know how to read one that is not open.
-    /// </summary>
-    public string? DatabaseFolder(ParseResult parsed) => Where(parsed).Folder;
-
-    /// <summary>
     /// The same; of a running engine the folder that it says, if it lies on this machine: for verbs that only read there.
     /// </summary>
     /// <exception cref="RefusedException">NeedsRunningEngine: the engine is on another machine.</exception>
@@ -181,6 +185,31 @@ internal sealed class CliContext(CliConsole console, ITargets targets, Interrupt
         (string? folder, string? host) = Where(parsed);
         if (host is null)
             return folder;
+        (string there, bool isHere) = await FolderOfEngineAsync(host, parsed, cancellationToken).ConfigureAwait(false);
+        return isHere ? there : throw AdminErrors.WalElsewhere(host, there);
+    }
+
+    /// <summary>
+    /// What a verb reads stores by that works on them without an engine: the commands and the key that the settings of
+    /// the named database have, that of <c>--host</c> too if it lies on this machine. PITR_HOST does not concern it.
+    /// </summary>
+    /// <exception cref="UsageException">The engine of <c>--host</c> is on another machine.</exception>
+    public async Task<PitrOptions> StoreOptionsAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        (string? folder, string? host) = Where(parsed);
+        if (host is null || parsed.GetValue(_host) is null)
+            return StoreKinds.OptionsOf(Console, folder);
+        (string there, bool isHere) = await FolderOfEngineAsync(host, parsed, cancellationToken).ConfigureAwait(false);
+        return isHere
+            ? StoreKinds.OptionsOf(Console, there)
+            : throw new UsageException(
+                $"The engine at {host} has its settings in '{there}' of another machine, and stores are read by this one.",
+                "Leave --host out, to read the store without the settings of a database, or run it on the engine's machine.");
+    }
+
+    private async Task<(string Folder, bool IsHere)> FolderOfEngineAsync(
+        string host, ParseResult parsed, CancellationToken cancellationToken)
+    {
         IDatabaseTarget target =
             await Targets.OpenRemoteAsync(host, RemoteOptions(parsed), cancellationToken).ConfigureAwait(false);
         await using (target.ConfigureAwait(false))
@@ -188,10 +217,8 @@ internal sealed class CliContext(CliConsole console, ITargets targets, Interrupt
             EngineStatus status = await target.GetStatusAsync(cancellationToken).ConfigureAwait(false);
             string there = target is PitrAdmin engine ? engine.Folder : "";
             var control = new ControlFileStore(EngineFactory.FileSystemOf(new PitrOptions()), there);
-            return ListenAddress.Parse(host).IsLoopback && there.Length > 0 && control.Exists
-                && control.ReadAny().SystemId == status.SystemId
-                ? there
-                : throw AdminErrors.WalElsewhere(host, there);
+            return (there, ListenAddress.Parse(host).IsLoopback && there.Length > 0 && control.Exists
+                && control.ReadAny().SystemId == status.SystemId);
         }
     }
 

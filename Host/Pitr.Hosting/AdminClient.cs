@@ -93,6 +93,9 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
             case Progress progress when _pending.TryGetValue(progress.RequestId, out SendRequest? waiting):
                 waiting.Progress?.Report(new JobProgress(progress.Step, progress.DoneBytes, progress.TotalBytes));
                 break;
+            case FolderDrained { More: true } page when _pending.TryGetValue(page.RequestId, out SendRequest? waiting):
+                waiting.Page?.Invoke(page);
+                break;
             case Failed failed when _pending.Remove(failed.RequestId, out SendRequest? waiting):
                 waiting.Answer.TrySetException(AdminProblems.ToException(failed.Why));
                 break;
@@ -122,6 +125,10 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
                 break;
             case DisassociatedEvent:
                 Lose("it closed the connection");
+                break;
+            case GiveUp given:
+                if (_pending.FirstOrDefault(one => one.Value.Answer == given.Answer) is (> 0 and var number, _))
+                    _administrator.Tell(new CancelRequest(number));
                 break;
             case Leave:
                 _administrator?.Tell(new CloseSession());
@@ -163,10 +170,13 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
 
     // ---- from the session's owner, and to itself -----------------------------------------------------
 
-    /// <summary>Send this (its RequestId is given here) and complete that.</summary>
+    /// <summary>Send this (its RequestId is given here) and complete that; the pages before the last one are called out.</summary>
     internal sealed record SendRequest(
-        AdminRequest Request, TaskCompletionSource<AdminAnswer> Answer, IProgress<JobProgress>? Progress)
-        : INoSerializationVerificationNeeded;
+        AdminRequest Request, TaskCompletionSource<AdminAnswer> Answer, IProgress<JobProgress>? Progress,
+        Action<AdminAnswer>? Page = null) : INoSerializationVerificationNeeded;
+
+    /// <summary>Nobody waits for that any more. (It completes all the same, when the engine has answered.)</summary>
+    internal sealed record GiveUp(TaskCompletionSource<AdminAnswer> Answer) : INoSerializationVerificationNeeded;
 
     /// <summary>Tell the engine that this client leaves.</summary>
     internal sealed record Leave : INoSerializationVerificationNeeded;

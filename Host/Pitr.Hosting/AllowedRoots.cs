@@ -1,3 +1,4 @@
+using Pitr.Actors;
 using Pitr.Wal;
 
 namespace Pitr.Hosting;
@@ -8,12 +9,16 @@ namespace Pitr.Hosting;
 /// <remarks>
 /// What is named is read as the engine will read it: a store by the parser of store addresses, a datafile's path as a
 /// path. Read in another way here, it could lie elsewhere there. A store that is no folder lies under a root that is
-/// its own address, or one whose path, with the same options, is above its own.
+/// its own address, or one whose path, with the same options, is above its own. Links are followed as the kernel does:
+/// each name of a target too, `..` where the links before it lead, and no more than <see cref="LinksMax"/>.
 /// </remarks>
 internal sealed class AllowedRoots(IReadOnlyList<string> roots)
 {
+    /// <summary>Linux follows as many in one path: what has more leads in a circle, and nowhere.</summary>
+    private const int LinksMax = 40;
+
     private readonly string[] _roots = [.. roots.Where(static root => !StoreAddress.HasScheme(root))
-        .Select(root => Path.TrimEndingDirectorySeparator(Resolve(root)))];
+        .Select(root => AsFolder(Resolve(root) ?? throw AdminErrors.RootInACircle(root)))];
 
     private readonly StoreAddress[] _stores =
         [.. roots.Where(StoreAddress.HasScheme).Select(root => StoreAddress.Parse(root, "/"))];
@@ -47,25 +52,51 @@ internal sealed class AllowedRoots(IReadOnlyList<string> roots)
         && (root.Path == store.Path || store.Path.StartsWith($"{root.Path}/", StringComparison.Ordinal));
 
     /// <summary>Links on the way are followed first.</summary>
-    private bool IsUnderRoot(string path)
+    private bool IsUnderRoot(string path) => Resolve(path) is { } resolved
+        && _roots.Any(root => AsFolder(resolved).StartsWith(root, StringComparison.Ordinal));
+
+    /// <summary>With the separator at its end, which the root of the file system has already.</summary>
+    private static string AsFolder(string path) =>
+        Path.EndsInDirectorySeparator(path) ? path : path + Path.DirectorySeparatorChar;
+
+    /// <summary>The path with every link in it followed, as far as it is there; null: they lead in a circle.</summary>
+    private static string? Resolve(string path)
     {
-        string resolved = Resolve(path);
-        return _roots.Any(root =>
-            resolved == root || resolved.StartsWith(root + Path.DirectorySeparatorChar, StringComparison.Ordinal));
+        string full = Path.GetFullPath(path); // as the engine reads it: `..` by its text
+        string resolved = Path.GetPathRoot(full)!; // free of links
+        var rest = new Stack<string>();
+        PushNames(rest, full[resolved.Length..]);
+        int links = 0;
+        while (rest.TryPop(out string? name))
+        {
+            if (name is "." or "..")
+            {
+                resolved = name == "." ? resolved : Path.GetDirectoryName(resolved) ?? resolved;
+                continue;
+            }
+
+            string next = Path.Combine(resolved, name);
+            string? target = new FileInfo(next).LinkTarget;
+            if (target is null)
+            {
+                resolved = next;
+                continue;
+            }
+
+            if (++links > LinksMax)
+                return null;
+            string root = Path.GetPathRoot(target)!;
+            if (root.Length > 0)
+                resolved = root;
+            PushNames(rest, target[root.Length..]);
+        }
+
+        return resolved;
     }
 
-    /// <summary>The path with every link in it followed, as far as it is there.</summary>
-    private static string Resolve(string path)
+    private static void PushNames(Stack<string> rest, string path)
     {
-        string full = Path.GetFullPath(path);
-        string resolved = Path.GetPathRoot(full)!;
-        foreach (string part in full[resolved.Length..]
-            .Split(Path.DirectorySeparatorChar, StringSplitOptions.RemoveEmptyEntries))
-        {
-            string next = Path.Combine(resolved, part);
-            var name = new FileInfo(next);
-            resolved = name.LinkTarget is null ? next : name.ResolveLinkTarget(returnFinalTarget: true)!.FullName;
-        }
-        return resolved;
+        foreach (string name in path.Split(Path.DirectorySeparatorChar, StringSplitOptions.RemoveEmptyEntries).Reverse())
+            rest.Push(name);
     }
 }

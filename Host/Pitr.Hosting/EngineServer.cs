@@ -116,6 +116,8 @@ internal sealed class EngineServer : IAsyncDisposable
     {
         ListenAddress listen = ListenAddress.Parse(settings.Listen);
         ListenAddress httpListen = ListenAddress.Parse(settings.Http);
+        var roots = new AllowedRoots(
+            settings.Roots.Count == 0 && !listen.IsLoopback ? [settings.Folder] : settings.Roots);
         TlsIdentity? tls = IdentityFor(settings.Tls, settings.Listen, settings.Http);
         string token = Hosting.TokenFile.NewToken();
         string viewerToken = Hosting.TokenFile.NewToken();
@@ -132,8 +134,6 @@ internal sealed class EngineServer : IAsyncDisposable
             Hosting.TokenFile.Write(
                 Hosting.TokenFile.ForViewers(file), administration.Address, viewerToken, settings.Variable);
             var server = new EngineServer(engine, administration, http, token, viewerToken, file, tls);
-            var roots = new AllowedRoots(
-                settings.Roots.Count == 0 && !listen.IsLoopback ? [settings.Folder] : settings.Roots);
             administration.Admit(engine, new AdministratorSettings(
                 settings.SystemId, settings.Folder, http.Address, tokens.RoleOf, roots.AllowsPath, roots.AllowsStore,
                 server.ShutdownAsync));

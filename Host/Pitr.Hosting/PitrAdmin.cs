@@ -14,9 +14,10 @@ namespace Pitr.Hosting;
 /// </summary>
 /// <remarks>
 /// A session: it is open from <see cref="ConnectAsync"/> on, until it is disposed of or lost; then everything that is
-/// under way fails with ConnectionLost, and what of it the engine has done is not known. Failures are those of the
-/// engine, with their code, text and hint. Fences that were taken live on, to their lease or an unfence, unless they are
-/// bound to the session (<see cref="FenceBond"/>).
+/// under way fails with ConnectionLost, and what of it the engine has done is not known. A request whose token is
+/// cancelled is given up by the engine as well, as far as it still can be; its caller does not wait for that. Failures
+/// are those of the engine, with their code, text and hint. Fences that were taken live on, to their lease or an
+/// unfence, unless they are bound to the session (<see cref="FenceBond"/>).
 /// Any number of threads may use one. `pitr --host` is built on this.
 /// </remarks>
 public sealed class PitrAdmin : IDatabaseTarget
@@ -213,7 +214,7 @@ public sealed class PitrAdmin : IDatabaseTarget
     /// <param name="lease">More than zero, at most 24 hours; <see cref="RenewFenceAsync"/> prolongs it.</param>
     /// <param name="reason">For status and log.</param>
     /// <param name="bond">Whether this session's end breaks it.</param>
-    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <param name="cancellationToken">Ends the wait; a fence that is granted all the same is given back.</param>
     public async Task<FenceGrant> FenceAsync(
         string datafile, TimeSpan lease, string reason, FenceBond bond, CancellationToken cancellationToken) =>
         (await RequestAsync<DatafileFenced>(
@@ -273,10 +274,14 @@ public sealed class PitrAdmin : IDatabaseTarget
 
     /// <inheritdoc/>
     public async Task<IReadOnlyList<MoveResult>> DrainAsync(
-        DrainRequest request, CancellationToken cancellationToken) =>
-        (await RequestAsync<FolderDrained>(
-            new DrainFolder(0, request.Folder, request.To, request.BytesPerSecondMax), cancellationToken,
-            request.Progress).ConfigureAwait(false)).Results;
+        DrainRequest request, CancellationToken cancellationToken)
+    {
+        var moves = new List<MoveResult>();
+        FolderDrained last = await RequestAsync<FolderDrained>(
+            new DrainFolder(0, request.Folder, request.To, request.BytesPerSecondMax, InPages: true), cancellationToken,
+            request.Progress, page => moves.AddRange(((FolderDrained)page).Results)).ConfigureAwait(false);
+        return [.. moves, .. last.Results];
+    }
 
     /// <inheritdoc/>
     public async Task<DatafileRecoveryResult> RecoverDatafileAsync(
@@ -400,13 +405,47 @@ public sealed class PitrAdmin : IDatabaseTarget
     }
 
     private async Task<TAnswer> RequestAsync<TAnswer>(
-        AdminRequest request, CancellationToken cancellationToken, IProgress<JobProgress>? progress = null)
+        AdminRequest request, CancellationToken cancellationToken, IProgress<JobProgress>? progress = null,
+        Action<AdminAnswer>? page = null)
         where TAnswer : AdminAnswer
     {
+        cancellationToken.ThrowIfCancellationRequested();
         var answer = new TaskCompletionSource<AdminAnswer>(TaskCreationOptions.RunContinuationsAsynchronously);
-        _client.Tell(new AdminClient.SendRequest(request, answer, progress));
-        return await answer.Task.WaitAsync(cancellationToken).ConfigureAwait(false) as TAnswer
-            ?? throw AdminErrors.ConnectionLost(_address, "it gave an answer of another kind");
+        _client.Tell(new AdminClient.SendRequest(request, answer, progress, page));
+        try
+        {
+            return await answer.Task.WaitAsync(cancellationToken).ConfigureAwait(false) as TAnswer
+                ?? throw AdminErrors.ConnectionLost(_address, "it gave an answer of another kind");
+        }
+        catch (OperationCanceledException)
+        {
+            GiveUp(answer);
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// Nobody waits for an answer any more. What was granted by then is given back when the answer comes: the engine
+    /// cannot take back what it has sent, and one of an earlier release knows of no giving up.
+    /// </summary>
+    private void GiveUp(TaskCompletionSource<AdminAnswer> answer)
+    {
+        _client.Tell(new AdminClient.GiveUp(answer));
+        answer.Task.ContinueWith(
+            late =>
+            {
+                AdminRequest? givesBack = !late.IsCompletedSuccessfully ? null : late.Result switch
+                {
+                    DatafileFenced granted => new UnfenceDatafile(0, null, granted.Fence.FenceId),
+                    SetBegun begun => new ReleaseSet(0, begun.Set),
+                    _ => null,
+                };
+                if (givesBack is not null)
+                    _client.Tell(new AdminClient.SendRequest(givesBack, new TaskCompletionSource<AdminAnswer>(), null));
+                else
+                    _ = late.Exception; // refused: nothing is left of it
+            },
+            CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
     }
 
     private async Task<T> WhileSessionAsync<T>(

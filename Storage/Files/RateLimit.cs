@@ -18,7 +18,9 @@ internal sealed class RateLimit
     private double _bytesPerSecond;
     private long _next;
 
-    public RateLimit(TimeProvider clock, double bytesPerSecond) => (_clock, _bytesPerSecond) = (clock, bytesPerSecond);
+    /// <exception cref="ArgumentException">The rate is not more than 0: nothing would go, and no wait end.</exception>
+    public RateLimit(TimeProvider clock, double bytesPerSecond) => (_clock, _bytesPerSecond) = (
+        clock, bytesPerSecond > 0 ? bytesPerSecond : throw new ArgumentException("A rate is more than 0 bytes a second."));
 
     /// <summary>Infinity is "no limit".</summary>
     public double BytesPerSecond

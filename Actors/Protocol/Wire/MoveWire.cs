@@ -35,16 +35,28 @@ internal static class MoveWire
             "drain-folder.1",
             m =>
             {
-                var wire = new W.DrainFolder { RequestId = m.RequestId, Folder = m.Folder, To = m.To };
+                var wire = new W.DrainFolder
+                {
+                    RequestId = m.RequestId,
+                    Folder = m.Folder,
+                    To = m.To,
+                    InPages = m.InPages,
+                };
                 if (m.BytesPerSecondMax is { } rate)
                     wire.BytesPerSecondMax = rate;
                 return wire;
             },
-            w => new DrainFolder(w.RequestId, w.Folder, w.To, w.HasBytesPerSecondMax ? w.BytesPerSecondMax : null)),
+            w => new DrainFolder(
+                w.RequestId, w.Folder, w.To, w.HasBytesPerSecondMax ? w.BytesPerSecondMax : null, w.InPages)),
         WireEntry.Of<FolderDrained, W.FolderDrained>(
             "folder-drained.1",
-            m => new W.FolderDrained { RequestId = m.RequestId, Results = { m.Results.Select(ToWire) } },
-            w => new FolderDrained(w.RequestId, [.. w.Results.Select(FromWire)])),
+            m => new W.FolderDrained
+            {
+                RequestId = m.RequestId,
+                Results = { m.Results.Select(ToWire) },
+                More = m.More,
+            },
+            w => new FolderDrained(w.RequestId, [.. w.Results.Select(FromWire)], w.More)),
         WireEntry.Of<CompactDatafile, W.CompactDatafile>(
             "compact-datafile.1",
             m =>

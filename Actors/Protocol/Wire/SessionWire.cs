@@ -34,6 +34,8 @@ internal static class SessionWire
             "pong.1", m => new W.Pong { SessionIsOpen = m.SessionIsOpen }, w => new Pong(w.SessionIsOpen)),
         WireEntry.Of<CloseSession, W.CloseSession>(
             "close-session.1", _ => new W.CloseSession(), _ => new CloseSession()),
+        WireEntry.Of<CancelRequest, W.CancelRequest>(
+            "cancel-request.1", m => new W.CancelRequest { Cancelled = m.Cancelled }, w => new CancelRequest(w.Cancelled)),
         WireEntry.Of<FenceWasBroken, W.FenceWasBroken>(
             "fence-was-broken.1",
             m => new W.FenceWasBroken

@@ -16,7 +16,7 @@ internal static class BackupCommand
         Option<long?> jobs =
             CliContext.OptionOf<long?>("--jobs", "N", "Datafiles at a time (1).", text => TextForms.Count(text));
         Option<long?> rate =
-            CliContext.OptionOf<long?>("--rate", "SIZE", "Bytes a second at most.", text => TextForms.Size(text));
+            CliContext.OptionOf<long?>("--rate", "SIZE", "Bytes a second at most.", text => TextForms.SizePerSecond(text));
         return cli.TargetVerb(
             "backup", "Make a backup set while everything goes on.", [to, incremental, jobs, rate],
             async (target, parsed, cancellationToken) =>

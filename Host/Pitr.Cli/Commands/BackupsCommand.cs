@@ -13,7 +13,7 @@ internal static class BackupsCommand
         var store = new Argument<string>("STORE") { Description = "The store." };
         return cli.Verb("backups", "List the backup sets of a store.", [store], async (parsed, cancellationToken) =>
         {
-            PitrOptions settings = StoreKinds.OptionsOf(cli.Console, cli.DatabaseFolder(parsed));
+            PitrOptions settings = await cli.StoreOptionsAsync(parsed, cancellationToken).ConfigureAwait(false);
             string address = cli.Console.FullStore(parsed.GetRequiredValue(store));
             BackupCatalog catalog = await Task
                 .Run(() => BackupCatalog.Read(OfflineStores.Open(address, settings)), cancellationToken).ConfigureAwait(false);

@@ -12,7 +12,7 @@ internal static class CheckCommand
     public static Command Create(CliContext cli)
     {
         var folder = new Argument<string>("DIR") { Description = "A database that is not running." };
-        return cli.Verb("check", "Read everything of a database and prove it.", [folder], async (parsed, cancellationToken) =>
+        return cli.FolderVerb("check", "Read everything of a database and prove it.", [folder], async (parsed, cancellationToken) =>
         {
             string path = cli.Console.FullPath(parsed.GetRequiredValue(folder));
             DatabaseReport report = await Task.Run(() => Check(path, cancellationToken), cancellationToken).ConfigureAwait(false);

@@ -29,7 +29,7 @@ internal static class ExpireCommand
             "expire", "Remove backup sets and WAL that no moment of a promised window needs.",
             [store, window, archive, plan], async (parsed, cancellation) =>
             {
-                PitrOptions settings = StoreKinds.OptionsOf(cli.Console, cli.DatabaseFolder(parsed));
+                PitrOptions settings = await cli.StoreOptionsAsync(parsed, cancellation).ConfigureAwait(false);
                 IArchiveStore sets = OfflineStores.Open(cli.Console.FullStore(parsed.GetRequiredValue(store)), settings);
                 var request = new RetentionRequest
                 {

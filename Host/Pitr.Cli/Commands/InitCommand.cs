@@ -15,7 +15,7 @@ internal static class InitCommand
             HelpName = "STORE",
             Description = "Where the WAL is archived; may be given several times.",
         };
-        return cli.Verb("init", "Create a database.", [folder, segment, archive], async (parsed, cancellationToken) =>
+        return cli.FolderVerb("init", "Create a database.", [folder, segment, archive], async (parsed, cancellationToken) =>
         {
             long segmentBytes = parsed.GetValue(segment) ?? 16 << 20;
             if (segmentBytes is < 64 << 10 or > 1 << 30 || segmentBytes % 4096 != 0)

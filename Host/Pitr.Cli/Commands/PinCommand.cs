@@ -23,7 +23,7 @@ internal static class PinCommand
         return cli.Verb(name, description, [store, id], async (parsed, cancellation) =>
         {
             string backupId = parsed.GetRequiredValue(id);
-            PitrOptions settings = StoreKinds.OptionsOf(cli.Console, cli.DatabaseFolder(parsed));
+            PitrOptions settings = await cli.StoreOptionsAsync(parsed, cancellation).ConfigureAwait(false);
             string address = cli.Console.FullStore(parsed.GetRequiredValue(store));
             string what = await Task.Run(() => act(OfflineStores.Open(address, settings), backupId), cancellation)
                 .ConfigureAwait(false);

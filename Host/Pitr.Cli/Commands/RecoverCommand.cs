@@ -35,7 +35,7 @@ internal static class RecoverCommand
         };
         var target = new TargetOptions();
         var controlFile = new ControlFileOptions();
-        return cli.Verb(
+        return cli.FolderVerb(
             "recover", "Go on with a restore that is paused or not finished, or recover a database where it lies.",
             [folder, .. controlFile.Symbols, .. target.Symbols, promote, from, archive, plan],
             async (parsed, cancellationToken) =>

@@ -55,7 +55,7 @@ internal static class RestoreCommand
                     Detached = parsed.GetValue(detached),
                     Progress = progress,
                 };
-                PitrOptions options = StoreKinds.OptionsOf(cli.Console, cli.DatabaseFolder(parsed));
+                PitrOptions options = await cli.StoreOptionsAsync(parsed, cancellationToken).ConfigureAwait(false);
                 if (parsed.GetValue(plan))
                 {
                     RecoveryPlan planned = await PitrRecovery

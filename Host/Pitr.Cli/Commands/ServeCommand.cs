@@ -16,7 +16,7 @@ internal static class ServeCommand
         Option<LogEventLevel?> level = CliContext.OptionOf<LogEventLevel?>(
             "--log-level", "LEVEL", "debug, information, warning or error (information).", static text => LevelOf(text));
         var json = new Option<bool>("--log-json") { Description = "Log one JSON document a line." };
-        return cli.Verb("serve", "Run the engine until a signal.", [folder, listen, http, level, json], async (parsed, _) =>
+        return cli.FolderVerb("serve", "Run the engine until a signal.", [folder, listen, http, level, json], async (parsed, _) =>
         {
             var request = new ServeRequest(
                 cli.Console.FullPath(parsed.GetRequiredValue(folder)),

@@ -21,7 +21,7 @@ internal static class TourCommand
         };
         var keep = new Option<bool>("--keep") { Description = "Keep the scratch folder." };
         const string what = "See the main job done in a scratch folder, step by step.";
-        return cli.Verb("tour", what, [file, key, keep], async (parsed, cancellationToken) =>
+        return cli.FolderVerb("tour", what, [file, key, keep], async (parsed, cancellationToken) =>
         {
             string given = parsed.GetValue(file) ?? Path.Combine(AppContext.BaseDirectory, "data", BundledFile);
             string scratch = Directory.CreateTempSubdirectory("pitr-tour-").FullName;

@@ -19,7 +19,7 @@ internal static class VerifyCommand
         return cli.Verb(
             "verify", "Prove that backup sets restore.", [store, backup, archive], async (parsed, cancellationToken) =>
             {
-                PitrOptions settings = StoreKinds.OptionsOf(cli.Console, cli.DatabaseFolder(parsed));
+                PitrOptions settings = await cli.StoreOptionsAsync(parsed, cancellationToken).ConfigureAwait(false);
                 Wal.IArchiveStore sets = OfflineStores.Open(cli.Console.FullStore(parsed.GetRequiredValue(store)), settings);
                 Wal.IArchiveStore[] archives = parsed.GetValue(archive) is { } other
                     ? [OfflineStores.Open(cli.Console.FullStore(other), settings), sets]

@@ -44,7 +44,7 @@ internal static class WalCommand
             {
                 Source = SegmentPieces.At(
                     cli.Console.FullStore(parsed.GetRequiredValue(source)),
-                    StoreKinds.OptionsOf(cli.Console, cli.DatabaseFolder(parsed))),
+                    await cli.StoreOptionsAsync(parsed, cancellationToken).ConfigureAwait(false)),
                 From = parsed.GetValue(from) ?? Lsn.Zero,
                 To = parsed.GetValue(to) ?? Lsn.MaxValue,
                 Table = parsed.GetValue(table),

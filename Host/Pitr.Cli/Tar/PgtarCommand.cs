@@ -34,7 +34,7 @@ internal static class PgtarCommand
             Description = "This datafile only; may be given several times. Such a set restores nothing by itself.",
         };
         Option<long?> rate = CliContext.OptionOf<long?>(
-            "--rate", "SIZE", "Bytes a second at most.", text => TextForms.Size(text));
+            "--rate", "SIZE", "Bytes a second at most.", text => TextForms.SizePerSecond(text));
         var noWal = new Option<bool>("--no-wal") { Description = "Leave the WAL in the archive." };
         var root = new RootCommand(
             "The tar of a running engine's datafiles: a backup set that `pitr restore` takes, as it is or extracted.");

@@ -29,6 +29,7 @@ internal static class AdminSamples
             new Ping(),
             new Pong(true),
             new CloseSession(),
+            new CancelRequest(7),
             new FenceWasBroken(new Guid("01234567-89ab-cdef-0123-456789abcdef"), "main", new AdminProblem(4213, 4, "Void.", "Again.")),
             new Done(1),
             new Failed(9, new AdminProblem(3001, 3, "No table.", "List them.")),
@@ -107,8 +108,11 @@ internal static class AdminSamples
             new DatafileCompacted(12, new CompactResult("main", "/db/main.pitr", 81920, 16384, 1.5, 0.25)),
             new DrainFolder(11, "/data/1", "/data/2", 1024),
             new DrainFolder(11, "/data/1", "/data/2", null),
+            new DrainFolder(11, "/data/1", "/data/2", 1024, InPages: true),
             new FolderDrained(
                 11, [new MoveResult("main", "/data/1/main.pitr", "/data/2/main.pitr", 81920, 1.5, 0.25)]),
+            new FolderDrained(
+                11, [new MoveResult("main", "/data/1/main.pitr", "/data/2/main.pitr", 81920, 1.5, 0.25)], More: true),
             new BeginSet(10, "pgtar 4711"),
             new SetBegun(
                 10, 1, "20261122T140500Z-1f3a5c", new Lsn(0x2000), Time, 4096, "shop", 0x1234, HasArchive: true),

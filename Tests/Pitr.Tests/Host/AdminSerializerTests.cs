@@ -64,6 +64,15 @@ public sealed class AdminSerializerTests : IDisposable
         Assert.Contains($"'{manifest}'", told.Why, StringComparison.Ordinal);
     }
 
+    /// <summary>An engine that does not know it must not answer under the number of the request: its client waits no more.</summary>
+    [Fact]
+    public void Giving_up_a_request_is_told_under_no_number_by_who_does_not_know_it()
+    {
+        var told = Assert.IsType<Unintelligible>(
+            _serializer.FromBinary(_serializer.ToBinary(new CancelRequest(7)), "of-a-later-release.1"));
+        Assert.Equal(0, told.RequestId);
+    }
+
     [Fact]
     public void Bytes_that_are_no_message_are_told()
     {

@@ -61,6 +61,51 @@ public sealed class AllowedRootsTests : IDisposable
     public void A_store_that_is_no_folder_lies_under_a_root_that_is_an_address(string store, bool isAllowed) =>
         Assert.Equal(isAllowed, new AllowedRoots(["s3://bucket/backups"]).AllowsStore(store));
 
+    /// <summary>What a link names leads through links itself: in its folders, after `..`, from link to link.</summary>
+    [Theory]
+    [InlineData("x -> HOME/allowed/y/z, y -> HOME/out", false)]
+    [InlineData("x -> y/z, y -> ../out", false)]
+    [InlineData("x -> y/../../out, y -> HOME/allowed/deep/er", true)] // .. of where y leads, not of y
+    [InlineData("x -> y/../z, y -> HOME/out/deep", false)]
+    [InlineData("x -> y, y -> z, z -> HOME/out", false)]
+    [InlineData("x -> y, y -> z, z -> HOME/allowed/real", true)]
+    [InlineData("x -> HOME/door/allowed/real", true)]
+    [InlineData("x -> x", false)]
+    [InlineData("x -> y/f, y -> x", false)]
+    public void A_link_is_followed_through_the_links_of_its_target(string links, bool isAllowed)
+    {
+        string allowed = Directory.CreateDirectory(Path.Combine(_home, "allowed")).FullName;
+        Directory.CreateDirectory(Path.Combine(_home, "out", "deep"));
+        Directory.CreateDirectory(Path.Combine(allowed, "deep", "er"));
+        Directory.CreateSymbolicLink(Path.Combine(_home, "door"), _home);
+        foreach (string link in links.Replace("HOME", _home, StringComparison.Ordinal).Split(", "))
+        {
+            string[] sides = link.Split(" -> ");
+            File.CreateSymbolicLink(Path.Combine(allowed, sides[0]), sides[1]);
+        }
+
+        string named = Path.Combine(allowed, "x", "f");
+        Assert.Equal(isAllowed, Roots.AllowsPath(named));
+        Assert.Equal(isAllowed, Roots.AllowsStore(named));
+        Assert.Equal(isAllowed, Roots.AllowsStore($"file://{named}"));
+        // The same by a root that is reached through a link.
+        Assert.Equal(isAllowed, new AllowedRoots([Path.Combine(_home, "door", "allowed")]).AllowsPath(named));
+    }
+
+    [Fact]
+    public void A_root_that_leads_in_a_circle_is_refused_and_allows_nothing()
+    {
+        string circle = Path.Combine(_home, "circle");
+        File.CreateSymbolicLink(circle, circle);
+        RefusedException refused = Assert.Throws<RefusedException>(() => new AllowedRoots([circle]));
+        Assert.Equal(ErrorCode.SettingsInvalid, refused.Code);
+        Assert.Contains(circle, refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_root_of_the_file_system_allows_every_path() =>
+        Assert.True(new AllowedRoots(["/"]).AllowsPath(Path.Combine(_home, "x.pitr")));
+
     private void MakeLink()
     {
         Directory.CreateDirectory(Path.Combine(_home, "allowed"));

@@ -23,6 +23,18 @@ internal static class CliInProcess
         return new Outcome(exitCode, Encoding.UTF8.GetString(output.ToArray()), error.ToString());
     }
 
+    /// <summary>Runs pgtar to its end.</summary>
+    public static async Task<Outcome> RunPgtarAsync(string home, params string[] args)
+    {
+        using var output = new MemoryStream();
+        using var error = new StringWriter { NewLine = "\n" };
+        using var interruption = new Interruption();
+        CliConsole console = ConsoleOf(home, null, output, error);
+        int exitCode = await CommandLine.RunPgtarAsync(args, console, new ProcessTargets(console), interruption)
+            .WaitAsync(PitrProcess.Patience);
+        return new Outcome(exitCode, Encoding.UTF8.GetString(output.ToArray()), error.ToString());
+    }
+
     /// <summary>Runs a command that must succeed; returns what it printed.</summary>
     public static async Task<string> MustAsync(string home, params string[] args)
     {
@@ -35,11 +47,12 @@ internal static class CliInProcess
     public static async Task<int> RunAsync(
         string home, string? input, Stream output, TextWriter error, Interruption interruption, params string[] args)
     {
-        var variables = new Dictionary<string, string> { ["HOME"] = home };
-        var console = new CliConsole(
-            output, error, () =>
-                new MemoryStream(Encoding.UTF8.GetBytes(input ?? "")), variables.GetValueOrDefault, home,
-            OutputIsTerminal: false, ErrorIsTerminal: false);
+        CliConsole console = ConsoleOf(home, input, output, error);
         return await CommandLine.RunAsync(args, console, new ProcessTargets(console), interruption);
     }
+
+    private static CliConsole ConsoleOf(string home, string? input, Stream output, TextWriter error) => new(
+        output, error, () => new MemoryStream(Encoding.UTF8.GetBytes(input ?? "")),
+        new Dictionary<string, string> { ["HOME"] = home }.GetValueOrDefault, home,
+        OutputIsTerminal: false, ErrorIsTerminal: false);
 }

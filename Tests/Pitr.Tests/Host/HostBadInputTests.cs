@@ -70,6 +70,15 @@ public sealed class HostBadInputTests : IAsyncLifetime, IAsyncDisposable
     [InlineData(ExitCodes.Refused, "/elsewhere", "drain", "/db", "--to", "/elsewhere")]
     [InlineData(ExitCodes.Refused, "/elsewhere", "datafile", "create", "c", "--path", "/elsewhere/c.pitr")]
     [InlineData(ExitCodes.Refused, "/elsewhere", "backup", "--to", "/elsewhere/sets")]
+    [InlineData(ExitCodes.Usage, "A rate of 0", "backup", "--to", "/data2/sets", "--rate", "0")]
+    // stores: the engine's folder is on a disk that this machine has not
+    [InlineData(ExitCodes.Usage, "of another machine", "backups", "/sets")]
+    [InlineData(ExitCodes.Usage, "of another machine", "verify", "/sets")]
+    [InlineData(ExitCodes.Usage, "of another machine", "pin", "/sets", "20261122T140500Z")]
+    [InlineData(ExitCodes.Usage, "of another machine", "unpin", "/sets", "20261122T140500Z")]
+    [InlineData(ExitCodes.Usage, "of another machine", "expire", "/sets", "--window", "1d")]
+    [InlineData(ExitCodes.Usage, "of another machine", "restore", "--from", "/sets", "--into", "restored")]
+    [InlineData(ExitCodes.Usage, "of another machine", "wal", "dump", "/sets")]
     public async Task What_can_not_be_done_is_told_with_its_exit_code_and_changes_nothing(
         int exitCode, string says, params string[] verb) =>
         await RequireFailsAsync(exitCode, says, verb);
@@ -81,6 +90,31 @@ public sealed class HostBadInputTests : IAsyncLifetime, IAsyncDisposable
         await RequireFailsAsync(ExitCodes.Failed, "/data2", "datafile", "move", "b", Target);
         _disk.Faults.On(FileOp.Create).Of(Target).Fail(Errno.EROFS);
         await RequireFailsAsync(ExitCodes.Failed, "/data2", "datafile", "move", "b", Target);
+    }
+
+    /// <summary>What no command line sends, and a program may.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(-1)]
+    public async Task A_rate_of_nothing_is_refused_of_every_job(long bytesPerSecond)
+    {
+        await using Hosting.PitrAdmin admin = await _server.ConnectAsync();
+        Func<Task>[] jobs =
+        [
+            () => admin.BackupAsync(
+                new BackupRequest { Store = "/data2/sets", BytesPerSecondMax = bytesPerSecond }, CancellationToken.None),
+            () => admin.MoveAsync(
+                new MoveRequest { Datafile = "b", Path = Target, BytesPerSecondMax = bytesPerSecond }, CancellationToken.None),
+            () => admin.DrainAsync(
+                new DrainRequest { Folder = "/db", To = "/data2", BytesPerSecondMax = bytesPerSecond }, CancellationToken.None),
+            () => admin.CompactAsync(
+                new CompactRequest { Datafile = "b", BytesPerSecondMax = bytesPerSecond }, CancellationToken.None),
+        ];
+        foreach (Func<Task> job in jobs)
+        {
+            var wrong = await Assert.ThrowsAsync<ArgumentException>(() => job().Within());
+            Assert.StartsWith("A rate is more than 0", wrong.Message, StringComparison.Ordinal);
+        }
     }
 
     [Fact]
@@ -147,11 +181,20 @@ public sealed class HostBadInputTests : IAsyncLifetime, IAsyncDisposable
     [InlineData("fence", "--renew", "01234567-89ab-cdef-0123-456789abcdef")]
     [InlineData("unfence", "b")]
     [InlineData("backup", "--to", "/data2/sets")]
+    [InlineData("archive", "add", "/data2/sets")]
+    [InlineData("archive", "remove", "/data2/sets")]
+    [InlineData("archive", "check")]
+    [InlineData("load", "t", "-", "--key", "id")]
+    [InlineData("datafile", "recover", "b")]
+    [InlineData("datafile", "recover", "b", "--plan")]
+    [InlineData("pgtar", "-f", "set.tar")]
     public async Task A_viewer_is_refused_what_changes_something(params string[] verb)
     {
         string[] before = MoveTests.LayoutOfB(_disk);
-        Outcome outcome = await RunAsync(
-            [.. verb, "--token-file", Hosting.TokenFile.ForViewers(_server.Server.TokenFilePath)]);
+        string[] words = [.. verb, "--token-file", Hosting.TokenFile.ForViewers(_server.Server.TokenFilePath)];
+        Outcome outcome = verb[0] == "pgtar"
+            ? await CliInProcess.RunPgtarAsync(_server.Folder, [.. words[1..], "--host", _server.Listen])
+            : await RunAsync(words);
         Assert.True(outcome.ExitCode == ExitCodes.Refused, outcome.ToString());
         Assert.Contains("operator", outcome.Error, StringComparison.Ordinal);
         Assert.Equal(before, MoveTests.LayoutOfB(_disk));
@@ -161,7 +204,8 @@ public sealed class HostBadInputTests : IAsyncLifetime, IAsyncDisposable
     private Task<Outcome> RunAsync(params string[] verb)
     {
         string[] token = verb.Contains("--token-file") ? [] : ["--token-file", _server.Server.TokenFilePath];
-        return CliInProcess.RunAsync(_server.Folder, [.. verb, "--host", _server.Listen, .. token]);
+        return CliInProcess.RunAsync(
+            _server.Folder, "{\"id\":\"1\"}\n", [.. verb, "--host", _server.Listen, .. token]);
     }
 
     private async Task RequireFailsAsync(int exitCode, string says, params string[] verb)

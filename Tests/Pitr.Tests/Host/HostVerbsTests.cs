@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 using Pitr.Cli;
 
@@ -7,11 +6,8 @@ namespace Pitr.Tests;
 /// <summary>Each verb of the contract that works on a running engine, once, with <c>--host</c>, in an order that makes sense.</summary>
 public sealed class HostVerbsTests : IDisposable
 {
-    /// <summary>What works on a folder, a store or a segment alone.</summary>
-    private static readonly string[] s_offline =
-    [
-        "init", "serve", "tour", "restore", "recover", "backups", "verify", "expire", "pin", "unpin", "check", "wal dump",
-    ];
+    /// <summary>What works on a folder that no engine has open: an engine can do nothing about it.</summary>
+    private static readonly string[] s_offline = ["init DIR", "serve DIR", "tour", "recover DIR", "check DIR"];
 
     private readonly string _home = Directory.CreateTempSubdirectory("pitr-verbs-").FullName;
 
@@ -59,6 +55,13 @@ public sealed class HostVerbsTests : IDisposable
             ("datafile compact orders --rate 100MiB", "\"bytesAfter\":"),
             ($"drain {further} --to {outside}", $"\"to\":\"{outside}/orders.pitr\""),
             ($"backup --to {archive} --rate 100MiB", "\"backupId\":"),
+            ($"backups {archive}", "\"state\":\"complete\""),
+            ($"pin {archive} ID", "\"pinned\":true"),
+            ($"unpin {archive} ID", "\"pinned\":false"),
+            ($"verify {archive}", "\"restores\":true"),
+            ($"expire {archive} --window 1d --plan", "\"done\":false"),
+            ($"restore --from {archive} --into restored --target-immediate --plan", "\"backupId\":"),
+            ($"wal dump {archive} --table lines", "\"table\":\"lines\""),
             ("pgtar -f set.tar", ""),
             ("table drop lines", "\"name\":\"lines\""),
             ("datafile drop orders", "\"name\":\"orders\""),
@@ -71,18 +74,23 @@ public sealed class HostVerbsTests : IDisposable
         foreach (string verb in await DocumentationTests.VerbsAsync(new CliRun(new MemoryTarget()), []))
         {
             Assert.True(
-                s_offline.Contains(verb) != here.Any(one => one == verb || one.StartsWith(verb + " ", StringComparison.Ordinal)),
+                s_offline.Any(one => one.Split(' ')[0] == verb) != here.Any(one => one == verb || one.StartsWith(verb + " ", StringComparison.Ordinal)),
                 $"`pitr {verb}` is in neither list, or in both.");
         }
 
+        string set = "";
         foreach ((string verb, string shows) in table)
         {
-            Outcome outcome = await RunAsync(verb, serve.Host);
+            Outcome outcome = await RunAsync(verb.Replace("ID", set, StringComparison.Ordinal), serve.Host);
             Assert.True(outcome.ExitCode == ExitCodes.Done, $"{verb}: {outcome}");
             Assert.True(outcome.Output.Contains(shows, StringComparison.Ordinal), $"{verb}: {outcome}");
-            foreach (string line in outcome.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries))
-                using (JsonDocument.Parse(line))
+            string[] documents = verb.StartsWith("restore ", StringComparison.Ordinal) // a plan takes many lines
+                ? [outcome.Output] : outcome.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+            foreach (string one in documents)
+                using (JsonDocument document = JsonDocument.Parse(one))
                 {
+                    if (verb.StartsWith("backup ", StringComparison.Ordinal))
+                        set = document.RootElement.GetProperty("backupId").GetString()!;
                 }
         }
 
@@ -92,19 +100,50 @@ public sealed class HostVerbsTests : IDisposable
         await CliInProcess.MustAsync(_home, "check", "db");
     }
 
+    /// <summary>Without an engine behind it: nobody asks one.</summary>
+    [Fact]
+    public async Task A_verb_of_a_folder_refuses_an_engine_and_does_nothing()
+    {
+        string folder = Path.Combine(_home, "db");
+        foreach (string verb in s_offline)
+        {
+            Outcome outcome = await RunAsync(verb.Replace("DIR", folder, StringComparison.Ordinal), "127.0.0.1:1");
+            Assert.True(outcome.ExitCode == ExitCodes.Usage, $"{verb}: {outcome}");
+            Assert.Contains("Leave --host out", outcome.Error, StringComparison.Ordinal);
+            Assert.Equal("", outcome.Output);
+        }
+
+        Assert.False(Path.Exists(folder));
+    }
+
+    /// <summary>A store of commands is what the pitr.json of its database says: nothing else knows it.</summary>
+    [Fact]
+    public async Task A_verb_of_a_store_reads_it_by_the_settings_of_the_engine()
+    {
+        string tape = Directory.CreateDirectory(Path.Combine(_home, "tape")).FullName;
+        await CliInProcess.MustAsync(_home, "init", "db");
+        await File.WriteAllTextAsync(Path.Combine(_home, "db", "pitr.json"), $$"""
+            { "commands": { "tape": {
+                "archive": ["sh", "-c", "cp \"$1\" '{{tape}}/.new' && mv '{{tape}}/.new' '{{tape}}/'$2", "sh", "%p", "%f"],
+                "restore": ["sh", "-c", "test -e '{{tape}}/'$2 && cp '{{tape}}/'$2 \"$1\"", "sh", "%p", "%f"],
+                "list": ["ls", "{{tape}}"], "unclaimed": true } } }
+            """);
+        await using ServeProcess serve = await ServeProcess.StartAsync(_home, "db");
+        await CliInProcess.MustAsync(_home, "archive", "add", "command:tape", "--host", serve.Host);
+        Assert.Equal("[]\n", await CliInProcess.MustAsync(_home, "backups", "command:tape", "--json", "--host", serve.Host));
+        Outcome without = await CliInProcess.RunAsync(_home, "backups", "command:tape", "--json");
+        Assert.True(without.ExitCode == ExitCodes.Refused, without.ToString());
+        Outcome gone = await CliInProcess.RunAsync(_home, "backups", "command:tape", "--host", "127.0.0.1:1");
+        Assert.True(gone.ExitCode == ExitCodes.Failed, gone.ToString());
+        Assert.Contains("No engine answers", gone.Error, StringComparison.Ordinal);
+        Assert.Equal(0, await serve.TerminateAsync());
+    }
+
     private async Task<Outcome> RunAsync(string verb, string host)
     {
         string[] words = verb.Split(' ');
         if (words[0] != "pgtar")
             return await CliInProcess.RunAsync(_home, [.. words, "--host", host, "--json"]);
-        using var error = new StringWriter { NewLine = "\n" };
-        using var output = new MemoryStream();
-        using var interruption = new Interruption();
-        var console = new CliConsole(
-            output, error, static () => Stream.Null, name => name == "HOME" ? _home : null, _home,
-            OutputIsTerminal: false, ErrorIsTerminal: false);
-        int exitCode = await CommandLine.RunPgtarAsync(
-            [.. words[1..], "--host", host], console, new ProcessTargets(console), interruption);
-        return new Outcome(exitCode, Encoding.UTF8.GetString(output.ToArray()), error.ToString());
+        return await CliInProcess.RunPgtarAsync(_home, [.. words[1..], "--host", host]);
     }
 }

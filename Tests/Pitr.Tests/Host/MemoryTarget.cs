@@ -147,9 +147,19 @@ internal sealed class MemoryTarget : IDatabaseTarget
         return Task.CompletedTask;
     }
 
-    public Task<FenceGrant> FenceAsync(
-        string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken) =>
-        Task.FromResult(new FenceGrant(FenceId, datafile, $"/db/{datafile}.pitr", 81920, new Lsn(0x20), Start + lease));
+    public async Task<FenceGrant> FenceAsync(
+        string datafile, TimeSpan lease, string reason, CancellationToken cancellationToken)
+    {
+        if (FenceGate is { } gate)
+            await gate(cancellationToken);
+        return new FenceGrant(FenceId, datafile, $"/db/{datafile}.pitr", 81920, new Lsn(0x20), Start + lease);
+    }
+
+    /// <summary>A fence is granted when this completes, whether its caller still waits or not.</summary>
+    public Func<CancellationToken, Task>? FenceGate { get; set; }
+
+    /// <summary>Completes with the first fence that is unfenced.</summary>
+    public TaskCompletionSource<Guid?> Unfenced { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>Fences that end with their holder, and have not.</summary>
     public int FencesOfHolders => _fencesOfHolders;
@@ -159,8 +169,11 @@ internal sealed class MemoryTarget : IDatabaseTarget
     public Task<DateTimeOffset> RenewFenceAsync(Guid fenceId, TimeSpan lease, CancellationToken cancellationToken) =>
         Task.FromResult(Start + lease);
 
-    public Task<UnfenceResult> UnfenceAsync(string? datafile, Guid? fenceId, CancellationToken cancellationToken) =>
-        Task.FromResult(new UnfenceResult(datafile ?? "main", new Lsn(0x30), 0));
+    public Task<UnfenceResult> UnfenceAsync(string? datafile, Guid? fenceId, CancellationToken cancellationToken)
+    {
+        Unfenced.TrySetResult(fenceId);
+        return Task.FromResult(new UnfenceResult(datafile ?? "main", new Lsn(0x30), 0));
+    }
 
     public Task<IKeptSet> KeepSetAsync(string reason, CancellationToken cancellationToken) =>
         throw EngineErrors.SetIsBusy(reason);
@@ -178,6 +191,9 @@ internal sealed class MemoryTarget : IDatabaseTarget
     public MoveRequest? LastMove { get; private set; }
 
     public DrainRequest? LastDrain { get; private set; }
+
+    /// <summary>What a drain has moved; null: it moves main.</summary>
+    public IReadOnlyList<MoveResult>? Drained { get; set; }
 
     public Task<MoveResult> MoveAsync(MoveRequest request, CancellationToken cancellationToken)
     {
@@ -220,6 +236,8 @@ internal sealed class MemoryTarget : IDatabaseTarget
     public async Task<IReadOnlyList<MoveResult>> DrainAsync(DrainRequest request, CancellationToken cancellationToken)
     {
         LastDrain = request;
+        if (Drained is { } moves)
+            return moves;
         return [await MoveAsync(
             new MoveRequest { Datafile = "main", Path = request.To + "/main.pitr" }, cancellationToken)];
     }

@@ -188,6 +188,7 @@ public sealed class PgtarTests : IDisposable
     [InlineData(4, "no archive", "-f", "set.tar", "--database", "db", "--no-wal")]
     [InlineData(1, "nowhere", "-f", "nowhere/set.tar", "--database", "db")]
     [InlineData(2, "SIZE", "-f", "set.tar", "--database", "db", "--rate", "fast")]
+    [InlineData(2, "A rate of 0", "-f", "set.tar", "--database", "db", "--rate", "0")]
     [InlineData(2, "--wrong", "--wrong")]
     public async Task What_cannot_be_done_is_said_and_nothing_is_written(int exitCode, string says, params string[] args)
     {

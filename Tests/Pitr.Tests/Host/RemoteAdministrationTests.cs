@@ -246,6 +246,37 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         Assert.Equal(ErrorCode.DatafileUnknown, unknown.Code);
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(200)]
+    [InlineData(5000)]
+    public async Task A_drain_of_many_datafiles_tells_every_move(int files)
+    {
+        _engine.Drained = ManyMoves(files);
+        await using PitrAdmin remote = await _server.ConnectAsync();
+        IReadOnlyList<MoveResult> drained =
+            await remote.DrainAsync(new DrainRequest { Folder = "/data2", To = "/data3" }, None);
+        Assert.Equal(_engine.Drained, drained);
+    }
+
+    [Fact]
+    public async Task A_client_of_an_earlier_release_gets_every_move_of_a_drain_or_is_told_that_they_are_too_many()
+    {
+        using ActorSystem system = ActorSystem.Create(
+            "other", RemotingConfig.ForClient(IPAddress.Loopback, "127.0.0.1", null));
+        var inbox = new RemoteInbox(system);
+        ActorSelection administrator = system.ActorSelection(RemotingConfig.AdministratorPath(_server.Listen, tls: false));
+        administrator.Tell(new OpenSession(ProtocolVersion, _server.Token, "earlier"), inbox.Ref);
+        Assert.IsType<SessionOpened>(await inbox.NextAsync());
+        _engine.Drained = ManyMoves(200);
+        administrator.Tell(new DrainFolder(1, "/data2", "/data3", null), inbox.Ref);
+        Assert.Equal(200, Assert.IsType<FolderDrained>(await inbox.NextAsync()).Results.Count);
+        _engine.Drained = ManyMoves(5000);
+        administrator.Tell(new DrainFolder(2, "/data2", "/data3", null), inbox.Ref);
+        Assert.Equal((int)ErrorCode.AnswerTooLong, Assert.IsType<Failed>(await inbox.NextAsync()).Why.Code);
+        await system.Terminate();
+    }
+
     [Fact]
     public async Task A_path_outside_the_roots_is_refused()
     {
@@ -281,6 +312,19 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
         await _engine.CheckpointCancelled.Task.WaitAsync(TimeSpan.FromSeconds(30));
         Assert.Equal(
             ErrorCode.ConnectionLost, (await Assert.ThrowsAsync<StorageFailedException>(() => checkpoint)).Code);
+    }
+
+    [Fact]
+    public async Task What_a_client_does_not_wait_for_any_more_is_given_up_while_its_session_lives()
+    {
+        _engine.CheckpointGate = new TaskCompletionSource();
+        await using PitrAdmin remote = await _server.ConnectAsync();
+        using var cancel = new CancellationTokenSource();
+        Task<CheckpointResult> checkpoint = remote.CheckpointAsync(cancel.Token);
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => checkpoint);
+        await _engine.CheckpointCancelled.Task.WaitAsync(TimeSpan.FromSeconds(30));
+        await remote.SwitchWalAsync(None);
     }
 
     [Fact]
@@ -446,6 +490,12 @@ public sealed class RemoteAdministrationTests : IAsyncLifetime, IAsyncDisposable
                 new KeyValue(Encoding.ASCII.GetBytes($"{n}b"), [2])];
         }
     }
+
+    private static MoveResult[] ManyMoves(int count) =>
+    [
+        .. Enumerable.Range(0, count).Select(static n => new MoveResult(
+            $"f{n:0000}", $"/data2/{new string('x', 100)}/{n}.pitr", $"/data3/{new string('x', 100)}/{n}.pitr", 81920, 1.5, 0.25)),
+    ];
 
     private static async Task<List<string>> RowsAsync(PitrAdmin remote, ScanRange range)
     {

@@ -208,11 +208,113 @@ public sealed class RemoteFenceTests
         await database.ShutdownAsync().Within(); // it would wait for the fence
     }
 
-    private static IActorRef AdministratorOf(PitrDatabase database, VirtualTime time) => time.System.ActorOf(
+    /// <summary>As in the engine's own process: a caller who does not wait any more has no use for it.</summary>
+    [Theory]
+    [InlineData(FenceBond.Lease)]
+    [InlineData(FenceBond.Session)]
+    public async Task A_fence_that_a_client_does_not_wait_for_any_more_is_given_back(FenceBond bond)
+    {
+        Pitr.Simulation.SimulatedDisk disk = NewDisk();
+        await using PitrDatabase database = await FencePromiseTests.StartedAsync(disk);
+        await using var server = new RemoteServer(new LocalTarget(database));
+        await using var end = new ForcedEnd(database); // before the server, which ends in order
+        await server.StartAsync();
+        await using PitrAdmin admin = await server.ConnectAsync();
+        using HeldSync flushing = FencePromiseTests.HoldSync(disk);
+        Task<CheckpointResult> checkpoint = database.CheckpointAsync();
+        await flushing.Reached.Within();
+        using var cancel = new CancellationTokenSource();
+        Task<FenceGrant> waiting = admin.FenceAsync("main", TimeSpan.FromHours(24), "", bond, cancel.Token);
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting.Within());
+
+        flushing.Release();
+        await checkpoint.Within();
+        await admin.SwitchWalAsync(None).Within(); // the session lives: it is not its end that gives the fence back
+        await database.ShutdownAsync().Within(); // it would wait for the fence
+    }
+
+    /// <summary>Its grant was on the way to the Administrator when its client gave it up: nobody is told of it.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_fence_that_is_granted_to_a_request_that_was_given_up_is_given_back_by_the_engine(bool bySessionsEnd)
+    {
+        await using var time = new VirtualTime();
+        var granted = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using var engine = new MemoryTarget { FenceGate = _ => granted.Task };
+        IActorRef administrator = AdministratorOf(engine, new SystemIdentifier(1), time);
+        var client = new RemoteInbox(time.System);
+        administrator.Tell(new OpenSession(ProtocolVersion, "token", "test"), client.Ref);
+        Assert.IsType<SessionOpened>(await client.NextAsync());
+        administrator.Tell(new FenceDatafile(1, "main", Lease.TotalSeconds, ""), client.Ref);
+        administrator.Tell(new CancelRequest(2), client.Ref); // there is none: nothing happens
+        administrator.Tell(bySessionsEnd ? new CloseSession() : new CancelRequest(1), client.Ref);
+        administrator.Tell(new Ping(), client.Ref);
+        Assert.Equal(!bySessionsEnd, Assert.IsType<Pong>(await client.NextAsync()).SessionIsOpen);
+
+        granted.SetResult();
+
+        Assert.Equal(MemoryTarget.FenceId, await engine.Unfenced.Task.Within());
+        Assert.Equal(1, Assert.IsType<Failed>(await client.NextAsync()).RequestId);
+    }
+
+    /// <summary>An engine that does not know the message: nothing ends by it, and the client gives back what comes late.</summary>
+    [Fact]
+    public async Task A_fence_of_an_engine_of_an_earlier_release_is_given_back_by_the_client_that_gave_it_up()
+    {
+        var told = new TaskCompletionSource<Guid?>(TaskCreationOptions.RunContinuationsAsynchronously);
+        using ActorSystem system = ActorSystem.Create(
+            RemotingConfig.SystemName,
+            RemotingConfig.ForEngine(ListenAddress.Parse("127.0.0.1:0"), null, Serilog.Core.Logger.None));
+        system.ActorOf(Props.Create(() => new EarlierEngine(told)), RemotingConfig.AdministratorName);
+        Address address = ((ExtendedActorSystem)system).Provider.DefaultAddress;
+        await using PitrAdmin admin = await PitrAdmin.ConnectAsync(
+            $"{address.Host}:{address.Port}", new PitrAdminOptions { Token = "token" }, None);
+        using var cancel = new CancellationTokenSource();
+        Task<FenceGrant> waiting = admin.FenceAsync("main", Lease, "", FenceBond.Lease, cancel.Token);
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting.Within());
+        Assert.Equal(MemoryTarget.FenceId, await told.Task.Within());
+        Assert.Equal(new Lsn(0x1000), await admin.SwitchWalAsync(None).Within());
+        await system.Terminate();
+    }
+
+    /// <summary>It knows no CancelRequest, and grants a fence when one comes.</summary>
+    private sealed class EarlierEngine(TaskCompletionSource<Guid?> unfenced) : UntypedActor
+    {
+        protected override void OnReceive(object message)
+        {
+            switch (message)
+            {
+                case OpenSession:
+                    Sender.Tell(new SessionOpened(
+                        ProtocolVersion, new SystemIdentifier(1), "/db", "127.0.0.1:1", AdminRole.Operator));
+                    break;
+                case CancelRequest cancel:
+                    Sender.Tell(new Failed(0, AdminProblems.Of(AdminErrors.Unintelligible("not known"))));
+                    Sender.Tell(new DatafileFenced(cancel.Cancelled, new FenceGrant(
+                        MemoryTarget.FenceId, "main", "/db/main.pitr", 0, Lsn.Zero, DateTimeOffset.UnixEpoch)));
+                    break;
+                case UnfenceDatafile unfence:
+                    unfenced.TrySetResult(unfence.FenceId);
+                    break;
+                case SwitchWal request:
+                    Sender.Tell(new WalSwitched(request.RequestId, new Lsn(0x1000)));
+                    break;
+            }
+        }
+    }
+
+    private static IActorRef AdministratorOf(PitrDatabase database, VirtualTime time) =>
+        AdministratorOf(new LocalTarget(database), database.SystemId, time);
+
+    private static IActorRef AdministratorOf(
+        IDatabaseTarget engine, SystemIdentifier id, VirtualTime time) => time.System.ActorOf(
         Administrator.PropsFor(
-            new LocalTarget(database),
+            engine,
             new AdministratorSettings(
-                database.SystemId, Folder, "127.0.0.1:0", _ => AdminRole.Operator, _ => true, _ => true,
+                id, Folder, "127.0.0.1:0", _ => AdminRole.Operator, _ => true, _ => true,
                 _ => Task.CompletedTask),
             time.Clock));
 

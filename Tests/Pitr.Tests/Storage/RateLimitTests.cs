@@ -47,6 +47,13 @@ public sealed class RateLimitTests
         Assert.Equal(TimeSpan.Zero, _waited);
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(-1)]
+    [InlineData(double.NaN)]
+    public void A_rate_of_nothing_is_refused(double bytesPerSecond) =>
+        Assert.Throws<ArgumentException>(() => new RateLimit(_clock, bytesPerSecond));
+
     private void Pause(TimeSpan pause)
     {
         Assert.InRange(pause, TimeSpan.FromTicks(1), RateLimit.PieceMax);
