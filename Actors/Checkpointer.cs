@@ -33,6 +33,7 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     private readonly Dictionary<FileId, FileClean> _clean = [];
     private readonly Dictionary<FileId, SealSkipped> _skipped = [];
     private readonly HashSet<FileId> _failed = [];
+    private readonly Dictionary<FileId, Lsn> _keptBack = []; // whom the last one skipped, and up to where each is clean
     private HashSet<FileId> _awaited = [];
     private Lsn _redo;
     private FileId? _keptFor;
@@ -176,8 +177,9 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
     }
 
     /// <summary>
-    /// Disk is bounded (design §5, promise 9; H24): past the limit the file that needs most of the WAL loses its fences;
-    /// one that can't be flushed at all is the operator's choice.
+    /// Disk is bounded (design §5, promise 9; H24): of the files for which more WAL is kept than may be, the one that has
+    /// been held longest loses its fences, and at the next look the next one; one that can't be flushed at all is the
+    /// operator's choice.
     /// </summary>
     private void KeepWalBounded()
     {
@@ -188,8 +190,7 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
         switch (slot?.State)
         {
             case DatafileState.Fenced:
-                Context.Parent.Tell(
-                    new BreakFencesOf(slot.Id, Problem.From(EngineErrors.FenceWal(slot.Name, kept))));
+                BreakLongestHeld(slot, most);
                 break;
             case DatafileState.Offline or DatafileState.NeedsRecovery:
                 refusal = Problem.From(EngineErrors.WalKept(slot.Name, DatafileActor.StateName(slot.State), kept, most));
@@ -207,6 +208,22 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
         if (refusal is not null && _engine.WalKept is null)
             _log.Error("Commits are refused: {0}", refusal.Message);
         _engine.WalKept = refusal;
+    }
+
+    /// <summary>A fence for which less is kept than may be gives no room back: its copy goes on.</summary>
+    /// <param name="least">The file that keeps the redo point back; fenced.</param>
+    /// <param name="most">More bytes of WAL are not kept for it.</param>
+    private void BreakLongestHeld(FileSlot least, long most)
+    {
+        FileSlot longest = _keptBack
+            .Where(file => _engine.DurableLsn - file.Value > most)
+            .Select(file => _engine.Slots.TryOf(file.Key))
+            .OfType<FileSlot>()
+            .Where(slot => slot.State == DatafileState.Fenced)
+            .Append(least)
+            .MinBy(static slot => slot.FencedAt)!;
+        long kept = _engine.DurableLsn - _keptBack.GetValueOrDefault(longest.Id, _redo);
+        Context.Parent.Tell(new BreakFencesOf(longest.Id, Problem.From(EngineErrors.FenceWal(longest.Name, kept))));
     }
 
     /// <summary>On a worker: a disk that does not answer holds nobody else up.</summary>
@@ -296,6 +313,9 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
         string[] skipped = [.. _engine.Slots.All.Where(slot => !_clean.ContainsKey(slot.Id))
             .Select(slot => slot.Name).Order(StringComparer.Ordinal)];
         (_redo, _keptFor) = (recorded.RedoLsn, recorded.KeptFor);
+        _keptBack.Clear();
+        foreach (SealSkipped file in _skipped.Values)
+            _keptBack[file.File] = file.CleanUpTo;
         _lastBarrier = recorded.CheckpointLsn;
         _failedAt = null;
         _engine.RedoLsn = recorded.RedoLsn;

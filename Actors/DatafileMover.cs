@@ -77,6 +77,7 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
     {
         _whenCancelled.Unregister();
         _step?.Cancel();
+        Context.Parent.Tell(new MoverEnds());
         _asker.Tell(new RequestRefused(_failure ?? Problem.From(EngineErrors.ShuttingDown())));
     }
 
@@ -131,7 +132,7 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
                 _isWaiting = false;
                 Fail(refused.Why);
                 break;
-            case SwitchUndecided undecided: // the note stays: the next opening decides
+            case SwitchUndecided undecided: // the note stays: the next opening decides, or the file's recovery
                 Refuse(undecided.Why);
                 break;
             case Unfenced unfenced when unfenced.Token == _fence?.Token:

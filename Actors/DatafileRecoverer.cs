@@ -213,6 +213,8 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
         bool isPlanOnly = _run.IsPlanOnly;
         Work(cancel =>
         {
+            if (!isPlanOnly)
+                SyncFoldersOfMove(engine, control, file);
             FileRecoveryRequest asked =
                 FileRecoverySources.Of(engine, opened.Stores, wal.Folder, control, file, end, request);
             PlannedFileRecovery planned = FileRecoveryPlanner.Plan(asked, cancel);
@@ -256,6 +258,9 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
                 _routes.Folder.Tell(new HoldWal(_hold, plan.Base.From));
                 _isTakenOver = true;
                 Context.Parent.Tell(new TakeFileOver(_file!.Value));
+                break;
+            case SettledMove settled:
+                NoteSettled(settled);
                 break;
             case Made made:
                 _log.Info(
@@ -311,9 +316,15 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
     /// <summary>DR3: whoever had it has closed it.</summary>
     private void Make(ControlFile control)
     {
-        if (control.Catalogue.File(_file!.Value) is null)
+        if (control.Catalogue.File(_file!.Value) is not { } file)
         {
             Fail(Problem.From(EngineErrors.DatafileUnknown(_run.Request.Datafile)));
+            return;
+        }
+
+        if (!_isMoveSettled && control.MoveOf(file.Id) is { } move)
+        {
+            SettleMove(control, file, move); // then the control file's answer comes here again
             return;
         }
 
@@ -322,6 +333,7 @@ internal sealed partial class DatafileRecoverer : UntypedActor, IWithTimers
         Work(cancel =>
         {
             former?.AwaitClosed();
+            plan.RequirePlace();
             share.BeginPiece();
             return new Made(engine.HandOver.Give(RecoveredFile.Make(plan, Copied, cancel), static file => file.Dispose()));
         });

@@ -197,6 +197,9 @@ internal sealed partial class EngineSupervisor : UntypedActor, IWithUnboundedSta
             case RunBackup:
                 _jobs.Start(BackupRunner.PropsFor(_engine, _opened!, _wal!, Routes(), _jobs.HasNoBackup), message, Context, Sender);
                 break;
+            case RunMover run when _recoveries.WhyNotMoved(run.Job.Datafile) is { } why:
+                Sender.Tell(new RequestRefused(why));
+                break;
             case RunMover:
                 _jobs.Start(
                     DatafileMover.PropsFor(_engine, _opened!.ControlFile.SystemId, Routes()), message, Context, Sender);
@@ -206,7 +209,7 @@ internal sealed partial class EngineSupervisor : UntypedActor, IWithUnboundedSta
                     Context.ActorOf(DatafileRecoverer.PropsFor(_engine, _opened!, _wal!, Routes()))).Forward(run);
                 break;
             case ClaimFile claim:
-                Sender.Tell(_recoveries.Claim(claim, Sender));
+                Sender.Tell(_recoveries.Claim(claim, Sender, _jobs.MoverOf(claim.Datafile)));
                 break;
             case TakeFileOver take:
                 _recoveries.TakeOver(take.File, Sender, Self);
@@ -384,6 +387,9 @@ internal sealed partial class EngineSupervisor : UntypedActor, IWithUnboundedSta
                 break;
             case ReturnRoom request:
                 _jobs.ReturnRoom(request, _engine, Context);
+                break;
+            case MoverEnds:
+                _jobs.NoteMoverEnds(Sender);
                 break;
             case CheckpointWanted wanted:
                 _checkpointer.Tell(wanted);

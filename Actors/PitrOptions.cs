@@ -73,10 +73,10 @@ public sealed record PitrOptions
     public ArchiveLagChoice? ArchiveLagChoice { get; init; }
 
     /// <summary>
-    /// WAL kept for files that are fenced, offline or in need of recovery, in bytes, before the fences of the file that
-    /// needs most are broken, or <see cref="KeptWalChoice"/> is carried out. Also for a set of pgtar, which is let go
-    /// then, a backup, which reads it from the archive, or fails if there is none, and a recovery of one datafile that has stood
-    /// still for ten minutes, which fails. Default 16 GiB.
+    /// WAL kept for a file that is fenced, offline or in need of recovery, in bytes, before its fences are broken (of
+    /// several files first those of the one that has been held longest), or <see cref="KeptWalChoice"/> is carried out.
+    /// Also for a set of pgtar, which is let go then, a backup, which reads it from the archive, or fails if there is none,
+    /// and a recovery of one datafile that has stood still for ten minutes, which fails. Default 16 GiB.
     /// </summary>
     public long FencedWalBytesMax { get; init; } = 16L << 30;
 

@@ -17,7 +17,8 @@ namespace Pitr.Actors;
 ///   Fenced, one fence ──▶ Switching: a move is logged ─▶ the name leads to the copy (worker) ─▶ control file names the
 ///                         winner, or the compacted file's incarnation ─▶ goes on in the copy ──▶ Fenced
 ///     failure before the name was touched, or certainly without effect   ──▶ Fenced, SwitchRefused
-///     any other                                                          ──▶ Offline, SwitchUndecided: the next opening decides
+///     any other                                                          ──▶ Offline, SwitchUndecided: the next opening decides, or
+///                                                                            the file's recovery
 /// </code>
 /// What would end the fence (its lease, its holder's death, a bound, a shutdown) waits until it is over; commits and
 /// reads go on, into the buffers and out of the former file, which is equal. A moved file has the same pages, a compacted

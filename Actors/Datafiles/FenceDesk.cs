@@ -37,6 +37,8 @@ internal sealed class FenceDesk(
         while (_book.TryNext(out WaitingFence waiting))
         {
             Fence fence = waiting.Request;
+            if (!_book.IsHeld)
+                slot.FencedAt = engine.Clock.GetTimestamp();
             FenceHold hold = _book.Grant(fence, engine.Clock.GetUtcNow());
             if (fence.Holder is not null)
                 context.Watch(fence.Holder);

@@ -24,12 +24,21 @@ internal sealed class FileRecoveries(EngineContext engine, DatafileOwners owners
     /// <summary>True for a file that somebody recovers.</summary>
     public bool Has(FileId file) => _claims.ContainsKey(file);
 
+    /// <summary>Why this datafile can't be moved or compacted now; null if no recovery has it.</summary>
+    public Problem? WhyNotMoved(string datafile) =>
+        engine.Catalogue.TryFile(datafile, out FileId file) && Has(file)
+            ? Problem.From(EngineErrors.DatafileRecovering(datafile))
+            : null;
+
     /// <summary>A name for the next owner: a former one may still be ending.</summary>
     public string NextName(string datafile) =>
         string.Create(System.Globalization.CultureInfo.InvariantCulture, $"datafile-{datafile}-again-{++_started}");
 
-    /// <summary>One recovery of a file at a time, and only of one that does not serve.</summary>
-    public object Claim(ClaimFile claim, IActorRef recoverer)
+    /// <summary>
+    /// One recovery of a file at a time, and only of one that does not serve and that nothing moves: a mover, or a switch
+    /// that it waits for, may still change what the file's name leads to (H20).
+    /// </summary>
+    public object Claim(ClaimFile claim, IActorRef recoverer, MoverJob? mover)
     {
         if (!engine.Catalogue.TryFile(claim.Datafile, out FileId file) || engine.Slots.TryOf(file) is not { } slot)
             return new RequestRefused(Problem.From(EngineErrors.DatafileUnknown(claim.Datafile)));
@@ -38,6 +47,8 @@ internal sealed class FileRecoveries(EngineContext engine, DatafileOwners owners
         if (slot.State is not (DatafileState.Offline or DatafileState.NeedsRecovery))
             return new RequestRefused(Problem.From(
                 EngineErrors.NothingToRecover(claim.Datafile, DatafileActor.StateName(slot.State))));
+        if (mover is not null)
+            return new RequestRefused(Problem.From(mover.UnderWay()));
         _claims.Add(file, recoverer);
         return new FileClaimed(file);
     }

@@ -34,6 +34,9 @@ internal abstract class MoverJob(string datafile, IProgress<JobProgress>? progre
     /// <summary>Given up before the switch.</summary>
     public abstract RefusedException Cancelled();
 
+    /// <summary>Said to who wants something of the datafile that has to wait for its end.</summary>
+    public abstract RefusedException UnderWay();
+
     /// <summary>The answer to whoever asked for it.</summary>
     public abstract object Ended(EngineContext engine, double seconds, double fencedSeconds);
 
@@ -96,6 +99,8 @@ internal sealed class MoveJob(MoveRequest request, RateLimit? limit)
 
     public override RefusedException Cancelled() => MoveErrors.Cancelled(Datafile);
 
+    public override RefusedException UnderWay() => MoveErrors.UnderWay(Datafile, request.Path);
+
     public override object Ended(EngineContext engine, double seconds, double fencedSeconds) =>
         new MoveProtocol.MoveEnded(new MoveResult(
             Datafile, _plan!.Origin, _plan.To, engine.Slots.TryOf(_plan.FileId)?.File?.LengthBytes ?? 0, seconds,
@@ -148,6 +153,8 @@ internal sealed class CompactJob(CompactRequest request, RateLimit? limit)
     public override ControlFile Settle(ControlFile now) => now.WithCompacted(_plan.FileId, _copy.Meta);
 
     public override RefusedException Cancelled() => CompactErrors.Cancelled(Datafile);
+
+    public override RefusedException UnderWay() => CompactErrors.UnderWay(Datafile);
 
     public override object Ended(EngineContext engine, double seconds, double fencedSeconds) =>
         new MoveProtocol.CompactEnded(new CompactResult(

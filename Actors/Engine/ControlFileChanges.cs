@@ -192,6 +192,19 @@ internal static class ControlFileChanges
         };
     }
 
+    /// <summary>
+    /// A move that had ended undecided has its winner, durably under the datafile's name; also if another one was noted
+    /// before somebody's hand changed the name.
+    /// </summary>
+    public static ControlFile WithSettled(this ControlFile control, FileId file, SettledMove settled)
+    {
+        if (control.MoveOf(file) is not { } move)
+            return control;
+        return settled.Compacted is { } meta
+            ? control.WithCompacted(file, meta)
+            : control with { Moves = control.Moves.Replace(move, move with { Winner = settled.Winner }) };
+    }
+
     /// <summary>What a copy that has taken a datafile's place is noted as.</summary>
     public static ControlFile WithSwitched(this ControlFile control, SwitchableCopy copy) => copy switch
     {

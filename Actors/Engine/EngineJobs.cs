@@ -12,6 +12,7 @@ internal sealed class EngineJobs
 {
     private readonly HashSet<IActorRef> _running = [];
     private readonly HashSet<IActorRef> _backups = [];
+    private readonly Dictionary<IActorRef, MoverJob> _movers = [];
     private IActorRef _roomReturn = ActorRefs.Nobody;
     private bool _isEnding;
 
@@ -28,11 +29,19 @@ internal sealed class EngineJobs
         _running.Add(job);
         if (request is BackupProtocol.RunBackup)
             _backups.Add(job);
+        if (request is MoveProtocol.RunMover run)
+            _movers.Add(job, run.Job);
         job.Tell(request, asker);
         if (_isEnding)
             job.Tell(new EndJob());
         return job;
     }
+
+    /// <summary>What moves or compacts a datafile; null if nothing does.</summary>
+    public MoverJob? MoverOf(string datafile) => _movers.Values.FirstOrDefault(job => job.Datafile == datafile);
+
+    /// <summary>A mover has done its last; it goes on being a job until it has ended.</summary>
+    public void NoteMoverEnds(IActorRef mover) => _movers.Remove(mover);
 
     /// <summary>To the one that cuts one file after the other; it is made for the first.</summary>
     public void ReturnRoom(ReturnRoom request, EngineContext engine, IActorContext supervisor)
@@ -57,6 +66,7 @@ internal sealed class EngineJobs
     public bool NoteEnd(IActorRef dead)
     {
         _backups.Remove(dead);
+        _movers.Remove(dead);
         return _running.Remove(dead);
     }
 }

@@ -11,6 +11,7 @@ internal sealed class FileSlot(FileId id, string name)
     private Datafile? _file;
     private Datafile? _former;
     private Problem? _why;
+    private long _fencedAt;
     private int _state = (int)DatafileState.Recovering;
 
     public FileId Id { get; } = id;
@@ -36,6 +37,15 @@ internal sealed class FileSlot(FileId id, string name)
     {
         get => Volatile.Read(ref _former);
         set => Volatile.Write(ref _former, value);
+    }
+
+    /// <summary>
+    /// When the file was last fenced and had not been, as the clock's timestamp: since then it is held, if it is held.
+    /// </summary>
+    public long FencedAt
+    {
+        get => Volatile.Read(ref _fencedAt);
+        set => Volatile.Write(ref _fencedAt, value);
     }
 
     /// <summary>Why it can't be read, or takes no commits.</summary>

@@ -29,6 +29,11 @@ internal static class MoveProtocol
     /// <param name="Cancel">Gives it up, until the switch has begun.</param>
     public sealed record RunMover(MoverJob Job, CancellationToken Cancel) : ILocalMessage;
 
+    /// <summary>
+    /// The mover to the supervisor, before whoever asked is told: it does nothing any more, and what it left may be settled.
+    /// </summary>
+    public sealed record MoverEnds : ILocalMessage;
+
     public sealed record MoveEnded(MoveResult Result) : ILocalMessage;
 
     public sealed record CompactEnded(CompactResult Result) : ILocalMessage;

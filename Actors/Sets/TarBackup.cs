@@ -266,13 +266,15 @@ internal sealed class TarBackup
     private void Renew(CancellationTokenSource ended, CancellationToken until)
     {
         if (!_isEnding && _renewing.IsCompleted)
-            _renewing = RenewAsync(ended, until);
+            _renewing = RenewAsync(_copying, ended, until);
     }
 
     /// <summary>
-    /// A fence that broke ends the copying, whose unfence tells the rest; anything else that goes wrong ends it all.
+    /// A fence that broke ends the copying, whose unfence tells the rest; anything else that goes wrong ends it all. What
+    /// was copied when the renewal was sent is ended: the answer may come when the next try has begun.
     /// </summary>
-    private async Task RenewAsync(CancellationTokenSource ended, CancellationToken until)
+    private async Task RenewAsync(
+        CancellationTokenSource? copying, CancellationTokenSource ended, CancellationToken until)
     {
         try
         {
@@ -280,7 +282,7 @@ internal sealed class TarBackup
         }
         catch (RefusedException broken) when (broken.Code == ErrorCode.FenceBroken)
         {
-            EndCopying();
+            Cancel(copying);
         }
         catch (OperationCanceledException) when (_isEnding)
         {
@@ -292,8 +294,6 @@ internal sealed class TarBackup
             Cancel(ended);
         }
     }
-
-    private void EndCopying() => Cancel(_copying);
 
     private static void Cancel(CancellationTokenSource? source)
     {

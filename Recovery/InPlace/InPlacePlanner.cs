@@ -240,7 +240,7 @@ internal sealed class InPlacePlanner
             MadePaths = [.. files.Where(file => file.Base is FileBase.Born).Select(file => file.File.Path)],
             Wal = [.. planned.Plan.Wal.Where(wal => wal.ToLsn > start)],
             BeginsTimeline = true,
-            Findings = [.. planned.Plan.Findings, .. _findings, .. InTheWay(files)],
+            Findings = [.. planned.Plan.Findings, .. _findings, .. InTheWay(files), .. LeftByMoves(files)],
         }).Estimated();
     }
 
@@ -248,6 +248,29 @@ internal sealed class InPlacePlanner
         .Where(file => file.Base is not FileBase.InPlace
             && _request.Environment.Files.Stat(file.Path) is { IsSymlink: false })
         .Select(file => $"What lies at '{file.Path}' is kept beside it, with the ending '{RecoveredFile.AsideSuffix}'.");
+
+    /// <summary>
+    /// What moves and compactions that were cut off have left. Nothing notes them from here on and none of it is removed:
+    /// by now it may be the only file that has what was committed behind the target.
+    /// </summary>
+    private IEnumerable<string> LeftByMoves(InPlaceFile[] files)
+    {
+        IFileSystem disk = _request.Environment.Files;
+        HashSet<string> used = [.. files.SelectMany(file => file.Base is FileBase.InPlace
+            ? (string[])[file.Path, LinkedName.Resolve(disk, file.Path)]
+            : [file.Path])];
+        foreach (PlannedMove move in _request.Current?.Moves ?? [])
+        {
+            string name = _request.Current!.Catalogue.File(move.FileId)?.Name ?? move.FileId.ToString();
+            string what = move.Incarnation is null ? $"moving datafile '{name}'" : $"compacting datafile '{name}'";
+            foreach (string path in MoveSettlement.NamesOf(move).Select(stored => Catalogue.FullPath(_request.Folder, stored)))
+            {
+                if (!used.Contains(path) && disk.Stat(path) is not null)
+                    yield return $"'{path}' is left over from {what}, which was cut off; it is neither used nor removed. "
+                        + "When all is well look at it, and remove it unless it is another database's.";
+            }
+        }
+    }
 
     private static ControlFile InRecovery(
         ControlFile source, PlannedRecovery planned, RecoveryPlan plan, Catalogue catalogue) => source with

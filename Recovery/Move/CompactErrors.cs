@@ -28,7 +28,8 @@ internal static class CompactErrors
     public static RefusedException Undecided(string datafile, string why) => new(
         ErrorCode.CompactUndecided,
         $"Compacting datafile '{datafile}' failed while the new file took its place, and it is offline: {why}",
-        "Mend the disk, then open the database again: opening finds which of both files counts. Nothing is lost.");
+        $"Mend the disk, then bring it back while the others serve: pitr datafile recover {datafile}. That, or the next "
+        + "opening, finds which of both files counts. Nothing is lost.");
 
     public static StorageFailedException NoRoom(string datafile, string folder, long freeBytes, long liveBytes) => new(
         ErrorCode.DiskFull,

@@ -43,7 +43,8 @@ internal static class MoveErrors
     public static RefusedException Undecided(string datafile, string why) => new(
         ErrorCode.MoveUndecided,
         $"The move of datafile '{datafile}' failed while its name was changed, and the file is offline: {why}",
-        "Mend the disk, then open the database again: opening finds which of both places counts. Nothing is lost.");
+        $"Mend the disk, then bring it back while the others serve: pitr datafile recover {datafile}. That, or the next "
+        + "opening, finds which of both places counts. Nothing is lost.");
 
     public static StorageFailedException NoRoom(string datafile, string folder, long freeBytes, long lengthBytes) => new(
         ErrorCode.DiskFull,

@@ -21,7 +21,8 @@ namespace Pitr.Recovery;
 /// third file was somebody's hand: nothing is removed, and it is told. The same holds for files outside the database's
 /// folder if this folder is not the one in which the move began: they may be those of the database that this one is a
 /// copy of (H26).
-/// A running engine, which knows the winner, calls <see cref="Remove"/> alone.
+/// A running engine, which knows the winner, calls <see cref="Remove"/> alone; one that recovers the datafile of a move which
+/// ended undecided syncs and notes for that one (<see cref="LeftOverMove"/>).
 /// THREADS  one.
 /// </remarks>
 internal sealed class MoveSettlement
@@ -112,10 +113,11 @@ internal sealed class MoveSettlement
     {
         if (move.Winner is null || catalogue.File(move.FileId) is not { } file)
             return false;
-        string[] kept = [FullPath(move.Winner), FullPath(file.Path)];
+        string name = FullPath(file.Path);
+        string[] kept = [FullPath(move.Winner), name, LinkedName.Resolve(_files, name)];
         try
         {
-            foreach (string path in Losers(move).Where(path => !kept.Contains(path)))
+            foreach (string path in NamesOf(move).Select(FullPath).Where(path => !kept.Contains(path)))
                 RemoveOne(move, catalogue, path);
             return true;
         }
@@ -126,12 +128,12 @@ internal sealed class MoveSettlement
         }
     }
 
-    /// <summary>Every name that a move has used; the former file first, a link to it after it.</summary>
-    private IEnumerable<string> Losers(PlannedMove move) => move.Incarnation is not null
-        ? [FullPath(move.Origin + CompactPlan.Suffix)]
-        : new[] { move.Origin, move.To, move.From, move.From + MovePlan.AsideSuffix }
-            .Distinct(StringComparer.Ordinal)
-            .Select(FullPath);
+    /// <summary>
+    /// Every name that a move has used, as it is stored; the former file first, a link to it after it.
+    /// </summary>
+    public static IEnumerable<string> NamesOf(PlannedMove move) => move.Incarnation is not null
+        ? [move.Origin + CompactPlan.Suffix]
+        : new[] { move.Origin, move.To, move.From, move.From + MovePlan.AsideSuffix }.Distinct(StringComparer.Ordinal);
 
     private void RemoveOne(PlannedMove move, Catalogue catalogue, string path)
     {

@@ -55,6 +55,14 @@ internal sealed record PlannedFileRecovery(
 {
     public TimelineHistory History { get; } = TimelineHistory.Of(Request.Control.SystemId, Request.Control.History);
 
+    /// <summary>What was planned is done only where its name still leads.</summary>
+    /// <exception cref="RefusedException">DatafileNeedsRecovery: it leads elsewhere.</exception>
+    public void RequirePlace()
+    {
+        if (FilePlace.Of(Request.Environment.Files, Request.Folder, File) != Place)
+            throw DatafileErrors.NeedsRecovery(Place.Path, "its name led elsewhere when this was looked at");
+    }
+
     /// <summary>The catalogue that its replay begins with: this file alone.</summary>
     public ReplayCatalogue Catalogue()
     {

@@ -267,6 +267,30 @@ public sealed class CompactTests
         }
     }
 
+    /// <summary>H19: the same while the engine runs: what has the name is durable before it is used.</summary>
+    [Theory]
+    [InlineData("folder")]
+    [InlineData("open")]
+    public async Task A_switch_that_failed_undecided_is_settled_before_the_datafile_is_recovered(string what)
+    {
+        const string There = "/data2/b.pitr";
+        SimulatedDisk disk = MoveTests.WithFolders();
+        await using PitrDatabase database = await StartedAsync(disk, There);
+        await using var end = new ForcedEnd(database);
+        await database.PutAsync("b", "k0010", "buffered");
+        if (what == "folder")
+            disk.Faults.On(FileOp.SyncFolder).Of("/data2").Nth(2).Fail(Errno.EIO);
+        else
+            disk.Faults.On(FileOp.Open).Of("b.pitr").Nth(4).Fail(Errno.EIO);
+        Assert.Equal(ErrorCode.CompactUndecided, await RefusedAsync(database, Request));
+
+        Assert.Equal(
+            There,
+            (await database.RecoverDatafileAsync(new DatafileRecoveryRequest { Datafile = "b" }).Within()).Path);
+        Assert.Equal("buffered", database.Get("b", "k0010"));
+        await MoveTests.RequireSurvivesAsync(disk, database, [There]);
+    }
+
     /// <summary>H16: a control file without room names the former incarnation; the note says the rest, here and later.</summary>
     [Fact]
     public async Task A_control_file_without_room_is_made_up_for()

@@ -512,11 +512,11 @@ public sealed partial class MoveTests
 
     /// <summary>Table t in main; table b, with 100 keys that are in the file, in datafile b.</summary>
     internal static async Task<PitrDatabase> StartedAsync(
-        SimulatedDisk disk, Func<PitrOptions, PitrOptions>? with = null)
+        SimulatedDisk disk, Func<PitrOptions, PitrOptions>? with = null, string? path = null)
     {
         PitrDatabase database = await CreateAsync(disk, with);
         await database.CreateTableAsync("t").Within();
-        await database.CreateDatafileAsync("b").Within();
+        await database.CreateDatafileAsync("b", path).Within();
         await database.CreateTableAsync("b", "b").Within();
         var batch = new WriteBatch();
         for (int i = 0; i < 100; i++)

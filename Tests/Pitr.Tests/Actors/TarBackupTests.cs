@@ -138,6 +138,39 @@ public sealed class TarBackupTests
         Assert.Equal(lab.Content, await RestoredAsync(lab, RecoveryTarget.Latest));
     }
 
+    /// <summary>H13: the answer to a renewal is about the copy that was under way when it was sent.</summary>
+    [Fact]
+    public async Task A_renewal_that_is_answered_late_ends_the_copy_of_its_time_and_not_the_next_one()
+    {
+        await using var time = new VirtualTime();
+        (RecoveryLab lab, PitrDatabase database) = await FilledAsync(options: time.In);
+        await using (database)
+        {
+            var again = new TaskCompletionSource<FaultGate>(TaskCreationOptions.RunContinuationsAsynchronously);
+            FaultGate gate = lab.Disk.Faults.On(FileOp.Read).Of("/db/main.pitr").Hold();
+            var set = new LateRenewal(await database.KeepSetAsync("test", CancellationToken.None).WaitAsync(Patience));
+            var request = new TarBackupRequest
+            {
+                Note = _ => again.SetResult(lab.Disk.Faults.On(FileOp.Read).Of("/db/main.pitr").Hold()),
+            };
+            Task<TarBackupResult> making = MakeAsync(lab, database, request, time.In, set);
+            await gate.Reached.WaitAsync(Patience);
+            await BreakFenceAsync(database);
+            time.Advance(TarBackup.RenewEvery);
+            await set.HasBroken.WaitAsync(Patience);
+            gate.Release();
+            FaultGate next = await again.Task.WaitAsync(Patience);
+            await next.Reached.WaitAsync(Patience);
+
+            await Task.Run(set.TellLate); // on a thread where whoever waits for it goes on at once
+            next.Release();
+
+            Assert.Equal(2, (await making.WaitAsync(Patience)).Label.Files.Count);
+        }
+
+        Assert.Equal(lab.Content, await RestoredAsync(lab, RecoveryTarget.Latest));
+    }
+
     [Fact]
     public async Task A_copy_is_made_again_once_and_then_the_tar_is_given_up()
     {
@@ -650,5 +683,44 @@ public sealed class TarBackupTests
     {
         ulong next = 1;
         return new FolderStore(disk, RecoveryLab.Archive, () => next++);
+    }
+
+    /// <summary>A set whose renewals hear late that a fence broke.</summary>
+    private sealed class LateRenewal(IKeptSet set) : IKeptSet
+    {
+        private readonly TaskCompletionSource _hasBroken = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly TaskCompletionSource _isTold = new();
+
+        public KeptSetStart Start => set.Start;
+
+        public Task HasBroken => _hasBroken.Task;
+
+        public void TellLate() => _isTold.SetResult();
+
+        public async Task RenewAsync(CancellationToken cancellationToken)
+        {
+            try
+            {
+                await set.RenewAsync(cancellationToken).ConfigureAwait(false);
+            }
+            catch (RefusedException broken) when (broken.Code == ErrorCode.FenceBroken)
+            {
+                _hasBroken.TrySetResult();
+                await _isTold.Task.ConfigureAwait(false);
+                throw;
+            }
+        }
+
+        public Task<FencedFile?> FenceAsync(FileId file, CancellationToken cancellationToken) =>
+            set.FenceAsync(file, cancellationToken);
+
+        public Task UnfenceAsync(CancellationToken cancellationToken) => set.UnfenceAsync(cancellationToken);
+
+        public Task<KeptSetEnd> EndAsync(CancellationToken cancellationToken) => set.EndAsync(cancellationToken);
+
+        public Task<bool> ConfirmAsync(bool needsArchive, CancellationToken cancellationToken) =>
+            set.ConfirmAsync(needsArchive, cancellationToken);
+
+        public ValueTask DisposeAsync() => set.DisposeAsync();
     }
 }

@@ -77,6 +77,34 @@ public sealed class FenceHolderProcessTests : IDisposable
         Assert.Contains("was broken by a forced shutdown", error, StringComparison.Ordinal);
     }
 
+    /// <summary>Promise 7: fences are not durable; the holder hears that its engine is no more, and certifies nothing.</summary>
+    [Fact]
+    public async Task When_the_engine_is_killed_its_holder_ends_and_after_it_there_is_no_fence()
+    {
+        string token;
+        await using (ServeProcess serve = await ServeAsync())
+        {
+            using Process holder = await HoldAsync(serve);
+            await CliInProcess.MustAsync(_home, "put", "t", "k", "v", "--host", serve.Host);
+            token = await TokenAsync(serve);
+
+            await serve.KillAsync();
+            await holder.WaitForExitAsync().WaitAsync(PitrProcess.Patience);
+
+            string error = await holder.StandardError.ReadToEndAsync();
+            Assert.True(holder.ExitCode == 1, error); // the connection is lost
+            Assert.DoesNotContain("is good", error, StringComparison.Ordinal);
+        }
+
+        await using ServeProcess again = await ServeProcess.StartAsync(_home, "db");
+        Assert.Equal(0, await FencesAsync(again));
+        Assert.Equal("v\n", await CliInProcess.MustAsync(_home, "get", "t", "k", "--host", again.Host));
+        Outcome unfenced = await PitrProcess.RunAsync(_home, "unfence", "--fence", token, "--host", again.Host);
+        Assert.True(unfenced.ExitCode == 4, unfenced.ToString());
+        Assert.Contains($"No fence {token} is held", unfenced.Error, StringComparison.Ordinal);
+        Assert.Equal(0, await again.TerminateAsync());
+    }
+
     private async Task<ServeProcess> ServeAsync()
     {
         await CliInProcess.MustAsync(_home, "init", "db");
@@ -101,6 +129,14 @@ public sealed class FenceHolderProcessTests : IDisposable
         using JsonDocument status = JsonDocument.Parse(
             await CliInProcess.MustAsync(_home, "status", "--json", "--host", serve.Host));
         return status.RootElement.GetProperty("datafiles")[0].GetProperty("fences").GetArrayLength();
+    }
+
+    private async Task<string> TokenAsync(ServeProcess serve)
+    {
+        using JsonDocument status = JsonDocument.Parse(
+            await CliInProcess.MustAsync(_home, "status", "--json", "--host", serve.Host));
+        return Assert.Single(status.RootElement.GetProperty("datafiles")[0].GetProperty("fences").EnumerateArray())
+            .GetProperty("fenceId").GetString()!;
     }
 
     private static async Task SignalAsync(Process process, string signal)

@@ -177,6 +177,32 @@ public sealed class PgtarTests : IDisposable
         Assert.DoesNotContain(Directory.GetFiles(_home), name => name.Contains(".pgtar-", StringComparison.Ordinal));
     }
 
+    /// <summary>Promise 5: the file that is being copied is waited for, and no other is fenced for it.</summary>
+    [Fact]
+    public async Task When_the_engine_is_told_to_end_it_ends_too_and_leaves_no_file()
+    {
+        int served;
+        await using (ServeProcess serve = await FilledAsync())
+        {
+            using Process pgtar = Start("-f", "set.tar", "--rate", "60KiB", "--host", serve.Host);
+            await RequireFenceAsync(serve);
+
+            Task<int> ended = serve.TerminateAsync();
+            (int exitCode, string error) = await EndOfAsync(pgtar);
+            served = await ended;
+
+            Assert.True(exitCode is 4 or 1, error); // the next file is refused, or the session has ended before
+            Assert.StartsWith("pgtar: ", error.Split('\n', StringSplitOptions.RemoveEmptyEntries)[^2], StringComparison.Ordinal);
+        }
+
+        Assert.Equal(0, served);
+        Assert.False(File.Exists(Tar));
+        Assert.DoesNotContain(Directory.GetFiles(_home), name => name.Contains(".pgtar-", StringComparison.Ordinal));
+        await using ServeProcess again = await ServeProcess.StartAsync(_home, Path.Combine(_home, "db"));
+        Assert.Empty(await FencesAsync(again));
+        Assert.Equal($"{Rows}\n", await PitrProcess.MustAsync(_home, "count", "lines", "--host", again.Host));
+    }
+
     // ---- bad input -------------------------------------------------------------------------------------
 
     [Theory]

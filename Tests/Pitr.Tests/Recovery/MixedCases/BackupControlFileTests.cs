@@ -145,6 +145,30 @@ public sealed class BackupControlFileTests
         Assert.Equal(3, plan.KeptFiles.Count);
     }
 
+    /// <summary>H19, H10: the name that the control file rests on is durable; what is left over stays, and is told.</summary>
+    [Theory]
+    [MixedCase("X46")]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task What_a_move_that_was_cut_off_has_left_is_told_and_stays(bool isRenamed)
+    {
+        const string Name = "/data3/early.pitr";
+        const string To = "/data2/early.pitr";
+        MixedLab lab = await CutOffAsync(isRenamed);
+        var moved = new Dictionary<string, string> { ["/data2"] = "/data2", ["/data3"] = "/data3" };
+
+        RecoveryPlan plan = await lab.RequireRecoversAsync(lab.Request() with { Moved = moved }, lab.Content);
+
+        Assert.Empty(plan.Files);
+        Assert.Contains(plan.KeptFiles, file => file.Path == Name);
+        Assert.All(
+            Enumerable.Range(0, 8),
+            seed => Assert.Equal(isRenamed, lab.Disk.CrashCopy(seed).Stat(Name)!.IsSymlink));
+        Assert.NotNull(lab.Disk.Stat(To));
+        Assert.Equal(!isRenamed, plan.Findings.Any(
+            finding => finding.Contains($"'{To}' is left over from moving datafile 'early'", StringComparison.Ordinal)));
+    }
+
     /// <summary>H26, H30: the folder may be a copy; what lies outside is then its source's.</summary>
     [Theory]
     [MixedCase("X18")]
@@ -480,6 +504,37 @@ public sealed class BackupControlFileTests
     }
 
     // ---- parts -------------------------------------------------------------------------------------
+
+    /// <summary>The last move of `early`, from one place outside to another, is cut off while it copies, or renames.</summary>
+    private static async Task<MixedLab> CutOffAsync(bool isRenamed)
+    {
+        const string To = "/data2/early.pitr";
+        SimulatedDisk? left = null;
+        MixedLab lab = await RecordedAsync(
+            before: async (recovery, database) =>
+            {
+                recovery.Disk.CreateFolders("/data2");
+                recovery.Disk.CreateFolders("/data3");
+                await database.MoveAsync(new MoveRequest
+                {
+                    Datafile = "early",
+                    Path = "/data3/early.pitr",
+                    WithoutLink = true,
+                }).WaitAsync(Patience);
+            },
+            last: async (recovery, database) =>
+            {
+                using var held = new HeldSync(isRenamed
+                    ? recovery.Disk.Faults.On(FileOp.SyncFolder).Of("/data3").Hold()
+                    : recovery.Disk.Faults.On(FileOp.Write).Of(To).Nth(3).Hold());
+                Task<MoveResult> move = database.MoveAsync(new MoveRequest { Datafile = "early", Path = To });
+                await held.Reached.WaitAsync(Patience);
+                left = recovery.Disk.KillCopy();
+                held.Release();
+                await move.WaitAsync(Patience);
+            });
+        return lab.WithDisk(left!);
+    }
 
     private static Task<MixedLab> MovedAsync(bool isLinked) => RecordedAsync(
         isKilled: true, before: async (recovery, database) =>
