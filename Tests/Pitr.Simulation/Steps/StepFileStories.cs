@@ -1,3 +1,4 @@
+using Pitr.Recovery;
 using Pitr.Storage;
 
 namespace Pitr.Simulation;
@@ -61,6 +62,41 @@ internal static class StepFileStories
         }
 
         CompareAll(engine, scene);
+    }
+
+    /// <summary>
+    /// The disk has written another row than it was given, in a page that passes by itself: a file that was made anew is not
+    /// taken then (H42).
+    /// </summary>
+    public static void OtherRow(StepLife life, StepScene scene)
+    {
+        StepEngine engine = scene.Engine;
+        scene.Disk.BeforeOperation = null; // crashes of compacting are others' matter
+        StepFile main = engine.File(FileId.Main)!;
+        Table table = scene.Tables.First(static one => one.DatafileId == FileId.Main);
+        var batch = new WriteBatch();
+        byte[] value = scene.NewValue(100);
+        batch.Put(table, "row"u8, value);
+        engine.Commit([(batch, [new ModelStep.Change(table.Id, "row"u8.ToArray(), value)])], scene.Model);
+        life.RunToEnd(new StepCheckpoint(scene));
+        var fence = new StepFence(scene, main, lasts: 0);
+        foreach (Turn _ in fence.Take())
+            scene.DeliverAll();
+        CompactPlan plan = CompactPlan.Make(
+            scene.Disk, engine.Folder, engine.Control.Catalogue.File(main.Id)!, main.File.LiveBytes, new Incarnation(scene.Draw()));
+        CompactCopy copy = CompactCopy.Of(
+            engine.Context.Environment, plan, main.File.Incarnation, main.File.Generation, main.File.CheckpointLsn);
+        copy.Create();
+        copy.Fill(static _ => { }, static _ => { }, CancellationToken.None);
+        int at = scene.Disk.ReadAll(plan.Copy).AsSpan().IndexOf(value);
+        StepMove.SpoilPage(scene, plan.Copy, at - (at % PageLayout.PageBytes), at % PageLayout.PageBytes);
+        scene.Hazards.Note(42);
+        StepBranchStories.MustFail(
+            () => copy.Prove(static _ => { }, CancellationToken.None),
+            "A row of a compacted file is another one than the datafile's, and it is to take its place (H42).");
+        copy.Remove();
+        copy.Dispose();
+        fence.Leave();
     }
 
     /// <summary>Pages are written to places whose old content is still cached, while the cache has no room (H12).</summary>

@@ -164,6 +164,7 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         new("expire with losses", Archived with { BackupWeight = 1 }, StepExpireStories.Losses),
         new("expire beside a backup", Archived with { BackupWeight = 1 }, StepExpireStories.BesideABackup),
         new("expire beside a restore", Archived with { BackupWeight = 1 }, StepExpireStories.BesideARestore),
+        new("wal behind a set", Archived with { MoreFiles = 0 }, StepRestoreStories.WalBehindASet) { JudgesItself = true },
         new("in place", Archived with { BackupWeight = 1 }, StepInPlaceStories.LastCommits),
         new("close", Archived, static (life, scene) =>
         {
@@ -173,6 +174,12 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         new("drained", Small with { HasFilesOutside = true, MoreFiles = 0 }, StepMoveStories.Drained),
         new("places", Archived with { MoreFiles = 0 }, StepMoveStories.Places) { JudgesItself = true },
         new("recycled", Small with { MoreFiles = 0 }, StepWalStories.Recycled),
+        new("other row", Small with { MoreFiles = 0 }, StepFileStories.OtherRow) { JudgesItself = true },
+        new("rebuilt", Small with { MoreFiles = 1 }, StepFolderStories.Rebuilt) { JudgesItself = true },
+        new("back in place", Archived with { BackupWeight = 1, MoreFiles = 0, HasFilesOutside = true }, StepFolderStories.InPlace)
+        {
+            JudgesItself = true,
+        },
         // Those that open many crashes themselves.
         new("unwritten", Archived with { BackupWeight = 1, MoreFiles = 0 }, StepInPlaceStories.UnwrittenGroups) { JudgesItself = true },
         new("lost files", Archived with { MoreFiles = 0, HasFilesOutside = true, Keys = 400, ValueBytes = 1500 },
