@@ -1,5 +1,7 @@
 using Pitr.Actors;
+using Pitr.Recovery;
 using Pitr.Storage;
+using Pitr.Wal;
 using static Pitr.Actors.DatafileProtocol;
 
 namespace Pitr.Simulation;
@@ -228,9 +230,11 @@ internal sealed partial class EngineLife
         List<KeyValue> rows = [];
         for (int i = 0; i < 2 && reader.MoveNext(); i++)
             rows.Add(reader.Current);
+        using Snapshot other = _database.OpenSnapshot();
         KillOwnerOf("f0");
         await UntilAsync(() => IsDown("f0"), "its end is seen");
         await RecoverAsync("f0", random);
+        RequireEnded(other, table);
         for (int i = 0; i < 3; i++)
         {
             await PutAsync("f0", 25, 1500, random);
@@ -248,6 +252,69 @@ internal sealed partial class EngineLife
         {
             _world.Note("ended", "snapshot");
         }
+    }
+
+    /// <summary>Its view is a former owner's: what it names may be written over by the next one (H41).</summary>
+    private static void RequireEnded(Snapshot snapshot, Table table)
+    {
+        try
+        {
+            _ = snapshot.Get(table, "a key that nobody has"u8.ToArray());
+        }
+        catch (PitrException ended) when (ended.Code is ErrorCode.SnapshotTooOld or ErrorCode.DatafileNeedsRecovery)
+        {
+            return;
+        }
+
+        throw new SimulationFailure("A snapshot reads by a view of the datafile's former owner (H41).");
+    }
+
+    /// <summary>
+    /// H48: a datafile that is lost comes back out of a set, and somebody lets that set go between the plan and the note of it:
+    /// the recovery is refused before it has touched anything, and can be begun anew when there is a set.
+    /// </summary>
+    public async Task TellSetOfPlanGoneAsync(ClientRandom random)
+    {
+        await PutAsync("f0", 5, 300, random);
+        await BackUpToAsync(Store);
+        await PutAsync("f0", 3, 300, random);
+        await TakeOfflineAsync("f0", random);
+        _crashes.IsPaused = true; // without the set nobody could mend what one would leave
+        Incarnation had = Replace("f0", null);
+        WorldGate noted = _disk.Hold(FileOp.Create, $"{Store}/{ObjectName.RestorePrefix}");
+        Task<DatafileRecoveryResult> recovery =
+            _database.RecoverDatafileAsync(new DatafileRecoveryRequest { Datafile = "f0" });
+        await UntilAsync(() => noted.IsReached, "the recovery is planned");
+        string set = $"{Store}/{BackupSet.PrefixOf(Backups[^1].BackupId)}{BackupSet.ManifestName}";
+        byte[] manifest = _disk.Inner.ReadAll(set);
+        _disk.Inner.Delete(set);
+        _disk.Inner.SyncFolder(DurableReplace.FolderOf(set));
+        noted.Release();
+        await RequireRefusedAsync(recovery, ErrorCode.BackupUnknown, "the set of its plan has gone (H48)");
+        using (IFileHandle again = _disk.Inner.Open(set, FileOpen.CreateNew))
+        {
+            again.Write(0, manifest);
+            again.SyncData();
+        }
+
+        _disk.Inner.SyncFolder(DurableReplace.FolderOf(set));
+        await RecoverAsync("f0", random, had);
+        _crashes.IsPaused = false;
+        await LookAsync(random);
+    }
+
+    private async Task RequireRefusedAsync(Task asked, ErrorCode code, string since)
+    {
+        try
+        {
+            await RequireAsync(asked, $"it is refused, since {since}");
+        }
+        catch (PitrException refused) when (refused.Code == code)
+        {
+            return;
+        }
+
+        throw new SimulationFailure($"It was done, and {since}.");
     }
 
     /// <summary>H43: a table is dropped while its datafile has no owner: the next one cuts its rows out.</summary>

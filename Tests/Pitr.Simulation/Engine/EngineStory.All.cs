@@ -31,6 +31,7 @@ internal sealed partial record EngineStory
         new("putback", Alone, static (life, random) => life.TellPutBackAsync(random)) { Lives = 2 },
         new("sessions", WithArchive, static (life, random) => life.TellSessionsAsync(random)),
         new("waits", Waiting, static (life, random) => life.TellWaitForStoresAsync(random)),
+        new("planned", WithArchive, static (life, random) => life.TellSetOfPlanGoneAsync(random)),
     ];
 
     /// <summary>Two datafiles, no store, and nothing that comes by itself.</summary>

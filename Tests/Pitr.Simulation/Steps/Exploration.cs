@@ -52,7 +52,7 @@ internal sealed class Exploration(ExplorationRequest request)
         {
             if (isLeft && _states >= request.StatesMax / 3)
             {
-                RunScenarios(share: request.StatesMax / 4 / StepScenario.All.Count);
+                RunScenarios(share: request.StatesMax / StepScenario.PartsOfStates);
                 isLeft = false;
             }
 

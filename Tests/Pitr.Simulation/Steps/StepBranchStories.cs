@@ -154,6 +154,7 @@ internal static class StepBranchStories
                 Require(!mayGo, $"Segment {last} of the parent may go, and no store has it (H31).");
                 Require(before.SequenceEqual(now), "WAL of a parent was pushed that another database owns (H31).");
                 source.Shippers[0].Release();
+                RequireDamageIsTold(scene, drill, last, fork);
                 continue;
             }
 
@@ -165,6 +166,27 @@ internal static class StepBranchStories
         bool IsParents(string name) =>
             (ObjectName.TryParseSegment(name, out TimelineId timeline, out _)
                 || ObjectName.TryParsePart(name, out timeline, out _, out _, out _)) && timeline == parent;
+    }
+
+    /// <summary>A bad sector in the parent's WAL, below the fork: nothing of that segment is pushed (H31).</summary>
+    private static void RequireDamageIsTold(StepScene scene, StepDatabase drill, SegmentName last, Lsn fork)
+    {
+        SimulatedDisk disk = scene.Disk.KillCopy();
+        WalGeometry geometry = scene.Engine.Wal.Geometry;
+        Lsn bad = drill.Model.Records.Last(record => record.End < fork).End;
+        disk.Damage($"{drill.Folder}/wal/{last with { Number = geometry.NumberOf(bad) }}", geometry.OffsetOf(bad) + 8);
+        StepModel model = drill.Model.Copy();
+        using StepEngine engine = StepEngine.Open(
+            drill.Folder, scene.Settings.OptionsFor(disk, scene.Seed + 43), scene.Memory);
+        model.CutAt(StepCheck.Run(engine, model));
+        for (int i = 0; i < 30; i++)
+        {
+            engine.Shippers[0].Retry.TryNow();
+            engine.Ship(engine.Shippers[0], model);
+        }
+
+        Lsn end = ArchiveCatalog.Load(engine.Stores[0]).HighestEnd(last.Timeline, geometry.PayloadBytes);
+        Require(end < fork, $"WAL of a parent is damaged at {bad}, and the archive has it up to {end} (H31).");
     }
 
     /// <summary>

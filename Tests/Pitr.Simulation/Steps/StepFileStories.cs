@@ -1,3 +1,4 @@
+using Pitr.Recovery;
 using Pitr.Storage;
 
 namespace Pitr.Simulation;
@@ -8,6 +9,8 @@ namespace Pitr.Simulation;
 /// </summary>
 internal static class StepFileStories
 {
+    private const int RowsBeyondTheCache = 40; // each over several pages
+
     /// <summary>A reader stands inside an epoch over several flushes (H12).</summary>
     public static void Reader(StepLife life, StepScene scene)
     {
@@ -42,6 +45,17 @@ internal static class StepFileStories
         StepFile main = engine.File(FileId.Main)!;
         Table table = scene.Tables.First(static one => one.DatafileId == FileId.Main);
         var there = new CatalogueTable(table.Id, table.Name, table.DatafileId, Lsn.Zero);
+        for (byte key = 0; key < RowsBeyondTheCache; key++)
+        {
+            var batch = new WriteBatch();
+            byte[] value = scene.NewValue(scene.Settings.ValueBytes);
+            batch.Put(table, [key], value);
+            engine.Commit([(batch, [new ModelStep.Change(table.Id, [key], value)])], scene.Model);
+            scene.DeliverAll();
+            if (key % 8 == 7)
+                Flush(life, scene, 1);
+        }
+
         for (int i = 0; i < 4; i++)
         {
             Commit(life, scene, 3);
@@ -61,6 +75,50 @@ internal static class StepFileStories
         }
 
         CompareAll(engine, scene);
+    }
+
+    /// <summary>
+    /// The disk has written another row than it was given, in a page that passes by itself: a file that was made anew is not
+    /// taken then (H42). Nor is one made out of a file that somebody has put into the place of what the fence named (H20).
+    /// </summary>
+    public static void OtherRow(StepLife life, StepScene scene)
+    {
+        StepEngine engine = scene.Engine;
+        scene.Disk.BeforeOperation = null; // crashes of compacting are others' matter
+        StepFile main = engine.File(FileId.Main)!;
+        Table table = scene.Tables.First(static one => one.DatafileId == FileId.Main);
+        byte[] older = scene.Disk.ReadAll(main.File.Path);
+        var batch = new WriteBatch();
+        byte[] value = scene.NewValue(100);
+        batch.Put(table, "row"u8, value);
+        engine.Commit([(batch, [new ModelStep.Change(table.Id, "row"u8.ToArray(), value)])], scene.Model);
+        life.RunToEnd(new StepCheckpoint(scene));
+        var fence = new StepFence(scene, main, lasts: 0);
+        foreach (Turn _ in fence.Take())
+            scene.DeliverAll();
+        CompactPlan plan = CompactPlan.Make(
+            scene.Disk, engine.Folder, engine.Control.Catalogue.File(main.Id)!, main.File.LiveBytes, new Incarnation(scene.Draw()));
+        string aside = $"{main.File.Path}.moved";
+        scene.Disk.Rename(main.File.Path, aside);
+        using (IFileHandle other = scene.Disk.Open(main.File.Path, FileOpen.CreateNew))
+            other.Write(0, older);
+        StepBranchStories.MustFail(
+            () => Copy().Dispose(), "A datafile is made anew out of another file than the one that the fence named (H20).");
+        scene.Disk.Rename(aside, main.File.Path);
+        using CompactCopy copy = Copy();
+        copy.Create();
+        copy.Fill(static _ => { }, static _ => { }, CancellationToken.None);
+        int at = scene.Disk.ReadAll(plan.Copy).AsSpan().IndexOf(value);
+        StepMove.SpoilPage(scene, plan.Copy, at - (at % PageLayout.PageBytes), at % PageLayout.PageBytes);
+        scene.Hazards.Note(42);
+        StepBranchStories.MustFail(
+            () => copy.Prove(static _ => { }, CancellationToken.None),
+            "A row of a compacted file is another one than the datafile's, and it is to take its place (H42).");
+        copy.Remove();
+        fence.Leave();
+
+        CompactCopy Copy() => CompactCopy.Of(
+            engine.Context.Environment, plan, main.File.Incarnation, main.File.Generation, main.File.CheckpointLsn);
     }
 
     /// <summary>Pages are written to places whose old content is still cached, while the cache has no room (H12).</summary>

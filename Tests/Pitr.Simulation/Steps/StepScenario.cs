@@ -13,6 +13,9 @@ namespace Pitr.Simulation;
 /// <param name="Story">What happens, in order.</param>
 internal sealed record StepScenario(string Name, StepSettings Settings, Action<StepLife, StepScene> Story)
 {
+    /// <summary>Of states that are bounded each story gets one of so many parts: all of them together a quarter, or less.</summary>
+    public const int PartsOfStates = 200;
+
     private const int PowerLosses = 2;
 
     private static readonly StepSettings Small = new()
@@ -173,6 +176,17 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         new("drained", Small with { HasFilesOutside = true, MoreFiles = 0 }, StepMoveStories.Drained),
         new("places", Archived with { MoreFiles = 0 }, StepMoveStories.Places) { JudgesItself = true },
         new("recycled", Small with { MoreFiles = 0 }, StepWalStories.Recycled),
+        new("wal behind a set", Archived with { MoreFiles = 0 }, StepRestoreStories.WalBehindASet) { JudgesItself = true },
+        new("unclaimed", Archived with { MoreFiles = 0 }, StepUnclaimedStories.Shorter) { JudgesItself = true },
+        new("sealed", Archived with { MoreFiles = 0, IsSealed = true }, StepSealedStories.OthersHands) { JudgesItself = true },
+        new("boots", Archived with { MoreFiles = 0 }, StepBootStories.Clones) { JudgesItself = true },
+        new("copies", Archived with { MoreFiles = 0 }, StepCopyStories.OthersHands) { JudgesItself = true },
+        new("other row", Small with { MoreFiles = 0 }, StepFileStories.OtherRow) { JudgesItself = true },
+        new("rebuilt", Small with { MoreFiles = 1 }, StepFolderStories.Rebuilt) { JudgesItself = true },
+        new("back in place", Archived with { BackupWeight = 1, MoreFiles = 0, HasFilesOutside = true }, StepFolderStories.InPlace)
+        {
+            JudgesItself = true,
+        },
         // Those that open many crashes themselves.
         new("unwritten", Archived with { BackupWeight = 1, MoreFiles = 0 }, StepInPlaceStories.UnwrittenGroups) { JudgesItself = true },
         new("lost files", Archived with { MoreFiles = 0, HasFilesOutside = true, Keys = 400, ValueBytes = 1500 },
@@ -209,6 +223,8 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
             var disk = new SimulatedDisk(seed);
             disk.CreateFolders(StepSettings.Outside);
             disk.CreateFolders(StepDiskCheck.Tars);
+            if (Settings.IsSealed)
+                StepSealedStories.WriteKey(disk);
             EngineCreation.Create(StepRun.Folder, Settings.OptionsFor(disk, seed));
             var crashes = new List<(SimulatedDisk Disk, List<StepDatabase> Databases, string Where)>();
             using (StepEngine engine = StepEngine.Open(StepRun.Folder, Settings.OptionsFor(disk, seed + 1), memory))

@@ -16,6 +16,9 @@ internal sealed record StepSettings
     /// <summary>Where datafiles lie that are not in their database's folder.</summary>
     public const string Outside = "/outside";
 
+    /// <summary>The key of an encrypted archive.</summary>
+    public const string KeyFile = "/key";
+
     public required int WalSegmentBytes { get; init; }
 
     public required long WriteBufferBytesMax { get; init; }
@@ -37,6 +40,9 @@ internal sealed record StepSettings
 
     /// <summary>WAL is shipped into a store, and kept until it was.</summary>
     public bool HasArchive { get; init; }
+
+    /// <summary>What is in the store is encrypted.</summary>
+    public bool IsSealed { get; init; }
 
     public int BackupWeight { get; init; }
 
@@ -120,6 +126,7 @@ internal sealed record StepSettings
             WriteBufferBytesMax = WriteBufferBytesMax,
             MemoryBudgetBytes = 8 << 20,
             ArchiveStores = HasArchive ? [Store] : [],
+            ArchiveKeyFile = IsSealed ? KeyFile : null,
             Clock = new StepClock(disk, seed),
             Delay = static _ => { },
             Threads = new StepThreads(),

@@ -66,3 +66,44 @@ internal sealed class MeddledStore(
         action?.Invoke();
     }
 }
+
+/// <summary>A store that can do less than others, as one of commands or a bucket of another make; not asked for more.</summary>
+/// <param name="inner">The store behind it.</param>
+/// <param name="abilities">What it can.</param>
+internal sealed class LimitedStore(IArchiveStore inner, StoreAbilities abilities) : IArchiveStore
+{
+    public string Name => inner.Name;
+
+    public string Place => inner.Place;
+
+    public StoreAbilities Abilities => abilities;
+
+    public void CreateRoot() => inner.CreateRoot();
+
+    public void Put(string name, ReadOnlyMemory<byte> content) => inner.Put(name, content);
+
+    public void Put(string name, Stream content) => inner.Put(name, content);
+
+    public bool TryPutIfAbsent(string name, ReadOnlyMemory<byte> content) => inner.TryPutIfAbsent(name, content);
+
+    public ReadOnlyMemory<byte> Get(string name) => inner.Get(name);
+
+    public ReadOnlyMemory<byte>? TryGet(string name) => inner.TryGet(name);
+
+    public Stream OpenRead(string name) => inner.OpenRead(name);
+
+    public IReadOnlyList<string> List(string prefix) => abilities.HasFlag(StoreAbilities.Lists)
+        ? inner.List(prefix)
+        : throw new SimulationFailure($"A store that does not list is asked for '{prefix}' (H27).");
+
+    public void Delete(string name)
+    {
+        if (!abilities.HasFlag(StoreAbilities.Deletes))
+            throw new SimulationFailure($"A store that does not delete is asked to for '{name}' (H27).");
+        inner.Delete(name);
+    }
+
+    public StoredObject? Stat(string name) => inner.Stat(name);
+
+    public int RemoveStrays() => inner.RemoveStrays();
+}

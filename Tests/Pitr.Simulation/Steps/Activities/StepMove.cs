@@ -170,13 +170,20 @@ internal sealed class StepMove(StepScene scene, StepFile file, string? into = nu
     }
 
     /// <summary>A page is another one, which passes by itself.</summary>
-    public static void SpoilPage(StepScene scene, string path, long pageAt)
+    public static void SpoilPage(StepScene scene, string path, long pageAt) =>
+        SpoilPage(scene, path, pageAt, PageLayout.PageBytes - 1 - scene.Next(PageLayout.ContentBytes));
+
+    /// <param name="scene">Of the disk.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="pageAt">Where the page begins.</param>
+    /// <param name="at">Which byte of it.</param>
+    public static void SpoilPage(StepScene scene, string path, long pageAt, int at)
     {
         byte[] page = new byte[PageLayout.PageBytes];
         using (IFileHandle handle = scene.Disk.Open(path, FileOpen.Read))
             handle.Read(pageAt, page);
         byte[] other = [.. page];
-        other[^(1 + scene.Next(PageLayout.ContentBytes))] ^= 0x20;
+        other[at] ^= 0x20;
         PageChecksum.Stamp(other, PageLayout.Number(page), PageLayout.Generation(page));
         for (int i = 0; i < page.Length; i++)
         {
