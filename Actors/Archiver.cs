@@ -15,15 +15,21 @@ namespace Pitr.Actors;
 /// </summary>
 /// <remarks>
 /// A store that fails is tried again with growing pauses and holds up neither commits nor other stores, until it lacks
-/// more than <see cref="ArchiveBound"/> says. Everything that reads or writes a store is done by workers, of finished
-/// segments several side by side (<see cref="ShipWindow"/>), else one at a time for each store; what is told here of a
-/// store (its lag, which segments may go) is what its last step published.
+/// more than <see cref="ArchiveBound"/> says; one that does not answer at all, likewise. Everything that reads or writes a
+/// store is done by workers, of finished segments several side by side (<see cref="ShipWindow"/>), else one at a time for
+/// each store; beside them one looks for its recovery window. What is told here of a store (its lag, which segments may go)
+/// is what its last step published.
 /// Stores come and go while it runs: Archiver.Stores.cs.
 /// At an orderly shutdown each store is drained, and then its timeline released (H26).
 /// A crash of it loses nothing: what was shipped is found again. The supervisor makes a new one.
 /// </remarks>
 internal sealed partial class Archiver : UntypedActor, IWithTimers
 {
+    /// <summary>
+    /// So long the bound waits for a store's first answer after a start: before that, all local WAL counts as lacked.
+    /// </summary>
+    public static readonly TimeSpan FirstAnswerMax = TimeSpan.FromMinutes(1);
+
     private static readonly TimeSpan TailInterval = TimeSpan.FromMilliseconds(500);
 
     private readonly EngineContext _engine;
@@ -38,6 +44,7 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
     private readonly TimelineId _timeline;
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private IReadOnlyList<SegmentName> _candidates = [];
+    private readonly CancellationTokenSource _over = new(); // of looks for recovery windows: nobody asks for them any more
     private int _isWanted; // 1: a ShipWanted is on its way
     private IActorRef? _drainAsker;
 
@@ -60,7 +67,8 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
             },
             new RecoveryWindowScan(
                 store, wal.History, _geometry.PayloadBytes, name => engine.Stores.TryOpen(name, engine.Folder),
-                engine.Clock));
+                engine.Clock),
+            engine.Clock.GetTimestamp());
         _lines = [.. opened.Stores.Select(_lineFor)];
         _shipper = ShipperOfAll();
     }
@@ -88,6 +96,8 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
     protected override void PostStop()
     {
         LetHoldGo();
+        _over.Cancel();
+        _over.Dispose();
         foreach (IStagedObject left in _lines.Concat(_removed).SelectMany(static line => line.Shipper.LetGo()))
         {
             _engine.Workers.Start(
@@ -120,6 +130,9 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
                 break;
             case StepDone done:
                 Settle(done);
+                break;
+            case Looked looked:
+                Take(looked);
                 break;
             case WhichMayGo ask:
                 _candidates = ask.Segments;
@@ -171,37 +184,32 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
     /// <summary>Begins all that may begin.</summary>
     private void Step(StoreLine line)
     {
-        bool wantsAlone = line.IsUrgent || line.DropUpTo is not null;
         while (!line.IsReleasing && !line.IsReleased
-            && line.Shipper.TryBegin(_engine.DurableLsn, mayAdd: !wantsAlone) is { } work)
+            && line.Shipper.TryBegin(_engine.DurableLsn, mayAdd: !line.IsUrgent) is { } work)
             Start(line, work);
     }
 
     private void Start(StoreLine line, ShipWork work)
     {
-        (bool isUrgent, ulong? dropUpTo) = work.IsAlone ? (line.IsUrgent, line.DropUpTo) : (false, null);
+        bool isUrgent = work.IsAlone && line.IsUrgent;
         if (work.IsAlone)
-            (line.IsUrgent, line.DropUpTo) = (false, null);
+            line.IsUrgent = false;
         EngineContext engine = _engine;
         engine.Workers.Start(
             Self,
             () =>
             {
-                if (dropUpTo is { } number)
-                    line.Shipper.DropUpTo(number);
                 if (isUrgent)
                     line.Shipper.Retry.TryNow();
                 if (!work.IsAlone)
                 {
                     line.Shipper.Do(work);
-                    return new StepDone(line, work, null, null);
+                    return new StepDone(line, work, null);
                 }
                 MeasuredWork.ShipAlone(engine, line.Shipper, work);
-                if (work.Step == ShipStep.Nothing)
-                    line.Scan.LookIfDue();
-                return new StepDone(line, work, line.Scan.Window, null);
+                return new StepDone(line, work, null);
             },
-            error => new StepDone(line, work, null, error));
+            error => new StepDone(line, work, error));
     }
 
     private void Settle(StepDone done)
@@ -216,14 +224,14 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
                 Release(line); // it was removed while this step ran
             return;
         }
-        if (done.Work.IsAlone)
-            line.Window = done.Error is null ? done.Window : line.Window;
         Exception? bugBefore = line.Bug;
         line.Bug = done.Error;
         if (done.Error is not null && bugBefore?.Message != done.Error.Message)
             _log.Error(done.Error, "Shipping to {0} met a bug", line.Shipper.StoreName);
         else if (done.Error is null && step == ShipStep.Failed)
             _log.Warning("Shipping to {0} failed: {1}", line.Shipper.StoreName, ErrorOf(line));
+        if (step == ShipStep.Nothing)
+            Look(line);
         KeepBound();
         LetGo();
         TellWaiters();
@@ -239,6 +247,32 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
             line.IsRefused = true;
             EndDrain(isTimeUp: false);
         }
+    }
+
+    /// <summary>A look reads many objects: it goes beside the steps, which commits may wait for.</summary>
+    private void Look(StoreLine line)
+    {
+        if (_isEnding || line.IsLooking || !line.Scan.IsDue)
+            return;
+        line.IsLooking = true;
+        CancellationToken over = _over.Token;
+        _engine.Workers.Start(
+            Self,
+            () =>
+            {
+                line.Scan.Look(over);
+                return new Looked(line, line.Scan.Window, null);
+            },
+            error => new Looked(line, line.Window, error));
+    }
+
+    private void Take(Looked looked)
+    {
+        StoreLine line = looked.Line;
+        (line.IsLooking, line.Window) = (false, looked.Window);
+        if (looked.Error is { } error and not OperationCanceledException)
+            _log.Error(error, "Looking for the recovery window of {0} met a bug", line.Shipper.StoreName);
+        EndDrain(isTimeUp: false);
     }
 
     private void LetGo()
@@ -262,7 +296,7 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
         foreach (StoreLine line in _lines.Where(static line => line.Shipper.TakesParts))
         {
             ShipProgress progress = line.Shipper.Progress;
-            lostTo = progress.Dropped.IsEmpty ? lostTo : Lsn.Max(lostTo, progress.Dropped[^1].To);
+            lostTo = progress.Dropped.Aggregate(lostTo, static (end, gap) => Lsn.Max(end, gap.To));
             Lsn here = progress.Next > 0 ? progress.LackedFrom : Lsn.Zero;
             if (here >= archived)
                 continue;
@@ -280,15 +314,18 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
         foreach (StoreLine line in _lines)
         {
             ArchiveLag lag = line.Shipper.Lag(durable);
-            if (lag.Bytes <= _bound.LagBytesMax)
+            if (!IsBeyondBound(line, lag))
                 continue;
             if (_bound.Choice == ArchiveLagChoice.RefuseCommits)
             {
                 refusal ??= Problem.From(
                     EngineErrors.ArchiveBehind(line.Shipper.StoreName, lag.Bytes, _bound.LagBytesMax));
             }
-            else if (line.DropUpTo is null && NumberToKeep(durable) is var number && number > line.Dropped)
-                Drop(line, number);
+            else if (NumberToKeep(durable) is var number
+                && _geometry.StartOf(number) > line.Shipper.Progress.FirstLacked)
+            {
+                GiveUp(line, number);
+            }
         }
         if ((refusal is null) != (_engine.ArchiveBehind is null))
         {
@@ -300,12 +337,18 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
         _engine.ArchiveBehind = refusal;
     }
 
-    private void Drop(StoreLine line, ulong number)
+    private bool IsBeyondBound(StoreLine line, ArchiveLag lag) => lag.Bytes > _bound.LagBytesMax
+        && (line.Shipper.Progress.IsKnown || _engine.Clock.GetElapsedTime(line.Began) >= FirstAnswerMax);
+
+    private void GiveUp(StoreLine line, ulong number)
     {
         _log.Error(
-            "Archive store {0} lacks more than {1} bytes of WAL: segments below {2} are given up, a gap remains in it",
+            "Archive store {0} lacks more than {1} bytes of WAL: what it lacks below segment {2} is given up, a gap remains "
+            + "in it",
             line.Shipper.StoreName, _bound.LagBytesMax, new SegmentName(_timeline, number));
-        line.DropUpTo = line.Dropped = number;
+        line.Shipper.GiveUpBelow(number);
+        LetGo();
+        TellWaiters();
     }
 
     /// <summary>The first segment of those that together, with the unfinished one, are below the bound.</summary>
@@ -318,6 +361,7 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
     {
         _drainAsker = Sender;
         _isEnding = true;
+        _over.Cancel();
         Timers.StartSingleTimer(nameof(DrainTimeIsUp), new DrainTimeIsUp(), _engine.Options.ArchiveShutdownWait);
         foreach (StoreLine line in _lines)
         {
@@ -351,7 +395,7 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
 
     private void EndDrain(bool isTimeUp)
     {
-        if (_drainAsker is null || (!isTimeUp && !_lines.All(line => line.IsReleased || line.IsRefused)))
+        if (_drainAsker is null || (!isTimeUp && !_lines.All(line => !line.IsLooking && (line.IsReleased || line.IsRefused))))
             return;
         string[] left = [.. _lines.Where(line => !line.IsReleased).Select(WhatIsLeft)];
         _drainAsker.Tell(new ArchiveDrained(left.Length == 0 ? null : string.Join("; ", left)));
@@ -380,7 +424,7 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
         {
             LagBytesMax = _bound.LagBytesMax,
             IsUnclaimed = line.Shipper.IsUnclaimed,
-            RefusesCommits = _bound.Choice == ArchiveLagChoice.RefuseCommits && lag.Bytes > _bound.LagBytesMax,
+            RefusesCommits = _bound.Choice == ArchiveLagChoice.RefuseCommits && IsBeyondBound(line, lag),
             Dropped = progress.Dropped.IsEmpty
                 ? null
                 : string.Join(", ", progress.Dropped.Select(gap => $"{gap.From} to {gap.To}")),
@@ -405,11 +449,14 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
     /// <summary>
     /// One store, and where its shipping stands. Touched by the actor only; its scan by one worker.
     /// </summary>
-    private sealed class StoreLine(IArchiveStore store, StoreShipper shipper, RecoveryWindowScan scan)
+    private sealed class StoreLine(IArchiveStore store, StoreShipper shipper, RecoveryWindowScan scan, long began)
     {
         public IArchiveStore Store => store;
         public StoreShipper Shipper => shipper;
         public RecoveryWindowScan Scan => scan;
+
+        /// <summary>Since when it has been shipped to; a timestamp.</summary>
+        public long Began => began;
         public bool IsReleasing { get; set; }
         public bool IsUrgent { get; set; }
 
@@ -417,10 +464,11 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
         public bool IsWanted { get; set; }
         public bool IsReleased { get; set; }
 
+        /// <summary>A worker looks for its recovery window.</summary>
+        public bool IsLooking { get; set; }
+
         /// <summary>Another place's, as it was found while it was drained: nothing is waited for.</summary>
         public bool IsRefused { get; set; }
-        public ulong? DropUpTo { get; set; }
-        public ulong Dropped { get; set; }
         public (DateTimeOffset From, DateTimeOffset To, DateTimeOffset? VerifiedAt)? Window { get; set; }
         public Exception? Bug { get; set; }
     }
@@ -437,9 +485,10 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
         public static readonly ShipWanted Instance = new();
     }
 
-    private sealed record StepDone(
-        StoreLine Line, ShipWork Work, (DateTimeOffset From, DateTimeOffset To, DateTimeOffset? VerifiedAt)? Window,
-        Exception? Error)
+    private sealed record StepDone(StoreLine Line, ShipWork Work, Exception? Error) : ILocalMessage;
+
+    private sealed record Looked(
+        StoreLine Line, (DateTimeOffset From, DateTimeOffset To, DateTimeOffset? VerifiedAt)? Window, Exception? Error)
         : ILocalMessage;
 
     private sealed record Released(StoreLine Line) : ILocalMessage;

@@ -163,9 +163,14 @@ internal sealed class RecoveryCoordinator : UntypedActor
         _isReading = true;
         ReplayStream stream = _job.Stream;
         WorkerGate gate = _streamGate;
+        RestoreHold? held = _opened.Restore?.Hold;
         _engine.Workers.Start(
             Self,
-            () => gate.Run<object>(() => stream.MoveNext() ? new StepRead(stream.Current) : AllRead.Instance),
+            () => gate.Run<object>(() =>
+            {
+                held?.RenewIfDue();
+                return stream.MoveNext() ? new StepRead(stream.Current) : AllRead.Instance;
+            }),
             static error => new StepFailed(error));
     }
 

@@ -132,6 +132,14 @@ internal static class RecoveryErrors
             "Name the store that has it: --archive STORE\nOr choose a target before the gap: --target-lsn "
             + $"{from}");
 
+    /// <summary>WAL that is needed is there, and an expire has noted that it goes.</summary>
+    public static RefusedException WalExpiring(TimelineId timeline, Lsn from, Lsn to, string store) =>
+        new(ErrorCode.WalGap,
+            $"The WAL of timeline {timeline} from {from} to {to} is about to go: an expire of the last day has noted in {store} "
+            + "that it removes it.",
+            $"Choose a newer backup set: pitr backups {store}\nIf that expire did not get to its end, what it has left can be "
+            + "restored a day later.");
+
     /// <summary>More than one branch could be meant (H28).</summary>
     public static RefusedException BranchAmbiguous(RecoveryTarget target, string branches) =>
         new(ErrorCode.BranchAmbiguous,

@@ -28,7 +28,11 @@ internal sealed class BackupCatalog
     /// <summary>Sets without manifest, or whose label or manifest can't be read, or whose base is not there.</summary>
     public IReadOnlyList<VoidSet> Others { get; }
 
-    public static BackupCatalog Read(IArchiveStore store)
+    public static BackupCatalog Read(IArchiveStore store) => ReadWhile(store, CancellationToken.None);
+
+    /// <summary>Reads it, for who may be gone before its end.</summary>
+    /// <exception cref="OperationCanceledException">Between two sets.</exception>
+    public static BackupCatalog ReadWhile(IArchiveStore store, CancellationToken cancellation)
     {
         var sets = new List<BackupSet>();
         var others = new List<VoidSet>();
@@ -37,7 +41,10 @@ internal sealed class BackupCatalog
         else if (store.Stat(BackupSet.LabelName) is not null || store.List(BackupSet.DatafileFolder).Count > 0)
             others.Add(new VoidSet(Top, "it has no manifest", RecoveryErrors.SetUnfinished(store.Name)));
         foreach (string backupId in Ids(store))
+        {
+            cancellation.ThrowIfCancellationRequested();
             Add(store, BackupSet.PrefixOf(backupId), backupId, sets, others);
+        }
         if (store is TarStore && sets.Count + others.Count == 0) // cut off before its first object was whole
             others.Add(new VoidSet(Top, "it has no manifest", RecoveryErrors.SetUnfinished(store.Name)));
         sets.Sort((left, right) => left.Label.StopTime != right.Label.StopTime

@@ -9,7 +9,8 @@ namespace Pitr.Recovery;
 /// in it name (H35). It is known from names, labels and manifests: that the contents are good is what `verify` proves.
 /// A look reads a listing and the labels, so it is taken rarely: after a hundred times as long as the last one took,
 /// and not more often than each <see cref="LookEvery"/>.
-/// THREADS  one worker at a time. FAILURE  a store that does not answer leaves the window as it was.
+/// THREADS  one worker at a time; <see cref="IsDue"/> when none is at it. FAILURE  a store that does not answer leaves the
+/// window as it was.
 /// </remarks>
 internal sealed class RecoveryWindowScan(
     IArchiveStore archive, TimelineHistory path, long payloadBytes, Func<string, IArchiveStore?> openStore,
@@ -26,28 +27,33 @@ internal sealed class RecoveryWindowScan(
     /// </summary>
     public (DateTimeOffset From, DateTimeOffset To, DateTimeOffset? VerifiedAt)? Window { get; private set; }
 
-    /// <summary>Looks, if it is time to.</summary>
-    public void LookIfDue()
+    /// <summary>It is time to look.</summary>
+    public bool IsDue => archive.Lists() && clock.GetUtcNow() >= _next;
+
+    /// <summary>Looks, until nobody asks any more.</summary>
+    /// <exception cref="OperationCanceledException">The window is as it was.</exception>
+    public void Look(CancellationToken over)
     {
-        if (!archive.Lists() || clock.GetUtcNow() < _next)
-            return;
         long began = clock.GetTimestamp();
         try
         {
-            Window = Find();
+            Window = Find(over);
         }
         catch (PitrException error) when (error is not BugException)
         {
             // What keeps the archive from being read is what shipping tells.
         }
-        TimeSpan pause = clock.GetElapsedTime(began) * ShareOfTime;
-        _next = clock.GetUtcNow() + (pause > LookEvery ? pause : LookEvery);
+        finally
+        {
+            TimeSpan pause = clock.GetElapsedTime(began) * ShareOfTime;
+            _next = clock.GetUtcNow() + (pause > LookEvery ? pause : LookEvery);
+        }
     }
 
-    private (DateTimeOffset From, DateTimeOffset To, DateTimeOffset? VerifiedAt)? Find()
+    private (DateTimeOffset From, DateTimeOffset To, DateTimeOffset? VerifiedAt)? Find(CancellationToken over)
     {
         ArchiveCatalog catalog = ArchiveCatalog.Load(archive);
-        BackupSet[] sets = [.. Sets().OrderBy(set => set.Label.StopTime)];
+        BackupSet[] sets = [.. Sets(over).OrderBy(set => set.Label.StopTime)];
         foreach (BackupSet set in sets)
         {
             Lsn from = set.Label.IncludesWal ? set.Label.StopLsn : set.Label.StartLsn;
@@ -61,7 +67,7 @@ internal sealed class RecoveryWindowScan(
     }
 
     /// <summary>Whole sets on the path.</summary>
-    private IEnumerable<BackupSet> Sets()
+    private IEnumerable<BackupSet> Sets(CancellationToken over)
     {
         var stores = new List<IArchiveStore> { archive };
         IEnumerable<string> places = BackupCatalog.Intents(archive).Select(intent => intent.SetStore);
@@ -70,16 +76,16 @@ internal sealed class RecoveryWindowScan(
             if (name != archive.Name && openStore(name) is { } other)
                 stores.Add(other);
         }
-        return stores.SelectMany(SetsOf).DistinctBy(set => set.Id).Where(set =>
+        return stores.SelectMany(store => SetsOf(store, over)).DistinctBy(set => set.Id).Where(set =>
             !set.Label.IsPartial && set.Label.SystemId == path.System
             && path.PathContains(set.Label.Lineage, set.Label.StopLsn));
     }
 
-    private static IReadOnlyList<BackupSet> SetsOf(IArchiveStore store)
+    private static IReadOnlyList<BackupSet> SetsOf(IArchiveStore store, CancellationToken over)
     {
         try
         {
-            return BackupCatalog.Read(store).Sets;
+            return BackupCatalog.ReadWhile(store, over).Sets;
         }
         catch (StorageFailedException)
         {

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Text.Json;
 using Pitr.Storage;
 using Pitr.Wal;
@@ -35,8 +36,8 @@ internal sealed record RestoreIntent
 /// <summary>Keeps expire from what a restore needs while it is carried out.</summary>
 /// <remarks>
 /// ORDER  of a restore, into a new folder or in place: plan · <see cref="While"/>: <see cref="Register"/>,
-/// <see cref="Require"/>, since an expire may have taken something between the plan and the note, copy · replay, promote ·
-/// <see cref="Remove"/>. Whoever goes on with one that died registers again. An expire that was planned before the note
+/// <see cref="Require"/>, since an expire may have taken something between the plan and the note, or have noted that it is
+/// about to, copy · replay, promote · <see cref="Remove"/>. Whoever goes on with one that died registers again. An expire that was planned before the note
 /// looks for it before it removes anything, and at each set (<see cref="RetentionRun"/>). The recovery of one datafile does
 /// the same before it takes the file over.
 /// A restore that died, or is paused for longer than a day, holds nothing any more: then going on may be refused, and
@@ -116,7 +117,7 @@ internal sealed class RestoreHold
         Register();
         try
         {
-            Require(set, wal, stores);
+            Require(set, wal, stores, _clock.GetUtcNow());
             copy(this);
         }
         catch
@@ -126,23 +127,42 @@ internal sealed class RestoreHold
         }
     }
 
-    /// <summary>What was planned is there still.</summary>
+    /// <summary>What was planned is there still, and no expire is about to take it.</summary>
+    /// <remarks>
+    /// What an expire that died has noted and not taken is refused for a day: nobody can tell it from one that goes on.
+    /// </remarks>
     /// <exception cref="PitrException">RefusedException WalGap; NotFoundException BackupUnknown.</exception>
-    public static void Require(BackupSet? set, IEnumerable<PlannedWal> wal, IReadOnlyList<IArchiveStore> stores)
+    public static void Require(
+        BackupSet? set, IEnumerable<PlannedWal> wal, IReadOnlyList<IArchiveStore> stores, DateTimeOffset now)
     {
         if (set is not null && set.Store.Stat(set.Prefix + BackupSet.ManifestName) is null)
             throw RecoveryErrors.BackupUnknown(set.Store.Name, set.Id);
         PlannedWal[] needed = [.. wal];
-        IEnumerable<IArchiveStore> own = set is { Label.IncludesWal: true } ? [set.AsStore()] : [];
-        ArchiveCatalog[] catalogs = needed.Length == 0 ? [] : [.. own.Concat(stores).Select(ArchiveCatalog.Load)];
+        if (needed.Length == 0)
+            return;
+        // First the notes: of what is noted after that, this restore is found; of what has gone before it, the names are gone.
+        Dictionary<TimelineId, ImmutableArray<ArchiveGap>[]> going = needed.Select(static part => part.Timeline).Distinct()
+            .ToDictionary(static of => of, of => stores.Select(
+                store => ExpiredNote.Since(store, of, now - RetentionPlanner.RunningMax)).ToArray());
+        ArchiveCatalog? own = set is { Label.IncludesWal: true } ? ArchiveCatalog.Load(set.AsStore()) : null;
+        ArchiveCatalog[] catalogs = [.. stores.Select(ArchiveCatalog.Load)];
         foreach (PlannedWal part in needed)
         {
-            bool isThere = catalogs.Any(catalog =>
-                catalog.Source(part.Timeline, part.Number, part.FromLsn, part.ToLsn) is { } there && there.To >= part.ToLsn);
-            if (!isThere)
+            if (own is not null && IsIn(own, part))
+                continue;
+            int[] having = [.. Enumerable.Range(0, catalogs.Length).Where(i => IsIn(catalogs[i], part))];
+            if (having.Length == 0)
                 throw RecoveryErrors.WalGap(part.Timeline, part.FromLsn, part.ToLsn, part.Source);
+            if (having.All(i => IsIn(going[part.Timeline][i], part)))
+                throw RecoveryErrors.WalExpiring(part.Timeline, part.FromLsn, part.ToLsn, stores[having[0]].Name);
         }
     }
+
+    private static bool IsIn(ArchiveCatalog catalog, PlannedWal part) =>
+        catalog.Source(part.Timeline, part.Number, part.FromLsn, part.ToLsn) is { } there && there.To >= part.ToLsn;
+
+    private static bool IsIn(ImmutableArray<ArchiveGap> going, PlannedWal part) =>
+        going.Any(stretch => stretch.From < part.ToLsn && part.FromLsn < stretch.To);
 
     /// <summary>The restores that a store knows of.</summary>
     /// <exception cref="DamageException">One can't be read, so what it protects is not known.</exception>

@@ -12,7 +12,8 @@ namespace Pitr.Recovery;
 ///      is no such set any more. Then again: one that was begun just before may read it, so the manifest is put back
 ///   3. of each set that goes: its objects, and last its intent
 ///   4. registrations of sets that are no more, restores that ended long ago
-///   5. WAL, of each timeline: once more, that no restore was begun; the note of what goes (ExpiredNote); the oldest first
+///   5. WAL, of each timeline: once more, that no restore was begun; the note of what goes (ExpiredNote); then again, for
+///      one that was begun just before may read it: the note is taken back. Then the WAL, the oldest first
 /// </code>
 /// A crash between any two leaves what a second expire finds and removes: a set without manifest is unfinished, WAL that
 /// is left is older than what is needed, or lies behind a gap that is told. Of an unfinished set the intent goes first,
@@ -62,14 +63,36 @@ internal static class RetentionRun
         foreach (RemovedWal wal in plan.Wal)
         {
             IArchiveStore archive = StoreOf(request, wal.Store);
-            RequireNoRestore(plan, archive);
-            foreach (ArchiveGap stretch in wal.Stretches)
-                ExpiredNote.Write(archive, plan.SystemId!.Value, stretch, request.Now);
+            Announce(plan, archive, wal.Stretches, request.Now);
             foreach (string name in wal.Objects)
             {
                 cancellation.ThrowIfCancellationRequested();
                 archive.Delete(name);
             }
+            foreach (ArchiveGap stretch in wal.Stretches)
+                ExpiredNote.Write(archive, plan.SystemId!.Value, stretch, request.Now);
+        }
+    }
+
+    /// <summary>
+    /// A restore notes itself and then looks for notes of WAL that goes; here that is noted and then restores are looked for:
+    /// so one of both gives way (H48).
+    /// </summary>
+    private static void Announce(
+        RetentionPlan plan, IArchiveStore archive, IReadOnlyList<ArchiveGap> stretches, DateTimeOffset now)
+    {
+        RequireNoRestore(plan, archive);
+        var back = new List<Action>();
+        foreach (ArchiveGap stretch in stretches)
+            back.Add(ExpiredNote.Announce(archive, plan.SystemId!.Value, stretch, now));
+        try
+        {
+            RequireNoRestore(plan, archive);
+        }
+        catch (PitrException because) when (because is RefusedException or DamageException) // a note that can't be read, too
+        {
+            back.ForEach(static takeBack => takeBack());
+            throw;
         }
     }
 

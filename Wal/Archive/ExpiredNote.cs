@@ -10,7 +10,8 @@ namespace Pitr.Wal;
 /// loss, and nobody waits for it.
 /// </summary>
 /// <remarks>
-/// A note bridges nothing: who needs what is missing is told that it is missing. What it names and is there counts.
+/// A note bridges nothing: who needs what is missing is told that it is missing. What it names and is there counts; but
+/// for a restore that begins within a day of the note: what is there may be about to go (H48).
 /// By their names, since a note that cannot be read says as much.
 /// </remarks>
 internal static class ExpiredNote
@@ -28,19 +29,44 @@ internal static class ExpiredNote
             From = Lsn.Min(sum.From, note.Stretch.From),
             To = Lsn.Max(sum.To, note.Stretch.To),
         });
-        string name = ObjectName.Expired(whole.Timeline, whole.From, whole.To);
-        store.TryPutIfAbsent(name, SealedText.Seal(JsonSerializer.SerializeToUtf8Bytes(
-            new ExpiredJson
-            {
-                Format = Format,
-                System = system.ToString(),
-                Timeline = whole.Timeline.Value,
-                From = whole.From.ToString(),
-                To = whole.To.ToString(),
-                Time = ArchiveJson.Text(now),
-            }, ArchiveJson.Default.ExpiredJson)));
+        string name = NameOf(whole);
+        store.TryPutIfAbsent(name, BytesOf(system, whole, now));
         foreach ((string former, ArchiveGap _) in touched.Where(note => note.Name != name))
             store.Delete(former);
+    }
+
+    /// <summary>
+    /// Notes a stretch by itself before anything of it goes; <see cref="Write"/> follows when it has gone. The result takes
+    /// the note back as it was, for when nothing goes.
+    /// </summary>
+    public static Action Announce(
+        IArchiveStore store, SystemIdentifier system, ArchiveGap stretch, DateTimeOffset now)
+    {
+        string name = NameOf(stretch);
+        ReadOnlyMemory<byte>? before = store.TryGet(name); // of an expire that died
+        store.Put(name, BytesOf(system, stretch, now));
+        return () =>
+        {
+            if (before is { } former)
+                store.Put(name, former);
+            else
+                store.Delete(name);
+        };
+    }
+
+    /// <summary>
+    /// What of a timeline was noted at a moment or after it, in order: it has gone, or is about to. A note that cannot be read
+    /// may be as young.
+    /// </summary>
+    public static ImmutableArray<ArchiveGap> Since(IArchiveStore store, TimelineId timeline, DateTimeOffset moment)
+    {
+        ImmutableArray<ArchiveGap> young = [];
+        foreach ((string name, ArchiveGap stretch) in Notes(store, timeline))
+        {
+            if (TimeOf(store, name) is not { } time || time >= moment)
+                young = GapNote.Joined(young, stretch);
+        }
+        return young;
     }
 
     /// <summary>What has expired of a timeline, in order.</summary>
@@ -66,6 +92,37 @@ internal static class ExpiredNote
         }
         if (at < stretch.To)
             yield return stretch with { From = at };
+    }
+
+    private static string NameOf(ArchiveGap stretch) => ObjectName.Expired(stretch.Timeline, stretch.From, stretch.To);
+
+    private static ReadOnlyMemory<byte> BytesOf(SystemIdentifier system, ArchiveGap stretch, DateTimeOffset now) =>
+        SealedText.Seal(JsonSerializer.SerializeToUtf8Bytes(
+            new ExpiredJson
+            {
+                Format = Format,
+                System = system.ToString(),
+                Timeline = stretch.Timeline.Value,
+                From = stretch.From.ToString(),
+                To = stretch.To.ToString(),
+                Time = ArchiveJson.Text(now),
+            }, ArchiveJson.Default.ExpiredJson));
+
+    /// <summary>Null if the note cannot be read, or has become one with others just now.</summary>
+    private static DateTimeOffset? TimeOf(IArchiveStore store, string name)
+    {
+        try
+        {
+            return store.TryGet(name) is { } bytes
+                ? ArchiveJson.Read(
+                    store.Name, name, bytes.Span, ArchiveJson.Default.ExpiredJson, Format, static json => json.Format,
+                    static json => (DateTimeOffset?)ArchiveJson.Time(json.Time))
+                : null;
+        }
+        catch (PitrException unreadable) when (unreadable is DamageException or RefusedException)
+        {
+            return null;
+        }
     }
 
     private static IEnumerable<(string Name, ArchiveGap Stretch)> Notes(IArchiveStore store, TimelineId timeline)

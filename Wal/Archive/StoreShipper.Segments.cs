@@ -16,7 +16,7 @@ internal sealed partial class StoreShipper
             if (_window.Startable() is { } startable)
                 return Begin(startable);
             ulong number = _next + (ulong)_window.Count;
-            if (mayAdd && _isStreaming && !isRenewalDue && _window.HasRoom(width) && IsFinished(number, durable))
+            if (mayAdd && !IsGivingUp && _isStreaming && !isRenewalDue && _window.HasRoom(width) && IsFinished(number, durable))
             {
                 var added = new SegmentShipment(number, _clock.GetTimestamp(), _entriesExpected);
                 _window.Add(added);
@@ -80,6 +80,7 @@ internal sealed partial class StoreShipper
         ReadFile(_folder.Identity, number, shipment.Buffer.AsSpan(0, _folder.Geometry.SegmentBytes));
         shipment.After = After(_folder.Identity, _folder.Geometry.StartOf(number + 1), durable);
         _proof.Require(number, shipment.File, _path.Last.StartLsn, durable, shipment.Index);
+        RequireNotGivenUp(new SegmentName(_folder.Identity.Timeline, number));
         shipment.IsThere = _cameFromStore(new SegmentName(_folder.Identity.Timeline, number));
     }
 
@@ -111,10 +112,12 @@ internal sealed partial class StoreShipper
         ShipStep step = shipped.Count > 0 ? ShipStep.Segment : ShipStep.UnderWay;
         if (_window.TakeFailure() is { } failed)
         {
-            if (failed is PitrException typed and not BugException)
-                Retry.Failed(typed);
+            bool isTyped = failed is PitrException and not BugException;
+            bool counts = !isTyped || !IsGivingUp; // if not: the next step goes on behind it
+            if (isTyped && counts)
+                Retry.Failed((PitrException)failed);
             _isStreaming = false;
-            step = ShipStep.Failed;
+            step = counts ? ShipStep.Failed : ShipStep.UnderWay;
         }
         if (_window.IsEmpty)
             _buffers.Free();

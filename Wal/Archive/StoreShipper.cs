@@ -44,12 +44,14 @@ internal enum ShipStep
 ///   P3  What came from a store is never pushed: the caller says which segments did (H31).
 ///   P4  A finished segment is shipped only if its header and the chain of its records are good; of an ancestor's last
 ///       one, the chain up to the fork.
+///   P5  Of a segment that is given up no bytes are pushed that were not all read before: its file may have been
+///       recycled (StoreShipper.Gaps.cs).
 ///
 /// THREADS  the owner, an actor, begins work (<see cref="TryBegin(Lsn, bool, bool)"/>), has it carried out by
 /// workers (<see cref="Do"/>), and ends it (<see cref="End"/>); these two do no I/O. A segment's stages go side by side, every
 /// other step alone.
 /// <see cref="Ship"/> is all three in one thread. <see cref="Progress"/>, <see cref="MayRecycle"/> and
-/// <see cref="Lag"/>: any, they look at what was published last.
+/// <see cref="Lag"/>: any, they look at what was published last, and at what the owner has given up since.
 /// FAILURE  a step that fails leaves the state as it was; <see cref="Retry"/> holds the typed error. Bugs and crashes
 ///          of the simulated disk pass through.
 /// </remarks>
@@ -76,13 +78,12 @@ internal sealed partial class StoreShipper
     private readonly HashSet<SegmentName> _parentsWaiting = [];
     private readonly List<(Lsn Durable, DateTimeOffset Time)> _seen = [];
     private ImmutableHashSet<SegmentName> _parentsDone = [];
-    private ImmutableArray<ArchiveGap> _dropped = [];
-    private ImmutableArray<ArchiveGap> _toNote = [];
     private ShipProgress _progress;
     private List<ArchivedPart> _parts = [];
     private TimelineOwner? _owner; // null also of a store in which nothing can be claimed
     private bool _isPrepared;
     private readonly Lsn? _endAtStart;
+    private readonly DateTimeOffset _began;
     private long _renewed; // timestamps: the clock may step back
     private long _parentsAsked;
     private ulong _next; // the first segment that is not known to be in the store
@@ -109,11 +110,18 @@ internal sealed partial class StoreShipper
         (_store, _folder, _path, _start, _clock) = (store, folder, path, start, clock);
         _endAtStart = endAtStart;
         Retry = new ShipRetry(clock);
+        _began = clock.GetUtcNow();
         _cameFromStore = cameFromStore ?? (static _ => false);
         _proof = new SegmentProof(folder, folder.Identity);
         _buffers = new SegmentBuffers(folder.Geometry.SegmentBytes);
+        _firstAtStart = FirstLacked();
+        _parentsAtStart = _parentsLacked = LocalParents();
         _progress = new ShipProgress(
-            clock.GetUtcNow(), folder.Geometry, IsKnown: false, Lsn.Zero, Next: 0, null, null, _dropped, _parentsDone);
+            _began, folder.Geometry, IsKnown: false,
+            _firstAtStart is { } first ? folder.Geometry.StartOf(first) : Lsn.Zero, Next: 0, null, null, _dropped, _parentsDone)
+        {
+            ParentsLacked = [.. _parentsLacked.Select(static one => one.Stretch)],
+        };
     }
 
     public string StoreName => _store.Name;
@@ -124,8 +132,9 @@ internal sealed partial class StoreShipper
     /// <summary>Failures and when to try again.</summary>
     public ShipRetry Retry { get; }
 
-    /// <summary>What the last step came to; any thread.</summary>
-    public ShipProgress Progress => Volatile.Read(ref _progress);
+    /// <summary>What the last step came to, without what is given up; any thread.</summary>
+    public ShipProgress Progress =>
+        Volatile.Read(ref _progress).GivenUpBelow(GivenUpBelow, _folder.Identity.Timeline);
 
     /// <summary>True once the timeline is taken in this store.</summary>
     public bool IsPrepared => _isPrepared;
@@ -137,9 +146,6 @@ internal sealed partial class StoreShipper
 
     /// <summary>The last whole segment that is in the store; 0 if none is known.</summary>
     public ulong LastSegment => _next == 0 ? 0 : _next - 1;
-
-    /// <summary>What was given up by <see cref="DropUpTo"/>.</summary>
-    public IReadOnlyList<ArchiveGap> Dropped => Progress.Dropped;
 
     /// <summary>How many segments go side by side.</summary>
     public int Width { get; init; } = 1;
@@ -209,32 +215,17 @@ internal sealed partial class StoreShipper
         return ShipStep.Waiting; // somebody else has begun something
     }
 
-    /// <summary>P2: true if the store has what of this segment it can ever want.</summary>
+    /// <summary>P2: true if the store has what of this segment it can ever want, or it is given up.</summary>
     public bool MayRecycle(SegmentName name)
     {
         ShipProgress progress = Progress;
         if (name.Timeline == _folder.Identity.Timeline)
-            return name.Number < progress.Next;
-        return progress.ParentsDone.Contains(name) || ParentStretch(name) is null;
+            return name.Number < Math.Max(progress.Next, GivenUpBelow);
+        return name.Number < GivenUpBelow || progress.ParentsDone.Contains(name) || ParentStretch(name) is null;
     }
 
     /// <summary>How far the store is behind.</summary>
     public ArchiveLag Lag(Lsn durable) => Progress.Lag(durable, _clock.GetUtcNow());
-
-    /// <summary>
-    /// Gives up segments below a number that the store lacks, by the operator's choice; the gap is kept in mind.
-    /// </summary>
-    public void DropUpTo(ulong number)
-    {
-        ulong from = Math.Max(FirstLacked() ?? number, _folder.Geometry.NumberOf(_listed));
-        if (number <= from)
-            return;
-        Lsn begin = Lsn.Max(_shipped, _folder.Geometry.StartOf(from));
-        Lsn end = _folder.Geometry.StartOf(number);
-        Miss(new ArchiveGap(_folder.Identity.Timeline, begin, end));
-        ContinueAt(number);
-        Publish(end, _clock.GetUtcNow());
-    }
 
     /// <summary>
     /// Notes in the store that this engine was stopped in order (H26); nothing if it had not taken the timeline.
@@ -257,6 +248,7 @@ internal sealed partial class StoreShipper
     private ShipStep ShipAlone(Lsn durable, bool withTail)
     {
         DateTimeOffset now = _clock.GetUtcNow();
+        MakeGapOfGivenUp();
         NoteDurable(durable, now);
         ShipStep step = Retry.IsWaiting ? ShipStep.Waiting : TryShipNext(durable, withTail, now);
         Publish(durable, now);
@@ -275,6 +267,8 @@ internal sealed partial class StoreShipper
         }
         catch (PitrException error) when (error is not BugException)
         {
+            if (IsGivingUp)
+                return ShipStep.UnderWay; // the next step goes on behind what this one failed at
             Retry.Failed(error);
             return ShipStep.Failed;
         }
@@ -318,62 +312,16 @@ internal sealed partial class StoreShipper
         TimelineOwner? owner = _store.Abilities.HasFlag(StoreAbilities.Claims) ? Take(durable, now) : Enter(durable);
         _store.RemoveStrays();
         if (_store.Lists())
-            _dropped = Merged(GapNote.Of(_store, identity.Timeline, _folder.Geometry), _dropped);
+            _dropped = Merged(GapsNoted(), _dropped);
         if (_next == 0)
         {
-            ulong first = FirstLocal() ?? _folder.Geometry.NumberOf(durable);
+            ulong first = FirstLacked() ?? _folder.Geometry.NumberOf(durable);
+            MissOfParents();
             MissBelow(first);
             ContinueAt(first);
         }
         _listed = EndOfListed(_next);
         (_owner, _isPrepared, _renewed) = (owner, true, _clock.GetTimestamp());
-    }
-
-    /// <summary>
-    /// The local WAL begins above what the store has: an earlier start gave up what is between, and died before it could
-    /// note that; or the store was none of the database's for a while.
-    /// </summary>
-    private void MissBelow(ulong first)
-    {
-        if (!_store.Lists())
-            return;
-        TimelineId timeline = _folder.Identity.Timeline;
-        ArchiveCatalog catalog = ArchiveCatalog.Load(_store);
-        Lsn end = Lsn.Zero;
-        foreach (ulong whole in catalog.Wholes(timeline).Where(number => number < first))
-            end = _folder.Geometry.StartOf(whole + 1);
-        foreach (string name in _store.List(ObjectName.TimelinePrefix(timeline)))
-        {
-            if (ObjectName.TryParsePart(name, out _, out ulong number, out _, out Lsn to) && number < first)
-                end = Lsn.Max(end, to);
-        }
-        Lsn begin = _folder.Geometry.StartOf(first);
-        bool isKnown = _dropped.Any(gap => gap.From <= end && begin <= gap.To);
-        if (end > Lsn.Zero && end < begin && !isKnown)
-            Miss(new ArchiveGap(timeline, end, begin));
-    }
-
-    private void Miss(ArchiveGap gap)
-    {
-        _dropped = GapNote.Joined(_dropped, gap);
-        _toNote = GapNote.Joined(_toNote, gap);
-    }
-
-    private void NoteGaps(DateTimeOffset now)
-    {
-        _owner?.RequireStillMine();
-        foreach (ArchiveGap gap in _toNote)
-            GapNote.Write(_store, _folder.Identity.System, _folder.Identity.Lineage, gap, now);
-        _toNote = [];
-    }
-
-    private static ImmutableArray<ArchiveGap> Merged(
-        ImmutableArray<ArchiveGap> noted, ImmutableArray<ArchiveGap> known)
-    {
-        ImmutableArray<ArchiveGap> merged = [];
-        foreach (ArchiveGap gap in noted.Concat(known).OrderBy(gap => gap.From))
-            merged = GapNote.Joined(merged, gap);
-        return merged;
     }
 
     /// <summary>H7, H26, H27: the store is not ahead, the number is this branch's, and this start its owner.</summary>
@@ -465,6 +413,7 @@ internal sealed partial class StoreShipper
         Lsn from = Lsn.Max(start, _shipped);
         _owner?.RequireStillMine();
         ArchivedSegment part = Stretch(_folder.Identity, _next, from, durable);
+        RequireNotGivenUp(new SegmentName(_folder.Identity.Timeline, _next));
         ArchivePush.PushPart(_store, part, durable);
         _parts.Add(new ArchivedPart(part.Name, part.Identity.Timeline, part.Identity.Number, part.From, part.To));
         _shipped = durable;
@@ -564,14 +513,18 @@ internal sealed partial class StoreShipper
             }
         }
         Volatile.Write(ref _progress, new ShipProgress(
-            now, _folder.Geometry, IsKnown: true, lackedFrom, _next, since, Retry.LastError, _dropped, _parentsDone));
+            now, _folder.Geometry, IsKnown: true, lackedFrom, _next, _parentsLacked.IsEmpty ? since : _began, Retry.LastError,
+            _dropped, _parentsDone)
+        {
+            ParentsLacked = [.. _parentsLacked.Select(static one => one.Stretch)],
+        });
     }
 
     private ulong? FirstLacked()
     {
         try
         {
-            return _next > 0 ? _next : FirstLocal();
+            return _next > 0 ? _next : _firstAtStart ?? FirstLocal();
         }
         catch (StorageFailedException)
         {

@@ -182,14 +182,17 @@ internal static class StepExpireStories
         scene.Disk.BeforeOperation = null; // what is done on copies from here on no crash leaves
         foreach (BackupSet set in (BackupSet[])[oldest, older])
         {
-            bool isOver = false;
-            for (int moment = -1; !isOver; moment++)
-                isOver = IsRestoredBeside(scene, set, Since(newest), moment);
+            foreach (bool readsSet in (bool[])[true, false]) // a recovery in place needs the WAL only
+            {
+                bool isOver = false;
+                for (int moment = -1; !isOver; moment++)
+                    isOver = IsRestoredBeside(scene, set, readsSet, Since(newest), moment);
+            }
         }
     }
 
     /// <summary>Registered before the expire is planned, or at one of its operations; true if it has fewer.</summary>
-    private static bool IsRestoredBeside(StepScene scene, BackupSet set, DateTimeOffset from, int moment)
+    private static bool IsRestoredBeside(StepScene scene, BackupSet set, bool readsSet, DateTimeOffset from, int moment)
     {
         At at = Copy(scene);
         PlannedRecovery planned = RecoveryPlanner.Plan(new PlanRequest
@@ -200,7 +203,8 @@ internal static class StepExpireStories
             BackupId = set.Id,
             Random = () => (ulong)scene.Next(int.MaxValue),
         });
-        RestoreHold hold = RestoreHold.Of(planned.Plan, "/restored", [at.Store], scene.Engine.Context.Clock);
+        TimeProvider clock = scene.Engine.Context.Clock;
+        RestoreHold hold = RestoreHold.Of(planned.Plan, "/restored", [at.Store], clock);
         bool mayCopy = false;
         if (moment < 0)
             Begin();
@@ -231,8 +235,8 @@ internal static class StepExpireStories
         {
             try
             {
-                RestoreHold.Require(planned.Set, planned.Plan.Wal, [at.Store]);
-                foreach (LabelledFile file in planned.Set.Label.Files)
+                RequireThere();
+                foreach (LabelledFile file in planned.Set.Label.Files.Where(_ => readsSet))
                     planned.Set.VerifyFile(file, CancellationToken.None);
             }
             catch (PitrException gone)
@@ -244,13 +248,16 @@ internal static class StepExpireStories
 
         return operations <= moment;
 
+        void RequireThere() => RestoreHold.Require(
+            readsSet ? planned.Set : null, planned.Plan.Wal, [at.Store], clock.GetUtcNow());
+
         void Begin()
         {
             isWithin = true;
             hold.Register();
             try
             {
-                RestoreHold.Require(planned.Set, planned.Plan.Wal, [at.Store]);
+                RequireThere();
                 mayCopy = true;
             }
             catch (PitrException)

@@ -383,4 +383,34 @@ public sealed class ArchiverTests : IAsyncLifetime
             Recovery.BackupCatalog.Read(store).Get(set.BackupId).Label.StopTime, status.RecoveryWindow!.From);
         Assert.Null(status.RecoveryWindow.VerifiedAt);
     }
+
+    /// <summary>It reads all sets' labels and manifests, which may take a store long: beside the steps, and a shutdown.</summary>
+    [Fact]
+    public async Task A_look_for_the_recovery_window_holds_up_no_shipping()
+    {
+        PitrDatabase database = await _lab.CreateAsync();
+        Task<BackupResult> backup = database.BackupAsync(new BackupRequest { Store = ArchiveLab.Archive });
+        while (!backup.IsCompleted)
+        {
+            _lab.Advance(Tick);
+            await Task.WhenAny(backup, Task.Delay(5));
+        }
+        await backup;
+        FaultGate gate = _lab.Disk.Faults.On(FileOp.Open).Of($"{ArchiveLab.Archive}/backups").Always().Hold();
+        try
+        {
+            await _lab.UntilAsync(database, _ => gate.Reached.IsCompleted, Tick);
+            await _lab.CommitAsync(database, 40);
+            Lsn durable = (await database.GetStatusAsync()).FlushedLsn;
+            await _lab.UntilAsync(database, store => store is { LagBytes: 0, LastError: null }, Tick);
+            Assert.True(_lab.Catalog.HighestEnd(TimelineId.First, PayloadBytes) >= durable);
+            await _lab.CloseAsync(database, TimeSpan.FromSeconds(5));
+            Assert.Null(database.ArchiveLeft);
+        }
+        finally
+        {
+            _lab.Disk.Faults.Clear();
+            gate.Release();
+        }
+    }
 }

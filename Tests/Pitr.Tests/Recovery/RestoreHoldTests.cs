@@ -40,7 +40,10 @@ public sealed class RestoreHoldTests
     private RestoreHold HoldOf(PlannedRecovery planned) =>
         RestoreHold.Of(planned.Plan, "/restored", [_fixture.Store], _clock);
 
-    private void Require(PlannedRecovery planned) => RestoreHold.Require(planned.Set, planned.Plan.Wal, [_fixture.Store]);
+    private void Require(PlannedRecovery planned) => Require(planned, planned.Set);
+
+    private void Require(PlannedRecovery planned, BackupSet? set) =>
+        RestoreHold.Require(set, planned.Plan.Wal, [_fixture.Store], _clock.GetUtcNow());
 
     private IEnumerable<string> Sets() => BackupCatalog.Read(_fixture.Store).Sets.Select(set => set.Id);
 
@@ -143,6 +146,82 @@ public sealed class RestoreHoldTests
         Assert.Equal(["b1", "b2", "b3"], Sets());
         Expire();
         Assert.Equal(["b2", "b3"], Sets());
+    }
+
+    /// <summary>
+    /// A recovery in place reads WAL only, so no manifest tells it that an expire is under way. It begins at any moment of one:
+    /// one of both gives way.
+    /// </summary>
+    [Fact]
+    public void One_that_begins_while_an_expire_removes_WAL_reads_it_to_the_end_or_not_at_all()
+    {
+        (int copied, int refused) = (0, 0);
+        for (int moment = 1; copied + refused == moment - 1; moment++)
+        {
+            var other = new RestoreHoldTests();
+            if (other.BeginsAt(moment) is { } mayCopy)
+                _ = mayCopy ? copied++ : refused++;
+        }
+        Assert.True(copied > 5 && refused > 5, $"{copied} copied, {refused} were refused");
+    }
+
+    /// <summary>At an operation of an expire; null if it has fewer.</summary>
+    private bool? BeginsAt(int moment)
+    {
+        RetentionPlan plan = RetentionPlanner.Plan(Request);
+        Assert.NotEmpty(plan.Wal);
+        PlannedRecovery planned = OfTheOldest();
+        bool? mayCopy = null;
+        int operations = 0;
+        _fixture.Disk.BeforeOperation = _ =>
+        {
+            if (++operations != moment)
+                return;
+            HoldOf(planned).Register();
+            mayCopy = IsThere(planned);
+        };
+        bool isGivenWay = false;
+        try
+        {
+            RetentionRun.CarryOut(plan, Request, CancellationToken.None);
+        }
+        catch (RefusedException outdated) when (outdated.Code == ErrorCode.RetentionOutdated)
+        {
+            isGivenWay = true;
+        }
+        _fixture.Disk.BeforeOperation = null;
+        if (mayCopy == true)
+        {
+            Assert.True(isGivenWay);
+            Require(planned, set: null);
+        }
+        return mayCopy;
+    }
+
+    private bool IsThere(PlannedRecovery planned)
+    {
+        try
+        {
+            Require(planned, set: null);
+            return true;
+        }
+        catch (RefusedException gap) when (gap.Code == ErrorCode.WalGap)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>What an expire that died has noted may be about to go for a day; then it counts as what is there.</summary>
+    [Fact]
+    public void WAL_that_an_expire_has_noted_and_left_is_refused_for_a_day()
+    {
+        PlannedRecovery planned = OfTheOldest();
+        PlannedWal first = planned.Plan.Wal[0];
+        ExpiredNote.Announce(
+            _fixture.Store, planned.Plan.SystemId, new ArchiveGap(first.Timeline, first.FromLsn, first.ToLsn), _clock.GetUtcNow());
+        Assert.Contains("is about to go", Assert.Throws<RefusedException>(() => Require(planned)).Message, StringComparison.Ordinal);
+        _clock.Advance(RetentionPlanner.RunningMax + TimeSpan.FromSeconds(1));
+        Require(planned);
     }
 
     [Fact]
@@ -253,6 +332,35 @@ public sealed class RestoreHoldTests
         }
     }
 
+    /// <summary>A replay may take longer than a day, and its copies are over then.</summary>
+    [Fact]
+    public async Task A_replay_says_that_it_goes_on()
+    {
+        (RecoveryLab lab, BackupResult backup, _) = await RecoveryLab.RecordedAsync();
+        PitrOptions options = lab.Options with { Clock = _clock };
+        await PitrRecovery.RestoreAsync(
+            new RestoreRequest
+            {
+                Store = RecoveryLab.Archive,
+                Into = "/restored",
+                Target = RecoveryTarget.Including(lab.Moments.First(one => one.Lsn > backup.StopLsn).Lsn),
+                Pause = true,
+            },
+            options).Within();
+        _clock.Advance(TimeSpan.FromMinutes(1));
+        DateTimeOffset again = _clock.GetUtcNow();
+        lab.Disk.BeforeOperation = _ =>
+        {
+            if (HoldOn(lab.Disk).BeganAt >= again)
+                _clock.Advance(RestoreHold.RenewEvery);
+        };
+
+        await PitrRecovery.RecoverAsync("/restored", RecoveryTarget.Including(lab.Moments[^4].Lsn), options: options).Within();
+
+        lab.Disk.BeforeOperation = null;
+        Assert.True(HoldOn(lab.Disk).BeganAt > again, "It has not said so since it was gone on with.");
+    }
+
     /// <summary>The same of a database that goes back where it lies; a newer set is there, so the older may go.</summary>
     [Fact]
     public async Task Expire_is_told_what_a_recovery_reads_while_it_is_carried_out()
@@ -296,6 +404,9 @@ public sealed class RestoreHoldTests
             lab.Options).Within();
         Assert.Equal(moment.Lsn, result.StoppedAt.Lsn);
     }
+
+    private static RestoreIntent HoldOn(SimulatedDisk disk) =>
+        Assert.Single(RestoreHold.All(ArchiveTestData.Store(disk, RecoveryLab.Archive)));
 
     private static int Holds(SimulatedDisk disk) =>
         ArchiveTestData.Store(disk, RecoveryLab.Archive).List(ObjectName.RestorePrefix).Count;

@@ -342,7 +342,7 @@ public sealed class ArchiveShipperTests
         for (ulong number = 1; number <= 3; number++)
             WriteSegment(_disk, number);
         StoreShipper shipper = Shipper();
-        shipper.DropUpTo(3);
+        shipper.GiveUpBelow(3);
         ShipAll(shipper, At(4));
         Assert.Equal([new ArchiveGap(TimelineId.First, At(1), At(3))], shipper.Dropped);
         Assert.Equal([3ul], ArchiveCatalog.Load(_store).Wholes(TimelineId.First));
