@@ -16,6 +16,9 @@ internal sealed record StepSettings
     /// <summary>Where datafiles lie that are not in their database's folder.</summary>
     public const string Outside = "/outside";
 
+    /// <summary>What it is called lies in the stores, and where in the control file.</summary>
+    public static readonly ThisProcess Process = new("simulation", 1, "boot");
+
     public required int WalSegmentBytes { get; init; }
 
     public required long WriteBufferBytesMax { get; init; }
@@ -125,7 +128,7 @@ internal sealed record StepSettings
             Threads = new StepThreads(),
             Processors = 2,
             DrawRandom = () => random.NextBits(),
-            Process = new ThisProcess("simulation", 1, "boot"), // what it is called lies in the stores
+            Process = Process,
         };
     }
 }
