@@ -210,7 +210,7 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
             : Path.GetFullPath(Path.Combine(_engine.Folder, create.Path));
         DatafilePlace.Require(
             _engine.FileSystem, _engine.Folder,
-            EngineFactory.StoreFoldersOf(_engine), path);
+            EngineFactory.StoreFoldersOf(_engine), path, _engine.Outside);
         string stored = Catalogue.StoredPath(_engine.Folder, path);
         if (_now.IsNameOfMove(stored))
             throw EngineErrors.PlaceReserved(path, "a datafile that is being moved uses that path");
@@ -270,9 +270,10 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
             {
                 if (stray.IsToBeRemoved)
                     Unlink(stray.Path);
+                bool isRemoved = stray.IsToBeRemoved && !_engine.Outside.Bars(stray.Path);
                 _log.Warning(
                     "{0} belongs to no datafile and {1}: {2} (case {3})", stray.Path,
-                    stray.IsToBeRemoved ? "was removed" : "is left as it is", stray.Row.Why, stray.Row.Label);
+                    isRemoved ? "was removed" : "is left as it is", stray.Row.Why, stray.Row.Label);
             }
         }
         catch (PitrException error)
@@ -423,7 +424,7 @@ internal sealed class ControlFileActor : UntypedActor, IWithUnboundedStash
     {
         try
         {
-            LinkedName.Delete(_engine.FileSystem, path);
+            _engine.Outside.Remove(path);
         }
         catch (StorageFailedException error)
         {

@@ -225,14 +225,12 @@ public sealed partial class PitrDatabase
     internal async Task<IKeptSet> KeepSetAsync(string reason, CancellationToken cancellationToken)
     {
         RequireWritable();
-        ulong inode = await _engine.Workers.RunAsync(
-            () => _engine.FileSystem.Stat(Folder)?.Inode ?? 0, cancellationToken).ConfigureAwait(false);
         SetBegun begun = await AskAsync<SetBegun>(
             _actors.Supervisor, new BeginSet(reason), cancellationToken, Timeout.InfiniteTimeSpan)
             .ConfigureAwait(false);
         return new KeptSet(
             begun,
-            new KeptSetStart(begun.Start, Folder, _engine.Options.Process.Machine, inode, begun.HasArchive),
+            new KeptSetStart(begun.Start, Folder, _engine.Outside.Here, begun.HasArchive),
             AskKeeperAsync);
     }
 

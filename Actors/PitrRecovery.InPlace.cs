@@ -71,6 +71,38 @@ public static partial class PitrRecovery
             NoteStop);
     }
 
+    /// <summary>
+    /// Says that the folder of a database that is not running was moved, to another place or machine, and is no copy: its
+    /// datafiles outside of the folder are its own again. Until then they are neither opened nor written
+    /// (<see cref="ErrorCode.DatafileElsewhere"/>).
+    /// </summary>
+    /// <param name="folder">The database; it is not running.</param>
+    /// <param name="options">As for opening.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <returns>The datafiles outside.</returns>
+    /// <exception cref="PitrException">
+    /// RefusedException DatabaseLocked: somebody has the database, or one of those datafiles, open; ForeignSystem: one of them
+    /// is another's; NotFoundException NotADatabase; DamageException ControlFileDamaged. Then nothing was written.
+    /// </exception>
+    public static Task<IReadOnlyList<OutsideDatafile>> NoteMovedAsync(
+        string folder, PitrOptions? options = null, CancellationToken cancellationToken = default) =>
+        MovedAsync(folder, isPlan: false, options, cancellationToken);
+
+    /// <summary>What <see cref="NoteMovedAsync"/> would say; nothing is written.</summary>
+    /// <exception cref="PitrException">As there.</exception>
+    public static Task<IReadOnlyList<OutsideDatafile>> PlanMovedAsync(
+        string folder, PitrOptions? options = null, CancellationToken cancellationToken = default) =>
+        MovedAsync(folder, isPlan: true, options, cancellationToken);
+
+    private static Task<IReadOnlyList<OutsideDatafile>> MovedAsync(
+        string folder, bool isPlan, PitrOptions? options, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        PitrOptions settings = options ?? new PitrOptions();
+        return EngineFactory.WorkersOf(settings).RunAsync(
+            () => MovedFolder.Note(folder, isPlan, settings), cancellationToken);
+    }
+
     /// <summary>What <see cref="RebuildControlFileAsync"/> would write.</summary>
     /// <exception cref="PitrException">As there.</exception>
     public static Task<RebuildPlan> PlanControlFileAsync(

@@ -127,7 +127,7 @@ public static partial class PitrRecovery
         RestoreHold hold, CancellationToken cancellation)
     {
         long done = 0;
-        var writer = new RestoreWriter(files, folder, (handle, offset, bytes) =>
+        var writer = new RestoreWriter(files, folder, options.Process, (handle, offset, bytes) =>
         {
             handle.Write(offset, bytes);
             done += bytes.Length;

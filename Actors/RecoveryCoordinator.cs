@@ -268,7 +268,7 @@ internal sealed class RecoveryCoordinator : UntypedActor
             () =>
             {
                 if (path is not null && engine.FileSystem.Stat(path) is not null)
-                    LinkedName.Delete(engine.FileSystem, path);
+                    engine.Outside.Remove(path);
 
                 return new DropDone();
             },
@@ -335,7 +335,9 @@ internal sealed class RecoveryCoordinator : UntypedActor
         Catalogue catalogue = _catalogue;
         if (_opened.Restore is null)
         {
-            _controlFile.Tell(new ChangeControlFile(now => now.WithReplayed(catalogue), MayWait: true));
+            OutsideFiles outside = _engine.Outside;
+            _controlFile.Tell(new ChangeControlFile(
+                now => outside.Settled(now.WithReplayed(catalogue)), MayWait: true));
             return;
         }
 
@@ -357,6 +359,7 @@ internal sealed class RecoveryCoordinator : UntypedActor
     {
         if (_opened.Restore is not { } restore)
         {
+            _engine.Outside = _engine.Outside.As(now.Place);
             SettleStrays(_opened.WalStart(_engine.Clock));
             return;
         }

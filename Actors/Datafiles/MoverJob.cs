@@ -52,8 +52,7 @@ internal abstract class MoverJob(string datafile, IProgress<JobProgress>? progre
     }
 
     /// <summary>Which folder this is: a copy of it elsewhere must not touch what lies outside (H26).</summary>
-    protected static string PlaceOf(EngineContext engine) =>
-        MoveSettlement.PlaceOf(engine.FileSystem, engine.Folder, engine.Options.Process.Machine);
+    protected static FolderPlace PlaceOf(EngineContext engine) => engine.Outside.Here;
 
     /// <summary>Waits with each block as long as the caller's rate asks, or until it is given up.</summary>
     protected Action<int> Pace(EngineContext engine, CancellationToken cancel) =>
@@ -79,7 +78,7 @@ internal sealed class MoveJob(MoveRequest request, RateLimit? limit)
         CatalogueFile file = RequireServing(engine, Datafile).File;
         string to = Path.GetFullPath(Path.Combine(engine.Folder, request.Path));
         DatafilePlace.Require(
-            engine.FileSystem, engine.Folder, EngineFactory.StoreFoldersOf(engine), to);
+            engine.FileSystem, engine.Folder, EngineFactory.StoreFoldersOf(engine), to, engine.Outside);
         _plan = MovePlan.Make(engine.FileSystem, engine.Folder, file, to, request.WithoutLink);
         return _plan.Note(engine.Folder, PlaceOf(engine));
     }

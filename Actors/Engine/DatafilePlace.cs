@@ -13,8 +13,12 @@ internal static class DatafilePlace
         [ControlFileStore.FileName, DatabaseSettings.FileName, DatabaseLock.FileName];
 
     /// <exception cref="RefusedException">PlaceReserved.</exception>
-    public static void Require(IFileSystem files, string databaseFolder, IEnumerable<string> stores, string path)
+    public static void Require(IFileSystem files, string databaseFolder, IEnumerable<string> stores, string path, OutsideFiles outside)
     {
+        if (outside.Bars(path))
+            throw EngineErrors.PlaceReserved(
+                path, "it is outside of the folder of a database that was moved or copied, and whose datafiles outside are not "
+                + $"said to be its own (pitr recover {databaseFolder} --moved)");
         string wal = Path.Combine(databaseFolder, EngineCreation.WalFolderName);
         if (IsWithin(files, wal, path))
             throw EngineErrors.PlaceReserved(path, "the folder is that of the WAL");

@@ -24,6 +24,7 @@ internal sealed class EngineContext
     private IReadOnlyList<DiskStatus> _disks = [];
     private IReadOnlyList<ScheduleStatus> _schedules = [];
     private string? _archiveLeft;
+    private OutsideFiles? _outside;
 
     public required string Folder { get; init; }
     public required PitrOptions Options { get; init; }
@@ -49,6 +50,16 @@ internal sealed class EngineContext
 
     /// <summary>What is counted and timed.</summary>
     public required EngineMetrics Metrics { get; init; }
+
+    /// <summary>
+    /// Whose the files outside of the folder are. Set by the opening, and by its replay before anybody else can ask.
+    /// </summary>
+    public OutsideFiles Outside
+    {
+        get => Volatile.Read(ref _outside) ?? throw new BugException("Nobody has opened the database yet.");
+        set => Volatile.Write(ref _outside, value);
+    }
+
     public FileSlots Slots { get; } = new();
     public OpenSnapshots Snapshots { get; } = new();
 

@@ -70,6 +70,7 @@ internal static class EngineCreation
         {
             Catalogue = Catalogue.Empty.CreateFile(main, start),
             State = EngineState.CleanShutdown,
+            Place = FolderPlace.Of(files, folder, options.Process),
         });
     }
 

@@ -13,6 +13,7 @@ namespace Pitr.Actors;
 /// A datafile that is missing, old, foreign or damaged does not keep the others from serving: it is NeedsRecovery. One
 /// that is ahead of the WAL keeps the database from opening, since then the WAL is not the one that the file was
 /// written from.
+/// A datafile outside of the folder is opened only if this is still the place of the database (<see cref="OutsideFiles"/>).
 /// A datafile that was moved is opened where its link leads; moves that a crash cut off are settled
 /// (<see cref="MoveSettlement"/>) before anything is flushed.
 /// THREADS  one worker. FAILURE  what was opened is closed again; trying again does no harm.
@@ -40,9 +41,10 @@ internal static class EngineOpening
                 new WalIdentity(control.SystemId, control.Timeline, control.Lineage), WriteThrough(engine));
             TimelineHistory history = TimelineHistory.Of(control.SystemId, control.History);
             bool isRecovering = control.Recovery is not null;
-            var moves = new MoveSettlement(
-                files, engine.Folder,
-                MoveSettlement.PlaceOf(files, engine.Folder, engine.Options.Process.Machine), control.SystemId);
+            engine.Outside = OutsideFiles.Of(files, engine.Folder, control.Place, engine.Options.Process);
+            if (isRecovering && control.Place is null)
+                control = WithPlace(engine, store, control);
+            var moves = new MoveSettlement(files, engine.Folder, engine.Outside.Here, control.SystemId);
             moves.SyncFolders(control);
             foreach (CatalogueFile file in control.Catalogue.Files)
                 datafiles.Add(OpenDatafile(engine, control, history, file));
@@ -62,6 +64,8 @@ internal static class EngineOpening
                     State = EngineState.Running,
                     KnownEndOfWal = wal.End,
                     NextTransactionId = new TransactionId(next),
+                    // One that does not fit is written when replay has shown that nothing is left outside.
+                    Place = engine.Outside.AreOwn ? engine.Outside.Here : control.Place,
                 };
                 control = moves.Decide(control, id => datafiles.Find(file => file.Id == id)?.File?.Meta);
                 UnlessFull(() => store.Replace(control), () => store.Holds(found));
@@ -70,12 +74,11 @@ internal static class EngineOpening
 
             bool HasOpened(FileId id) => datafiles.Any(file => file.Id == id && file.File is not null);
 
-            FileEntry place = files.Stat(engine.Folder)!;
+            FolderPlace place = engine.Outside.Here;
             return new OpenedEngine(
                 databaseLock, store, control, folder, wal, datafiles, new StoreSet(stores),
                 new EngineStart(
-                    engine.Draw(), engine.Options.Process.Machine, engine.Options.Process.BootId, engine.Folder,
-                    place.Device, place.Inode))
+                    engine.Draw(), place.Machine, place.BootId, engine.Folder, place.Device, place.Inode))
             {
                 Standings = new StoreStandings(
                     engine.Clock, new OwnerNotes(files, engine.Folder, engine.Options.Process.BootId)),
@@ -93,6 +96,14 @@ internal static class EngineOpening
             databaseLock.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Of a recovery that was begun by a program that knew of no places.</summary>
+    private static ControlFile WithPlace(EngineContext engine, ControlFileStore store, ControlFile control)
+    {
+        ControlFile placed = engine.Outside.Settled(control);
+        UnlessFull(() => store.Replace(placed), () => store.Holds(control));
+        return placed;
     }
 
     /// <summary>
@@ -155,7 +166,11 @@ internal static class EngineOpening
     private static OpenedDatafile OpenDatafile(
         EngineContext engine, ControlFile control, TimelineHistory history, CatalogueFile file)
     {
-        string path = LinkedName.Resolve(engine.FileSystem, Catalogue.FullPath(engine.Folder, file.Path));
+        string name = Catalogue.FullPath(engine.Folder, file.Path);
+        string path = LinkedName.Resolve(engine.FileSystem, name);
+        if (engine.Outside.Bars(name))
+            return new OpenedDatafile(
+                file.Id, file.Name, path, null, file.CleanUpTo, Problem.From(engine.Outside.Refusal(file)));
         RemoveLeftOverOfRecovery(engine.FileSystem, path, control.SystemId, file.Id);
         try
         {

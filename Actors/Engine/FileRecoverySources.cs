@@ -21,6 +21,7 @@ internal static class FileRecoverySources
         {
             Folder = engine.Folder,
             Environment = engine.Environment,
+            Outside = engine.Outside,
             Control = control,
             File = file,
             End = end,

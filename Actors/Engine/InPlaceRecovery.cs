@@ -55,7 +55,8 @@ internal static class InPlaceRecovery
         Held(folder, options, isPlan, engine =>
         {
             PlannedRebuild planned = RebuildPlanner.Plan(
-                engine.FileSystem, engine.Folder, SurveyOf(engine, cancellation), timeline, engine.Clock.GetUtcNow());
+                engine.FileSystem, engine.Folder, SurveyOf(engine, cancellation), timeline,
+                engine.Options.Process, engine.Clock.GetUtcNow());
             if (!isPlan)
                 RebuildWriter.Run(engine.FileSystem, planned);
             return planned.Plan;
@@ -111,6 +112,7 @@ internal static class InPlaceRecovery
         {
             Folder = engine.Folder,
             Environment = engine.Environment,
+            Outside = OutsideFiles.Of(engine.FileSystem, engine.Folder, current?.Place, engine.Options.Process),
             Current = current,
             Local = SurveyOf(engine, cancellation),
             Target = asked.Target,

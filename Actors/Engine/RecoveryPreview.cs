@@ -31,6 +31,7 @@ internal static class RecoveryPreview
             if (!store.Exists)
                 throw EngineErrors.NotADatabase(engine.Folder);
             ControlFile control = store.ReadLive();
+            engine.Outside = OutsideFiles.Of(engine.FileSystem, engine.Folder, control.Place, engine.Options.Process);
             if (control.Recovery is null)
                 return PlanLost(engine, control, from, archive, cancellation);
             return from is null && archive is null
@@ -46,7 +47,7 @@ internal static class RecoveryPreview
             engine.FileSystem, Path.Combine(engine.Folder, EngineCreation.WalFolderName), (int)control.WalSegmentBytes,
             new WalIdentity(control.SystemId, control.Timeline, control.Lineage));
         Dictionary<FileId, MetaPage?> found = control.Catalogue.Files.ToDictionary(
-            static file => file.Id, file => MetaIfItOpens(engine.FileSystem, engine.Folder, control, history, file));
+            static file => file.Id, file => MetaIfItOpens(engine, control, history, file));
         (Lsn end, IReadOnlyList<WalReplayPart> replay) = WalOpening.Look(EngineOpening.RequestFor(control, history, folder) with
         {
             MustReach = [.. control.Catalogue.Files.Where(file => found[file.Id] is not null)
@@ -55,9 +56,7 @@ internal static class RecoveryPreview
         IReadOnlyList<IArchiveStore> stores = EngineFactory.StoresOf(engine);
         EngineOpening.RequireNoStoreAhead(stores, history, folder.Geometry, end);
 
-        var moves = new MoveSettlement(
-            engine.FileSystem, engine.Folder,
-            MoveSettlement.PlaceOf(engine.FileSystem, engine.Folder, engine.Options.Process.Machine), control.SystemId);
+        var moves = new MoveSettlement(engine.FileSystem, engine.Folder, engine.Outside.Here, control.SystemId);
         ControlFile opened = moves.Decide(control, id => found.GetValueOrDefault(id));
         opened = opened with
         {
@@ -79,10 +78,12 @@ internal static class RecoveryPreview
 
     /// <summary>As an opening decides it; null: it would need recovery.</summary>
     private static MetaPage? MetaIfItOpens(
-        IFileSystem files, string folder, ControlFile control, TimelineHistory history, CatalogueFile file)
+        EngineContext engine, ControlFile control, TimelineHistory history, CatalogueFile file)
     {
-        string path = LinkedName.Resolve(files, Catalogue.FullPath(folder, file.Path));
-        if (file.NeedsRecovery is not null)
+        IFileSystem files = engine.FileSystem;
+        string name = Catalogue.FullPath(engine.Folder, file.Path);
+        string path = LinkedName.Resolve(files, name);
+        if (file.NeedsRecovery is not null || engine.Outside.Bars(name))
             return null;
         try
         {

@@ -64,6 +64,8 @@ internal sealed class ReplayJob
     public Datafile MakeFile(EngineContext engine, WalEvent.CreateDatafile create, Lineage lineage)
     {
         string path = PathFor(create);
+        if (engine.Outside.Bars(path))
+            throw StorageErrors.DatafileElsewhere(create.Name, path, _folder);
         if (_opened.ControlFile.Recovery is { } recovery)
             return MakeRestored(engine, create, path, lineage, recovery.Id);
         ControlFile control = _opened.ControlFile;

@@ -1,4 +1,5 @@
 using Akka.Actor;
+using Pitr.Storage;
 
 namespace Pitr.Actors;
 
@@ -320,12 +321,11 @@ internal static class AdminProtocol
     /// <param name="CatalogueLsn">C.</param>
     /// <param name="BeganAt">When.</param>
     /// <param name="ControlBytes">How long the control file at C is: it comes by <see cref="ReadSetControl"/>.</param>
-    /// <param name="Machine">The engine's.</param>
-    /// <param name="FolderInode">Of the database's folder there.</param>
+    /// <param name="Place">The database's folder on the engine's machine.</param>
     /// <param name="HasArchive">The database has an archive.</param>
     internal sealed record SetBegun(
         long RequestId, long Set, string BackupId, Lsn CatalogueLsn, DateTimeOffset BeganAt, int ControlBytes,
-        string Machine, ulong FolderInode, bool HasArchive) : AdminAnswer(RequestId);
+        FolderPlace Place, bool HasArchive) : AdminAnswer(RequestId);
 
     /// <summary>A piece of the set's control file. Answer: <see cref="SetControlRead"/>.</summary>
     internal sealed record ReadSetControl(long RequestId, long Set, int From) : AdminRequest(RequestId);

@@ -1,15 +1,15 @@
 using Pitr.Recovery;
+using Pitr.Storage;
 
 namespace Pitr.Actors;
 
 /// <summary>What a set that is made outside of the engine is of, and where the engine runs.</summary>
 /// <param name="Backup">Its id, and the catalogue at C.</param>
 /// <param name="Folder">The database's folder, on the engine's machine.</param>
-/// <param name="Machine">The engine's machine.</param>
-/// <param name="FolderInode">The folder's inode: a folder of the same path and number is the same.</param>
+/// <param name="Place">Where that is: which machine, and which folder there.</param>
 /// <param name="HasArchive">The database has an archive.</param>
 internal sealed record KeptSetStart(
-    BackupStart Backup, string Folder, string Machine, ulong FolderInode, bool HasArchive);
+    BackupStart Backup, string Folder, FolderPlace Place, bool HasArchive);
 
 /// <param name="StartLsn">What the engine certifies as the set's start.</param>
 /// <param name="Stop">Where it ends.</param>

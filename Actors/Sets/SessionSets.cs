@@ -88,7 +88,7 @@ internal sealed class SessionSets
             Close(); // it ended meanwhile, and did not know of this one
         return new SetBegun(
             begin.RequestId, number, start.Backup.BackupId, start.Backup.CatalogueLsn, start.Backup.BeganAt,
-            control.Length, start.Machine, start.FolderInode, start.HasArchive);
+            control.Length, start.Place, start.HasArchive);
     }
 
     private (IKeptSet Set, byte[] Control) Of(long number) => _sets.TryGetValue(number, out (IKeptSet, byte[]) found)

@@ -165,12 +165,20 @@ internal sealed class TarBackup
     private bool RequireHere(IReadOnlyList<CatalogueFile> files)
     {
         KeptSetStart start = _set.Start;
-        if (start.Machine != _options.Process.Machine || _disk.Stat(start.Folder)?.Inode != start.FolderInode)
-            throw EngineErrors.SetElsewhere(start.Folder, start.Machine, _options.Process.Machine);
+        if (!IsHere(start.Place, FolderPlace.Of(_disk, start.Folder, _options.Process)))
+            throw EngineErrors.SetElsewhere(start.Folder, start.Place.Machine, _options.Process.Machine);
         foreach (CatalogueFile file in files)
             _totalBytes += _disk.Stat(Catalogue.FullPath(start.Folder, file.Path))?.LengthBytes ?? 0;
         return true;
     }
+
+    /// <summary>The engine runs now: another boot is another machine, whatever its name.</summary>
+    private static bool IsHere(FolderPlace engine, FolderPlace here) => engine.ComparedWith(here) switch
+    {
+        PlaceComparison.Same => true,
+        PlaceComparison.MayBeSame => engine.BootId.Length == 0 || here.BootId.Length == 0,
+        _ => false,
+    };
 
     // ---- files -------------------------------------------------------------------------------------
 

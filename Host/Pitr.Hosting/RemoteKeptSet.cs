@@ -42,7 +42,7 @@ internal sealed class RemoteKeptSet : IKeptSet
         ControlFile control = ControlFileStore.Decode("the engine's control file", content.ToArray());
         var start = new BackupStart(begun.BackupId, control, begun.CatalogueLsn, begun.BeganAt);
         return new RemoteKeptSet(
-            begun.Set, new KeptSetStart(start, folder, begun.Machine, begun.FolderInode, begun.HasArchive), ask);
+            begun.Set, new KeptSetStart(start, folder, begun.Place, begun.HasArchive), ask);
     }
 
     public Task RenewAsync(CancellationToken cancellationToken) => _ask(new RenewSet(0, _set), cancellationToken);

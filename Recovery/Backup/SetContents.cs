@@ -163,6 +163,7 @@ internal sealed class SetContents
             Kind = ControlFileKind.Backup,
             BackupId = _start.BackupId,
             Catalogue = catalogue,
+            Place = null,
             Recovery = null,
             PromotionIntent = null,
             Moves = [],

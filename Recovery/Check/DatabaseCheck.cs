@@ -32,10 +32,12 @@ internal static class DatabaseCheck
     /// <summary>Checks everything.</summary>
     /// <exception cref="DamageException">ControlFileDamaged: without it nothing else can be said.</exception>
     /// <exception cref="NotFoundException">NotADatabase.</exception>
-    public static DatabaseReport Run(string folder, DatafileEnvironment environment, CancellationToken cancellation)
+    public static DatabaseReport Run(
+        string folder, DatafileEnvironment environment, ThisProcess process, CancellationToken cancellation)
     {
         IFileSystem disk = environment.Files;
         ControlFile control = new ControlFileStore(disk, folder).ReadLive();
+        OutsideFiles outside = OutsideFiles.Of(disk, folder, control.Place, process);
         var findings = new List<CheckFinding>();
         TimelineHistory path = TimelineHistory.Of(control.SystemId, control.History);
         var made = new HashSet<string>(StringComparer.Ordinal);
@@ -45,6 +47,12 @@ internal static class DatabaseCheck
         foreach (CatalogueFile file in control.Catalogue.Files)
         {
             string at = Catalogue.FullPath(folder, file.Path);
+            if (outside.Bars(at))
+            {
+                findings.Add(new CheckFinding(at, $"It is not read. {outside.Refusal(file).Message}", IsDamage: false));
+                continue;
+            }
+
             MetaPage? meta = null;
             try
             {
@@ -74,7 +82,7 @@ internal static class DatabaseCheck
         {
             if (made.Contains(stray.Path))
                 continue;
-            string next = stray.IsToBeRemoved ? "The next opening removes it." : "It is left as it is.";
+            string next = stray.IsToBeRemoved && !outside.Bars(stray.Path) ? "The next opening removes it." : "It is left as it is.";
             findings.Add(new CheckFinding(
                 stray.Path, $"It belongs to no datafile: {stray.Row.Why} (case {stray.Row.Label}). {next}",
                 IsDamage: false));

@@ -30,11 +30,13 @@ internal sealed record FoundDatafile(string Name, MetaPage? Meta, ControlFileCas
 /// </remarks>
 /// <param name="files">The disk.</param>
 /// <param name="folder">The database's; absolute.</param>
+/// <param name="outside">What lies outside of it.</param>
 /// <param name="history">Its path.</param>
 /// <param name="end">The end of its WAL, or the cut.</param>
 /// <param name="moved">Folders outside, from → to; null: what leads outside is this database's.</param>
 internal sealed class DatafileSearch(
-    IFileSystem files, string folder, TimelineHistory history, Lsn end, IReadOnlyDictionary<string, string>? moved)
+    IFileSystem files, string folder, OutsideFiles outside, TimelineHistory history, Lsn end,
+    IReadOnlyDictionary<string, string>? moved)
 {
     private const string Ending = ".pitr";
     private readonly List<string> _findings = [];
@@ -73,7 +75,7 @@ internal sealed class DatafileSearch(
     private string? PlaceOf(CatalogueFile file, string path)
     {
         string bytes = LinkedName.Resolve(files, path);
-        if (moved is null || IsInside(bytes))
+        if (moved is null || outside.IsInside(bytes))
             return path;
         if (RestorePaths.Mapped(bytes, moved) is { } mapped)
             return mapped == bytes ? path : mapped;
@@ -84,9 +86,6 @@ internal sealed class DatafileSearch(
                 + $"{DurableReplace.FolderOf(bytes)}");
         return null;
     }
-
-    private bool IsInside(string path) =>
-        path.StartsWith(Path.TrimEndingDirectorySeparator(folder) + "/", StringComparison.Ordinal);
 
     private FoundDatafile Look(CatalogueFile file, string path, bool isPlaceOfIt)
     {

@@ -14,6 +14,9 @@ internal sealed record InPlaceRequest
 
     public required DatafileEnvironment Environment { get; init; }
 
+    /// <summary>What lies outside of it.</summary>
+    public required OutsideFiles Outside { get; init; }
+
     /// <summary>Its own control file, if it can be read: which timeline it is on, and where its files lie now.</summary>
     public ControlFile? Current { get; init; }
 
@@ -68,6 +71,7 @@ internal sealed record PlannedInPlace(
         {
             Folder = Request.Folder,
             Environment = Request.Environment,
+            Outside = Request.Outside,
             Control = Control,
             File = file.File.Id,
             End = Plan.StopsAt.Lsn,

@@ -70,14 +70,15 @@ internal sealed class InPlacePlanner
         Lsn cut = planned.Plan.StopsAt.Lsn;
         ControlFile source = ControlFileStore.Decode(BackupSet.ControlName, planned.Set.Read(BackupSet.ControlName));
         Catalogue catalogue = LoggedCatalogue.At(source.Catalogue, planned.Events, cut);
-        var search = new DatafileSearch(disk, _request.Folder, planned.History, cut, _request.Moved);
+        var search = new DatafileSearch(
+            disk, _request.Folder, _request.Outside, planned.History, cut, _request.Moved);
         InPlaceFile[] files = [.. catalogue.Files.Select(file => PlanFile(search, planned, file, cut))];
         _findings.AddRange(search.Findings);
         RequireRoom(files);
         foreach (InPlaceFile file in files)
             catalogue = catalogue.WithFile(file.File);
         RecoveryPlan plan = PlanOf(planned, files);
-        return new PlannedInPlace(plan, _request, planned.Set, InRecovery(source, planned, plan, catalogue), files);
+        return new PlannedInPlace(plan, _request, planned.Set, InRecovery(source, planned, plan, WithoutDropsOutside(catalogue)), files);
     }
 
     // ---- the WAL in the folder -----------------------------------------------------------------------
@@ -201,12 +202,11 @@ internal sealed class InPlacePlanner
     {
         IFileSystem disk = _request.Environment.Files;
         string path = Catalogue.FullPath(_request.Folder, file.Path);
-        string folder = Path.TrimEndingDirectorySeparator(_request.Folder) + "/";
-        if (!path.StartsWith(folder, StringComparison.Ordinal))
+        if (!_request.Outside.HasNameInside(path)) // what a link under that name leads to does not matter: it is replaced
             path = RestorePaths.Mapped(path, _request.Moved) ?? "";
         return path.Length > 0 && disk.Stat(DurableReplace.FolderOf(path)) is { IsFolder: true }
             ? path
-            : $"{folder}{file.Name}.pitr";
+            : Path.Combine(_request.Folder, $"{file.Name}.pitr");
     }
 
     /// <summary>No file is put where another one lies that is kept.</summary>
@@ -272,12 +272,32 @@ internal sealed class InPlacePlanner
         }
     }
 
-    private static ControlFile InRecovery(
+    /// <summary>
+    /// Where a dropped datafile lay outside, its source's may lie: nothing is removed there, but where the mapping says that
+    /// it is this database's (H30).
+    /// </summary>
+    private Catalogue WithoutDropsOutside(Catalogue catalogue) => catalogue with
+    {
+        DroppedFiles =
+        [
+            .. catalogue.DroppedFiles.Select(drop => drop.Path is { } path && IsOthers(path) ? drop with { Path = null } : drop),
+        ],
+    };
+
+    private bool IsOthers(string storedPath)
+    {
+        string bytes = LinkedName.Resolve(
+            _request.Environment.Files, Catalogue.FullPath(_request.Folder, storedPath));
+        return !_request.Outside.IsInside(bytes) && RestorePaths.Mapped(bytes, _request.Moved) != bytes;
+    }
+
+    private ControlFile InRecovery(
         ControlFile source, PlannedRecovery planned, RecoveryPlan plan, Catalogue catalogue) => source with
         {
             Kind = ControlFileKind.Live,
             BackupId = null,
             State = EngineState.Running,
+            Place = _request.Outside.Here, // nothing that it lists lies outside but what was said to be its own
             Timeline = planned.History.Last.Timeline,
             Lineage = planned.History.Last.Lineage,
             History = [.. planned.History.Path],

@@ -78,7 +78,7 @@ internal sealed record CompactPlan
     }
 
     /// <summary>What the control file notes before the first byte.</summary>
-    public PlannedMove Note(string folder, string place)
+    public PlannedMove Note(string folder, FolderPlace place)
     {
         string origin = Catalogue.StoredPath(folder, Origin);
         return new PlannedMove(

@@ -104,7 +104,7 @@ internal sealed record MovePlan
     }
 
     /// <summary>What the control file notes before the first byte.</summary>
-    public PlannedMove Note(string folder, string place) => new(
+    public PlannedMove Note(string folder, FolderPlace place) => new(
         FileId, Catalogue.StoredPath(folder, Name), Catalogue.StoredPath(folder, To), place,
         Origin == Name ? null : Catalogue.StoredPath(folder, Origin));
 

@@ -29,11 +29,11 @@ internal sealed class MoveSettlement
 {
     private readonly IFileSystem _files;
     private readonly string _folder;
-    private readonly string _place;
+    private readonly FolderPlace _place;
     private readonly SystemIdentifier _system;
     private readonly List<string> _told = [];
 
-    public MoveSettlement(IFileSystem files, string folder, string place, SystemIdentifier system) =>
+    public MoveSettlement(IFileSystem files, string folder, FolderPlace place, SystemIdentifier system) =>
         (_files, _folder, _place, _system) = (files, folder, place, system);
 
     /// <summary>
@@ -48,10 +48,6 @@ internal sealed class MoveSettlement
 
     /// <summary>What was removed, and what was left and why; for the log.</summary>
     public IReadOnlyList<string> Told => _told;
-
-    /// <summary>The database's folder, for <see cref="PlannedMove.Place"/>.</summary>
-    public static string PlaceOf(IFileSystem files, string folder, string machine) =>
-        $"{machine}/{files.Stat(folder)?.Inode}";
 
     /// <summary>Makes what the names lead to durable. A folder that is not there has no name to lose.</summary>
     /// <exception cref="StorageFailedException">A folder can't be synced: nothing in it may be relied on.</exception>
@@ -146,7 +142,8 @@ internal sealed class MoveSettlement
 
         if (_files.Stat(path) is { } entry)
         {
-            if (move.Place != _place && Path.IsPathRooted(Catalogue.StoredPath(_folder, path)))
+            if (move.Place.ComparedWith(_place) == PlaceComparison.Other
+                && Path.IsPathRooted(Catalogue.StoredPath(_folder, path)))
             {
                 _told.Add($"'{path}' is left as it is: {WordsOf(move)} began in another folder than this one.");
                 return;

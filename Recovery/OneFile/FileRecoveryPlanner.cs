@@ -38,6 +38,8 @@ internal sealed class FileRecoveryPlanner
         (_request, _cancellation) = (request, cancellation);
         _file = request.Control.Catalogue.File(request.File)
             ?? throw RecoveryErrors.FileUnknown(request.File);
+        if (request.Outside.Bars(Catalogue.FullPath(request.Folder, _file.Path)))
+            throw request.Outside.Refusal(_file);
         _history = TimelineHistory.Of(request.Control.SystemId, request.Control.History);
         _place = FilePlace.Of(request.Environment.Files, request.Folder, _file);
         _findings = [.. request.Findings];
@@ -45,7 +47,7 @@ internal sealed class FileRecoveryPlanner
 
     /// <summary>Makes the plan.</summary>
     /// <exception cref="PitrException">
-    /// RefusedException DatafileNeedsRecovery: there is nothing to begin with; WalGap. DamageException WalDamaged,
+    /// RefusedException DatafileNeedsRecovery: there is nothing to begin with; DatafileElsewhere, WalGap. DamageException WalDamaged,
     /// BackupDamaged.
     /// </exception>
     public static PlannedFileRecovery Plan(FileRecoveryRequest request, CancellationToken cancellation = default) =>

@@ -11,6 +11,9 @@ internal sealed record FileRecoveryRequest
 
     public required DatafileEnvironment Environment { get; init; }
 
+    /// <summary>Whose the files outside of the folder are.</summary>
+    public required OutsideFiles Outside { get; init; }
+
     /// <summary>The control file as it is: its catalogue and its path of timelines.</summary>
     public required ControlFile Control { get; init; }
 

@@ -21,6 +21,7 @@ namespace Pitr.Recovery;
 ///   RP2  The log reaches every datafile that will serve (H7), and is not known to have gone on.
 ///   RP3  Of two files that say they are one datafile the newer one is it; if neither is newer, it is refused.
 ///   RP4  Nothing is written.
+///   RP5  What lies outside the folder is looked at only if the last checkpoint was recorded in this place (H26).
 /// THREADS  one; the database's lock is held.
 /// </remarks>
 internal sealed class RebuildPlanner
@@ -29,13 +30,14 @@ internal sealed class RebuildPlanner
     private readonly string _folder;
     private readonly WalSurvey _survey;
     private readonly TimelineId? _timeline;
+    private readonly ThisProcess _process;
     private readonly DateTimeOffset _now;
     private readonly List<string> _findings;
 
     private RebuildPlanner(
-        IFileSystem files, string folder, WalSurvey survey, TimelineId? timeline, DateTimeOffset now)
+        IFileSystem files, string folder, WalSurvey survey, TimelineId? timeline, ThisProcess process, DateTimeOffset now)
     {
-        (_files, _folder, _survey, _timeline, _now) = (files, folder, survey, timeline, now);
+        (_files, _folder, _survey, _timeline, _process, _now) = (files, folder, survey, timeline, process, now);
         _findings = [.. survey.Findings];
     }
 
@@ -44,11 +46,12 @@ internal sealed class RebuildPlanner
     /// <param name="folder">The database's folder; absolute.</param>
     /// <param name="survey">Its WAL.</param>
     /// <param name="timeline">The branch that is meant, if there are several; null: there is one.</param>
+    /// <param name="process">Who asks: the folder may be in another place than when the checkpoint was recorded.</param>
     /// <param name="now">The time of a first timeline of which nothing says when it began.</param>
     /// <exception cref="PitrException">The codes of the drawing above; RefusedException ControlFileWhole.</exception>
     public static PlannedRebuild Plan(
-        IFileSystem files, string folder, WalSurvey survey, TimelineId? timeline, DateTimeOffset now) =>
-        new RebuildPlanner(files, folder, survey, timeline, now).Plan();
+        IFileSystem files, string folder, WalSurvey survey, TimelineId? timeline, ThisProcess process, DateTimeOffset now) =>
+        new RebuildPlanner(files, folder, survey, timeline, process, now).Plan();
 
     private PlannedRebuild Plan()
     {
@@ -67,21 +70,25 @@ internal sealed class RebuildPlanner
 
         TimelineHistory history = TimelineHistory.Of(known.SystemId, known.History);
         Catalogue catalogue = LoggedCatalogue.At(known.Catalogue, run.Events, run.To);
-        var search = new DatafileSearch(_files, _folder, history, run.To, moved: null);
+        FolderPlace place = known.Place ?? FolderPlace.Unknown;
+        OutsideFiles outside = OutsideFiles.Of(_files, _folder, place, _process);
+        var search = new DatafileSearch(
+            _files, _folder, outside, history, run.To, moved: outside.AreOwn ? null : new Dictionary<string, string>());
         var told = new List<RebuiltFile>();
         var reach = new List<KnownPosition>();
         foreach (CatalogueFile file in catalogue.Files)
         {
-            (CatalogueFile noted, string? why) = Note(search, file, run);
+            (CatalogueFile noted, string? why) = Note(search, outside, file, run);
             catalogue = catalogue.WithFile(noted);
             told.Add(new RebuiltFile(file.Name, Catalogue.FullPath(_folder, noted.Path), why));
             if (why is null)
                 reach.Add(new KnownPosition(noted.CheckpointLsn, $"datafile '{file.Name}'"));
         }
 
-        ControlFile control = known with
+        ControlFile control = outside.Settled(known with
         {
             State = EngineState.Running,
+            Place = place,
             // What a datafile has was durable before; beyond that nobody knows how far the log was.
             NextTransactionId = NextTransaction(known, run),
             KnownEndOfWal = reach.Select(position => position.Lsn).Append(known.KnownEndOfWal).Max(),
@@ -89,7 +96,7 @@ internal sealed class RebuildPlanner
             Recovery = null,
             PromotionIntent = null,
             Moves = [],
-        };
+        });
         var plan = new RebuildPlan
         {
             SystemId = control.SystemId,
@@ -208,7 +215,8 @@ internal sealed class RebuildPlanner
 
     // ---- datafiles -----------------------------------------------------------------------------------
 
-    private (CatalogueFile Noted, string? WhyNot) Note(DatafileSearch search, CatalogueFile file, WalRun run)
+    private (CatalogueFile Noted, string? WhyNot) Note(
+        DatafileSearch search, OutsideFiles outside, CatalogueFile file, WalRun run)
     {
         IReadOnlyList<FoundDatafile> found = search.Of(
             file, [file.Path, .. LoggedCatalogue.PlacesOf(file.Id, run.Events)]);
@@ -236,6 +244,9 @@ internal sealed class RebuildPlanner
             }, null);
         }
 
+        if (outside.Bars(Catalogue.FullPath(_folder, file.Path)))
+            return (file, $"it lies outside of the folder, which may be a copy, and is not touched: if it is this database's, "
+                + $"say so with pitr recover {_folder} --moved (case X46)");
         FoundDatafile? copy = found.FirstOrDefault(one => one.IsCopyOfOurs);
         CatalogueFile lost = copy is null ? file : file with { Path = Catalogue.StoredPath(_folder, copy.Name) };
         return (lost, found.Count == 0 ? "it is not there (case C11)" : $"{found[0].Row.Why} (case {found[0].Row.Label})");

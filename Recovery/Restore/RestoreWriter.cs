@@ -30,17 +30,21 @@ internal sealed class RestoreWriter
 
     private readonly IFileSystem _disk;
     private readonly string _folder;
+    private readonly ThisProcess _process;
     private readonly Action<IFileHandle, long, ReadOnlySpan<byte>> _write;
     private readonly List<string> _createdFiles = [];
     private readonly List<string> _createdFolders = [];
 
     /// <param name="disk">Where to.</param>
     /// <param name="folder">The new database's folder; absolute.</param>
+    /// <param name="process">Who restores: its place is the new database's from the first byte.</param>
     /// <param name="write">How pieces are written (paced, rate-limited, counted); plain writes if null.</param>
     public RestoreWriter(
-        IFileSystem disk, string folder, Action<IFileHandle, long, ReadOnlySpan<byte>>? write = null)
+        IFileSystem disk, string folder, ThisProcess process,
+        Action<IFileHandle, long, ReadOnlySpan<byte>>? write = null)
     {
         _disk = disk;
+        _process = process;
         _folder = Path.TrimEndingDirectorySeparator(folder);
         _write = write ?? (static (handle, offset, bytes) => handle.Write(offset, bytes));
     }
@@ -87,7 +91,8 @@ internal sealed class RestoreWriter
                 write();
             }
 
-            ControlFile control = InRecovery(source, planned, isPaused);
+            ControlFile control = InRecovery(
+                source, planned, isPaused, FolderPlace.Of(_disk, _folder, _process));
             var store = new ControlFileStore(_disk, _folder);
             _createdFiles.Add(store.FilePath); // the name may be there when its sync fails
             store.Replace(control);
@@ -104,7 +109,8 @@ internal sealed class RestoreWriter
     /// The control file of the new database until its recovery is finished: live, with the set's catalogue at C, and
     /// the plan. Its files' LSNs are those of the copies, so that replay, also a second one, skips what each has.
     /// </summary>
-    public static ControlFile InRecovery(ControlFile source, PlannedRecovery planned, bool isPaused)
+    private static ControlFile InRecovery(
+        ControlFile source, PlannedRecovery planned, bool isPaused, FolderPlace place)
     {
         Catalogue catalogue = source.Catalogue;
         foreach (CatalogueFile file in source.Catalogue.Files)
@@ -129,6 +135,7 @@ internal sealed class RestoreWriter
             Kind = ControlFileKind.Live,
             BackupId = null,
             State = EngineState.Running,
+            Place = place,
             Timeline = planned.History.Last.Timeline,
             Lineage = planned.History.Last.Lineage,
             History = [.. planned.History.Path],
@@ -138,7 +145,8 @@ internal sealed class RestoreWriter
             // The set's control file may be older than its stop: ids go on above what was given until then.
             NextTransactionId = new TransactionId(Math.Max(
                 source.NextTransactionId.Value, planned.Set.Label.StopTransactionId.Value + 1)),
-            Catalogue = catalogue,
+            // What was dropped lay in the source's places, and never in this folder (H30).
+            Catalogue = catalogue with { DroppedFiles = [.. catalogue.DroppedFiles.Select(drop => drop with { Path = null })] },
             Recovery = new UnfinishedRecovery(
                 Guid.ParseExact(planned.Plan.RecoveryId, "N"), planned.Plan.ToJson(), planned.Plan.Target.ToString(),
                 isPaused),

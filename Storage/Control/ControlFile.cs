@@ -50,15 +50,15 @@ internal sealed record PromotionIntent(
 /// <param name="From">The catalogue's path of it when the move began.</param>
 /// <param name="To">Where it goes; equal to <paramref name="From"/> if it comes back to a name that is a link. Of a
 /// compaction: where it lies and stays.</param>
-/// <param name="Place">The database's folder when the move began, by machine and inode: a copy of the folder elsewhere
-/// has the same note, and must not touch the files outside that are its source's.</param>
+/// <param name="Place">The database's folder when the move began: a copy of the folder elsewhere has the same note, and must
+/// not touch the files outside that are its source's.</param>
 /// <param name="LinkedTo">Where its bytes lay when From was a symbolic link; null if they lay there.</param>
 /// <param name="Winner">Where its bytes lie, once that is decided: what else the move names may be removed. Null
 /// before.</param>
 /// <param name="Incarnation">Of the file that takes its place, if it is compacted: until the control file names it, this
 /// says that it is no foreign one (H16). Null for a move.</param>
 internal sealed record PlannedMove(
-    FileId FileId, string From, string To, string Place,
+    FileId FileId, string From, string To, FolderPlace Place,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LinkedTo = null,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Winner = null,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] Incarnation? Incarnation = null)
@@ -100,6 +100,13 @@ internal sealed record ControlFile
     public string? BackupId { get; init; }
 
     public EngineState State { get; init; }
+
+    /// <summary>
+    /// The folder whose datafiles outside of it are this database's (<see cref="OutsideFiles"/>); null in a backup set, and
+    /// if nothing that knows of places has opened it yet.
+    /// </summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public FolderPlace? Place { get; init; }
 
     /// <summary>A place that the WAL is known to have reached, synced; a bad record below it is damage.</summary>
     public Lsn KnownEndOfWal { get; init; }

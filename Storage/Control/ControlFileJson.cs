@@ -16,7 +16,7 @@ namespace Pitr.Storage;
     Converters =
     [
         typeof(LsnText), typeof(SystemHex), typeof(LineageHex), typeof(IncarnationHex), typeof(TimelineNumber),
-        typeof(FileNumber), typeof(TableNumber), typeof(TransactionNumber), typeof(UtcTime),
+        typeof(FileNumber), typeof(TableNumber), typeof(TransactionNumber), typeof(UtcTime), typeof(PlaceText),
     ])]
 [JsonSerializable(typeof(ControlFile))]
 internal sealed partial class ControlFileJson : JsonSerializerContext
@@ -91,6 +91,13 @@ internal sealed partial class ControlFileJson : JsonSerializerContext
         protected override Incarnation FromText(string text) => new(Hex(text));
 
         protected override string ToText(Incarnation value) => value.ToString();
+    }
+
+    internal sealed class PlaceText : TextOf<FolderPlace>
+    {
+        protected override FolderPlace FromText(string text) => Pitr.Storage.FolderPlace.Parse(text);
+
+        protected override string ToText(FolderPlace value) => value.ToString();
     }
 
     internal sealed class UtcTime : TextOf<DateTimeOffset>

@@ -26,7 +26,7 @@ internal sealed class ControlFileStore(IFileSystem disk, string folder)
     public const string FileName = "pitr.control";
 
     /// <summary>The version that this program writes, and the newest that it reads.</summary>
-    public const uint Version = 1;
+    public const uint Version = 2;
 
     private const int HeaderBytes = 16;
     private const int ChecksumBytes = 8;

@@ -112,6 +112,8 @@ public enum ErrorCode
     DatafileServes = 4204,
     /// <summary>The recovery of a datafile was cancelled.</summary>
     FileRecoveryCancelled = 4205,
+    /// <summary>The datafile lies outside of the folder of a database that was moved or copied.</summary>
+    DatafileElsewhere = 4206,
     /// <summary>The transaction conflicts with one that committed after its snapshot.</summary>
     Conflict = 4301,
     /// <summary>The snapshot is too old: what it needs is no longer kept.</summary>

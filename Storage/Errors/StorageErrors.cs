@@ -73,6 +73,13 @@ internal static class StorageErrors
             $"'{path}' belongs to database {found}, this is database {expected}.",
             "Put this database's own file back, or restore: pitr restore --from STORE --into DIR");
 
+    public static RefusedException DatafileElsewhere(string name, string path, string folder) =>
+        new(ErrorCode.DatafileElsewhere,
+            $"Datafile '{name}' lies at '{path}', outside of the database's folder '{folder}', and that folder was moved or "
+            + "copied since: the file may be that of the database it was copied from, and is neither opened nor written.",
+            $"If the folder was moved, its datafiles are its own again with: pitr recover {folder} --moved\nIf it is a copy, "
+            + $"drop the datafile here, its file stays: pitr datafile drop {name}");
+
     public static RefusedException ControlFileOfBackup(string path, string backupId) =>
         new(ErrorCode.ControlFileOfBackup,
             $"'{path}' is the control file of backup set '{backupId}': the files around it are a copy, not a database.",

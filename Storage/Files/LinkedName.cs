@@ -4,6 +4,7 @@ namespace Pitr.Storage;
 internal static class LinkedName
 {
     private const int LinksMax = 8;
+    private const int LinksOnTheWayMax = 40; // as the kernel
 
     /// <summary>
     /// The path with the links under its own name followed, also to where nothing is; those of folders on the way are
@@ -20,6 +21,40 @@ internal static class LinkedName
         }
 
         return path;
+    }
+
+    /// <summary>
+    /// The path with every link on it followed, those of folders too: where it really leads. What leads in a circle is
+    /// returned as it is.
+    /// </summary>
+    /// <param name="files">The disk.</param>
+    /// <param name="path">Absolute.</param>
+    public static string ResolveAll(IFileSystem files, string path)
+    {
+        var rest = new Stack<string>(PartsOf(path));
+        string at = "/";
+        int links = 0;
+        while (rest.TryPop(out string? name))
+        {
+            string next = Path.GetFullPath(name, at); // nothing before it is a link: two dots are the folder above
+            if (files.Stat(next) is not { IsSymlink: true } || files.ReadLink(next) is not { } target)
+            {
+                at = next;
+                continue;
+            }
+
+            if (++links > LinksOnTheWayMax)
+                return path;
+            foreach (string part in PartsOf(target))
+                rest.Push(part);
+            if (Path.IsPathRooted(target))
+                at = "/";
+        }
+
+        return at;
+
+        static IEnumerable<string> PartsOf(string path) =>
+            path.Split('/', StringSplitOptions.RemoveEmptyEntries).Reverse();
     }
 
     /// <summary>

@@ -1,18 +1,6 @@
-namespace Pitr.Wal;
+using Pitr.Storage;
 
-/// <summary>How the places of two engine starts compare.</summary>
-internal enum PlaceComparison
-{
-    /// <summary>One folder: the database lock proves that the earlier start is over.</summary>
-    Same,
-    /// <summary>
-    /// Nothing tells them apart, and nothing proves that they are one: the machine was booted in between, or it was cloned
-    /// with its disk.
-    /// </summary>
-    MayBeSame,
-    /// <summary>Two folders.</summary>
-    Other,
-}
+namespace Pitr.Wal;
 
 /// <summary>One engine start at one place: who wants to push.</summary>
 /// <param name="StartId">Random, drawn by each engine start.</param>
@@ -24,15 +12,12 @@ internal enum PlaceComparison
 internal sealed record EngineStart(
     ulong StartId, string Machine, string BootId, string Folder, ulong Device, ulong Inode)
 {
-    /// <summary>Whether the other start was of the database in the same folder.</summary>
-    public PlaceComparison PlaceOf(EngineStart other)
-    {
-        if (Inode != other.Inode || !string.Equals(Machine, other.Machine, StringComparison.Ordinal))
-            return PlaceComparison.Other;
-        if (BootId.Length == 0 || !string.Equals(BootId, other.BootId, StringComparison.Ordinal))
-            return PlaceComparison.MayBeSame;
-        return Device == other.Device ? PlaceComparison.Same : PlaceComparison.Other;
-    }
+    /// <summary>
+    /// Whether the other start was of the database in the same folder: then the database lock proves that it is over.
+    /// </summary>
+    public PlaceComparison PlaceOf(EngineStart other) => Place.ComparedWith(other.Place);
+
+    private FolderPlace Place => new(Machine, BootId, Device, Inode);
 
     /// <inheritdoc/>
     public override string ToString() =>

@@ -1,3 +1,5 @@
+using Pitr.Storage;
+
 namespace Pitr.Wal;
 
 /// <summary>What an owner object says to the start that wants the timeline.</summary>

@@ -1,5 +1,6 @@
 using Google.Protobuf;
 using Pitr.Recovery;
+using Pitr.Storage;
 using static Pitr.Actors.AdminProtocol;
 using W = Pitr.Actors.Wire;
 
@@ -25,13 +26,15 @@ internal static class SetWire
                 CatalogueLsn = m.CatalogueLsn.Value,
                 BeganAt = WireForms.Of(m.BeganAt),
                 ControlBytes = m.ControlBytes,
-                Machine = m.Machine,
-                FolderInode = m.FolderInode,
+                Machine = m.Place.Machine,
+                FolderInode = m.Place.Inode,
+                BootId = m.Place.BootId,
+                FolderDevice = m.Place.Device,
                 HasArchive = m.HasArchive,
             },
             w => new SetBegun(
                 w.RequestId, w.Set, w.BackupId, new Lsn(w.CatalogueLsn), WireForms.ToTime(w.BeganAt), w.ControlBytes,
-                w.Machine, w.FolderInode, w.HasArchive)),
+                new FolderPlace(w.Machine, w.BootId, w.FolderDevice, w.FolderInode), w.HasArchive)),
         WireEntry.Of<ReadSetControl, W.ReadSetControl>(
             "read-set-control.1",
             m => new W.ReadSetControl { RequestId = m.RequestId, Set = m.Set, From = m.From },

@@ -55,6 +55,6 @@ internal static class CheckCommand
         if (!new ControlFileStore(files, folder).Exists)
             throw EngineErrors.NotADatabase(folder);
         using DatabaseLock held = DatabaseLock.Take(files, folder, ThisProcess.Real.Words(options.Clock));
-        return DatabaseCheck.Run(folder, EngineFactory.ContextFor(folder, options).Environment, cancellationToken);
+        return DatabaseCheck.Run(folder, EngineFactory.ContextFor(folder, options).Environment, options.Process, cancellationToken);
     }
 }

@@ -34,8 +34,10 @@ internal sealed class ControlFileOptions
     private readonly Option<string[]> _moved = new("--moved")
     {
         HelpName = "OLD=NEW",
-        Description = "Datafiles that were known in a folder outside the database are its own, and lie there now; may be "
-            + "given several times.",
+        Arity = ArgumentArity.ZeroOrMore,
+        Description = "Alone: the folder was moved and is no copy, its datafiles outside are its own again. OLD=NEW, with "
+            + "--control-file backup: those that were known in a folder outside are its own, and lie there now; may be given "
+            + "several times.",
     };
 
     public ControlFileOptions() => _which.AcceptOnlyFromAmong(Current, Backup, Rebuild);
@@ -46,14 +48,30 @@ internal sealed class ControlFileOptions
     /// <summary>True if the control file is not the one that is there.</summary>
     public bool IsOther(ParseResult parsed) => parsed.GetValue(_which) is Backup or Rebuild;
 
+    /// <summary>True if it is said that the folder was moved, of the control file that is there.</summary>
+    /// <exception cref="UsageException">With folders, or with what else a recovery is told.</exception>
+    public bool IsMoved(ParseResult parsed, bool isAlone)
+    {
+        if (parsed.GetResult(_moved) is null || IsOther(parsed))
+            return false;
+        if (parsed.GetValue(_moved) is { Length: > 0 })
+            throw new UsageException(
+                "With the control file that is there --moved names no folders: its datafiles are its own where it knows them.",
+                $"Give --moved alone; or --control-file {Backup} too, if they lie in another folder now.");
+        if (!isAlone || parsed.GetValue(_backup) is not null || parsed.GetValue(_timeline) is not null)
+            throw new UsageException(
+                "--moved says only that the folder was moved, and recovers nothing.",
+                "Give it alone, or with --plan; then recover or serve the database.");
+        return true;
+    }
+
     /// <summary>What is of another control file's recovery alone.</summary>
     /// <exception cref="UsageException">It is said of the one that is there.</exception>
     public void RequireNothingElse(ParseResult parsed, bool hasTarget)
     {
-        if (parsed.GetValue(_backup) is not null || parsed.GetValue(_timeline) is not null
-            || parsed.GetValue(_moved) is { Length: > 0 })
+        if (parsed.GetValue(_backup) is not null || parsed.GetValue(_timeline) is not null)
             throw new UsageException(
-                "--backup, --timeline and --moved belong to a recovery with another control file.",
+                "--backup and --timeline belong to a recovery with another control file.",
                 $"Give --control-file {Backup} too, or leave them out.");
         if (hasTarget && parsed.GetValue(_which) == Current)
             throw new UsageException(
@@ -73,13 +91,18 @@ internal sealed class ControlFileOptions
                     "With a control file that is made anew a database goes on on its timeline: no new one begins.",
                     $"Leave out --promote; or give --control-file {Backup}, which begins one.");
             if (target.Kind != RecoveryTarget.Form.Latest || places.Store is not null || places.Archive is not null
-                || parsed.GetValue(_backup) is not null || parsed.GetValue(_moved) is { Length: > 0 })
+                || parsed.GetValue(_backup) is not null || parsed.GetResult(_moved) is not null)
                 throw new UsageException(
                     "A control file is made anew from what lies in the folder, to the end of its WAL.",
-                    $"Give --timeline and --plan at most; or --control-file {Backup}.");
+                    $"Give --timeline and --plan at most, and afterwards --moved alone; or --control-file {Backup}.");
             return await RebuildAsync(cli, parsed, folder, isPlan, cancellationToken).ConfigureAwait(false);
         }
 
+        if (parsed.GetResult(_moved) is not null && parsed.GetValue(_moved) is not { Length: > 0 })
+            throw new UsageException(
+                $"With --control-file {Backup}, --moved names the folders outside.",
+                "Give --moved OLD=NEW: where the datafiles were known, and where they lie; the same twice if they lie there "
+                + "still.");
         using var progress = new ProgressLine(cli.Console);
         var request = new InPlaceRecoveryRequest
         {
@@ -101,6 +124,36 @@ internal sealed class ControlFileOptions
 
         return RecoverCommand.Told(
             await cli.Targets.RecoverInPlaceAsync(request, cancellationToken).ConfigureAwait(false));
+    }
+
+    /// <summary>The folder was moved: <see cref="IsMoved"/>.</summary>
+    public static async Task<Answer> NoteMovedAsync(
+        CliContext cli, string folder, bool isPlan, CancellationToken cancellationToken)
+    {
+        PitrOptions options = cli.Targets.OptionsFor(folder);
+        IReadOnlyList<OutsideDatafile> outside = isPlan
+            ? await PitrRecovery.PlanMovedAsync(folder, options, cancellationToken).ConfigureAwait(false)
+            : await PitrRecovery.NoteMovedAsync(folder, options, cancellationToken).ConfigureAwait(false);
+        return Answer.Line(
+            json =>
+            {
+                json.WriteStartArray();
+                foreach (OutsideDatafile file in outside)
+                {
+                    json.WriteStartObject();
+                    json.WriteString("datafile", file.Datafile);
+                    json.WriteString("path", file.Path);
+                    json.WriteBoolean("isThere", file.IsThere);
+                    json.WriteEndObject();
+                }
+
+                json.WriteEndArray();
+            },
+            outside.Count == 0
+                ? "no datafile lies outside of the folder"
+                : string.Join('\n', outside.Select(file =>
+                    $"datafile {file.Datafile} at {file.Path} {(isPlan ? "would be" : "is")} this database's"
+                    + (file.IsThere ? "" : ", and is not there: it needs recovery"))));
     }
 
     private async Task<Answer> RebuildAsync(

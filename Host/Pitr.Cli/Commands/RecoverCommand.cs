@@ -54,6 +54,10 @@ internal static class RecoverCommand
                         cancellationToken).ConfigureAwait(false);
                 }
 
+                if (controlFile.IsMoved(
+                    parsed, isAlone: !isOfRestore && files.Store is null && files.Archive is null))
+                    return await ControlFileOptions.NoteMovedAsync(cli, database, files.IsPlan, cancellationToken)
+                        .ConfigureAwait(false);
                 controlFile.RequireNothingElse(parsed, hasTarget: asked.Kind != RecoveryTarget.Form.Latest);
                 if (isOfRestore && files.IsSaid)
                     throw new UsageException(

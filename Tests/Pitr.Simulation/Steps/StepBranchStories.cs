@@ -347,7 +347,7 @@ internal static class StepBranchStories
         };
         scene.Databases.Add(restored);
         var settings = new DatabaseSettings { Stores = [StepSettings.Store] };
-        new RestoreWriter(scene.Disk, folder).Restore(
+        new RestoreWriter(scene.Disk, folder, StepSettings.Process).Restore(
             planned, isPaused: false, CancellationToken.None,
             (DatabaseSettings.FileName, () => settings.Write(scene.Disk, folder)));
         return restored;

@@ -269,16 +269,22 @@ internal static class StepCheck
         return [.. strays];
     }
 
-    /// <summary>Copies a folder as `cp -rL` does; nothing of it is synced. A link that leads nowhere is left out.</summary>
-    public static void CopyFolder(SimulatedDisk disk, string from, string to)
+    /// <summary>
+    /// Copies a folder as `cp -rL` does, or as `cp -a`, which keeps links; nothing of it is synced. A link that leads nowhere
+    /// is left out of the former.
+    /// </summary>
+    public static void CopyFolder(SimulatedDisk disk, string from, string to, bool keepsLinks = false)
     {
         disk.CreateFolder(to);
         foreach (string name in disk.List(from))
         {
             switch (disk.Stat($"{from}/{name}"))
             {
+                case { IsSymlink: true } when keepsLinks:
+                    disk.Symlink(disk.ReadLink($"{from}/{name}")!, $"{to}/{name}");
+                    continue;
                 case { IsFolder: true }:
-                    CopyFolder(disk, $"{from}/{name}", $"{to}/{name}");
+                    CopyFolder(disk, $"{from}/{name}", $"{to}/{name}", keepsLinks);
                     continue;
                 case { IsSymlink: true, Inode: 0 }:
                     continue;

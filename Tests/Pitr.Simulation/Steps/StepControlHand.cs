@@ -29,7 +29,8 @@ internal sealed class StepControlHand(
         try
         {
             planned = RebuildPlanner.Plan(
-                disk, database.Folder, survey, timeline: null, new DateTimeOffset(2030, 1, 1, 0, 0, 0, TimeSpan.Zero));
+                disk, database.Folder, survey, timeline: null, StepSettings.Process,
+                new DateTimeOffset(2030, 1, 1, 0, 0, 0, TimeSpan.Zero));
         }
         catch (RefusedException refused) when (refused.Code == ErrorCode.ControlFileUnknowable)
         {

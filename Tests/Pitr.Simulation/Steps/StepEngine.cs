@@ -175,7 +175,8 @@ internal sealed class StepEngine : IDisposable
                 throw opened.Why!.ToException();
         }
 
-        Note(Control.WithReplayed(catalogue));
+        Note(_engine.Outside.Settled(Control.WithReplayed(catalogue)));
+        _engine.Outside = _engine.Outside.As(Control.Place);
         _wal = (_opened with { ControlFile = Control }).WalStart(_engine.Clock);
     }
 
@@ -603,7 +604,7 @@ internal sealed class StepEngine : IDisposable
     public void Unlink(string path)
     {
         if (_engine.FileSystem.Stat(path) is not null)
-            LinkedName.Delete(_engine.FileSystem, path);
+            _engine.Outside.Remove(path);
     }
 }
 

@@ -144,6 +144,8 @@ internal sealed class StepInPlaceHand(
         {
             Folder = database.Folder,
             Environment = engine.Environment,
+            Outside = OutsideFiles.Of(
+                engine.FileSystem, database.Folder, CurrentOf(engine.FileSystem)?.Place, StepSettings.Process),
             Current = CurrentOf(engine.FileSystem),
             Local = WalSurvey.Of(engine.FileSystem, $"{database.Folder}/{EngineCreation.WalFolderName}"),
             Target = _target,

@@ -129,6 +129,7 @@ internal static class StepInPlaceStories
         disk.SyncFolder(database.Folder);
         PlannedRebuild planned = RebuildPlanner.Plan(
             disk, database.Folder, WalSurvey.Of(disk, $"{database.Folder}/{EngineCreation.WalFolderName}"), timeline: null,
+            StepSettings.Process,
             new DateTimeOffset(2030, 1, 1, 0, 0, 0, TimeSpan.Zero));
         RebuildWriter.Run(disk, planned);
         SimulatedDisk left = disk.CrashCopy((long)(random.NextBits() >> 8));

@@ -114,7 +114,7 @@ internal static class StepMoveStories
         StepEngine engine = scene.Engine;
         Commit(life, scene, 1);
         string[] stores = [.. engine.Stores.Select(static store => store.Name)];
-        DatafilePlace.Require(scene.Disk, engine.Folder, stores, $"{StepSettings.Outside}/own.pitr");
+        DatafilePlace.Require(scene.Disk, engine.Folder, stores, $"{StepSettings.Outside}/own.pitr", engine.Context.Outside);
         foreach (string reserved in (string[])[$"{engine.Folder}/{EngineCreation.WalFolderName}", .. stores])
         {
             string link = $"{StepSettings.Outside}/link";
@@ -122,7 +122,7 @@ internal static class StepMoveStories
             foreach (string path in (string[])[$"{reserved}/own.pitr", $"{link}/own.pitr"])
             {
                 StepBranchStories.MustFail(
-                    () => DatafilePlace.Require(scene.Disk, engine.Folder, stores, path),
+                    () => DatafilePlace.Require(scene.Disk, engine.Folder, stores, path, engine.Context.Outside),
                     $"A datafile may lie at {path}, where others make files (H30).");
             }
 

@@ -19,6 +19,9 @@ internal sealed record StepSettings
     /// <summary>The key of an encrypted archive.</summary>
     public const string KeyFile = "/key";
 
+    /// <summary>What it is called lies in the stores, and where in the control file.</summary>
+    public static readonly ThisProcess Process = new("simulation", 1, "boot");
+
     public required int WalSegmentBytes { get; init; }
 
     public required long WriteBufferBytesMax { get; init; }
@@ -132,7 +135,7 @@ internal sealed record StepSettings
             Threads = new StepThreads(),
             Processors = 2,
             DrawRandom = () => random.NextBits(),
-            Process = new ThisProcess("simulation", 1, "boot"), // what it is called lies in the stores
+            Process = Process,
         };
     }
 }

@@ -71,7 +71,7 @@ internal static class StepTarCheck
             Timeline = "current",
             Random = options.DrawRandom!,
         });
-        new RestoreWriter(disk, folder).Restore(planned, isPaused: false, CancellationToken.None);
+        new RestoreWriter(disk, folder, StepSettings.Process).Restore(planned, isPaused: false, CancellationToken.None);
         Lsn cut = planned.Plan.StopsAt.Lsn;
         using StepEngine engine = StepEngine.Open(folder, options, memory);
         StepCheck.Run(engine, model.Fork(cut, engine.Wal.Geometry.BoundaryAtOrAbove(cut)));

@@ -61,7 +61,7 @@ public sealed class StrayFileTests
         DatabaseReport report = DatabaseCheck.Run(
             TestEngine.Folder,
             Pitr.Actors.EngineFactory.ContextFor(TestEngine.Folder, TestEngine.OptionsFor(left)).Environment,
-            CancellationToken.None);
+            ThisProcess.Real, CancellationToken.None);
         Assert.False(report.IsDamaged);
         Assert.Equal(
             expected.Select(stray => stray.Split(' ')[0]),

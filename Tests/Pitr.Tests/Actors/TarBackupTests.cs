@@ -114,6 +114,25 @@ public sealed class TarBackupTests
         }
     }
 
+    /// <summary>The same inode on another file system, as the roots of both have it.</summary>
+    [Fact]
+    public async Task Beside_a_folder_of_the_same_inode_on_another_file_system_nothing_is_written()
+    {
+        (RecoveryLab lab, PitrDatabase database) = await FilledAsync();
+        ulong inode = lab.Disk.Stat("/db")!.Inode;
+        var other = new SimulatedDisk(2);
+        for (ulong last = other.Stat("/")!.Inode; last + 1 < inode; last = other.Stat($"/pad{last}")!.Inode)
+            other.CreateFolders($"/pad{last}");
+        other.Mount("/db");
+        other.CreateFolders("/out");
+        Assert.Equal(inode, other.Stat("/db")!.Inode);
+        await using (database)
+        {
+            Assert.Equal(ErrorCode.NeedsRunningEngine, (await Assert.ThrowsAsync<RefusedException>(() => MakeAsync(
+                lab, database, options: options => options with { FileSystem = other }).WaitAsync(Patience))).Code);
+        }
+    }
+
     /// <summary>H13, TB1: whatever was read under a fence that broke is void; the copy is made again, whole.</summary>
     [Fact]
     public async Task A_copy_whose_fence_broke_is_made_again_and_the_tar_is_whole()

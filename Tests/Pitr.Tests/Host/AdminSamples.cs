@@ -1,4 +1,5 @@
 using Pitr.Actors;
+using Pitr.Storage;
 using static Pitr.Actors.AdminProtocol;
 
 namespace Pitr.Tests;
@@ -115,7 +116,8 @@ internal static class AdminSamples
                 11, [new MoveResult("main", "/data/1/main.pitr", "/data/2/main.pitr", 81920, 1.5, 0.25)], More: true),
             new BeginSet(10, "pgtar 4711"),
             new SetBegun(
-                10, 1, "20261122T140500Z-1f3a5c", new Lsn(0x2000), Time, 4096, "shop", 0x1234, HasArchive: true),
+                10, 1, "20261122T140500Z-1f3a5c", new Lsn(0x2000), Time, 4096,
+                new FolderPlace("shop", "4f1c", 8, 0x1234), HasArchive: true),
             new ReadSetControl(11, 1, 65536),
             new SetControlRead(11, new byte[] { 1, 2, 3 }),
             new RenewSet(12, 1),

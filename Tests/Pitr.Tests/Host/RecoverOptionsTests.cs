@@ -7,6 +7,12 @@ public sealed class RecoverOptionsTests
     [InlineData("recover db --control-file current --target-lsn 0/1000", "--control-file backup")]
     [InlineData("recover db --backup x", "--control-file backup")]
     [InlineData("recover db --moved /a=/b", "--control-file backup")]
+    [InlineData("recover db --moved --promote", "alone")]
+    [InlineData("recover db --moved --from x", "alone")]
+    [InlineData("recover db --moved --target-lsn 0/1000", "alone")]
+    [InlineData("recover db --moved --backup x", "alone")]
+    [InlineData("recover db --control-file backup --moved", "--moved OLD=NEW")]
+    [InlineData("recover db --control-file rebuild --moved", "--moved alone")]
     [InlineData("recover db --timeline 2", "--control-file backup")]
     [InlineData("recover db --control-file rebuild --promote", "--promote")]
     [InlineData("recover db --control-file backup --moved /a", "--moved /old/folder=/new/folder")]
@@ -41,6 +47,8 @@ public sealed class RecoverOptionsTests
     [InlineData("--control-file backup --promote --from /nowhere --plan")]
     [InlineData("--control-file rebuild")]
     [InlineData("--control-file rebuild --plan")]
+    [InlineData("--moved")]
+    [InlineData("--moved --plan")]
     [InlineData("--control-file backup --from /nowhere --plan")]
     public async Task A_folder_that_is_not_there_is_not_found(string options)
     {

@@ -258,7 +258,7 @@ public sealed class BackupAndRestoreTests
     {
         PlannedRecovery planned = Planned();
 
-        new RestoreWriter(_fixture.Disk, "/new").Restore(planned, isPaused: false, CancellationToken.None);
+        new RestoreWriter(_fixture.Disk, "/new", ThisProcess.Real).Restore(planned, isPaused: false, CancellationToken.None);
 
         Assert.Equal(_fixture.Disk.ReadAll("/db/main.pitr"), _fixture.Disk.ReadAll("/new/main.pitr"));
         ControlFile control = new ControlFileStore(_fixture.Disk, "/new").ReadLive();
@@ -276,7 +276,7 @@ public sealed class BackupAndRestoreTests
         {
             Files = [.. planned.Plan.Files.Select(file => file with { Path = "/else/main.pitr" })],
         };
-        new RestoreWriter(_fixture.Disk, "/new").Restore(
+        new RestoreWriter(_fixture.Disk, "/new", ThisProcess.Real).Restore(
             planned with { Plan = mapped }, isPaused: false, CancellationToken.None);
 
         for (int seed = 0; seed < 16; seed++)
@@ -317,7 +317,7 @@ public sealed class BackupAndRestoreTests
         _fixture.Disk.CreateFolders("/new/something");
 
         Assert.Equal(ErrorCode.FolderNotEmpty, Assert.Throws<RefusedException>(() =>
-            new RestoreWriter(_fixture.Disk, "/new").Restore(planned, isPaused: false, CancellationToken.None)).Code);
+            new RestoreWriter(_fixture.Disk, "/new", ThisProcess.Real).Restore(planned, isPaused: false, CancellationToken.None)).Code);
     }
 
     /// <summary>V2: whatever fails, also what is written beside the datafiles, the next restore finds room.</summary>
@@ -332,7 +332,7 @@ public sealed class BackupAndRestoreTests
             _fixture.Disk.Faults.On(FileOp.SyncFolder).Of("/new").Nth(nth).Fail(Errno.EIO);
             try
             {
-                new RestoreWriter(_fixture.Disk, "/new").Restore(
+                new RestoreWriter(_fixture.Disk, "/new", ThisProcess.Real).Restore(
                     planned, isPaused: false, CancellationToken.None,
                     ("pitr.json", () => DurableReplace.Write(_fixture.Disk, "/new/pitr.json", "{}"u8)));
                 isDone = true;
@@ -353,7 +353,7 @@ public sealed class BackupAndRestoreTests
         _fixture.Disk.Damage("/store/backups/b1/datafiles/main.pitr", offset: 9000);
 
         Assert.Equal(ErrorCode.BackupDamaged, Assert.Throws<DamageException>(() =>
-            new RestoreWriter(_fixture.Disk, "/new").Restore(planned, isPaused: false, CancellationToken.None)).Code);
+            new RestoreWriter(_fixture.Disk, "/new", ThisProcess.Real).Restore(planned, isPaused: false, CancellationToken.None)).Code);
         Assert.Null(_fixture.Disk.Stat("/new"));
     }
 
@@ -361,7 +361,7 @@ public sealed class BackupAndRestoreTests
     public void Records_of_a_plan_end_at_its_cut()
     {
         PlannedRecovery planned = Planned();
-        ControlFile control = new RestoreWriter(_fixture.Disk, "/new").Restore(
+        ControlFile control = new RestoreWriter(_fixture.Disk, "/new", ThisProcess.Real).Restore(
             planned, isPaused: false, CancellationToken.None);
         ReplayCatalogue catalogue = ReplayStart.Of(
             control.Catalogue, new Dictionary<FileId, Lsn> { [FileId.Main] = planned.Plan.StartLsn });

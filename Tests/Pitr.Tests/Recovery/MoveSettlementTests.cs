@@ -99,6 +99,21 @@ public sealed class MoveSettlementTests
         Assert.Equal(100, database.Count(database.GetTable("b")));
     }
 
+    /// <summary>H26: the roots of two file systems have one inode, so the folder of a copy there differs by its device alone.</summary>
+    [Fact]
+    public async Task A_copy_on_another_file_system_removes_nothing_outside_of_it()
+    {
+        SimulatedDisk left = await CutOffWhileCopyingAsync();
+        var store = new ControlFileStore(left, Folder);
+        ControlFile control = store.ReadLive();
+        FolderPlace source = control.Place! with { Device = control.Place.Device + 1 };
+        store.Replace(control with { Place = source, Moves = [control.Moves[0] with { Place = source }] });
+        await using PitrDatabase database = await OpenAsync(left);
+        Assert.NotNull(left.Stat(First));
+        Assert.Empty(store.ReadLive().Moves);
+        Assert.Equal(100, database.Count(database.GetTable("b")));
+    }
+
     /// <summary>What somebody has put there since is his.</summary>
     [Fact]
     public async Task What_the_move_did_not_put_there_is_left()

@@ -85,7 +85,7 @@ public sealed class PromotionStepsTests
             Fixture.Ship(Fixture.Wal);
             PlannedRecovery planned = RecoveryPlanner.Plan(Fixture.Request(RecoveryTarget.Latest));
             Cut = planned.Plan.StopsAt.Lsn;
-            Control = new RestoreWriter(Fixture.Disk, "/new").Restore(planned, isPaused: false, CancellationToken.None);
+            Control = new RestoreWriter(Fixture.Disk, "/new", ThisProcess.Real).Restore(planned, isPaused: false, CancellationToken.None);
             Fixture.Store.Delete("history/00000001.json");
         }
 

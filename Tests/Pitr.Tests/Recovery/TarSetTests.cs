@@ -76,7 +76,7 @@ public sealed class TarSetTests : IDisposable
 
         PlannedRecovery planned = RecoveryPlanner.Plan(
             _fixture.Request(RecoveryTarget.Latest) with { SetStore = Store(), Archives = [] });
-        new RestoreWriter(_fixture.Disk, "/new").Restore(planned, isPaused: false, CancellationToken.None);
+        new RestoreWriter(_fixture.Disk, "/new", ThisProcess.Real).Restore(planned, isPaused: false, CancellationToken.None);
 
         Assert.Equal(_fixture.Disk.ReadAll("/db/main.pitr"), _fixture.Disk.ReadAll("/new/main.pitr"));
         Assert.Equal(planned.Set.Label.StopLsn, planned.Plan.StopsAt.Lsn);

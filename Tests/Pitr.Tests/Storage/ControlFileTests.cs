@@ -30,6 +30,7 @@ public sealed class ControlFileTests
     internal static ControlFile Full() => New() with
     {
         State = EngineState.CleanShutdown,
+        Place = new FolderPlace("host", "4f1c", 8, 42),
         LastCommitTime = Noon.AddTicks(1234567),
         CheckpointTime = Noon,
         NextTransactionId = new TransactionId(ulong.MaxValue),
@@ -48,7 +49,7 @@ public sealed class ControlFileTests
             new Lsn(0x1000040), new Lsn(0x1FFFC00), "recovered"),
         FinishedRecoveries = [new Guid(9, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)],
         Moves = [new PlannedMove(
-            FileId.Main, "main.pitr", "/data3/main.pitr", "host/42", LinkedTo: "/data2/main.pitr", Winner: "/data3/main.pitr")],
+            FileId.Main, "main.pitr", "/data3/main.pitr", FolderPlace.Parse("host/42@4f1c/8"), LinkedTo: "/data2/main.pitr", Winner: "/data3/main.pitr")],
     };
 
     private static byte[] Resealed(byte[] bytes)
@@ -155,7 +156,7 @@ public sealed class ControlFileTests
     public void A_newer_version_is_refused_as_such()
     {
         byte[] newer = ControlFileStore.Encode(New());
-        newer[8] = 2;
+        newer[8] = (byte)(ControlFileStore.Version + 1);
         Assert.Equal(ErrorCode.FormatVersion, CodeOf(Resealed(newer)));
         newer[8] = 0;
         Assert.Equal(ErrorCode.ControlFileDamaged, CodeOf(Resealed(newer)));

@@ -1,4 +1,5 @@
 using Pitr.Simulation;
+using Pitr.Storage;
 using Pitr.Wal;
 using static Pitr.Tests.ArchiveTestData;
 

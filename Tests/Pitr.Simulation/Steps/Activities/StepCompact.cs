@@ -33,9 +33,7 @@ internal sealed class StepCompact(StepScene scene, StepFile file) : StepActivity
         if (file.IsBusy || file.IsDropped || file.IsOffline || file.Fenced is not null
             || Engine.Control.MoveOf(file.Id) is not null || Plan() is not { } plan)
             yield break;
-        Engine.Note(Engine.Control.WithMove(plan.Note(
-            Engine.Folder,
-            MoveSettlement.PlaceOf(Scene.Disk, Engine.Folder, Engine.Context.Options.Process.Machine))));
+        Engine.Note(Engine.Control.WithMove(plan.Note(Engine.Folder, Engine.Context.Outside.Here)));
         Scene.Hazards.Note(19);
         yield return default;
         FileClean before = file.Clean;

@@ -25,7 +25,7 @@ internal sealed class StepMove(StepScene scene, StepFile file, string? into = nu
         if (file.IsBusy || file.IsDropped || file.IsOffline || file.Fenced is not null
             || Engine.Control.MoveOf(file.Id) is not null || Plan() is not { } plan)
             yield break;
-        string place = MoveSettlement.PlaceOf(Scene.Disk, Engine.Folder, Engine.Context.Options.Process.Machine);
+        FolderPlace place = Engine.Context.Outside.Here;
         PlannedMove note = plan.Note(Engine.Folder, place);
         Engine.Note(Engine.Control.WithMove(note));
         Scene.Hazards.Note(19);

@@ -185,7 +185,7 @@ internal sealed class StepRestore(StepScene scene) : StepActivity(scene)
     private void Write(PlannedRecovery planned, string folder)
     {
         var settings = new DatabaseSettings { Stores = [StepSettings.Store] };
-        new RestoreWriter(Scene.Disk, folder).Restore(
+        new RestoreWriter(Scene.Disk, folder, StepSettings.Process).Restore(
             planned, isPaused: false, CancellationToken.None,
             Scene.Chance(50) ? null : (DatabaseSettings.FileName, () => settings.Write(Scene.Disk, folder)));
     }
