@@ -61,12 +61,14 @@ internal sealed class StepLeftFolder(StepScene scene, SimulatedDisk disk)
         PitrOptions options = scene.Settings.OptionsFor(disk, (long)(scene.Draw() >> 8));
         EngineContext engine = EngineFactory.ContextFor(_folder, options, scene.Memory.For(options));
         var store = new ControlFileStore(disk, _folder);
+        ControlFile? current = store.Exists ? store.ReadLive() : null;
         IReadOnlyList<IArchiveStore> stores = EngineFactory.StoresOf(engine);
         return InPlacePlanner.Plan(new InPlaceRequest
         {
             Folder = _folder,
             Environment = engine.Environment,
-            Current = store.Exists ? store.ReadLive() : null,
+            Outside = OutsideFiles.Of(disk, _folder, current?.Place, StepSettings.Process),
+            Current = current,
             Local = WalSurvey.Of(disk, WalFolder),
             Target = target,
             SetStore = stores[0],
@@ -81,7 +83,8 @@ internal sealed class StepLeftFolder(StepScene scene, SimulatedDisk disk)
     public void Recover(PlannedInPlace planned) => InPlaceWriter.Run(planned, static _ => { }, CancellationToken.None);
 
     public PlannedRebuild PlanRebuild() => RebuildPlanner.Plan(
-        disk, _folder, WalSurvey.Of(disk, WalFolder), timeline: null, new DateTimeOffset(2030, 1, 1, 0, 0, 0, TimeSpan.Zero));
+        disk, _folder, WalSurvey.Of(disk, WalFolder), timeline: null, StepSettings.Process,
+        new DateTimeOffset(2030, 1, 1, 0, 0, 0, TimeSpan.Zero));
 
     public void Rebuild() => RebuildWriter.Run(disk, PlanRebuild());
 

@@ -145,25 +145,32 @@ internal static class StepMoveStories
         foreach (Turn _ in fence.Take())
             scene.DeliverAll();
         Commit(life, scene, 3);
-        life.RunToEnd(new StepSpill(scene, main));
+        life.RunToEnd(new StepSpill(scene, main, isKept: true));
         ReadView view = main.File.View;
         if (!view.TryPin())
             throw new SimulationFailure("The present view cannot be held.");
-        Lsn at = engine.VisibleLsn;
-        SortedDictionary<byte[], byte[]> rows = scene.Model.At(at)[table.Name];
-        for (int i = 0; i < 6; i++)
+        try
         {
-            Commit(life, scene, 3);
-            life.RunToEnd(new StepSpill(scene, main));
-            engine.Context.Epochs.Collect();
-            StepCheck.Compare(engine, view, there, rows, at, isReverse: i % 2 == 0);
-            StepCheck.Compare(engine, scene.Model.At(engine.VisibleLsn), engine.VisibleLsn);
+            Lsn at = engine.VisibleLsn;
+            SortedDictionary<byte[], byte[]> rows = scene.Model.At(at)[table.Name];
+            for (int i = 0; i < 6; i++)
+            {
+                Commit(life, scene, 3);
+                life.RunToEnd(new StepSpill(scene, main, isKept: true));
+                engine.Context.Epochs.Collect();
+                StepCheck.Compare(engine, view, there, rows, at, isReverse: i % 2 == 0);
+                StepCheck.Compare(engine, scene.Model.At(engine.VisibleLsn), engine.VisibleLsn);
+            }
+
+            fence.Leave();
+            life.RunToEnd(new StepFlush(scene, main));
+            StepCheck.Compare(engine, view, there, rows, at, isReverse: false);
+        }
+        finally
+        {
+            view.Unpin();
         }
 
-        fence.Leave();
-        life.RunToEnd(new StepFlush(scene, main));
-        StepCheck.Compare(engine, view, there, rows, at, isReverse: false);
-        view.Unpin();
         StepCheck.Compare(engine, scene.Model.At(engine.VisibleLsn), engine.VisibleLsn);
     }
 

@@ -34,7 +34,7 @@ internal static class StepRestoreStories
             Random = engine.Context.Draw,
         });
         Require(planned.Set.Label.IncludesWal, $"Set {planned.Set.Id} has no WAL of its own.");
-        RestoreHold.Require(planned.Set, planned.Plan.Wal, [store]);
+        RestoreHold.Require(planned.Set, planned.Plan.Wal, [store], engine.Context.Clock.GetUtcNow());
         ulong own = engine.Wal.Geometry.NumberOf(planned.Set.Label.StopLsn);
         foreach (ulong number in (ulong[])[own, own + 1])
         {
@@ -49,7 +49,7 @@ internal static class StepRestoreStories
             scene.Explored++;
             scene.Hazards.Note(48);
             MustFail(
-                () => RestoreHold.Require(planned.Set, planned.Plan.Wal, [store]),
+                () => RestoreHold.Require(planned.Set, planned.Plan.Wal, [store], engine.Context.Clock.GetUtcNow()),
                 $"WAL of segment {number:X} that a restore needs has gone since its plan, and it goes on (H48).");
             foreach ((string name, ReadOnlyMemory<byte> bytes) in lost)
                 store.Put(name, bytes);

@@ -7,7 +7,7 @@ namespace Pitr.Simulation;
 /// What a fenced file buffers goes into a scratch file beside it, in the order of its actor: sealed between two groups,
 /// written, published when the visible LSN is there. A crash loses nothing by it, since it says nothing (H45, promise 8).
 /// </summary>
-internal sealed class StepSpill(StepScene scene, StepFile file) : StepActivity(scene)
+internal sealed class StepSpill(StepScene scene, StepFile file, bool isKept = false) : StepActivity(scene)
 {
     public override IEnumerable<Turn> Run()
     {
@@ -20,7 +20,8 @@ internal sealed class StepSpill(StepScene scene, StepFile file) : StepActivity(s
         yield return default;
         bool isWritten = StepScene.Try(() => job.Run());
         yield return default;
-        if (isWritten && !Scene.Chance(10))
+        bool isGivenUp = isWritten && Scene.Chance(10);
+        if (isWritten && (isKept || !isGivenUp))
         {
             while (Engine.VisibleLsn < job.UpTo)
                 yield return default;
