@@ -191,8 +191,8 @@ internal sealed record StepScenario(string Name, StepSettings Settings, Action<S
         new("unwritten", Archived with { BackupWeight = 1, MoreFiles = 0 }, StepInPlaceStories.UnwrittenGroups) { JudgesItself = true },
         new("lost files", Archived with { MoreFiles = 0, HasFilesOutside = true, Keys = 400, ValueBytes = 1500 },
             StepInPlaceStories.LostDatafiles) { JudgesItself = true },
-        new("in and out", Small with { HasFilesOutside = true, MoreFiles = 0 }, StepMoveStories.Outside),
         new("torn", Small with { MoreFiles = 0 }, StepWalStories.Torn),
+        new("in and out", Small with { HasFilesOutside = true, MoreFiles = 0 }, StepMoveStories.Outside),
     ];
 
     /// <summary>Of so many crashes one has its opening crashed too, or more often, if the caller wants it.</summary>
