@@ -114,17 +114,17 @@ public sealed class GivenUpShippingTests
 
     /// <summary>P5: the tail, too: what was read of a file that was recycled meanwhile is not pushed.</summary>
     [Fact]
-    public void A_tail_that_is_given_up_while_it_is_read_is_not_pushed()
+    public async Task A_tail_that_is_given_up_while_it_is_read_is_not_pushed()
     {
         StoreShipper shipper = Shipper(_disk);
         ShipAll(shipper, At(2));
         FaultGate gate = _disk.Faults.On(FileOp.Read).Of($"/db/wal/{Name(2)}").Nth(2).Hold();
         ShipWork tail = shipper.TryBegin(At(2, 256))!;
         Task hanging = Task.Run(() => shipper.Do(tail));
-        Assert.True(gate.Reached.Wait(TimeSpan.FromSeconds(60)));
+        await gate.Reached.WaitAsync(TimeSpan.FromSeconds(60));
         GiveUp(shipper, _disk, 4);
         gate.Release();
-        Assert.True(hanging.Wait(TimeSpan.FromSeconds(60)));
+        await hanging.WaitAsync(TimeSpan.FromSeconds(60));
         shipper.End(tail);
         Assert.Empty(ArchiveCatalog.Load(Store(_disk)).Parts(TimelineId.First, 2));
         ShipAll(shipper, At(5, 256));
