@@ -246,7 +246,7 @@ internal sealed class RebuildPlanner
 
         if (outside.Bars(Catalogue.FullPath(_folder, file.Path)))
             return (file, $"it lies outside of the folder, which may be a copy, and is not touched: if it is this database's, "
-                + $"say so with pitr recover {_folder} --moved (case X46)");
+                + $"say so with pitr recover {_folder} --moved (case X47)");
         FoundDatafile? copy = found.FirstOrDefault(one => one.IsCopyOfOurs);
         CatalogueFile lost = copy is null ? file : file with { Path = Catalogue.StoredPath(_folder, copy.Name) };
         return (lost, found.Count == 0 ? "it is not there (case C11)" : $"{found[0].Row.Why} (case {found[0].Row.Label})");

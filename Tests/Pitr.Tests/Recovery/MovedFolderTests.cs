@@ -251,7 +251,7 @@ public sealed class MovedFolderTests
     // ---- a control file that is made anew --------------------------------------------------------------
 
     [Fact]
-    [MixedCase("X46")]
+    [MixedCase("X47")]
     public async Task A_control_file_that_is_made_anew_in_a_copy_takes_nothing_outside()
     {
         SimulatedDisk disk = await CopiedAsync();
