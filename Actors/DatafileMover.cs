@@ -372,6 +372,7 @@ internal sealed class DatafileMover : UntypedActor, IWithTimers
             {
                 IsOwner = true,
                 TakesNameless = returnRoom,
+                CutBytes = engine.PacedWriter.CutBytes,
             };
             bool isAll = settlement.Remove(note, engine.Catalogue.Catalogue);
             return new Removed(isAll, settlement.Told);

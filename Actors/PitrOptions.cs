@@ -178,6 +178,9 @@ public sealed record PitrOptions
     /// <summary>Bytes from which on a fenced datafile spills; null: a share of the write buffers.</summary>
     internal long? SpillBytesMin { get; init; }
 
+    /// <summary>A file that is not wanted any more and is longer gives its room back in steps of so many bytes.</summary>
+    internal long CutBytes { get; init; } = Storage.PacedWriter.CutBytesDefault;
+
     /// <summary>How a worker pauses between paced writes.</summary>
     internal Action<TimeSpan>? Delay { get; init; }
 }

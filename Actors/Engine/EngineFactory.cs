@@ -69,7 +69,10 @@ internal static class EngineFactory
 
     public static PacedWriter WriterFor(PitrOptions options, ArenaPool arenas) => new(
         options.Clock, PauseOf(options), () =>
-            (double)arenas.RentedBytes / arenas.BudgetBytes);
+            (double)arenas.RentedBytes / arenas.BudgetBytes)
+    {
+        CutBytes = options.CutBytes,
+    };
 
     /// <summary>
     /// The supervisor's name: what of the folder's path may stand in an actor path, and a number that keeps apart what

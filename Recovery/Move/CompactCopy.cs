@@ -18,9 +18,10 @@ internal sealed class CompactCopy : SwitchableCopy
     private readonly IFileSystem _files;
     private readonly CompactPlan _plan;
     private readonly CompactedFile _file;
+    private readonly long _cutBytes;
 
-    private CompactCopy(IFileSystem files, CompactPlan plan, CompactedFile file) =>
-        (_files, _plan, _file) = (files, plan, file);
+    private CompactCopy(IFileSystem files, CompactPlan plan, CompactedFile file, long cutBytes) =>
+        (_files, _plan, _file, _cutBytes) = (files, plan, file, cutBytes);
 
     public CompactPlan Plan => _plan;
 
@@ -49,7 +50,8 @@ internal sealed class CompactCopy : SwitchableCopy
             && meta.CheckpointLsn == checkpoint
             ? new CompactCopy(
                 environment.Files, plan,
-                new CompactedFile(environment, plan.Datafile, meta, plan.Incarnation, plan.Copy))
+                new CompactedFile(environment, plan.Datafile, meta, plan.Incarnation, plan.Copy),
+                environment.Writer.CutBytes)
             : throw MoveErrors.NotAsFenced(plan.Datafile, plan.Origin);
     }
 
@@ -89,7 +91,7 @@ internal sealed class CompactCopy : SwitchableCopy
             _files.Rename(_plan.Copy, _plan.Origin);
             _files.SyncFolder(DurableReplace.FolderOf(_plan.Origin));
             return new SwitchOutcome.Compacted(
-                _file.Open(_plan.Origin), _file.Meta, GentleRemoval.IsLarge(former));
+                _file.Open(_plan.Origin), _file.Meta, GentleRemoval.IsLarge(former, _cutBytes));
         }
         catch (Exception why)
         {

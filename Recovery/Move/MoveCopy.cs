@@ -53,6 +53,9 @@ internal sealed class MoveCopy : SwitchableCopy
 
     public override bool IsSwitchedByRecord => _plan.Way == MoveWay.ByRecord;
 
+    /// <summary>A former file that is longer may give its room back in steps.</summary>
+    public long CutBytes => _writer.CutBytes;
+
     /// <summary>Bytes from the first page to the last.</summary>
     public long LengthBytes => (long)_meta.PageCount * PageLayout.PageBytes;
 

@@ -46,6 +46,9 @@ internal sealed class MoveSettlement
     /// </summary>
     public Action<NamelessFile>? TakesNameless { get; init; }
 
+    /// <summary>A file that is longer is large.</summary>
+    public long CutBytes { get; init; } = PacedWriter.CutBytesDefault;
+
     /// <summary>What was removed, and what was left and why; for the log.</summary>
     public IReadOnlyList<string> Told => _told;
 
@@ -157,7 +160,7 @@ internal sealed class MoveSettlement
 
             if (TakesNameless is not { } take)
                 _files.Delete(path);
-            else if (GentleRemoval.Unlink(_files, path) is { } nameless)
+            else if (GentleRemoval.Unlink(_files, path, CutBytes) is { } nameless)
                 take(nameless);
             _told.Add($"'{path}', left over from {WordsOf(move)}, was removed.");
         }

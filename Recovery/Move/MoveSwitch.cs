@@ -35,7 +35,7 @@ internal static class MoveSwitch
             if (plan.Way != MoveWay.ByRecord)
             {
                 isFormerNameless = plan.Way == MoveWay.ByLink && plan.Origin == plan.Name
-                    && GentleRemoval.IsLarge(files.Stat(plan.Name));
+                    && GentleRemoval.IsLarge(files.Stat(plan.Name), copy.CutBytes);
                 if (plan.Way == MoveWay.ByLink)
                     files.Symlink(plan.LinkText, plan.Aside);
                 isRenamed = true;

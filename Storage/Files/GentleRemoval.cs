@@ -17,16 +17,18 @@ namespace Pitr.Storage;
 internal static class GentleRemoval
 {
     /// <summary>True of a file that is worth it, and that this name alone keeps.</summary>
-    public static bool IsLarge(FileEntry? entry) =>
-        entry is { IsFolder: false, IsSymlink: false, Links: 1, LengthBytes: > PacedWriter.CutBytes };
+    /// <param name="entry">The file.</param>
+    /// <param name="cutBytes">See <see cref="PacedWriter.CutBytes"/>.</param>
+    public static bool IsLarge(FileEntry? entry, long cutBytes) =>
+        entry is { IsFolder: false, IsSymlink: false, Links: 1, LengthBytes: var bytes } && bytes > cutBytes;
 
     /// <summary>
     /// When it returns the name is gone; the caller makes that durable, unless it gets a file: then it is.
     /// </summary>
     /// <returns>A large file that has no name any more, to be cut and disposed of; null: nothing is left.</returns>
-    public static NamelessFile? Unlink(IFileSystem files, string path)
+    public static NamelessFile? Unlink(IFileSystem files, string path, long cutBytes)
     {
-        bool isLarge = IsLarge(files.Stat(path));
+        bool isLarge = IsLarge(files.Stat(path), cutBytes);
         IDisposable? alone = isLarge ? files.TryLock(path) : null;
         IFileHandle? file = alone is null ? null : TryOpen(files, path);
         try

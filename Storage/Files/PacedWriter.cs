@@ -34,7 +34,7 @@ internal sealed class PacedWriter
     public const int ChunkBytesSlow = 256 << 10;
     public const long DirtyBytesMax = 8L << 20;
     public const long DirtyBytesMaxAlone = 256L << 20;
-    public const long CutBytes = 16L << 20;
+    public const long CutBytesDefault = 16L << 20;
 
     /// <summary>What one step of a file that is not wanted any more takes beside commits: 128 MiB/s.</summary>
     public static readonly TimeSpan CutStep = TimeSpan.FromMilliseconds(125);
@@ -53,6 +53,9 @@ internal sealed class PacedWriter
     /// <param name="fillOfBuffers">How full the write buffers are, 1 being full; null: empty.</param>
     public PacedWriter(TimeProvider clock, Action<TimeSpan> delay, Func<double>? fillOfBuffers = null) =>
         (_delay, _rate) = (delay, new BulkRate(clock, fillOfBuffers ?? (static () => 0)));
+
+    /// <summary>A file that is not wanted any more and is longer gives its room back in steps of so many bytes.</summary>
+    public long CutBytes { get; init; } = CutBytesDefault;
 
     /// <summary>The present limit in bytes per second; infinity is none.</summary>
     public double BytesPerSecond => _rate.BytesPerSecond;

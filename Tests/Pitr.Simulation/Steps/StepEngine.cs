@@ -30,6 +30,7 @@ internal sealed class StepEngine : IDisposable
     private readonly Queue<(Lsn Lsn, HashSet<FileId> Waiting)> _invisible = [];
     private readonly List<StoreShipper> _shippers = [];
     private readonly List<FileId> _ahead = [];
+    private readonly Queue<NamelessFile> _nameless = [];
     private WalStart? _wal;
     private CommitValidation? _validation;
     private GroupTime _time;
@@ -127,6 +128,23 @@ internal sealed class StepEngine : IDisposable
 
         _opened.LetGo();
         _engine.Epochs.Collect();
+        while (_nameless.TryDequeue(out NamelessFile? left))
+            left.Dispose();
+    }
+
+    // ---- former files ----------------------------------------------------------------------------
+
+    /// <summary>Takes a large file that has no name any more, and that nobody reads; as the actor RoomReturn does.</summary>
+    public void TakeNameless(NamelessFile file) => _nameless.Enqueue(file);
+
+    /// <summary>Cuts and closes one of them. False if there is none.</summary>
+    public bool ReturnRoom()
+    {
+        if (!_nameless.TryDequeue(out NamelessFile? file))
+            return false;
+        using (file)
+            file.Cut(_engine.PacedWriter, CancellationToken.None);
+        return true;
     }
 
     // ---- opening ---------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ internal sealed class StepLife
     public void Step()
     {
         int choice = _scene.Next(100);
-        if (choice < 30 && _scene.Deliver())
+        if (_scene.Engine.ReturnRoom() || (choice < 30 && _scene.Deliver()))
             return;
         if (_running.Count > 0 && choice < 65)
         {
@@ -111,6 +111,10 @@ internal sealed class StepLife
 
         _running.RemoveAt(_running.Count - 1);
         _scene.DeliverAll();
+        while (_scene.Engine.ReturnRoom())
+        {
+            // one after the other
+        }
     }
 
     /// <summary>All activities to their ends.</summary>
@@ -121,6 +125,7 @@ internal sealed class StepLife
             if (turns > TurnsMax)
                 throw NoEndOf(_running);
             _scene.DeliverAll();
+            _scene.Engine.ReturnRoom();
             _running.RemoveAll(static running => !running.Turns.MoveNext()); // some wait for others
         }
 

@@ -68,6 +68,12 @@ internal sealed record StepSettings
     /// <summary>The page cache has the least room that there is.</summary>
     public bool HasTinyCache { get; init; }
 
+    /// <summary>
+    /// Former files that are longer are cut, in steps of so many bytes: nearly every one, or, as in an engine whose
+    /// datafiles are small, none.
+    /// </summary>
+    public long CutBytes => HasTinyCache ? PacedWriter.CutBytesDefault : 2 * PageLayout.PageBytes;
+
     public int LivesMax { get; init; } = 4;
 
     public int StepsMax { get; init; } = 60;
@@ -132,6 +138,7 @@ internal sealed record StepSettings
             ArchiveKeyFile = IsSealed ? KeyFile : null,
             Clock = new StepClock(disk, seed),
             Delay = static _ => { },
+            CutBytes = CutBytes,
             Threads = new StepThreads(),
             Processors = 2,
             DrawRandom = () => random.NextBits(),

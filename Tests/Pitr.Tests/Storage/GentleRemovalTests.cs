@@ -95,7 +95,7 @@ public sealed class GentleRemovalTests
     public void Whoever_ends_it_gets_the_rest_back_at_once()
     {
         Make("/db/a", 80 * Mebi);
-        using NamelessFile left = GentleRemoval.Unlink(_disk, "/db/a")!;
+        using NamelessFile left = GentleRemoval.Unlink(_disk, "/db/a", _writer.CutBytes)!;
         _disk.Log.Start();
         left.Cut(_writer, new CancellationToken(canceled: true));
         Assert.Equal("", _disk.Log.Text());
@@ -112,7 +112,7 @@ public sealed class GentleRemovalTests
     private void Remove(string path)
     {
         _disk.Log.Start();
-        using NamelessFile? left = GentleRemoval.Unlink(_disk, path);
+        using NamelessFile? left = GentleRemoval.Unlink(_disk, path, _writer.CutBytes);
         left?.Cut(_writer, CancellationToken.None);
         _disk.Log.Stop();
     }

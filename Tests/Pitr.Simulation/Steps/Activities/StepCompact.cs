@@ -112,7 +112,7 @@ internal sealed class StepCompact(StepScene scene, StepFile file) : StepActivity
         if (file.File.PinnedViews > 1)
             Scene.Hazards.Note(42);
         (Incarnation incarnation, ulong generation) = (file.File.Incarnation, file.File.Generation);
-        switched.GoOn(file.File, takesFormer: null); // no file of a life is large
+        switched.GoOn(file.File, Engine.TakeNameless);
         (_switched, _isSwitched) = (null, true);
         copy.Dispose();
         _copy = null;

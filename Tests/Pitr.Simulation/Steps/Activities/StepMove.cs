@@ -15,7 +15,6 @@ internal sealed class StepMove(StepScene scene, StepFile file, string? into = nu
     private const int FirstPageAt = (int)MetaPage.Slots * PageLayout.PageBytes;
 
     private readonly StepFence _fence = new(scene, file, lasts: 0);
-    private readonly List<NamelessFile> _nameless = [];
     private MoveCopy? _copy;
     private bool _isSwitched;
     private SwitchOutcome.Done? _switched;
@@ -68,29 +67,19 @@ internal sealed class StepMove(StepScene scene, StepFile file, string? into = nu
         var settlement = new MoveSettlement(Scene.Disk, Engine.Folder, place, Engine.Control.SystemId)
         {
             IsOwner = true,
-            TakesNameless = _nameless.Add,
+            TakesNameless = Engine.TakeNameless,
+            CutBytes = Engine.Context.PacedWriter.CutBytes,
         };
         if (settlement.Remove(Engine.Control.MoveOf(file.Id)!, Engine.Control.Catalogue))
             Forget();
         Scene.IsCritical = false;
-        foreach (NamelessFile left in _nameless)
-            left.Cut(Engine.Context.PacedWriter, CancellationToken.None);
-        LetNamelessGo();
     }
 
     public override void LetGo()
     {
-        LetNamelessGo();
         _switched?.LetGo();
         _copy?.Dispose();
         (_switched, _copy) = (null, null);
-    }
-
-    private void LetNamelessGo()
-    {
-        foreach (NamelessFile left in _nameless)
-            left.Dispose();
-        _nameless.Clear();
     }
 
     private IEnumerable<Turn> Switch(MovePlan plan)
@@ -120,7 +109,7 @@ internal sealed class StepMove(StepScene scene, StepFile file, string? into = nu
         if (plan.Way != MoveWay.ByReturn && Scene.Disk.Stat(plan.Origin) is { IsSymlink: false }
             && file.Fenced != Scene.Disk.Fingerprint(plan.Origin))
             throw new SimulationFailure($"Datafile {file.Name} changed while it was moved (D3, I6, H20).");
-        switched.GoOn(file.File, takesFormer: null); // no file of a life is large
+        switched.GoOn(file.File, Engine.TakeNameless);
         (_switched, _isSwitched) = (null, true);
         _copy!.Dispose();
         _copy = null;
