@@ -127,8 +127,7 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
                 Lose("it closed the connection");
                 break;
             case GiveUp given:
-                if (_pending.FirstOrDefault(one => one.Value.Answer == given.Answer) is (> 0 and var number, _))
-                    _administrator.Tell(new CancelRequest(number));
+                Cancel(given);
                 break;
             case Leave:
                 _administrator?.Tell(new CloseSession());
@@ -154,6 +153,13 @@ internal sealed class AdminClient : UntypedActor, IWithTimers
         }
         _pending.Add(request.RequestId, send);
         _administrator.Tell(request);
+    }
+
+    private void Cancel(GiveUp given)
+    {
+        long number = _pending.FirstOrDefault(one => one.Value.Answer == given.Answer).Key;
+        if (number > 0) // else it was answered meanwhile
+            _administrator.Tell(new CancelRequest(number));
     }
 
     private void Lose(string why)

@@ -74,7 +74,8 @@ public sealed class HostVerbsTests : IDisposable
         foreach (string verb in await DocumentationTests.VerbsAsync(new CliRun(new MemoryTarget()), []))
         {
             Assert.True(
-                s_offline.Any(one => one.Split(' ')[0] == verb) != here.Any(one => one == verb || one.StartsWith(verb + " ", StringComparison.Ordinal)),
+                s_offline.Any(one => one.Split(' ')[0] == verb)
+                != here.Any(one => one == verb || one.StartsWith(verb + " ", StringComparison.Ordinal)),
                 $"`pitr {verb}` is in neither list, or in both.");
         }
 

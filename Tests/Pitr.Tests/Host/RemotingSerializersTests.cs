@@ -30,8 +30,8 @@ public sealed class RemotingSerializersTests : IDisposable
     [Fact]
     public void The_bytes_of_akkas_messages_do_not_change_unnoticed()
     {
-        IInternalActorRef client = RefTo(s_client);
-        IInternalActorRef administrator = RefTo(s_administrator);
+        EmptyLocalActorRef client = RefTo(s_client);
+        EmptyLocalActorRef administrator = RefTo(s_administrator);
         (SerializerWithStringManifest Serializer, object Message)[] messages =
         [
             (_ofSystem, new Watch(client, administrator)),
@@ -78,5 +78,5 @@ public sealed class RemotingSerializersTests : IDisposable
         Assert.Throws<NotSupportedException>(() => _ofMisc.FromBinary([0x08, 0x07], manifest));
     }
 
-    private IInternalActorRef RefTo(ActorPath path) => new EmptyLocalActorRef(_system.Provider, path, _system.EventStream);
+    private EmptyLocalActorRef RefTo(ActorPath path) => new(_system.Provider, path, _system.EventStream);
 }
