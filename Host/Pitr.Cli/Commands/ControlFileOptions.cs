@@ -38,10 +38,12 @@ internal sealed class ControlFileOptions
             + "given several times.",
     };
 
+    private readonly Option<string?> _action = RestoreCommand.ActionOption();
+
     public ControlFileOptions() => _which.AcceptOnlyFromAmong(Current, Backup, Rebuild);
 
     /// <summary>All of them.</summary>
-    public Symbol[] Symbols => [_which, _backup, _timeline, _moved];
+    public Symbol[] Symbols => [_which, _backup, _timeline, _moved, _action];
 
     /// <summary>True if the control file is not the one that is there.</summary>
     public bool IsOther(ParseResult parsed) => parsed.GetValue(_which) is Backup or Rebuild;
@@ -55,6 +57,10 @@ internal sealed class ControlFileOptions
             throw new UsageException(
                 "--backup, --timeline and --moved belong to a recovery with another control file.",
                 $"Give --control-file {Backup} too, or leave them out.");
+        if (parsed.GetValue(_action) is not null)
+            throw new UsageException(
+                "--action says where a recovery with another control file ends; one that is under way goes on as it was begun.",
+                $"Give --control-file {Backup} too; or --promote, to finish one that is paused.");
         if (hasTarget && parsed.GetValue(_which) == Current)
             throw new UsageException(
                 "With the control file that is there a database comes back to the end of its WAL, and goes to no target.",
@@ -73,13 +79,18 @@ internal sealed class ControlFileOptions
                     "With a control file that is made anew a database goes on on its timeline: no new one begins.",
                     $"Leave out --promote; or give --control-file {Backup}, which begins one.");
             if (target.Kind != RecoveryTarget.Form.Latest || places.Store is not null || places.Archive is not null
-                || parsed.GetValue(_backup) is not null || parsed.GetValue(_moved) is { Length: > 0 })
+                || parsed.GetValue(_backup) is not null || parsed.GetValue(_moved) is { Length: > 0 }
+                || parsed.GetValue(_action) is not null)
                 throw new UsageException(
                     "A control file is made anew from what lies in the folder, to the end of its WAL.",
                     $"Give --timeline and --plan at most; or --control-file {Backup}.");
             return await RebuildAsync(cli, parsed, folder, isPlan, cancellationToken).ConfigureAwait(false);
         }
 
+        bool pauses = RestoreCommand.Pauses(parsed.GetValue(_action));
+        if (pauses && promotes)
+            throw new UsageException(
+                "--promote and --action pause are opposites.", "Give one of them; or none, which promotes.");
         using var progress = new ProgressLine(cli.Console);
         var request = new InPlaceRecoveryRequest
         {
@@ -90,6 +101,7 @@ internal sealed class ControlFileOptions
             Target = target,
             Timeline = parsed.GetValue(_timeline),
             Moved = RestoreCommand.Mappings(cli, "--moved", parsed.GetValue(_moved) ?? []),
+            Pause = pauses,
             Progress = progress,
         };
         if (isPlan)
