@@ -335,7 +335,11 @@ public sealed record RecoveryWindow(DateTimeOffset From, DateTimeOffset To, Date
 
 /// <summary>A restore that stands exactly at its target.</summary>
 public sealed record RestoreResult(
-    string BackupId, TimelineId Timeline, Lsn StartLsn, StoppedAt StoppedAt, long RecordsReplayed, double Seconds);
+    string BackupId, TimelineId Timeline, Lsn StartLsn, StoppedAt StoppedAt, long RecordsReplayed, double Seconds)
+{
+    /// <summary>What its plan noted: what was not used, and why; what is kept under another name; what no store has.</summary>
+    public IReadOnlyList<string> Findings { get; init; } = [];
+}
 
 /// <summary>The last transaction that was replayed.</summary>
 public sealed record StoppedAt(Lsn Lsn, DateTimeOffset Time, TransactionId TransactionId);

@@ -499,7 +499,7 @@ internal sealed partial class EngineSupervisor : UntypedActor, IWithUnboundedSta
         bool isReadOnly = ended.Wal is null;
         if (!isReadOnly)
         {
-            _folder = Watched(WalFolderActor.PropsFor(ended.Wal!.Folder), "wal-folder");
+            _folder = Watched(WalFolderActor.PropsFor(ended.Wal!.Folder, ended.Wal.History), "wal-folder");
             _walWriter = Watched(WalWriter.PropsFor(_engine, ended.Wal, _folder), "wal");
             foreach ((FileId file, IActorRef owner) in _datafiles.All)
             {

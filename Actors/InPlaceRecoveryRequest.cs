@@ -32,6 +32,12 @@ public sealed record InPlaceRecoveryRequest
     /// </summary>
     public IReadOnlyDictionary<string, string> Moved { get; init; } = new Dictionary<string, string>();
 
+    /// <summary>
+    /// Stay at the target, for reading only, instead of beginning a new timeline: <see cref="PitrRecovery.RecoverAsync"/> goes
+    /// on to a later one, or promotes.
+    /// </summary>
+    public bool Pause { get; init; }
+
     /// <summary>Called with what is done so far.</summary>
     public IProgress<JobProgress>? Progress { get; init; }
 }

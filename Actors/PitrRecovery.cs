@@ -106,7 +106,10 @@ public static partial class PitrRecovery
             return new RestoreResult(
                 plan.BackupId ?? "", database.Actors.Timeline, plan.StartLsn,
                 new StoppedAt(stop.Lsn, stop.Time, plan.LastTransactionId), database.Actors.RecordsReplayed,
-                options.Clock.GetElapsedTime(began).TotalSeconds);
+                options.Clock.GetElapsedTime(began).TotalSeconds)
+            {
+                Findings = plan.Findings,
+            };
         }
     }
 
@@ -134,11 +137,9 @@ public static partial class PitrRecovery
             hold.RenewIfDue();
             request.Progress?.Report(new JobProgress("copying", done, planned.Plan.BytesToCopy));
         });
-        string[] stores = request.Detached ? [] : [Absolute(request.Archive ?? request.Store)];
-        bool isArchive = !request.Detached && ArchiveIdentity.Read(StoreOf(options, stores[0])) is not null;
         var restored = new DatabaseSettings
         {
-            Stores = isArchive ? stores : [],
+            Stores = ArchiveOf(request, options) is { } archive ? [archive] : [],
             Commands = CommandsFor(request, options),
             ArchiveKeyFile = StoreFactory.Of(options).KeyFile,
         };
@@ -166,7 +167,26 @@ public static partial class PitrRecovery
             },
             cancellation);
         RestoreWriter.RequireRoom(files, Path.GetFullPath(request.Into), planned.Plan);
-        return planned;
+        return request.Detached || ArchiveOf(request, options) is not null ? planned : planned with
+        {
+            Plan = planned.Plan with
+            {
+                Findings =
+                [
+                    .. planned.Plan.Findings,
+                    $"'{Absolute(request.Archive ?? request.Store)}' is no archive of WAL: the restored database archives nowhere.",
+                ],
+            },
+        };
+    }
+
+    /// <summary>Into which store the restored database archives; null: into none.</summary>
+    private static string? ArchiveOf(RestoreRequest request, PitrOptions options)
+    {
+        if (request.Detached)
+            return null;
+        string store = Absolute(request.Archive ?? request.Store);
+        return ArchiveIdentity.Read(StoreOf(options, store)) is null ? null : store;
     }
 
     /// <summary>Where the WAL is, and last where the set is.</summary>

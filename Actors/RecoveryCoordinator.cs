@@ -65,7 +65,12 @@ internal sealed class RecoveryCoordinator : UntypedActor
         EngineContext engine, OpenedEngine opened, IActorRef controlFile, Dictionary<FileId, IActorRef> datafiles) =>
         ActorProps.Of(() => new RecoveryCoordinator(engine, opened, controlFile, datafiles));
 
-    protected override void PreStart() => ReadOn();
+    protected override void PreStart()
+    {
+        foreach (string finding in _opened.Restore?.Plan.Findings ?? [])
+            _log.Info("The plan of this recovery notes: {0}", finding);
+        ReadOn();
+    }
 
     /// <summary>A worker may be inside the stream: it is disposed after that, elsewhere.</summary>
     protected override void PostStop()

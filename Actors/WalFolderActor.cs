@@ -9,7 +9,8 @@ namespace Pitr.Actors;
 
 /// <summary>
 /// Keeps segments ready ahead of the log, and lets go of those behind it: a segment is recycled when it is older than
-/// the redo point, archived in every store, and not held by a backup (design §7).
+/// the redo point, archived in every store, and not held by a backup (design §7); one that was left behind a fork is set
+/// aside instead (<see cref="LeftWal"/>).
 /// </summary>
 /// <remarks>
 /// Its handlers do file I/O, so it runs on the blocking dispatcher. A failed preallocation is survivable (ENOSPC):
@@ -19,15 +20,20 @@ namespace Pitr.Actors;
 internal sealed class WalFolderActor : UntypedActor
 {
     private readonly WalFolder _folder;
+    private readonly LeftWal _left;
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly Dictionary<Guid, Lsn> _holds = [];
     private Lsn _redo;
     private IActorRef? _archiver;
 
-    public WalFolderActor(WalFolder folder) => _folder = folder;
+    public WalFolderActor(WalFolder folder, TimelineHistory path)
+    {
+        _folder = folder;
+        _left = new LeftWal(folder, path);
+    }
 
-    public static Props PropsFor(WalFolder folder) =>
-        ActorProps.Of(() => new WalFolderActor(folder)).WithDispatcher(EngineConfig.BlockingDispatcher);
+    public static Props PropsFor(WalFolder folder, TimelineHistory path) =>
+        ActorProps.Of(() => new WalFolderActor(folder, path)).WithDispatcher(EngineConfig.BlockingDispatcher);
 
     protected override void OnReceive(object message)
     {
@@ -107,12 +113,15 @@ internal sealed class WalFolderActor : UntypedActor
     private void Recycle(IReadOnlyList<SegmentName> segments)
     {
         Lsn held = _holds.Values.Aggregate(_redo, Lsn.Min);
-        SegmentName[] free = [.. segments.Where(name => EndOf(name) <= held)];
         try
         {
+            IReadOnlyList<SegmentName> free = _left.SetAside(
+                segments.Where(name => EndOf(name) <= held),
+                (name, error) => _log.Warning("WAL segment {0} stays for now: {1}", name, error.Message),
+                aside => _log.Info("WAL that was left behind a fork is kept as {0}: remove it when it is not wanted", aside));
             _folder.Recycle(free);
-            if (free.Length > 0)
-                _log.Debug("{0} WAL segments below {1} were recycled or removed", free.Length, held);
+            if (free.Count > 0)
+                _log.Debug("{0} WAL segments below {1} were recycled or removed", free.Count, held);
         }
         catch (StorageFailedException error)
         {

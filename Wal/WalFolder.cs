@@ -9,7 +9,8 @@ namespace Pitr.Wal;
 /// </summary>
 /// <remarks>
 /// LAYOUT  <c>{24 hex}</c> a segment · <c>{24 hex}.new</c> one that is being made · <c>spare.{16 hex}</c> one to be
-/// recycled. The last two are strays after a crash, and are removed at opening.
+/// recycled. The last two are strays after a crash, and are removed at opening. <c>{24 hex}.aside</c> one that was left
+/// behind a fork (<see cref="LeftWal"/>): the operator's.
 ///
 /// INVARIANTS
 ///   W1  A segment has its name only when its header and its zeroes are durable, and is handed out only when its name
@@ -89,6 +90,20 @@ internal sealed class WalFolder : IDisposable
         return found;
     }
 
+    /// <summary>The highest timeline that a segment is of, also one that was set aside; 0 if there is none.</summary>
+    public TimelineId HighestTimeline()
+    {
+        uint highest = 0;
+        foreach (string name in _files.List(Folder))
+        {
+            bool isKept = name.Length == SegmentName.Length
+                || name.AsSpan(Math.Min(name.Length, SegmentName.Length)).StartsWith(AsideName.Suffix);
+            if (isKept && SegmentName.TryParse(name.AsSpan(0, SegmentName.Length), out SegmentName segment))
+                highest = Math.Max(highest, segment.Timeline.Value);
+        }
+        return new TimelineId(highest);
+    }
+
     /// <summary>Removes what an interrupted step left (segments being made, spares). Only at opening.</summary>
     public void RemoveStrays()
     {
@@ -158,12 +173,12 @@ internal sealed class WalFolder : IDisposable
                 continue; // it was let go already
             bool fits = there is { IsSymlink: false, IsFolder: false } entry
                 && entry.LengthBytes == Geometry.SegmentBytes;
-            if (!fits || _spares.Count >= SparesMax)
+            string spare = string.Create(CultureInfo.InvariantCulture, $"{Folder}/{SparePrefix}{name.Number:X16}");
+            if (!fits || _spares.Count >= SparesMax || _spares.Contains(spare)) // two timelines may have one number
             {
                 _files.Delete(path);
                 continue;
             }
-            string spare = string.Create(CultureInfo.InvariantCulture, $"{Folder}/{SparePrefix}{name.Number:X16}");
             _files.Rename(path, spare);
             _spares.Enqueue(spare);
         }

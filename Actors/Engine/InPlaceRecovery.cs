@@ -121,6 +121,7 @@ internal static class InPlaceRecovery
             BackupId = asked.BackupId,
             Timeline = asked.Timeline,
             Moved = asked.Moved,
+            Pause = asked.Pause,
             VerifiesFiles = verifiesFiles,
             Findings = findings,
             Random = engine.Draw,
@@ -147,7 +148,7 @@ internal static class InPlaceRecovery
         catch (PitrException unreadable)
             when (unreadable is DamageException || unreadable.Code == ErrorCode.ControlFileOfBackup)
         {
-            findings.Add($"{unreadable.Message} It is kept beside the new one.");
+            findings.Add(unreadable.Message);
             return null;
         }
     }

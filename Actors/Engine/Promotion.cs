@@ -27,8 +27,7 @@ internal sealed class Promotion : IPromotionHost
 
     public IReadOnlyList<IArchiveStore> Stores => _opened.Stores;
 
-    public TimelineId HighestInFolder => new(
-        _opened.WalFolder.List().Select(name => name.Timeline.Value).DefaultIfEmpty().Max());
+    public TimelineId HighestInFolder => _opened.WalFolder.HighestTimeline();
 
     /// <summary>All steps; on a worker.</summary>
     public static Promoted Run(

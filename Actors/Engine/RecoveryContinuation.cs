@@ -74,7 +74,7 @@ internal static class RecoveryContinuation
     {
         if (control.PromotionIntent is not null)
             throw RecoveryErrors.PromotionHasBegun(folder);
-        PlannedRecovery planned = PlanOn(files, folder, plan, later, options, cancellation);
+        PlannedRecovery planned = PlanOn(files, folder, control, plan, later, options, cancellation);
         if (planned.Plan.StopsAt.Lsn < plan.StopsAt.Lsn
             || !planned.History.PathContains(control.Lineage, plan.StopsAt.Lsn))
             throw RecoveryErrors.TargetBehind(later, plan.StopsAt.Lsn);
@@ -83,15 +83,16 @@ internal static class RecoveryContinuation
 
     /// <summary>From the same set along the same timeline, out of the places that the present plan names.</summary>
     private static PlannedRecovery PlanOn(
-        IFileSystem files, string folder, RecoveryPlan plan, RecoveryTarget target, PitrOptions options,
+        IFileSystem files, string folder, ControlFile control, RecoveryPlan plan, RecoveryTarget target, PitrOptions options,
         CancellationToken cancellation)
     {
         StoreFactory stores = StoreFactory.Of(options, folder);
+        WalSurvey? local = plan.IsInPlace ? RestoreSources.Survey(files, folder) : null;
         IArchiveStore[] places = [.. plan.Places.Select(name => stores.OpenToRead(StoreAddress.Parse(name, folder)))];
         IArchiveStore sets = places.FirstOrDefault(
             place => BackupCatalog.Read(place).Sets.Any(set => set.Id == plan.BackupId))
             ?? throw RecoveryErrors.BackupUnknown(string.Join(", ", plan.Places), plan.BackupId ?? "");
-        return RecoveryPlanner.Plan(
+        PlannedRecovery planned = RecoveryPlanner.Plan(
             new PlanRequest
             {
                 Target = target,
@@ -100,10 +101,23 @@ internal static class RecoveryContinuation
                 BackupId = plan.BackupId,
                 Timeline = plan.Timeline.ToString(),
                 Map = plan.Map,
-                Local = plan.IsInPlace ? RestoreSources.Local(files, folder) : null,
+                Local = local is null ? null : new SurveyedWalSource(files, local),
+                LocalHistory = local is null ? null : TimelineHistory.Of(control.SystemId, control.History),
                 VerifiesFiles = false, // they were copied already
                 Random = EngineFactory.DrawOf(options),
             },
             cancellation);
+        return local is null ? planned : planned with
+        {
+            Plan = planned.Plan with
+            {
+                BeginsTimeline = true,
+                Findings =
+                [
+                    .. planned.Plan.Findings,
+                    .. WalBehind.Of(local, planned.History, planned.Plan.StopsAt.Lsn, places),
+                ],
+            },
+        };
     }
 }

@@ -12,11 +12,13 @@ internal sealed class ReplayJob
     private readonly OpenedEngine _opened;
     private readonly string _folder;
     private readonly Dictionary<FileId, string> _dropped = [];
+    private readonly HashSet<string> _inUse; // where datafiles of this database lie; no links
 
     private ReplayJob(OpenedEngine opened, string folder, ReplayStream stream)
     {
         _opened = opened;
         _folder = folder;
+        _inUse = [.. opened.Datafiles.Select(file => file.Path)];
         Stream = stream;
     }
 
@@ -59,7 +61,8 @@ internal sealed class ReplayJob
     /// <remarks>
     /// What a restore makes gets its name only when its content is durable: what lies there under that name and does
     /// not carry this recovery's stamp is not ours, and is neither opened nor written over (H30). The temporary name
-    /// carries the recovery's id, so what an earlier try left of it is ours to remove.
+    /// carries the recovery's id, so what an earlier try left of it is ours to remove. In a database's own folder that may be
+    /// the former file, beyond where a paused recovery stood: it gets another name, unless it is one that is in use.
     /// </remarks>
     public Datafile MakeFile(EngineContext engine, WalEvent.CreateDatafile create, Lineage lineage)
     {
@@ -87,7 +90,17 @@ internal sealed class ReplayJob
         string temporary = $"{path}.{recovery:N}.tmp";
         if (files.Stat(temporary) is not null)
             files.Delete(temporary);
-        if (files.Stat(path) is null)
+        bool isThere = files.Stat(path) is not null;
+        if (isThere && !IsStamped(files, path, recovery))
+        {
+            if (!_opened.Restore!.Plan.IsInPlace || _inUse.Contains(LinkedName.Resolve(files, path)))
+                throw RecoveryErrors.TargetFileExists(path);
+            files.Rename(path, AsideName.Free(files, path));
+            files.SyncFolder(DurableReplace.FolderOf(path));
+            isThere = false;
+        }
+
+        if (!isThere)
         {
             // An incarnation of its own: the one that was logged is that of the source's file (H15).
             Datafile.Create(
@@ -98,14 +111,23 @@ internal sealed class ReplayJob
             files.Delete(temporary);
             files.SyncFolder(Path.GetDirectoryName(path)!);
         }
-        else if (Datafile.Inspect(files, path).RestoreStamp != recovery)
-        {
-            throw RecoveryErrors.TargetFileExists(path);
-        }
 
+        _inUse.Add(path);
         return Datafile.Open(
             engine.Environment, path, create.Name, new DatafileExpectation(control.SystemId, create.FileId),
             keepVersions: false);
+    }
+
+    private static bool IsStamped(IFileSystem files, string path, Guid recovery)
+    {
+        try
+        {
+            return Datafile.Inspect(files, path).RestoreStamp == recovery;
+        }
+        catch (PitrException error) when (error is DamageException or RefusedException)
+        {
+            return false; // no datafile, or one of another format
+        }
     }
 
     /// <summary>The file that a replayed drop removes.</summary>

@@ -8,8 +8,8 @@ namespace Pitr.Actors;
 internal static class RestoreSources
 {
     /// <summary>The WAL in a database's own folder, as it is now.</summary>
-    public static SurveyedWalSource Local(IFileSystem files, string folder) =>
-        new(files, WalSurvey.Of(files, Path.Combine(folder, EngineCreation.WalFolderName)));
+    public static WalSurvey Survey(IFileSystem files, string folder) =>
+        WalSurvey.Of(files, Path.Combine(folder, EngineCreation.WalFolderName));
 
     /// <summary>The places that the plan names: archive stores, the backup set's own WAL, and that of a database which is
     /// recovered where it lies.</summary>
@@ -41,7 +41,7 @@ internal static class RestoreSources
         }
 
         if (plan.IsInPlace)
-            places.Add(Local(engine.FileSystem, engine.Folder));
+            places.Add(new SurveyedWalSource(engine.FileSystem, Survey(engine.FileSystem, engine.Folder)));
         return new RestoreInProgress(
             recovery.Id, plan, TimelineHistory.Of(control.SystemId, control.History),
             new WalSources(places, geometry), hold);

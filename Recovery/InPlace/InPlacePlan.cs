@@ -39,6 +39,9 @@ internal sealed record InPlaceRequest
     /// <summary>Folders outside in which datafiles of this database lie: as they were known → as they are.</summary>
     public IReadOnlyDictionary<string, string> Moved { get; init; } = new Dictionary<string, string>();
 
+    /// <summary>It stays at its target, for reading only, until it is gone on with.</summary>
+    public bool Pause { get; init; }
+
     /// <summary>The copies that are needed are compared with the manifest while planning; else while they are copied.</summary>
     public bool VerifiesFiles { get; init; }
 

@@ -78,7 +78,8 @@ internal sealed class InPlacePlanner
         foreach (InPlaceFile file in files)
             catalogue = catalogue.WithFile(file.File);
         RecoveryPlan plan = PlanOf(planned, files);
-        return new PlannedInPlace(plan, _request, planned.Set, InRecovery(source, planned, plan, WithoutDropsOutside(catalogue)), files);
+        ControlFile inRecovery = InRecovery(source, planned, plan, WithoutDropsOutside(catalogue), _request.Pause);
+        return new PlannedInPlace(plan, _request, planned.Set, inRecovery, files);
     }
 
     // ---- the WAL in the folder -----------------------------------------------------------------------
@@ -95,18 +96,10 @@ internal sealed class InPlacePlanner
                 && (_request.Current is not { } current || run.Identity.Timeline.Value > current.Timeline.Value))
                 throw RecoveryErrors.OtherBranchInFolder(
                     local.Folder, run.Identity.Timeline, planned.History.Last.Timeline); // IP3
-            if (planned.History.LimitOf(run.Identity.Lineage) is { } limit
-                && Lsn.Min(run.To, limit) > planned.Plan.StopsAt.Lsn
-                && ArchivedEnd(run.Identity.Timeline) is { } archived && archived < run.To)
-                _findings.Add(
-                    $"Behind the target, WAL of timeline {run.Identity.Timeline} up to {run.To} is in this folder alone: "
-                    + $"the archive has it up to {archived}. Keep a copy of '{local.Folder}' if it may be wanted.");
         }
-    }
 
-    private Lsn? ArchivedEnd(TimelineId timeline) => _request.Archives.Count == 0 ? null : _request.Archives
-        .Max(store => (Lsn?)ArchiveCatalog.Load(store).HighestEnd(
-            timeline, new WalGeometry(_request.Local.SegmentBytes).PayloadBytes));
+        _findings.AddRange(WalBehind.Of(local, planned.History, planned.Plan.StopsAt.Lsn, _request.Archives));
+    }
 
     // ---- datafiles -----------------------------------------------------------------------------------
 
@@ -247,7 +240,16 @@ internal sealed class InPlacePlanner
     private IEnumerable<string> InTheWay(InPlaceFile[] files) => files
         .Where(file => file.Base is not FileBase.InPlace
             && _request.Environment.Files.Stat(file.Path) is { IsSymlink: false })
-        .Select(file => $"What lies at '{file.Path}' is kept beside it, with the ending '{RecoveredFile.AsideSuffix}'.");
+        .Select(file => file.Path)
+        .Concat(ControlFilesThatAreThere())
+        .Select(path => $"What lies at '{path}' is kept beside it, with the ending '{RecoveredFile.AsideSuffix}'.");
+
+    /// <summary>Its own, whatever it says.</summary>
+    private IEnumerable<string> ControlFilesThatAreThere()
+    {
+        var store = new ControlFileStore(_request.Environment.Files, _request.Folder);
+        return store.Exists ? [store.FilePath] : [];
+    }
 
     /// <summary>
     /// What moves and compactions that were cut off have left. Nothing notes them from here on and none of it is removed:
@@ -292,7 +294,7 @@ internal sealed class InPlacePlanner
     }
 
     private ControlFile InRecovery(
-        ControlFile source, PlannedRecovery planned, RecoveryPlan plan, Catalogue catalogue) => source with
+        ControlFile source, PlannedRecovery planned, RecoveryPlan plan, Catalogue catalogue, bool isPaused) => source with
         {
             Kind = ControlFileKind.Live,
             BackupId = null,
@@ -308,7 +310,7 @@ internal sealed class InPlacePlanner
                 source.NextTransactionId.Value, plan.LastTransactionId.Value + 1)),
             Catalogue = catalogue,
             Recovery = new UnfinishedRecovery(
-                Guid.ParseExact(plan.RecoveryId, "N"), plan.ToJson(), plan.Target.ToString()),
+                Guid.ParseExact(plan.RecoveryId, "N"), plan.ToJson(), plan.Target.ToString(), isPaused),
             PromotionIntent = null,
             Moves = [],
         };

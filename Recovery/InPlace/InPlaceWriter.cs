@@ -67,7 +67,7 @@ internal static class InPlaceWriter
     {
         if (!store.Exists)
             return;
-        disk.Link(store.FilePath, RecoveredFile.FreeAside(disk, store.FilePath));
+        disk.Link(store.FilePath, AsideName.Free(disk, store.FilePath));
         disk.SyncFolder(DurableReplace.FolderOf(store.FilePath));
     }
 

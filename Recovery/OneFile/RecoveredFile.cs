@@ -29,7 +29,7 @@ internal static class RecoveredFile
     public const string Suffix = ".recovering";
 
     /// <summary>What a file that is not known to be ours is called from then on.</summary>
-    public const string AsideSuffix = ".aside";
+    public const string AsideSuffix = AsideName.Suffix;
 
     private const int ChunkBytes = 1 << 20;
 
@@ -191,22 +191,12 @@ internal static class RecoveredFile
         if (files.Stat(path) is { IsSymlink: false }
             && (keepsFormer || !IsOurs(files, path, planned.Request.Control.SystemId, planned.File.Id)))
         {
-            files.Rename(path, FreeAside(files, path)); // RF1
+            files.Rename(path, AsideName.Free(files, path)); // RF1
             files.SyncFolder(folder);
         }
 
         files.Rename(path + Suffix, path);
         files.SyncFolder(folder);
-    }
-
-    /// <summary>A name beside a path that nothing has.</summary>
-    public static string FreeAside(IFileSystem files, string path)
-    {
-        string aside = path + AsideSuffix;
-        for (int n = 2; files.Stat(aside) is not null; n++)
-            aside = string.Create(
-                System.Globalization.CultureInfo.InvariantCulture, $"{path}{AsideSuffix}.{n}");
-        return aside;
     }
 
     private static void Quietly(Action remove)

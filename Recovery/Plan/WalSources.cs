@@ -107,8 +107,9 @@ internal sealed record WalCoverage(IReadOnlyList<WalStretch> Stretches, Lsn End,
 /// <summary>Several places with WAL as one: for each segment the best of them.</summary>
 /// <remarks>
 /// A whole segment goes before a local one, a local one before parts, and longer parts before shorter ones. Where the
-/// best can't be read, the next that holds as much is, and <see cref="Findings"/> says so. Only what is on the path
-/// counts: an ancestor's WAL up to the fork (I10).
+/// best can't be read, the next that holds as much is, and <see cref="Findings"/> says so. Where the best ends in the middle
+/// of a segment another place may go on: a folder whose first record begins behind that segment's start, with an archive that
+/// has a part of it. Only what is on the path counts: an ancestor's WAL up to the fork (I10).
 /// THREADS  one at a time.
 /// </remarks>
 internal sealed class WalSources(IReadOnlyList<IWalSource> sources, WalGeometry geometry)
@@ -154,12 +155,11 @@ internal sealed class WalSources(IReadOnlyList<IWalSource> sources, WalGeometry 
                 durableEnd = isDurable ? end : durableEnd;
                 continue;
             }
-            (WalStretch? best, bool bestIsDurable) = Best(path, number, needFrom, needTo);
-            Lsn reached = best?.To ?? needFrom;
-            if (best is not null)
+            Lsn reached = needFrom;
+            while (reached < needTo && Best(path, number, reached, needTo) is ({ } best, var bestIsDurable) && best.To > reached)
             {
                 stretches.Add(best);
-                end = reached;
+                end = reached = best.To;
                 isDurable &= bestIsDurable;
                 durableEnd = isDurable ? end : durableEnd;
             }

@@ -40,10 +40,12 @@ internal sealed class ControlFileOptions
             + "several times.",
     };
 
+    private readonly Option<string?> _action = RestoreCommand.ActionOption();
+
     public ControlFileOptions() => _which.AcceptOnlyFromAmong(Current, Backup, Rebuild);
 
     /// <summary>All of them.</summary>
-    public Symbol[] Symbols => [_which, _backup, _timeline, _moved];
+    public Symbol[] Symbols => [_which, _backup, _timeline, _moved, _action];
 
     /// <summary>True if the control file is not the one that is there.</summary>
     public bool IsOther(ParseResult parsed) => parsed.GetValue(_which) is Backup or Rebuild;
@@ -58,7 +60,8 @@ internal sealed class ControlFileOptions
             throw new UsageException(
                 "With the control file that is there --moved names no folders: its datafiles are its own where it knows them.",
                 $"Give --moved alone; or --control-file {Backup} too, if they lie in another folder now.");
-        if (!isAlone || parsed.GetValue(_backup) is not null || parsed.GetValue(_timeline) is not null)
+        if (!isAlone || parsed.GetValue(_backup) is not null || parsed.GetValue(_timeline) is not null
+            || parsed.GetValue(_action) is not null)
             throw new UsageException(
                 "--moved says only that the folder was moved, and recovers nothing.",
                 "Give it alone, or with --plan; then recover or serve the database.");
@@ -73,6 +76,10 @@ internal sealed class ControlFileOptions
             throw new UsageException(
                 "--backup and --timeline belong to a recovery with another control file.",
                 $"Give --control-file {Backup} too, or leave them out.");
+        if (parsed.GetValue(_action) is not null)
+            throw new UsageException(
+                "--action says where a recovery with another control file ends; one that is under way goes on as it was begun.",
+                $"Give --control-file {Backup} too; or --promote, to finish one that is paused.");
         if (hasTarget && parsed.GetValue(_which) == Current)
             throw new UsageException(
                 "With the control file that is there a database comes back to the end of its WAL, and goes to no target.",
@@ -91,7 +98,8 @@ internal sealed class ControlFileOptions
                     "With a control file that is made anew a database goes on on its timeline: no new one begins.",
                     $"Leave out --promote; or give --control-file {Backup}, which begins one.");
             if (target.Kind != RecoveryTarget.Form.Latest || places.Store is not null || places.Archive is not null
-                || parsed.GetValue(_backup) is not null || parsed.GetResult(_moved) is not null)
+                || parsed.GetValue(_backup) is not null || parsed.GetResult(_moved) is not null
+                || parsed.GetValue(_action) is not null)
                 throw new UsageException(
                     "A control file is made anew from what lies in the folder, to the end of its WAL.",
                     $"Give --timeline and --plan at most, and afterwards --moved alone; or --control-file {Backup}.");
@@ -103,6 +111,10 @@ internal sealed class ControlFileOptions
                 $"With --control-file {Backup}, --moved names the folders outside.",
                 "Give --moved OLD=NEW: where the datafiles were known, and where they lie; the same twice if they lie there "
                 + "still.");
+        bool pauses = RestoreCommand.Pauses(parsed.GetValue(_action));
+        if (pauses && promotes)
+            throw new UsageException(
+                "--promote and --action pause are opposites.", "Give one of them; or none, which promotes.");
         using var progress = new ProgressLine(cli.Console);
         var request = new InPlaceRecoveryRequest
         {
@@ -113,6 +125,7 @@ internal sealed class ControlFileOptions
             Target = target,
             Timeline = parsed.GetValue(_timeline),
             Moved = RestoreCommand.Mappings(cli, "--moved", parsed.GetValue(_moved) ?? []),
+            Pause = pauses,
             Progress = progress,
         };
         if (isPlan)

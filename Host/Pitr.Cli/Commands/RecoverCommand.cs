@@ -82,13 +82,19 @@ internal static class RecoverCommand
             });
     }
 
-    /// <summary>Where it stands.</summary>
-    public static Answer Told(RestoreResult result) => Answer.Line(
+    /// <summary>Where it stands after a recovery.</summary>
+    public static Answer Told(RestoreResult result) => Told(
+        result,
+        $"{TextShapes.Number(result.RecordsReplayed)} records replayed in {TextShapes.Seconds(result.Seconds)}");
+
+    /// <summary>What was done, where it stands, and what its plan noted.</summary>
+    public static Answer Told(RestoreResult result, string done) => Answer.Line(
         json => JsonShapes.Restore(json, result),
-        $"{TextShapes.Number(result.RecordsReplayed)} records replayed in "
-        + $"{TextShapes.Seconds(result.Seconds)}; "
-        + $"it stands at {result.StoppedAt.Lsn} ({TextForms.Time(result.StoppedAt.Time)}, "
-        + $"transaction {result.StoppedAt.TransactionId}) on timeline {result.Timeline}");
+        $"{done}; it stands at {result.StoppedAt.Lsn} ({TextForms.Time(result.StoppedAt.Time)}, "
+        + $"transaction {result.StoppedAt.TransactionId}) on timeline {result.Timeline}") with
+    {
+        Notes = result.Findings,
+    };
 
     /// <summary>What would be done; the database is not opened.</summary>
     private static async Task<Answer> PlanAsync(

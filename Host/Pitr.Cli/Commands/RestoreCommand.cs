@@ -8,6 +8,9 @@ namespace Pitr.Cli;
 /// <summary><c>pitr restore --from STORE --into DIR</c>: plan first, then exactly that plan.</summary>
 internal static class RestoreCommand
 {
+    private const string Promote = "promote";
+    private const string Pause = "pause";
+
     public static Command Create(CliContext cli)
     {
         var from = new Option<string>(
@@ -28,10 +31,7 @@ internal static class RestoreCommand
             HelpName = "OLD=NEW",
             Description = "Where datafiles of a folder outside the database go; may be given several times.",
         };
-        var action = new Option<string?>(
-            "--action")
-        { HelpName = "promote|pause", Description = "What to do at the target (promote)." };
-        action.AcceptOnlyFromAmong("promote", "pause");
+        Option<string?> action = ActionOption();
         var detached =
             new Option<bool>("--detached") { Description = "Do not archive into the store it was restored from." };
         var plan = new Option<bool>("--plan") { Description = "Show what would be done; write nothing." };
@@ -51,7 +51,7 @@ internal static class RestoreCommand
                     Target = target.Read(parsed),
                     Timeline = parsed.GetValue(timeline),
                     Map = Mappings(cli, "--map", parsed.GetValue(map) ?? []),
-                    Pause = parsed.GetValue(action) == "pause",
+                    Pause = Pauses(parsed.GetValue(action)),
                     Detached = parsed.GetValue(detached),
                     Progress = progress,
                 };
@@ -66,14 +66,27 @@ internal static class RestoreCommand
                 }
                 RestoreResult result = await cli.Targets
                     .RestoreAsync(request, options, cancellationToken).ConfigureAwait(false);
-                return Answer.Line(
-                    json => JsonShapes.Restore(json, result),
+                return RecoverCommand.Told(
+                    result,
                     $"restored set {result.BackupId}, {TextShapes.Number(result.RecordsReplayed)} records replayed in "
-                    + $"{TextShapes.Seconds(result.Seconds)}; it stands at {result.StoppedAt.Lsn} "
-                    + $"({TextForms.Time(result.StoppedAt.Time)}, transaction {result.StoppedAt.TransactionId}) "
-                    + $"on timeline {result.Timeline}");
+                    + $"{TextShapes.Seconds(result.Seconds)}");
             });
     }
+
+    /// <summary>What to do at the target, of a restore or a recovery in place.</summary>
+    public static Option<string?> ActionOption()
+    {
+        var action = new Option<string?>("--action")
+        {
+            HelpName = $"{Promote}|{Pause}",
+            Description = "What to do at the target (promote).",
+        };
+        action.AcceptOnlyFromAmong(Promote, Pause);
+        return action;
+    }
+
+    /// <summary>It stays at the target.</summary>
+    public static bool Pauses(string? action) => action == Pause;
 
     /// <summary>The form of a branch.</summary>
     public static string Branch(string text) =>

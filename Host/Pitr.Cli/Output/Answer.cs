@@ -29,6 +29,9 @@ internal sealed record Answer(Action<Utf8JsonWriter> Json, Action<IAnsiConsole> 
     /// <summary>The exit code; not 0 where the answer itself is bad news (damage found).</summary>
     public int ExitCode { get; init; } = ExitCodes.Done;
 
+    /// <summary>What whoever looks should know besides: a line each on standard error, also beside JSON.</summary>
+    public IReadOnlyList<string> Notes { get; init; } = [];
+
     /// <summary>An answer of one line.</summary>
     public static Answer Line(Action<Utf8JsonWriter> json, string line) =>
         new(json, console => console.WriteWhole(line));
@@ -38,6 +41,8 @@ internal sealed record Answer(Action<Utf8JsonWriter> Json, Action<IAnsiConsole> 
     {
         if (ReferenceEquals(this, Streamed))
             return;
+        foreach (string note in Notes)
+            console.Error.WriteLine($"note: {note}");
         using var buffer = new MemoryStream();
         if (asJson)
         {

@@ -239,6 +239,7 @@ internal static class JsonShapes
         json.WriteEndObject();
         json.WriteNumber("recordsReplayed", result.RecordsReplayed);
         json.WriteNumber("seconds", Seconds(result.Seconds));
+        Names(json, "findings", result.Findings);
         json.WriteEndObject();
     }
 

@@ -47,6 +47,37 @@ public sealed class RestoreRefusalTests
     }
 
     /// <summary>
+    /// A set that brings its WAL, without an archive: each object of that is needed. Gone it is a gap, other than it was it is
+    /// damage.
+    /// </summary>
+    [Fact]
+    public async Task Each_WAL_object_of_a_set_without_an_archive_is_needed()
+    {
+        MixedLab lab = await MixedLab.RecordedAsync(isArchived: false);
+        string[] objects = [.. FilesUnder(lab.Disk, MixedLab.Sets)
+            .Where(path => path.Contains("/wal/", StringComparison.Ordinal))];
+        Assert.NotEmpty(objects);
+        Assert.NotEmpty(await RecoveryLab.RestoredAsync(
+            lab.Disk.KillCopy(), RecoveryTarget.Immediate, store: MixedLab.Sets));
+
+        foreach (string path in objects)
+        {
+            SimulatedDisk gone = lab.Disk.KillCopy();
+            gone.Delete(path);
+            await RequireRefusedAsync(gone, RecoveryTarget.Immediate, ErrorCode.WalGap, MixedLab.Sets);
+
+            SimulatedDisk cut = lab.Disk.KillCopy();
+            using (IFileHandle handle = cut.Open(path, FileOpen.ReadWrite))
+                handle.SetLength(handle.LengthBytes - 1);
+            await RequireRefusedAsync(cut, RecoveryTarget.Immediate, ErrorCode.ArchiveDamaged, MixedLab.Sets);
+
+            SimulatedDisk turned = lab.Disk.KillCopy();
+            turned.Damage(path, turned.ReadAll(path).Length / 2, mask: 0x01);
+            await RequireRefusedAsync(turned, RecoveryTarget.Immediate, ErrorCode.ArchiveDamaged, MixedLab.Sets);
+        }
+    }
+
+    /// <summary>
     /// The archive's WAL between the set and the target: gone is a gap, other than it was is damage; beyond the target
     /// neither matters.
     /// </summary>
@@ -201,9 +232,10 @@ public sealed class RestoreRefusalTests
         return await RecoveryLab.ContentAtAsync(disk, "/mapped");
     }
 
-    private static async Task RequireRefusedAsync(SimulatedDisk disk, RecoveryTarget target, ErrorCode code)
+    private static async Task RequireRefusedAsync(
+        SimulatedDisk disk, RecoveryTarget target, ErrorCode code, string store = RecoveryLab.Archive)
     {
-        var request = new RestoreRequest { Store = RecoveryLab.Archive, Into = Into, Target = target };
+        var request = new RestoreRequest { Store = store, Into = Into, Target = target };
         PitrException shown = await Assert.ThrowsAnyAsync<PitrException>(
             () => PitrRecovery.PlanAsync(request, RecoveryLab.OptionsOn(disk)));
         PitrException refused = await Assert.ThrowsAnyAsync<PitrException>(

@@ -27,7 +27,7 @@ public sealed class WalFolderTests : TestKit
             new WalFolder(_disk, Wal, 4096, new WalIdentity(new SystemIdentifier(1), TimelineId.First, new Lineage(1)));
         _segments.ContinueAt(1);
         _segments.EnsureReady(6);
-        _folder = Sys.ActorOf(WalFolderActor.PropsFor(_segments));
+        _folder = Sys.ActorOf(WalFolderActor.PropsFor(_segments, HistoryOf(_segments.Identity)));
     }
 
     [Fact]
@@ -89,6 +89,9 @@ public sealed class WalFolderTests : TestKit
         _folder.Tell(new RedoMoved(EndOf(2)));
         Assert.Equal("2 3 4 5 6", await LeftAsync()); // it still knows who holds what
     }
+
+    private static TimelineHistory HistoryOf(WalIdentity identity) => TimelineHistory.First(
+        identity.System, identity.Lineage, Lsn.Zero, "created", new DateTimeOffset(2026, 11, 22, 14, 5, 0, TimeSpan.Zero));
 
     private Lsn EndOf(ulong number) => _segments.Geometry.StartOf(number + 1);
 

@@ -33,7 +33,8 @@ public sealed class WalWriterTests : TestKit
         _engine.Visibility.Start(_opened.Wal.End);
         _engine.DurableLsn = _opened.Wal.End;
         _datafile = CreateTestProbe();
-        IActorRef folder = Sys.ActorOf(WalFolderActor.PropsFor(_opened.WalFolder));
+        var path = TimelineHistory.Of(_opened.ControlFile.SystemId, _opened.ControlFile.History);
+        IActorRef folder = Sys.ActorOf(WalFolderActor.PropsFor(_opened.WalFolder, path));
         _writer = Sys.ActorOf(WalWriter.PropsFor(_engine, _opened.WalStart(_engine.Clock), folder));
         _writer.Tell(new OpenFile(FileId.Main, "main", _datafile), ActorRefs.NoSender);
     }

@@ -6,7 +6,7 @@ using System.Text.Json;
 namespace Pitr.Tests;
 
 /// <summary>
-/// kill -9 while something long runs: the opening after an earlier kill, a checkpoint, a backup, a restore. What was
+/// kill -9 while something long runs: the opening after an earlier kill, a checkpoint, a backup, a restore, a recovery. What was
 /// acknowledged stays, and what was cut off can be done again and is whole then. (Under a load alone: KillTests.)
 /// </summary>
 public sealed class KillDuringTests : IDisposable
@@ -174,6 +174,91 @@ public sealed class KillDuringTests : IDisposable
         await RequireRecordsAsync("db", 26_000, "the source");
     }
 
+    /// <summary>
+    /// H3, H16, H32: the folder has lost its control file and its datafile; what was cut off is begun again, or gone on with, and
+    /// ends at the last commit.
+    /// </summary>
+    [Fact]
+    public async Task A_recovery_in_place_that_is_killed_again_and_again_ends_with_everything()
+    {
+        await InitAsync();
+        await LoadAroundABackupAsync("t", 20_000);
+        File.Delete(Path.Combine(_home, "db", "pitr.control"));
+        File.Delete(Path.Combine(_home, "db", "main.pitr"));
+        int cutOff = 0;
+        for (int kill = 0; kill < 4; kill++)
+        {
+            bool isEarly = kill % 2 == 0 && !IsDatabase("db");
+            cutOff += await KilledAsync(
+                NextOf("db"), () => isEarly ? HasUnfinished() : IsDatabase("db"), _random.Next(0, isEarly ? 60 : 500)) ? 1 : 0;
+        }
+
+        Outcome last = await PitrProcess.RunAsync(_home, NextOf("db"));
+        Assert.True(last.ExitCode is 0 or 4, $"seed {_seed}: {last}"); // 4: it had ended
+        Assert.True(cutOff > 0, $"seed {_seed}: each recovery had ended before it was killed.");
+        await RequireRecordsAsync("db", 20_000, "recovered in place");
+    }
+
+    /// <summary>H15, H40: one datafile is lost; it needs recovery until its recovery has ended.</summary>
+    [Fact]
+    public async Task A_recovery_of_a_datafile_that_is_killed_again_and_again_ends_with_everything()
+    {
+        await InitAsync();
+        await PitrProcess.MustAsync(_home, "datafile", "create", "other", "--database", "db");
+        await PitrProcess.MustAsync(_home, "table", "create", "u", "--datafile", "other", "--database", "db");
+        await LoadAroundABackupAsync("u", 20_000);
+        File.Delete(Path.Combine(_home, "db", "other.pitr"));
+        string[] recover = ["datafile", "recover", "other", "--database", "db"];
+        int cutOff = 0;
+        for (int kill = 0; kill < 4; kill++)
+        {
+            bool isEarly = kill % 2 == 0;
+            cutOff += await KilledAsync(
+                recover, () => HasUnfinished() || (!isEarly && File.Exists(Path.Combine(_home, "db", "other.pitr"))),
+                _random.Next(0, isEarly ? 60 : 500)) ? 1 : 0;
+        }
+
+        Outcome last = await PitrProcess.RunAsync(_home, recover);
+        Assert.True(last.ExitCode is 0 or 4, $"seed {_seed}: {last}"); // 4: it serves
+        Assert.True(cutOff > 0, $"seed {_seed}: each recovery had ended before it was killed.");
+        await RequireRecordsAsync("db", 20_000, "recovered", "u");
+    }
+
+    /// <summary>What an operator runs next, by what lies there.</summary>
+    private string[] NextOf(string folder) => IsDatabase(folder)
+        ? ["recover", folder]
+        : ["recover", folder, "--control-file", "backup"];
+
+    private bool HasUnfinished() =>
+        Directory.EnumerateFiles(Path.Combine(_home, "db"), "*.pitr.recovering").Any();
+
+    /// <summary>Kills a command a moment after something is there; false if it had ended.</summary>
+    private async Task<bool> KilledAsync(string[] args, Func<bool> isThere, int behindMilliseconds)
+    {
+        using Process process = PitrProcess.Start(_home, args);
+        Task<string> output = process.StandardOutput.ReadToEndAsync();
+        Task<string> error = process.StandardError.ReadToEndAsync();
+        await UntilAsync(() => process.HasExited || isThere(), $"`pitr {string.Join(' ', args)}` has begun");
+        await Task.WhenAny(process.WaitForExitAsync(), Task.Delay(behindMilliseconds));
+        bool isRunning = !process.HasExited;
+        if (isRunning)
+            process.Kill();
+        await process.WaitForExitAsync();
+        _ = await output + await error;
+        return isRunning;
+    }
+
+    /// <summary>Half of the records are in a set, the others in WAL behind it.</summary>
+    private async Task LoadAroundABackupAsync(string table, int count)
+    {
+        await using ServeProcess serve = await ServeProcess.StartAsync(_home, "db");
+        await LoadAsync(serve, 0, count / 2, table);
+        await PitrProcess.MustAsync(_home, "backup", "--to", "archive", "--host", serve.Host);
+        await LoadAsync(serve, count / 2, count / 2, table);
+        await PitrProcess.MustAsync(_home, "shutdown", "--host", serve.Host);
+        await serve.EndAsync();
+    }
+
     private bool IsDatabase(string folder) => File.Exists(Path.Combine(_home, folder, "pitr.control"));
 
     private int Sets()
@@ -211,9 +296,9 @@ public sealed class KillDuringTests : IDisposable
         Assert.True(load.ExitCode == 0, load.ToString());
     }
 
-    private async Task RequireRecordsAsync(string folder, int count, string what)
+    private async Task RequireRecordsAsync(string folder, int count, string what, string table = "t")
     {
-        Outcome dump = await PitrProcess.RunAsync(_home, "dump", "t", "--database", folder);
+        Outcome dump = await PitrProcess.RunAsync(_home, "dump", table, "--database", folder);
         Assert.True(dump.ExitCode == 0, $"seed {_seed}, {what}: {dump.Error}");
         string[] lines = dump.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         int wrong = Enumerable.Range(0, Math.Min(count, lines.Length))

@@ -21,6 +21,10 @@ public sealed class RecoverOptionsTests
     [InlineData("recover db --control-file rebuild --target-immediate", "--control-file backup")]
     [InlineData("recover db --control-file rebuild --timeline latest", "--timeline N")]
     [InlineData("recover db --control-file other", "other")]
+    [InlineData("recover db --action pause", "--promote")]
+    [InlineData("recover db --control-file backup --action stay", "stay")]
+    [InlineData("recover db --control-file rebuild --action pause", "--control-file backup")]
+    [InlineData("recover db --control-file backup --action pause --promote", "opposites")]
     [InlineData("recover db --target-lsn 0/1000 --plan", "--control-file backup")]
     public async Task Options_that_do_not_go_together_are_wrong_usage_and_say_what_does(string line, string says)
     {

@@ -18,6 +18,9 @@ public enum InPlaceCase
     /// <summary>All is there, and the database goes back to an earlier moment.</summary>
     Back,
 
+    /// <summary>The same, and it stays there, is looked at, and is promoted.</summary>
+    Paused,
+
     /// <summary>The control file is lost, and is made anew.</summary>
     Rebuilt,
 }
@@ -46,6 +49,8 @@ public sealed class InPlaceCrashTests
     [InlineData(InPlaceCase.Lost, false)]
     [InlineData(InPlaceCase.Back, true)]
     [InlineData(InPlaceCase.Back, false)]
+    [InlineData(InPlaceCase.Paused, true)]
+    [InlineData(InPlaceCase.Paused, false)]
     [InlineData(InPlaceCase.Rebuilt, true)]
     [InlineData(InPlaceCase.Rebuilt, false)]
     public async Task A_recovery_in_place_that_ends_at_any_operation_stands_at_its_target_at_last(
@@ -139,15 +144,38 @@ public sealed class InPlaceCrashTests
     private static bool IsNamed(SimulatedDisk disk, InPlaceCase from)
     {
         var store = new ControlFileStore(disk.KillCopy(), MixedLab.Folder);
-        return store.Exists && (from != InPlaceCase.Back || store.ReadLive().Recovery is not null);
+        return store.Exists && (!IsBack(from) || store.ReadLive().Recovery is not null);
     }
 
-    private static InPlaceRecoveryRequest RequestOf(MixedLab lab, InPlaceCase from) => lab.Request(
-        from == InPlaceCase.Back ? RecoveryTarget.Including(lab.Middle.Lsn) : RecoveryTarget.Latest);
+    private static bool IsBack(InPlaceCase from) => from is InPlaceCase.Back or InPlaceCase.Paused;
 
-    private static Task RecoverAsync(MixedLab lab, SimulatedDisk disk, InPlaceCase from) => from == InPlaceCase.Rebuilt
-        ? PitrRecovery.RebuildControlFileAsync(MixedLab.Folder, null, RecoveryLab.OptionsOn(disk)).WaitAsync(MixedLab.Patience)
-        : PitrRecovery.RecoverInPlaceAsync(RequestOf(lab, from), RecoveryLab.OptionsOn(disk)).WaitAsync(MixedLab.Patience);
+    private static InPlaceRecoveryRequest RequestOf(MixedLab lab, InPlaceCase from) => lab.Request(
+        IsBack(from) ? RecoveryTarget.Including(lab.Middle.Lsn) : RecoveryTarget.Latest) with
+    {
+        Pause = from == InPlaceCase.Paused,
+    };
+
+    private static async Task RecoverAsync(MixedLab lab, SimulatedDisk disk, InPlaceCase from)
+    {
+        if (from == InPlaceCase.Rebuilt)
+        {
+            await PitrRecovery.RebuildControlFileAsync(MixedLab.Folder, null, RecoveryLab.OptionsOn(disk))
+                .WaitAsync(MixedLab.Patience);
+            return;
+        }
+
+        await PitrRecovery.RecoverInPlaceAsync(RequestOf(lab, from), RecoveryLab.OptionsOn(disk)).WaitAsync(MixedLab.Patience);
+        if (from == InPlaceCase.Paused)
+            await LookAndPromoteAsync(lab, disk);
+    }
+
+    /// <summary>It stands at its target, wherever it died, until somebody says that it is promoted.</summary>
+    private static async Task LookAndPromoteAsync(MixedLab lab, SimulatedDisk disk)
+    {
+        Assert.Equal(
+            lab.Middle.Content, await RecoveryLab.ContentAtAsync(disk, MixedLab.Folder).WaitAsync(MixedLab.Patience));
+        await PitrRecovery.PromoteAsync(MixedLab.Folder, RecoveryLab.OptionsOn(disk)).WaitAsync(MixedLab.Patience);
+    }
 
     /// <summary>What an operator does next, by what lies there.</summary>
     private static async Task GoOnAsync(MixedLab lab, SimulatedDisk disk, InPlaceCase from)
@@ -160,7 +188,11 @@ public sealed class InPlaceCrashTests
         }
 
         ControlFile control = store.ReadLive();
-        if (control.Recovery is not null)
+        if (control.Recovery is { IsPaused: true })
+        {
+            await LookAndPromoteAsync(lab, disk);
+        }
+        else if (control.Recovery is not null)
         {
             await PitrRecovery.RecoverAsync(MixedLab.Folder, options: RecoveryLab.OptionsOn(disk))
                 .WaitAsync(MixedLab.Patience);
@@ -186,7 +218,7 @@ public sealed class InPlaceCrashTests
 
     private static async Task RequireAsync(MixedLab lab, SimulatedDisk disk, InPlaceCase from)
     {
-        string content = from == InPlaceCase.Back ? lab.Middle.Content : lab.Content;
+        string content = IsBack(from) ? lab.Middle.Content : lab.Content;
         await using (PitrDatabase database = await PitrDatabase
             .OpenAsync(MixedLab.Folder, RecoveryLab.OptionsOn(disk)).WaitAsync(MixedLab.Patience))
         {
@@ -236,7 +268,7 @@ public sealed class InPlaceCrashTests
             await commit.WaitAsync(MixedLab.Patience);
         });
         lab.WithDisk(killed!);
-        if (from != InPlaceCase.Back)
+        if (!IsBack(from))
             lab.Disk.Delete(MixedLab.Control);
         if (from == InPlaceCase.Lost)
         {

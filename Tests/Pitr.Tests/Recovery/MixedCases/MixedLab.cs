@@ -1,6 +1,7 @@
 using Pitr.Recovery;
 using Pitr.Simulation;
 using Pitr.Storage;
+using Pitr.Wal;
 
 namespace Pitr.Tests;
 
@@ -33,6 +34,9 @@ internal sealed class MixedLab
 
     /// <summary>Behind the birth and the drop, before the last checkpoint.</summary>
     public Moment Middle { get; private set; } = null!;
+
+    /// <summary>Of a lab that lags: behind the last checkpoint, and far from the end.</summary>
+    public Moment Recent { get; private set; } = null!;
 
     /// <summary>Before the set.</summary>
     public Moment BeforeSet { get; private set; } = null!;
@@ -99,6 +103,24 @@ internal sealed class MixedLab
         }
 
         recovery.Disk = killed ?? recovery.Disk;
+        return lab;
+    }
+
+    /// <summary>Killed while its archive was behind: the last commits, over several segments, are in its folder alone.</summary>
+    public static async Task<MixedLab> LaggingAsync()
+    {
+        MixedLab lab = await RecordedAsync(isKilled: true, last: (recovery, database) => recovery.CommitManyAsync(database, 60));
+        WalRun run = WalSurvey.Of(lab.Disk, $"{Folder}/wal").LastRuns.Single();
+        foreach (string path in FilesUnder(lab.Disk, RecoveryLab.Archive).ToArray())
+        {
+            string name = Path.GetFileName(path);
+            if (name.Length >= SegmentName.Length
+                && SegmentName.TryParse(name.AsSpan(0, SegmentName.Length), out SegmentName segment)
+                && segment.Number > new WalGeometry(16 << 10).NumberOf(run.From))
+                lab.Disk.Delete(path);
+        }
+
+        lab.Recent = lab.Moments[^50];
         return lab;
     }
 
