@@ -238,7 +238,7 @@ public sealed class GivenUpShippingTests
         var gap = new ArchiveGap(TimelineId.First, At(1), At(2));
         Assert.Equal([gap], shipper.Dropped);
         Assert.Equal(ShipStep.Nothing, ShipAll(shipper, At(3, 128)));
-        Assert.Equal([gap], GapNote.Of(Store(disk), TimelineId.First, new WalGeometry(SegmentBytes)));
+        Assert.Equal(gap, Assert.Single(GapNote.Of(Store(disk), TimelineId.First, new WalGeometry(SegmentBytes))));
         Assert.Equal([gap], shipper.Dropped);
 
         StoreShipper next = OfChild(disk, startId: 2);
@@ -268,7 +268,7 @@ public sealed class GivenUpShippingTests
         Assert.Equal(ShipStep.Nothing, ShipAll(shipper, At(3, 128)));
         var gap = new ArchiveGap(TimelineId.First, At(1, 512), At(2));
         Assert.Equal([gap], shipper.Dropped);
-        Assert.Equal([gap], GapNote.Of(Store(disk), TimelineId.First, new WalGeometry(SegmentBytes)));
+        Assert.Equal(gap, Assert.Single(GapNote.Of(Store(disk), TimelineId.First, new WalGeometry(SegmentBytes))));
         Assert.Equal(0, shipper.Lag(At(3, 128)).Bytes);
     }
 
