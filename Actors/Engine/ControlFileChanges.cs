@@ -9,6 +9,9 @@ namespace Pitr.Actors;
 /// <summary>What the engine notes in the control file, as functions of its present state (H23).</summary>
 internal static class ControlFileChanges
 {
+    /// <summary>A machine's name of 64, a boot's of 36, two numbers of 20, and what is between them.</summary>
+    private const int PlaceCharsMost = 144;
+
     /// <summary>With what a datafile reported; nothing changes for one that was dropped meanwhile.</summary>
     public static ControlFile WithFile(this ControlFile control, FileClean clean)
     {
@@ -138,11 +141,15 @@ internal static class ControlFileChanges
 
     /// <summary>
     /// The record of a checkpoint, with the whole table of the control file (H22). Moves that are under way are not in
-    /// it: whoever makes a control file of it would remove files by what was true then.
+    /// it: whoever makes a control file of it would remove files by what was true then. Blanks make it as long on every
+    /// machine: no LSN depends on the name of one, or on an inode.
     /// </summary>
-    public static WalEvent.Checkpoint AsCheckpointRecord(this ControlFile control) => new(
-        control.RedoLsn, control.CheckpointLsn,
-        Encoding.UTF8.GetString(ControlFileStore.EncodePayload(control with { Moves = [] })));
+    public static WalEvent.Checkpoint AsCheckpointRecord(this ControlFile control)
+    {
+        string content = Encoding.UTF8.GetString(ControlFileStore.EncodePayload(control with { Moves = [] }));
+        int blanks = Math.Max(0, PlaceCharsMost - (control.Place?.ToString().Length ?? 0));
+        return new WalEvent.Checkpoint(control.RedoLsn, control.CheckpointLsn, content + new string(' ', blanks));
+    }
 
     /// <summary>With a move that begins (H19).</summary>
     /// <exception cref="PitrException">MoveUnderWay, MoveRefused, CompactRefused: another move uses one of its names;

@@ -29,7 +29,7 @@ public sealed class FenceCrashTests
         disk.Log.Start();
         FenceGrant grant = await database.FenceAsync("b", Lease).Within();
         disk.Log.Stop();
-        GoldenFile.Check("fence.txt", disk.Log.Text());
+        GoldenFile.CheckSteps("fence.txt", disk.Log.Text());
         await database.UnfenceAsync(grant.FenceId).Within();
     }
 
@@ -63,7 +63,7 @@ public sealed class FenceCrashTests
         disk.Log.Start();
         await database.UnfenceAsync(grant.FenceId).Within();
         disk.Log.Stop();
-        GoldenFile.Check("unfence.txt", disk.Log.Text());
+        GoldenFile.CheckSteps("unfence.txt", disk.Log.Text());
     }
 
     /// <summary>Promises 1, 7; H16, H22.</summary>

@@ -92,7 +92,7 @@ public sealed class MoveCrashTests
         lab.Disk.Log.Start();
         await lab.MoveAsync(move);
         lab.Disk.Log.Stop();
-        GoldenFile.Check(golden, lab.Disk.Log.Text());
+        GoldenFile.CheckSteps(golden, lab.Disk.Log.Text());
     }
 
     private static async Task OpenAndEndAsync(SimulatedDisk disk)

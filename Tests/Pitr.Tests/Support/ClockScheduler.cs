@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
 using Akka.Actor;
 using Akka.Configuration;
 using Akka.Dispatch;
@@ -8,8 +10,9 @@ namespace Pitr.Tests;
 
 /// <summary>Akka's timers, on a clock that stands still until a test moves it: no other time goes by.</summary>
 /// <remarks>
-/// Timers are set by many threads while a test moves the clock, so none may be lost then. (Akka.TestKit's TestScheduler loses
-/// those that are set for one instant by two threads, or for the present one while it is moved: an actor is never woken.)
+/// Timers are set by many threads while a test moves the clock, so none may be lost then: Akka.TestKit's TestScheduler may
+/// lose one that is set for an instant which it is removing.
+/// A timer of the clock ends when nobody holds it, so each is held until it has come, or is cancelled.
 /// A timer that repeats comes once for each of its intervals that went by.
 /// </remarks>
 internal sealed class ClockScheduler(Config config, ILoggingAdapter log) : SchedulerBase(config, log)
@@ -17,6 +20,8 @@ internal sealed class ClockScheduler(Config config, ILoggingAdapter log) : Sched
     /// <summary>As the setting akka.scheduler.implementation wants it.</summary>
     public const string Implementation =
         "akka.scheduler.implementation = \"Pitr.Tests.ClockScheduler, Pitr.Tests\"";
+
+    private readonly ConcurrentDictionary<StrongBox<ITimer>, bool> _held = new();
 
     /// <summary>Where the clock stands at first.</summary>
     public static readonly DateTimeOffset Begin = new(2026, 11, 23, 9, 0, 0, TimeSpan.Zero);
@@ -59,13 +64,23 @@ internal sealed class ClockScheduler(Config config, ILoggingAdapter log) : Sched
     {
         if (cancelable is { IsCancellationRequested: true })
             return;
-        ITimer timer = Clock.CreateTimer(
+        var held = new StrongBox<ITimer>();
+        _held[held] = true;
+        held.Value = Clock.CreateTimer(
             _ =>
             {
+                if (interval == Timeout.InfiniteTimeSpan)
+                    _held.TryRemove(held, out bool _);
                 if (cancelable is not { IsCancellationRequested: true })
                     action();
             },
             null, delay, interval);
-        cancelable?.Token.UnsafeRegister(static set => ((ITimer)set!).Dispose(), timer);
+        cancelable?.Token.UnsafeRegister(
+            _ =>
+            {
+                _held.TryRemove(held, out bool _);
+                held.Value.Dispose();
+            },
+            null);
     }
 }
