@@ -146,7 +146,8 @@ internal sealed class MoveSettlement
         if (_files.Stat(path) is { } entry)
         {
             if (move.Place.ComparedWith(_place) == PlaceComparison.Other
-                && Path.IsPathRooted(Catalogue.StoredPath(_folder, path)))
+                && !SameFolder.Holds(
+                    _files, _folder, Path.Combine(LinkedName.ResolveAll(_files, folder), Path.GetFileName(path))))
             {
                 _told.Add($"'{path}' is left as it is: {WordsOf(move)} began in another folder than this one.");
                 return;

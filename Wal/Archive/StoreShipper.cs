@@ -318,9 +318,13 @@ internal sealed partial class StoreShipper
             ulong first = FirstLacked() ?? _folder.Geometry.NumberOf(durable);
             MissOfParents();
             MissBelow(first);
+            _listed = EndOfListed(first); // known before anything is given up
             ContinueAt(first);
         }
-        _listed = EndOfListed(_next);
+        else
+        {
+            _listed = EndOfListed(_next);
+        }
         (_owner, _isPrepared, _renewed) = (owner, true, _clock.GetTimestamp());
     }
 

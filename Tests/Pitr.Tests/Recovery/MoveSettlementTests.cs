@@ -99,15 +99,21 @@ public sealed class MoveSettlementTests
         Assert.Equal(100, database.Count(database.GetTable("b")));
     }
 
-    /// <summary>H26: the roots of two file systems have one inode, so the folder of a copy there differs by its device alone.</summary>
-    [Fact]
-    public async Task A_copy_on_another_file_system_removes_nothing_outside_of_it()
+    /// <summary>
+    /// H26: the roots of two file systems have one inode, so the folder of a copy there differs by its device alone. Outside is
+    /// also what a link of a folder leads to, whose path looks as if it were inside.
+    /// </summary>
+    [Theory]
+    [InlineData(First)]
+    [InlineData("sub/b.pitr")]
+    public async Task A_copy_on_another_file_system_removes_nothing_outside_of_it(string to)
     {
         SimulatedDisk left = await CutOffWhileCopyingAsync();
+        left.Symlink("/data2", $"{Folder}/sub");
         var store = new ControlFileStore(left, Folder);
         ControlFile control = store.ReadLive();
         FolderPlace source = control.Place! with { Device = control.Place.Device + 1 };
-        store.Replace(control with { Place = source, Moves = [control.Moves[0] with { Place = source }] });
+        store.Replace(control with { Place = source, Moves = [control.Moves[0] with { Place = source, To = to }] });
         await using PitrDatabase database = await OpenAsync(left);
         Assert.NotNull(left.Stat(First));
         Assert.Empty(store.ReadLive().Moves);
