@@ -54,8 +54,15 @@ internal sealed class StepMoveHand(
             return false; // the copy would have its source's files
         const string folder = "/copy";
         StepCheck.CopyFolder(disk, database.Folder, folder);
-        using (StepEngine copy = StepEngine.Open(folder, settings.OptionsFor(disk, seed + 1), memory))
+        try
+        {
+            using StepEngine copy = StepEngine.Open(folder, settings.OptionsFor(disk, seed + 1), memory);
             StepCheck.Run(copy, database.Model);
+        }
+        catch (RefusedException elsewhere) when (elsewhere.Code == ErrorCode.DatafileElsewhere)
+        {
+            // The WAL alone knows of a datafile outside: it is the source's, and the copy opens nothing.
+        }
         disk.Vanish(folder);
         hazards.Note(26);
         using StepEngine engine = fresh();
