@@ -17,18 +17,22 @@ internal static class WalBehind
     public static IEnumerable<string> Of(
         WalSurvey local, TimelineHistory path, Lsn cut, IReadOnlyList<IArchiveStore> stores)
     {
+        ArchiveCatalog[]? catalogs = null;
         foreach (WalRun run in local.LastRuns)
         {
             Lsn from = path.LimitOf(run.Identity.Lineage) is { } limit ? Lsn.Min(limit, cut) : run.From;
-            Lsn archived = ArchivedEnd(local, run.Identity.Timeline, stores);
-            if (run.To > from && archived < run.To)
+            if (run.To <= from)
+                continue;
+            catalogs ??= [.. stores.Select(ArchiveCatalog.Load)];
+            Lsn archived = ArchivedEnd(local, run.Identity.Timeline, catalogs);
+            if (archived < run.To)
                 yield return $"Behind the target, WAL of timeline {run.Identity.Timeline} up to {run.To} is in this folder "
                     + $"alone: {(archived.IsZero ? "no store has any of it" : $"the archive has it up to {archived}")}. It stays "
                     + $"in '{local.Folder}', with the ending '{AsideName.Suffix}' once a checkpoint has passed it, until you remove it.";
         }
     }
 
-    private static Lsn ArchivedEnd(WalSurvey local, TimelineId timeline, IReadOnlyList<IArchiveStore> stores) => stores
-        .Select(store => ArchiveCatalog.Load(store).HighestEnd(timeline, new WalGeometry(local.SegmentBytes).PayloadBytes))
+    private static Lsn ArchivedEnd(WalSurvey local, TimelineId timeline, ArchiveCatalog[] catalogs) => catalogs
+        .Select(catalog => catalog.HighestEnd(timeline, new WalGeometry(local.SegmentBytes).PayloadBytes))
         .DefaultIfEmpty().Max();
 }

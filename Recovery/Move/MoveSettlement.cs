@@ -146,8 +146,7 @@ internal sealed class MoveSettlement
         if (_files.Stat(path) is { } entry)
         {
             if (move.Place.ComparedWith(_place) == PlaceComparison.Other
-                && !SameFolder.Holds(
-                    _files, _folder, Path.Combine(LinkedName.ResolveAll(_files, folder), Path.GetFileName(path))))
+                && !SameFolder.HoldsName(_files, _folder, path))
             {
                 _told.Add($"'{path}' is left as it is: {WordsOf(move)} began in another folder than this one.");
                 return;

@@ -48,9 +48,7 @@ internal sealed class OutsideFiles
     public bool IsInside(string path) => SameFolder.Holds(_files, _folder, LinkedName.ResolveAll(_files, path));
 
     /// <summary>True if the name itself lies in the folder, whatever it leads to.</summary>
-    public bool HasNameInside(string path) => SameFolder.Holds(
-        _files, _folder,
-        Path.Combine(LinkedName.ResolveAll(_files, DurableReplace.FolderOf(path)), Path.GetFileName(path)));
+    public bool HasNameInside(string path) => SameFolder.HoldsName(_files, _folder, path);
 
     /// <summary>The datafiles of a catalogue that lie outside, by name and place.</summary>
     public IEnumerable<(CatalogueFile File, string Path)> In(Catalogue catalogue) => catalogue.Files

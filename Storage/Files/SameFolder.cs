@@ -30,6 +30,10 @@ internal static class SameFolder
         return false;
     }
 
+    /// <summary>The same of a name, wherever it leads to: links of folders on its way are followed, one under the name is not.</summary>
+    public static bool HoldsName(IFileSystem files, string folder, string path) => Holds(
+        files, folder, Path.Combine(LinkedName.ResolveAll(files, DurableReplace.FolderOf(path)), Path.GetFileName(path)));
+
     /// <summary>Links followed; null if there is no folder.</summary>
     private static (ulong Device, ulong Inode)? IdentityOf(IFileSystem files, string folder) =>
         files.Stat(folder) is { IsFolder: true } entry ? (entry.Device, entry.Inode) : null;
