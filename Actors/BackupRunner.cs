@@ -440,7 +440,7 @@ internal sealed class BackupRunner : UntypedActor, IWithTimers
     {
         EngineContext engine = _engine;
         ProcessorShare share = PaceBesideCommits.Of(
-            engine, ProcessorShare.PartOf(ProcessorShare.OfBackup, engine.Options.Processors, 2 * _copiersMax), over);
+            engine, engine.DurableLsn, PaceBesideCommits.OfBackup, 2 * _copiersMax, over);
         return bytes =>
         {
             share.EndPiece();

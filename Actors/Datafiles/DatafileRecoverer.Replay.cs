@@ -61,7 +61,7 @@ internal sealed partial class DatafileRecoverer
     }
 
     private ProcessorShare PaceOf(double busyThreads) => PaceBesideCommits.Of(
-        _engine, ProcessorShare.PartOf(PaceBesideCommits.OfRecovery, _engine.Options.Processors, busyThreads), _cancel.Token);
+        _engine, _plan!.Request.End, PaceBesideCommits.OfRecovery, busyThreads, _cancel.Token);
 
     private static ReplayRead Read(ReplayStream stream, WorkerGate gate, RestoreHold? held)
     {

@@ -11,23 +11,25 @@ namespace Pitr.Actors;
 /// </remarks>
 internal static class PaceBesideCommits
 {
-    /// <summary>
-    /// The share of all processors that the recovery of one datafile takes beside commits: more than a backup's, since
-    /// somebody waits for that file.
-    /// </summary>
+    /// <summary>The share of all processors that a backup takes beside commits.</summary>
+    public const double OfBackup = 0.1;
+
+    /// <summary>That of the recovery of one datafile: more than a backup's, since somebody waits for that file.</summary>
     public const double OfRecovery = 0.4;
 
-    /// <summary>A worker of the job, which begins now.</summary>
+    /// <summary>One worker of the job.</summary>
     /// <param name="engine">Whose commits go first.</param>
-    /// <param name="part">Of the time that the worker may work beside them: see <see cref="ProcessorShare"/>.</param>
+    /// <param name="began">The durable LSN when the job began.</param>
+    /// <param name="share">Of all processors, for the whole job.</param>
+    /// <param name="busyThreads">What the job would keep busy for each busy one of such workers together.</param>
     /// <param name="over">It is waited for no more.</param>
-    public static ProcessorShare Of(EngineContext engine, double part, CancellationToken over)
+    public static ProcessorShare Of(
+        EngineContext engine, Lsn began, double share, double busyThreads, CancellationToken over)
     {
-        Lsn began = engine.DurableLsn;
         long walBytesMax = engine.Options.FencedWalBytesMax / 4;
         return new ProcessorShare(
             engine.Clock,
             () => engine.PacedWriter.CommitsGoOn && engine.DurableLsn - began < walBytesMax && !over.IsCancellationRequested,
-            engine.Pause, part);
+            engine.Pause, ProcessorShare.PartOf(share, engine.Options.Processors, busyThreads));
     }
 }

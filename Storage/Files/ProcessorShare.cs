@@ -18,9 +18,6 @@ namespace Pitr.Storage;
 internal sealed class ProcessorShare(
     TimeProvider clock, Func<bool> isHeldBack, Action<TimeSpan> pause, double part)
 {
-    /// <summary>The share of all processors that a backup beside commits may take.</summary>
-    public const double OfBackup = 0.1;
-
     /// <summary>The shortest pause that is made.</summary>
     public static readonly TimeSpan PauseMin = TimeSpan.FromMilliseconds(4);
 

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Time.Testing;
+using Pitr.Actors;
 using Pitr.Storage;
 
 namespace Pitr.Tests;
@@ -63,5 +64,5 @@ public sealed class ProcessorShareTests
     [InlineData(2, 4, 0.05)]
     [InlineData(32, 2, 1.6)]
     public void All_workers_of_a_backup_together_have_a_tenth_of_the_processors(int processors, int busyThreads, double part) =>
-        Assert.Equal(part, ProcessorShare.PartOf(ProcessorShare.OfBackup, processors, busyThreads), 6);
+        Assert.Equal(part, ProcessorShare.PartOf(PaceBesideCommits.OfBackup, processors, busyThreads), 6);
 }
