@@ -2,9 +2,9 @@ using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using Akka.Actor;
 using Akka.Configuration;
-using Akka.Dispatch;
 using Akka.Event;
 using Microsoft.Extensions.Time.Testing;
+using Pitr.Simulation;
 
 namespace Pitr.Tests;
 
@@ -15,7 +15,7 @@ namespace Pitr.Tests;
 /// A timer of the clock ends when nobody holds it, so each is held until it has come, or is cancelled.
 /// A timer that repeats comes once for each of its intervals that went by.
 /// </remarks>
-internal sealed class ClockScheduler(Config config, ILoggingAdapter log) : SchedulerBase(config, log)
+internal sealed class ClockScheduler(Config config, ILoggingAdapter log) : TimerScheduler(config, log)
 {
     /// <summary>As the setting akka.scheduler.implementation wants it.</summary>
     public const string Implementation =
@@ -33,37 +33,10 @@ internal sealed class ClockScheduler(Config config, ILoggingAdapter log) : Sched
 
     public override TimeSpan MonotonicClock => Clock.GetElapsedTime(0);
 
-    public override TimeSpan HighResMonotonicClock => MonotonicClock;
-
     public static FakeTimeProvider ClockOf(ActorSystem system) => ((ClockScheduler)system.Scheduler).Clock;
 
-    protected override void InternalScheduleTellOnce(
-        TimeSpan delay, ICanTell receiver, object message, IActorRef sender, ICancelable cancelable) =>
-        Set(delay, Timeout.InfiniteTimeSpan, () => receiver.Tell(message, sender), cancelable);
-
-    protected override void InternalScheduleTellRepeatedly(
-        TimeSpan initialDelay, TimeSpan interval, ICanTell receiver, object message, IActorRef sender,
-        ICancelable cancelable) =>
-        Set(initialDelay, interval, () => receiver.Tell(message, sender), cancelable);
-
-    protected override void InternalScheduleOnce(TimeSpan delay, Action action, ICancelable cancelable) =>
-        Set(delay, Timeout.InfiniteTimeSpan, action, cancelable);
-
-    protected override void InternalScheduleOnce(TimeSpan delay, IRunnable action, ICancelable cancelable) =>
-        Set(delay, Timeout.InfiniteTimeSpan, action.Run, cancelable);
-
-    protected override void InternalScheduleRepeatedly(
-        TimeSpan initialDelay, TimeSpan interval, Action action, ICancelable cancelable) =>
-        Set(initialDelay, interval, action, cancelable);
-
-    protected override void InternalScheduleRepeatedly(
-        TimeSpan initialDelay, TimeSpan interval, IRunnable action, ICancelable cancelable) =>
-        Set(initialDelay, interval, action.Run, cancelable);
-
-    private void Set(TimeSpan delay, TimeSpan interval, Action action, ICancelable? cancelable)
+    protected override void Set(TimeSpan delay, TimeSpan interval, Action action, ICancelable? cancelable)
     {
-        if (cancelable is { IsCancellationRequested: true })
-            return;
         var held = new StrongBox<ITimer>();
         _held[held] = true;
         held.Value = Clock.CreateTimer(
@@ -71,8 +44,7 @@ internal sealed class ClockScheduler(Config config, ILoggingAdapter log) : Sched
             {
                 if (interval == Timeout.InfiniteTimeSpan)
                     _held.TryRemove(held, out bool _);
-                if (cancelable is not { IsCancellationRequested: true })
-                    action();
+                action();
             },
             null, delay, interval);
         cancelable?.Token.UnsafeRegister(

@@ -170,32 +170,4 @@ public sealed class UnclaimedShippingTests : IDisposable
         handle.SyncData();
         _disk.SyncFolder("/db/wal");
     }
-
-    /// <summary>Does what it says it can, and fails a test that asks for more.</summary>
-    private sealed class LimitedStore(IArchiveStore inner, StoreAbilities abilities) : IArchiveStore
-    {
-        public string Name => inner.Name;
-        public string Place => inner.Place;
-        public StoreAbilities Abilities => abilities;
-        public void CreateRoot() => inner.CreateRoot();
-        public void Put(string name, ReadOnlyMemory<byte> content) => inner.Put(name, content);
-        public void Put(string name, Stream content) => inner.Put(name, content);
-        public bool TryPutIfAbsent(string name, ReadOnlyMemory<byte> content) => inner.TryPutIfAbsent(name, content);
-        public ReadOnlyMemory<byte> Get(string name) => inner.Get(name);
-        public ReadOnlyMemory<byte>? TryGet(string name) => inner.TryGet(name);
-        public Stream OpenRead(string name) => inner.OpenRead(name);
-
-        public IReadOnlyList<string> List(string prefix) => abilities.HasFlag(StoreAbilities.Lists)
-            ? inner.List(prefix) : throw new InvalidOperationException("It does not list.");
-
-        public void Delete(string name)
-        {
-            if (!abilities.HasFlag(StoreAbilities.Deletes))
-                throw new InvalidOperationException("It does not delete.");
-            inner.Delete(name);
-        }
-
-        public StoredObject? Stat(string name) => inner.Stat(name);
-        public int RemoveStrays() => inner.RemoveStrays();
-    }
 }
