@@ -94,6 +94,7 @@ internal sealed class Checkpointer : UntypedActor, IWithTimers
                     Begin(wanted.Why);
                 break;
             case Look:
+                _engine.Environment.Cache.TrimSoon();
                 _engine.Snapshots.EndOlderThan(_engine.Options.SnapshotAgeMax);
                 EndSnapshotsThatKeepTooMuch();
                 KeepWalBounded();

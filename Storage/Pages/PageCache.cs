@@ -14,12 +14,13 @@ namespace Pitr.Storage;
 ///   C1, C2  see <see cref="PageFrames"/>.
 ///   C3  Frames stay within the budget, but for those that a read takes while readers keep all others from being
 ///       reused: a read never waits for another read, but for some yields. As soon as frames come back, all extra ones are evicted, and
-///       their slabs go back to the system. Pages that nobody waits for (read ahead, written by a flush) never take one.
+///       their slabs go back to the system: by the next read that misses, or by <see cref="TrimSoon"/>, since where all is
+///       in the cache none does. Pages that nobody waits for (read ahead, written by a flush) never take one.
 ///
 /// THREADS  any. The lock protects the frames' lists; a hit takes no lock.
 /// FAILURE  <see cref="OutOfMemoryException"/> from the system goes to the reader.
 /// </remarks>
-internal sealed unsafe class PageCache : IDisposable
+internal sealed unsafe class PageCache : IDisposable, IThreadPoolWorkItem
 {
     /// <summary>Least budget: below it a flush and a few readers would live on extra frames.</summary>
     public const long BudgetBytesMin = 4L << 20;
@@ -94,6 +95,16 @@ internal sealed unsafe class PageCache : IDisposable
         }
     }
 
+    /// <summary>
+    /// Called each second: lets a thread of the pool give back what reads took beyond the budget, if their epochs have
+    /// ended since.
+    /// </summary>
+    public void TrimSoon()
+    {
+        if (!HasRoom || Epochs.Waiting > 0)
+            Epochs.Threads.Queue(this);
+    }
+
     /// <summary>Frees all memory. Every file has to be closed before.</summary>
     public void Dispose()
     {
@@ -112,6 +123,9 @@ internal sealed unsafe class PageCache : IDisposable
 
     /// <summary>False while reads take frames beyond the budget: there is no room for what nobody waits for.</summary>
     internal bool HasRoom => !Volatile.Read(ref _extraInUse);
+
+    /// <summary>What is to be read ahead.</summary>
+    internal PrefetchRuns Ahead { get; } = new();
 
     internal void NoteLoad() => Interlocked.Increment(ref _loads);
 
@@ -185,6 +199,18 @@ internal sealed unsafe class PageCache : IDisposable
         }
     }
 
+    /// <summary>What <see cref="TrimSoon"/> has queued.</summary>
+    void IThreadPoolWorkItem.Execute()
+    {
+        Epochs.Collect();
+        lock (_lock)
+        {
+            if (!_disposed && _extraInUse && (_frames.FreeCount > 0 || _evictingFrames == 0))
+                EvictExtra();
+        }
+        Epochs.Collect();
+    }
+
     private static byte* Begin(byte* page, int file, uint number)
     {
         FrameHead* head = PageFrames.HeadOf(page);
@@ -197,6 +223,7 @@ internal sealed unsafe class PageCache : IDisposable
     // All frames are in use or wait for readers. Others get a moment to end; then a frame beyond the budget (C3).
     private byte* TakeLast()
     {
+        Ahead.Drop();
         for (int tries = 0; ; tries++)
         {
             Epochs.Collect();

@@ -90,6 +90,7 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
                 to++;
             _handle.StartRead((long)numbers[from] * PageLayout.PageBytes, (long)(to - from) * PageLayout.PageBytes);
             var run = new PrefetchRun(this, numbers[from], to - from, rootGeneration, _cache.Epochs.Hold());
+            _cache.Ahead.Add(run);
             _cache.Epochs.Threads.Queue(run);
             from = to;
         }
@@ -335,10 +336,12 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
     }
 
     private sealed class PrefetchRun(PagedFile file, uint first, int count, ulong rootGeneration, EpochHold hold)
-        : IThreadPoolWorkItem
+        : IThreadPoolWorkItem, IDisposable
     {
         public void Execute()
         {
+            if (!file._cache.Ahead.TryBegin(this))
+                return;
             try
             {
                 if (count > 1)
@@ -353,8 +356,10 @@ internal sealed unsafe class PagedFile : IPageSource, IDisposable
             }
             finally
             {
-                hold.Dispose();
+                Dispose();
             }
         }
+
+        public void Dispose() => hold.Dispose();
     }
 }

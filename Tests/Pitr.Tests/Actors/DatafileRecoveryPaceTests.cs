@@ -1,4 +1,3 @@
-using Microsoft.Extensions.Time.Testing;
 using Pitr.Simulation;
 using Pitr.Wal;
 
@@ -26,7 +25,7 @@ public sealed class DatafileRecoveryPaceTests
     {
         SimulatedDisk disk = TestEngine.NewDisk();
         disk.CreateFolders("/sets");
-        var clock = new FakeTimeProvider();
+        var clock = new TickingClock();
         long paused = 0;
         PitrOptions options = TestEngine.OptionsFor(disk) with
         {
@@ -50,15 +49,26 @@ public sealed class DatafileRecoveryPaceTests
 
         disk.Delete(Lost);
         await using PitrDatabase database = await PitrDatabase.OpenAsync("/db", options).Within();
-        disk.BeforeOperation = _ => clock.Advance(TimeSpan.FromMilliseconds(1));
+        await database.PutAsync("t", "k", "a commit");
         Interlocked.Exchange(ref paused, 0);
         Task recovery = database.RecoverDatafileAsync(new DatafileRecoveryRequest { Datafile = "lost", Store = "/sets" });
         do
             await database.PutAsync("t", "k", "a commit");
         while (!recovery.IsCompleted);
         await recovery.Within();
-        disk.BeforeOperation = null;
         return TimeSpan.FromTicks(Interlocked.Read(ref paused));
+    }
+
+    /// <summary>A millisecond passes whenever somebody looks.</summary>
+    private sealed class TickingClock : TimeProvider
+    {
+        private readonly long _start = TimeProvider.System.GetTimestamp();
+        private long _looks;
+
+        public override long GetTimestamp() => _start + (Interlocked.Increment(ref _looks) * TimestampFrequency / 1000);
+
+        public override DateTimeOffset GetUtcNow() =>
+            DateTimeOffset.UnixEpoch + TimeSpan.FromMilliseconds(Interlocked.Read(ref _looks));
     }
 
     private static async Task FillAsync(PitrDatabase database)
