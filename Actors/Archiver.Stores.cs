@@ -18,6 +18,8 @@ namespace Pitr.Actors;
 ///        past that it is not added.
 ///        Removing: pitr.json names it no longer; then WAL that only it lacks may go; then, best effort, its timeline is
 ///        released. What lies in it is not touched.
+///        A change of pitr.json that fails may have been made or not, and after a crash either. So it is told as failed, and the
+///        same change again, or the contrary one, settles what pitr.json says, also of a store that this start does not archive into.
 /// One change at a time, in the order of their coming; a store that does not answer holds up no shipping to others, and
 /// its own removal neither: that only writes pitr.json.
 /// </remarks>
@@ -33,6 +35,7 @@ internal sealed partial class Archiver
     private readonly List<StoreLine> _removed = []; // a worker is at each still
     private bool _isChanging;
     private bool _isEnding;
+    private bool _lastHasFailed; // it may have been made in pitr.json
 
     private ArchiveShipper ShipperOfAll()
     {
@@ -115,18 +118,23 @@ internal sealed partial class Archiver
         IArchiveStore[] known = [.. _lines.Select(line => line.Store)];
         Func<IArchiveStore, StoreLine> lineFor = _lineFor;
         Func<Problem?> whyOver = _whyOver;
+        bool lastHasFailed = _lastHasFailed;
         engine.Workers.Start(
-            Self, () => new StoreSetUp(SetUp(engine, system, text, known, lineFor, whyOver), asker),
+            Self, () => new StoreSetUp(SetUp(engine, system, text, known, lineFor, whyOver, lastHasFailed), asker),
             error => new StoreChangeFailed(error, asker));
     }
 
     private static StoreLine SetUp(
         EngineContext engine, SystemIdentifier system, string text, IArchiveStore[] known,
-        Func<IArchiveStore, StoreLine> lineFor, Func<Problem?> whyOver)
+        Func<IArchiveStore, StoreLine> lineFor, Func<Problem?> whyOver, bool lastHasFailed)
     {
         StoreAddress address = StoreAddress.Parse(text, engine.Folder);
         if (known.FirstOrDefault(store => store.Place == address.Place) is { } same)
+        {
+            if (lastHasFailed && !IsInOptions(engine, address.Place))
+                NameInSettings(engine, text, address.Place); // its removal has failed, and may have been made
             throw ArchiveErrors.StoreKnown(text, same.Name);
+        }
         IArchiveStore store = engine.Stores.Open(address);
         store.CreateRoot();
         ArchiveIdentity.SetUp(store, system, engine.Draw, engine.Clock.GetUtcNow());
@@ -137,7 +145,7 @@ internal sealed partial class Archiver
         {
             if (whyOver() is { } why)
                 throw why.ToException();
-            StoresInSettings.Add(engine.FileSystem, engine.Folder, text);
+            NameInSettings(engine, text, address.Place);
         }
         catch
         {
@@ -161,6 +169,7 @@ internal sealed partial class Archiver
 
     private void Adopt(StoreSetUp made)
     {
+        _lastHasFailed = false;
         if (_isEnding) // pitr.json names it: the next start ships to it
         {
             EndChange(made.Asker, new RequestRefused(Problem.From(EngineErrors.ShuttingDown())));
@@ -181,26 +190,50 @@ internal sealed partial class Archiver
     {
         EngineContext engine = _engine;
         StoreLine[] lines = [.. _lines];
+        bool lastHasFailed = _lastHasFailed;
         engine.Workers.Start(
-            Self, () => new StoreTakenOut(TakeOut(engine, text, lines), asker), error => new StoreChangeFailed(error, asker));
+            Self, () => new StoreTakenOut(text, TakeOut(engine, text, lines, lastHasFailed), asker),
+            error => new StoreChangeFailed(error, asker));
     }
 
-    private static StoreLine TakeOut(EngineContext engine, string text, StoreLine[] lines)
+    /// <summary>Null: this start does not archive into it, and pitr.json named it.</summary>
+    private static StoreLine? TakeOut(EngineContext engine, string text, StoreLine[] lines, bool lastHasFailed)
     {
-        string place = PlaceOf(text);
-        StoreLine line = lines.FirstOrDefault(line => line.Store.Place == place)
-            ?? throw ArchiveErrors.StoreUnknown(text, string.Join(", ", lines.Select(line => $"'{line.Store.Name}'")));
-        if (engine.Options.ArchiveStores.Any(store => PlaceOf(store) == place)
-            || !StoresInSettings.Remove(engine.FileSystem, engine.Folder, store => PlaceOf(store) == place))
+        string place = PlaceOf(engine, text);
+        StoreLine? line = lines.FirstOrDefault(line => line.Store.Place == place);
+        if (line is not null && IsInOptions(engine, place))
             throw ArchiveErrors.StoreNotInSettings(line.Store.Name);
+        bool wasNamed = StoresInSettings.Remove(
+            engine.FileSystem, engine.Folder, store => PlaceOf(engine, store) == place, lastHasFailed);
+        if (line is null && !wasNamed)
+            throw ArchiveErrors.StoreUnknown(text, string.Join(", ", lines.Select(line => $"'{line.Store.Name}'")));
+        if (!wasNamed && !lastHasFailed)
+            throw ArchiveErrors.StoreNotInSettings(line!.Store.Name);
         return line;
+    }
 
-        string PlaceOf(string address) => StoreAddress.Parse(address, engine.Folder).Place;
+    private static void NameInSettings(EngineContext engine, string text, string place) => StoresInSettings.Add(
+        engine.FileSystem, engine.Folder, text, store => PlaceOf(engine, store) == place);
+
+    private static bool IsInOptions(EngineContext engine, string place) =>
+        engine.Options.ArchiveStores.Any(store => PlaceOf(engine, store) == place);
+
+    private static string PlaceOf(EngineContext engine, string address) => StoreAddress.Parse(address, engine.Folder).Place;
+
+    private void FailChange(StoreChangeFailed failed)
+    {
+        _lastHasFailed |= failed.Why is StorageFailedException;
+        EndChange(failed.Asker, new RequestRefused(Problem.From(failed.Why)));
     }
 
     private void Remove(StoreTakenOut taken)
     {
-        StoreLine line = taken.Line;
+        _lastHasFailed = false;
+        if (taken.Line is not { } line)
+        {
+            EndChange(taken.Asker, new StoreRemoved(new StoreRemoval(taken.Text, 0, 0, _lines.Count)));
+            return;
+        }
         ArchiveLag lag = line.Shipper.Lag(_engine.DurableLsn);
         _lines.Remove(line);
         _opened.StoreSet.Remove(line.Store);
@@ -225,7 +258,7 @@ internal sealed partial class Archiver
 
     private sealed record StoreSetUp(StoreLine Line, IActorRef Asker) : ILocalMessage;
 
-    private sealed record StoreTakenOut(StoreLine Line, IActorRef Asker) : ILocalMessage;
+    private sealed record StoreTakenOut(string Text, StoreLine? Line, IActorRef Asker) : ILocalMessage;
 
     private sealed record StoreChangeFailed(Exception Why, IActorRef Asker) : ILocalMessage;
 }

@@ -156,7 +156,7 @@ internal sealed partial class Archiver : UntypedActor, IWithTimers
                 Remove(taken);
                 break;
             case StoreChangeFailed failed:
-                EndChange(failed.Asker, new RequestRefused(Problem.From(failed.Why)));
+                FailChange(failed);
                 break;
             case SeeArchive:
                 Sender.Tell(new ArchiveSeen([.. _lines.Select(line => (line.Store, line.Shipper.Progress))], _path, _geometry));

@@ -29,6 +29,7 @@ internal static class RestoreSources
         // It goes on: expire keeps what it needs, before it is looked for.
         RestoreHold hold = RestoreHold.Of(plan, engine.Folder, stores, engine.Clock);
         hold.Register();
+        RequireWhatIsLeft(engine, control, plan, stores);
         foreach (IArchiveStore store in stores)
         {
             places.Add(new ArchiveWalSource(store, ArchiveCatalog.Load(store), geometry));
@@ -45,5 +46,15 @@ internal static class RestoreSources
         return new RestoreInProgress(
             recovery.Id, plan, TimelineHistory.Of(control.SystemId, control.History),
             new WalSources(places, geometry), hold);
+    }
+
+    /// <summary>What it has not replayed yet, of stores alone: WAL in its own set or in its folder is nothing that expire takes (H48).</summary>
+    private static void RequireWhatIsLeft(
+        EngineContext engine, ControlFile control, RecoveryPlan plan, IReadOnlyList<IArchiveStore> stores)
+    {
+        HashSet<string> names = [.. stores.Select(static store => store.Name)];
+        RestoreHold.Require(
+            set: null, plan.Wal.Where(part => part.ToLsn > control.RedoLsn && names.Contains(part.Source)), stores,
+            engine.Clock.GetUtcNow());
     }
 }

@@ -12,22 +12,25 @@ namespace Pitr.Actors;
 /// ORDER  the new text is read back before it replaces the old one in one rename (<see cref="DurableReplace"/>); when a
 /// method returns, the change is durable.
 /// FAILURE  RefusedException SettingsInvalid: the file is not JSON of the known form; then it stays as it is.
+/// StorageFailedException: it may say either, now and after a crash; the same change once more, or the contrary one,
+/// makes it say one of both.
 /// </remarks>
 internal static class StoresInSettings
 {
     private const string Name = "stores";
 
-    /// <summary>Adds one at the end.</summary>
-    public static void Add(IFileSystem files, string folder, string store) =>
-        Change(files, folder, stores => [.. stores, store]);
+    /// <summary>Adds one at the end, unless one is there that is meant; writes in any case.</summary>
+    public static void Add(IFileSystem files, string folder, string store, Predicate<string> isMeant) =>
+        Change(files, folder, stores => stores.Any(known => isMeant(known)) ? [.. stores] : [.. stores, store]);
 
-    /// <summary>Takes out all that are meant; false if there is none.</summary>
-    public static bool Remove(IFileSystem files, string folder, Predicate<string> isMeant)
+    /// <summary>Takes out all that are meant; false if there is none: then it writes only if the last change failed.</summary>
+    public static bool Remove(IFileSystem files, string folder, Predicate<string> isMeant, bool lastHasFailed = false)
     {
-        if (!(DatabaseSettings.Read(files, folder).Stores ?? []).Any(store => isMeant(store)))
+        bool isNamed = (DatabaseSettings.Read(files, folder).Stores ?? []).Any(store => isMeant(store));
+        if (!isNamed && !lastHasFailed)
             return false;
         Change(files, folder, stores => [.. stores.Where(store => !isMeant(store))]);
-        return true;
+        return isNamed;
     }
 
     private static void Change(IFileSystem files, string folder, Func<IReadOnlyList<string>, string[]> change)

@@ -37,7 +37,8 @@ internal sealed record RestoreIntent
 /// <remarks>
 /// ORDER  of a restore, into a new folder or in place: plan · <see cref="While"/>: <see cref="Register"/>,
 /// <see cref="Require"/>, since an expire may have taken something between the plan and the note, or have noted that it is
-/// about to, copy · replay, promote · <see cref="Remove"/>. Whoever goes on with one that died registers again. An expire that was planned before the note
+/// about to, copy · replay, promote · <see cref="Remove"/>. Whoever goes on with one that died or was paused registers again
+/// and requires the WAL that it has not replayed, for its note may have been too old. An expire that was planned before the note
 /// looks for it before it removes anything, and at each set (<see cref="RetentionRun"/>). The recovery of one datafile does
 /// the same before it takes the file over.
 /// A restore that died, or is paused for longer than a day, holds nothing any more: then going on may be refused, and
@@ -163,6 +164,9 @@ internal sealed class RestoreHold
 
     private static bool IsIn(ImmutableArray<ArchiveGap> going, PlannedWal part) =>
         going.Any(stretch => stretch.From < part.ToLsn && part.FromLsn < stretch.To);
+
+    /// <summary>It has not said for a day that it goes on: what it read may go.</summary>
+    public static bool HasEnded(RestoreIntent restore, DateTimeOffset now) => now - restore.BeganAt > RetentionPlanner.RunningMax;
 
     /// <summary>The restores that a store knows of.</summary>
     /// <exception cref="DamageException">One can't be read, so what it protects is not known.</exception>

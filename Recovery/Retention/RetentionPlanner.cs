@@ -140,10 +140,10 @@ internal sealed class RetentionPlanner
         {
             var seen = new Registration(store.Name, restore.RecoveryId);
             _seenRestores.Add(seen);
-            if (_request.Now - restore.BeganAt <= RunningMax)
-                _restores.Add(restore);
-            else
+            if (RestoreHold.HasEnded(restore, _request.Now))
                 _endedRestores.Add(seen);
+            else
+                _restores.Add(restore);
         }
     }
 

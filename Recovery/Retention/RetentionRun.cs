@@ -6,7 +6,7 @@ namespace Pitr.Recovery;
 /// <remarks>
 /// ORDER  each deletion durable before the next (S4 of IArchiveStore)
 /// <code>
-///   1. no backup was begun or ended, nothing pinned, no restore begun since the plan was made
+///   1. no backup was begun or ended, nothing pinned, no restore begun or gone on with since the plan was made
 ///                                                                                 else refused, nothing removed
 ///   2. of each set that goes: once more, that no restore was begun; its manifest, incremental ones before their bases: there
 ///      is no such set any more. Then again: one that was begun just before may read it, so the manifest is put back
@@ -46,7 +46,7 @@ internal static class RetentionRun
             }
             if (store.Stat(prefix + BackupSet.PinName) is not null)
                 throw RecoveryErrors.RetentionOutdated($"set {set.BackupId} is pinned");
-            RemoveManifest(plan, store, prefix + BackupSet.ManifestName);
+            RemoveManifest(plan, store, prefix + BackupSet.ManifestName, request.Now);
         }
         foreach (RetainedSet set in gone)
             RemoveObjects(store, BackupSet.PrefixOf(set.BackupId), cancellation);
@@ -58,6 +58,7 @@ internal static class RetentionRun
         foreach (Registration old in plan.EndedRestores)
         {
             cancellation.ThrowIfCancellationRequested();
+            RequireNoRestore(plan, StoreOf(request, old.Store), request.Now);
             StoreOf(request, old.Store).Delete(ObjectName.Restore(old.BackupId));
         }
         foreach (RemovedWal wal in plan.Wal)
@@ -81,13 +82,13 @@ internal static class RetentionRun
     private static void Announce(
         RetentionPlan plan, IArchiveStore archive, IReadOnlyList<ArchiveGap> stretches, DateTimeOffset now)
     {
-        RequireNoRestore(plan, archive);
+        RequireNoRestore(plan, archive, now);
         var back = new List<Action>();
         foreach (ArchiveGap stretch in stretches)
             back.Add(ExpiredNote.Announce(archive, plan.SystemId!.Value, stretch, now));
         try
         {
-            RequireNoRestore(plan, archive);
+            RequireNoRestore(plan, archive, now);
         }
         catch (PitrException because) when (because is RefusedException or DamageException) // a note that can't be read, too
         {
@@ -100,14 +101,14 @@ internal static class RetentionRun
     /// A restore notes itself and then looks for the manifest; here it goes and then the notes are looked for: so one of
     /// both gives way, and no object goes that is being read (H48).
     /// </summary>
-    private static void RemoveManifest(RetentionPlan plan, IArchiveStore sets, string name)
+    private static void RemoveManifest(RetentionPlan plan, IArchiveStore sets, string name, DateTimeOffset now)
     {
-        RequireNoRestore(plan, sets); // before each one: those before it may have taken long
+        RequireNoRestore(plan, sets, now); // before each one: those before it may have taken long
         ReadOnlyMemory<byte>? manifest = sets.TryGet(name);
         sets.Delete(name);
         try
         {
-            RequireNoRestore(plan, sets);
+            RequireNoRestore(plan, sets, now);
         }
         catch (PitrException because)
             when (manifest is not null && because is RefusedException or DamageException) // a note that can't be read, too
@@ -139,16 +140,19 @@ internal static class RetentionRun
                 if (!seen.Contains(new Registration(store.Name, intent.BackupId)))
                     throw RecoveryErrors.RetentionOutdated($"backup {intent.BackupId} was begun since");
             }
-            RequireNoRestore(plan, store);
+            RequireNoRestore(plan, store, request.Now);
         }
     }
 
-    private static void RequireNoRestore(RetentionPlan plan, IArchiveStore store)
+    private static void RequireNoRestore(RetentionPlan plan, IArchiveStore store, DateTimeOffset now)
     {
         foreach (RestoreIntent restore in RestoreHold.All(store))
         {
-            if (!plan.SeenRestores.Contains(new Registration(store.Name, restore.RecoveryId)))
+            var noted = new Registration(store.Name, restore.RecoveryId);
+            if (!plan.SeenRestores.Contains(noted))
                 throw RecoveryErrors.RetentionOutdated($"restore {restore.RecoveryId} was begun since");
+            if (plan.EndedRestores.Contains(noted) && !RestoreHold.HasEnded(restore, now))
+                throw RecoveryErrors.RetentionOutdated($"restore {restore.RecoveryId} was gone on with since");
         }
     }
 

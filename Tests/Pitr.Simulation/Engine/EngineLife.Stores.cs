@@ -15,6 +15,7 @@ internal sealed partial class EngineLife
     public const string Second = "/second";
 
     private bool _isChangingStores;
+    private bool _isSecondOnlyNamed; // its addition failed at pitr.json: the next start archives into it, if that names it
 
     /// <summary>Stores that the database archives into now, but for one that is just coming or going.</summary>
     private IEnumerable<string> Stores
@@ -23,7 +24,7 @@ internal sealed partial class EngineLife
         {
             if (_stage.Settings.Archives)
                 yield return Store;
-            if (!_isChangingStores && NamesSecond(_disk.Inner))
+            if (!_isChangingStores && !_isSecondOnlyNamed && NamesSecond(_disk.Inner))
                 yield return Second;
         }
     }
@@ -50,7 +51,7 @@ internal sealed partial class EngineLife
     {
         _isChangingStores = true;
         (bool isAdded, _) = await TryAsync("add store", () => _database.AddStoreAsync(Second));
-        _isChangingStores = false;
+        (_isChangingStores, _isSecondOnlyNamed) = (false, !isAdded);
         if (isAdded && !NamesSecond(_disk.Inner.CrashCopy(_world.Draw(int.MaxValue))))
             throw new SimulationFailure($"{Second} was added, and pitr.json does not name it durably (H39).");
     }
@@ -59,7 +60,7 @@ internal sealed partial class EngineLife
     {
         _isChangingStores = true;
         (bool isRemoved, _) = await TryAsync("remove store", () => _database.RemoveStoreAsync(Second));
-        _isChangingStores = false;
+        (_isChangingStores, _isSecondOnlyNamed) = (false, _isSecondOnlyNamed && !isRemoved);
         if (isRemoved && NamesSecond(_disk.Inner.CrashCopy(_world.Draw(int.MaxValue))))
             throw new SimulationFailure($"{Second} was removed, and pitr.json still names it (H39).");
     }

@@ -157,6 +157,46 @@ public sealed class ArchiverStoresTests : IAsyncLifetime
         await _database.AddStoreAsync(Second).WaitAsync(ArchiveLab.Patience);
     }
 
+    /// <summary>The folder's sync fails after pitr.json had been replaced: nobody knows what it says after a crash.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task An_addition_that_failed_when_pitr_json_named_it_is_made_or_taken_back(bool again)
+    {
+        FailSyncOfSettings();
+        await Assert.ThrowsAsync<StorageFailedException>(() => _database.AddStoreAsync(Second).WaitAsync(ArchiveLab.Patience));
+        Assert.Contains(Second, Settings, StringComparison.Ordinal);
+        Assert.Single((await _database.GetStatusAsync().WaitAsync(ArchiveLab.Patience)).Archive);
+        if (again)
+        {
+            await _database.AddStoreAsync(Second).WaitAsync(ArchiveLab.Patience);
+            Assert.Contains($"[\"{ArchiveLab.Archive}\", \"/second\"]", SettingsAfterPowerLoss, StringComparison.Ordinal);
+        }
+        else
+        {
+            StoreRemoval removed = await _database.RemoveStoreAsync(Second).WaitAsync(ArchiveLab.Patience);
+            Assert.Equal((Second, 0, 1), (removed.Store, removed.LackedBytes, removed.StoresLeft));
+            Assert.Contains($"[\"{ArchiveLab.Archive}\"]", SettingsAfterPowerLoss, StringComparison.Ordinal);
+        }
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_removal_that_failed_when_pitr_json_named_it_no_longer_is_made_or_taken_back(bool again)
+    {
+        await _database.AddStoreAsync(Second).WaitAsync(ArchiveLab.Patience);
+        FailSyncOfSettings();
+        await Assert.ThrowsAsync<StorageFailedException>(() => _database.RemoveStoreAsync(Second).WaitAsync(ArchiveLab.Patience));
+        Assert.DoesNotContain(Second, Settings, StringComparison.Ordinal);
+        if (again)
+            await _database.RemoveStoreAsync(Second).WaitAsync(ArchiveLab.Patience);
+        else
+            Assert.Equal(ErrorCode.StoreKnown, (await RefusedAsync(() => _database.AddStoreAsync(Second))).Code);
+        Assert.Equal(!again, SettingsAfterPowerLoss.Contains(Second, StringComparison.Ordinal));
+        Assert.Equal(again ? 1 : 2, (await _database.GetStatusAsync().WaitAsync(ArchiveLab.Patience)).Archive.Count);
+    }
+
     [Fact]
     public async Task A_store_that_is_removed_keeps_what_it_has_and_holds_no_WAL_any_more()
     {
@@ -314,6 +354,12 @@ public sealed class ArchiverStoresTests : IAsyncLifetime
     private const long PayloadBytes = ArchiveLab.SegmentBytes - 512;
 
     private string Settings => Encoding.UTF8.GetString(_lab.Disk.ReadAll("/db/pitr.json"));
+
+    /// <summary>The same after any of some power losses.</summary>
+    private string SettingsAfterPowerLoss => Assert.Single(Enumerable.Range(1, 8)
+        .Select(seed => Encoding.UTF8.GetString(_lab.Disk.CrashCopy(seed).ReadAll("/db/pitr.json"))).Distinct());
+
+    private void FailSyncOfSettings() => _lab.Disk.Faults.On(FileOp.SyncFolder).Of("/db").Fail(Errno.EIO);
 
     private FolderStore Store(string folder) => ArchiveTestData.Store(_lab.Disk, folder);
 

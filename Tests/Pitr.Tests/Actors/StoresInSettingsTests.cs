@@ -19,7 +19,7 @@ public sealed class StoresInSettingsTests
     public void A_store_is_added_and_nothing_else_changes(string before, string after)
     {
         SimulatedDisk disk = DiskWith(before);
-        StoresInSettings.Add(disk, "/db", "/a");
+        StoresInSettings.Add(disk, "/db", "/a", store => store == "/a");
         Assert.Equal(after, Text(disk));
     }
 
@@ -28,7 +28,7 @@ public sealed class StoresInSettingsTests
     {
         var disk = new SimulatedDisk();
         disk.CreateFolders("/db");
-        StoresInSettings.Add(disk, "/db", "s3://b/p?region=x&endpoint=http://h");
+        StoresInSettings.Add(disk, "/db", "s3://b/p?region=x&endpoint=http://h", store => store == "s3://b/p?region=x&endpoint=http://h");
         Assert.Equal(["s3://b/p?region=x&endpoint=http://h"], DatabaseSettings.Read(disk, "/db").Stores);
     }
 
@@ -49,7 +49,7 @@ public sealed class StoresInSettingsTests
         SimulatedDisk disk = DiskWith("""{"stores": "no list"}""");
         Assert.Equal(
             ErrorCode.SettingsInvalid,
-            Assert.Throws<RefusedException>(() => StoresInSettings.Add(disk, "/db", "/a")).Code);
+            Assert.Throws<RefusedException>(() => StoresInSettings.Add(disk, "/db", "/a", store => store == "/a")).Code);
         Assert.Equal("""{"stores": "no list"}""", Text(disk));
     }
 
@@ -64,7 +64,7 @@ public sealed class StoresInSettingsTests
             bool isDone = false;
             try
             {
-                StoresInSettings.Add(disk, "/db", "/a");
+                StoresInSettings.Add(disk, "/db", "/a", store => store == "/a");
                 isDone = true;
             }
             catch (SimulatedCrashException)

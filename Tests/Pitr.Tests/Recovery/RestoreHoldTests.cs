@@ -87,6 +87,22 @@ public sealed class RestoreHoldTests
     }
 
     [Fact]
+    public void An_expire_removes_nothing_if_a_restore_that_had_paused_for_a_day_goes_on_after_its_plan()
+    {
+        RestoreHold hold = HoldOf(OfTheOldest());
+        hold.Register();
+        _clock.Advance(TimeSpan.FromHours(25));
+        RetentionPlan plan = RetentionPlanner.Plan(Request);
+        Assert.Single(plan.EndedRestores);
+        hold.Register();
+        string[] before = [.. _fixture.Store.List("")];
+        RefusedException refused = Assert.Throws<RefusedException>(
+            () => RetentionRun.CarryOut(plan, Request, CancellationToken.None));
+        Assert.Equal(ErrorCode.RetentionOutdated, refused.Code);
+        Assert.Equal(before, _fixture.Store.List(""));
+    }
+
+    [Fact]
     public void An_expire_that_was_planned_before_a_restore_began_removes_nothing()
     {
         RetentionPlan plan = RetentionPlanner.Plan(Request);
@@ -330,6 +346,35 @@ public sealed class RestoreHoldTests
             Assert.Equal(later.Lsn, result.StoppedAt.Lsn);
             Assert.Equal(0, Holds(lab.Disk));
         }
+    }
+
+    /// <summary>It goes on after more than a day: its note was none any more, and an expire is at its WAL.</summary>
+    [Fact]
+    public async Task One_that_goes_on_is_refused_WAL_that_an_expire_is_about_to_take()
+    {
+        (RecoveryLab lab, BackupResult backup, _) = await RecoveryLab.RecordedAsync();
+        await PitrRecovery.RestoreAsync(
+            new RestoreRequest
+            {
+                Store = RecoveryLab.Archive,
+                Into = "/restored",
+                Target = RecoveryTarget.Including(lab.Moments.First(one => one.Lsn > backup.StopLsn).Lsn),
+                Pause = true,
+            },
+            lab.Options).Within();
+        FolderStore store = ArchiveTestData.Store(lab.Disk, RecoveryLab.Archive);
+        Moment last = lab.Moments[^1];
+        Action takeBack = ExpiredNote.Announce(
+            store, ArchiveTestData.System, new ArchiveGap(TimelineId.First, Lsn.Zero, last.Lsn), lab.Options.Clock.GetUtcNow());
+
+        RefusedException refused = await Assert.ThrowsAsync<RefusedException>(() => GoOnAsync());
+        Assert.Equal(ErrorCode.WalGap, refused.Code);
+
+        takeBack();
+        Assert.Equal(last.Lsn, (await GoOnAsync()).StoppedAt.Lsn);
+
+        Task<RestoreResult> GoOnAsync() =>
+            PitrRecovery.RecoverAsync("/restored", RecoveryTarget.Including(last.Lsn), promote: true, lab.Options).Within();
     }
 
     /// <summary>A replay may take longer than a day, and its copies are over then.</summary>
