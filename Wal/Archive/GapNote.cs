@@ -56,10 +56,11 @@ internal static class GapNote
         return gaps;
     }
 
-    /// <summary>With one more at the end; as one where they touch.</summary>
+    /// <summary>With one more at the end; as one where it touches the last.</summary>
     public static ImmutableArray<ArchiveGap> Joined(ImmutableArray<ArchiveGap> gaps, ArchiveGap next) =>
-        gaps is [.., { } last] && next.From <= last.To && next.Timeline == last.Timeline
-            ? gaps.SetItem(gaps.Length - 1, last with { To = Lsn.Max(last.To, next.To) })
+        gaps is [.., { } last] && next.From <= last.To && last.From <= next.To && next.Timeline == last.Timeline
+            ? gaps.SetItem(
+                gaps.Length - 1, last with { From = Lsn.Min(last.From, next.From), To = Lsn.Max(last.To, next.To) })
             : gaps.Add(next);
 
     private static bool IsFilled(ArchiveCatalog catalog, TimelineId timeline, Lsn from, Lsn to, WalGeometry geometry)

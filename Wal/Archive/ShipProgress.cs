@@ -8,7 +8,7 @@ namespace Pitr.Wal;
 /// </summary>
 /// <param name="At">When that was.</param>
 /// <param name="Geometry">Of the WAL.</param>
-/// <param name="IsKnown">False before the first step: nobody knows what the store has.</param>
+/// <param name="IsKnown">False before the store was prepared: nobody knows what it has.</param>
 /// <param name="LackedFrom">The store has everything below; as far as is known. Before the first step: where the local
 /// WAL begins; zero if that is not known either.</param>
 /// <param name="Next">The first segment that was not read back; 0 if none was looked at.</param>

@@ -80,8 +80,9 @@ internal sealed partial class StoreShipper
         }
         Lsn begin = _folder.Geometry.StartOf(first);
         bool isKnown = _dropped.Any(gap => gap.Timeline == timeline && gap.From <= end && begin <= gap.To);
-        if (end > Lsn.Zero && end < begin && !isKnown)
-            Miss(new ArchiveGap(timeline, end, begin));
+        var hole = new ArchiveGap(timeline, end, begin);
+        if (end > Lsn.Zero && end < begin && !isKnown && !HasExpired(hole))
+            Miss(hole);
     }
 
     private void Miss(ArchiveGap gap)

@@ -517,7 +517,7 @@ internal sealed partial class StoreShipper
             }
         }
         Volatile.Write(ref _progress, new ShipProgress(
-            now, _folder.Geometry, IsKnown: true, lackedFrom, _next, _parentsLacked.IsEmpty ? since : _began, Retry.LastError,
+            now, _folder.Geometry, IsKnown: _next > 0, lackedFrom, _next, _parentsLacked.IsEmpty ? since : _began, Retry.LastError,
             _dropped, _parentsDone)
         {
             ParentsLacked = [.. _parentsLacked.Select(static one => one.Stretch)],
